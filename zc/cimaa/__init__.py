@@ -1,0 +1,23 @@
+"""The store in which a fleet of independent monitoring agents keeps what it knows, and the agents and tools around it.
+
+The rooms, each importing only those before it:
+
+``errors``, ``limits``, ``units``
+    Every exception, under one root; the sizes that every store keeps; durations, sizes and times as text.
+``faults``, ``agents``, ``squelches``, ``options``
+    The pure rules: what a fault, an agent's row, a squelch and a setting is, and what follows from one.
+``db``
+    The contract: the abstract class :class:`~zc.cimaa.db.DB`.
+``memory``, ``lmdb``
+    The backends.  None imports another.
+``config``
+    From a ``[database]`` section to an open :class:`~zc.cimaa.db.DB`; finds backends through entry points.
+``testing``
+    The conformance suite that every backend passes, other people's included.
+``checks``, ``agent``
+    The checks that come with zc.cimaa; what runs checks and makes faults of their results.
+``cli``
+    The ``cimaa`` command.
+
+Importing this package loads no driver and nothing else.
+"""

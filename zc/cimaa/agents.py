@@ -1,0 +1,166 @@
+"""What a store knows of an agent besides its faults: when it reported, and who reported in its name.  Pure.
+
+Heartbeats are kept in microseconds, so that the order of two reports can be
+told, and are shown in whole seconds.
+"""
+
+import os
+import platform
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from . import limits
+from .errors import InvalidAgent
+from .faults import encode
+from .limits import check_text
+
+MICROSECONDS = 1_000_000
+
+#: An instance that has not reported for so long (seconds) is forgotten at the next change, and at most
+#: so many of the latest are remembered.
+INSTANCE_MEMORY = 24 * 60 * 60
+INSTANCES = 16
+
+#: What MIG takes for lately, silent, and double (seconds).
+SEEN_WITHIN = 30 * 24 * 60 * 60
+SILENT_FOR = 5 * 60
+DOUBLE_WITHIN = 10 * 60
+
+
+class Instance(NamedTuple):
+    """Who reports under an agent's name: a process, or (with no ``pid``) the one-shot commands of a host."""
+
+    host: str
+    pid: int | None
+    version: str
+    os: str
+
+    @property
+    def id(self) -> str:
+        """32 hexadecimal digits, the same for the same instance on every machine."""
+        return _instance_id(self)
+
+
+class Seen(NamedTuple):
+    """An instance, and when its first and its last report came (microseconds since the epoch)."""
+
+    instance: Instance
+    first: int
+    last: int
+
+
+class Row(NamedTuple):
+    """What the store keeps of an agent, besides its faults."""
+
+    #: The last report's time (microseconds since the epoch).
+    updated: int
+    #: The digest of the current faults.
+    digest: str
+    #: The id of the instance that reported last.  Its last report is ``updated``, whatever ``instances`` says.
+    instance: str
+    #: The instances seen lately, in the order of their first reports.
+    instances: tuple[Seen, ...]
+
+
+def check_name(agent: object) -> str:
+    """The agent's name, if it is one.
+
+    :raises InvalidAgent: if it is not.
+    """
+    name = check_text("the agent's name", agent, InvalidAgent, most=limits.AGENT)
+    if name == "_":
+        raise InvalidAgent("no agent may be named '_': that is what a dump calls the heartbeats")
+    return name
+
+
+def check_instance(instance: Instance) -> Instance:
+    """The instance, if it can be stored.
+
+    :raises InvalidAgent: if it cannot.
+    """
+    for what in ("host", "version", "os"):
+        text = getattr(instance, what)
+        check_text(f"the instance's {what}", text, InvalidAgent, most=limits.AGENT, empty=True)
+    if instance.pid is not None and not 0 <= instance.pid <= limits.INTEGER_MAX:
+        raise InvalidAgent(f"the instance's pid is {instance.pid}")
+    return instance
+
+
+def this_process() -> Instance:
+    """The instance that a daemon reports as: this very process."""
+    return this_host()._replace(pid=os.getpid())
+
+
+@lru_cache(maxsize=1)
+def this_host() -> Instance:
+    """The instance that one-shot commands report as, so that one after the other counts as the same."""
+    from importlib.metadata import version
+
+    return Instance(platform.node(), None, version("zc.cimaa"), f"{platform.system()} {platform.release()}")
+
+
+def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
+    """The agent's row after ``instance`` reported, at ``now`` (microseconds), faults with this digest.
+
+    A clock that was set back leaves no instance with a report in the future,
+    where it would pass for a rival of whoever comes next.
+    """
+    seen = {s.instance.id: Seen(s.instance, min(s.first, now), min(s.last, now)) for s in instances(row)}
+    first = seen[instance.id].first if instance.id in seen else now
+    seen[instance.id] = Seen(instance, first, now)
+    lately = [s for s in seen.values() if not is_old(s.last, INSTANCE_MEMORY, now)]
+    kept = sorted(lately, key=lambda s: (s.last, s.first))[-INSTANCES:]
+    return Row(now, digest, instance.id, tuple(sorted(kept, key=lambda s: (s.first, s.last))))
+
+
+def instances(row: Row | None) -> list[Seen]:
+    """The instances that a row remembers, each with the time of its last report."""
+    if row is None:
+        return []
+    return [s._replace(last=max(s.first, row.updated)) if s.instance.id == row.instance else s for s in row.instances]
+
+
+def is_old(updated: int, age: float, now: int) -> bool:
+    """True if ``updated`` lies ``age`` seconds or more before ``now`` (both in microseconds)."""
+    return updated <= now - age * MICROSECONDS
+
+
+def is_offline(updated: int, seen_within: float, silent_for: float, now: int) -> bool:
+    """True if the agent reported within the longer time (seconds), but not within the shorter."""
+    return is_old(updated, silent_for, now) and not is_old(updated, seen_within, now)
+
+
+def rivals(row: Row, within: float, now: int) -> list[Seen]:
+    """The instances that report for this agent side by side, and did so in the last ``within`` seconds.
+
+    Two are rivals if each reported after the other's first report.  A restart
+    makes no rivals: the old process falls silent before the new one's first report.
+    """
+    lately = [s for s in instances(row) if not is_old(s.last, within, now)]
+    return [s for s in lately if any(_overlap(s, other) for other in lately if other is not s)]
+
+
+def shown(name: str, row: Row, seen: Iterable[Seen]) -> dict[str, Any]:
+    """An agent as ``get_agents`` and ``double_agents`` give it, with these of its instances."""
+    return {**heartbeat(name, row.updated), "instances": [_shown_instance(s) for s in seen]}
+
+
+def heartbeat(name: str, updated: int) -> dict[str, Any]:
+    """An agent as ``old_agents`` and ``offline_agents`` give it."""
+    return {"name": name, "updated": updated // MICROSECONDS}
+
+
+def _overlap(one: Seen, other: Seen) -> bool:
+    return one.last > other.first and other.last > one.first
+
+
+def _shown_instance(seen: Seen) -> dict[str, Any]:
+    first, last = seen.first // MICROSECONDS, seen.last // MICROSECONDS
+    return {**seen.instance._asdict(), "first": first, "last": last}
+
+
+@lru_cache(maxsize=256)
+def _instance_id(instance: Instance) -> str:
+    return blake2b(encode(list(instance)), digest_size=16).hexdigest()

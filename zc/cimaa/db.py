@@ -1,0 +1,360 @@
+"""The contract of a store.  Public methods check and shape; a backend supplies the primitives that store.
+
+Whoever uses a store uses the public methods of :class:`DB`, the same on every
+backend.  Whoever writes a backend derives from :class:`DB` and implements the
+abstract methods, all named with a leading underscore; they get input that is
+checked already, and return what is stored, in any order.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, NamedTuple, Self
+
+from . import agents, faults, options, squelches
+from .agents import Instance, Row
+from .errors import InvalidInput, StoreClosed
+from .faults import Fault, Report
+from .options import Option
+from .squelches import Squelch
+
+#: Gives the time in seconds since the epoch, as :func:`time.time` does.
+Clock = Callable[[], float]
+
+
+class Snapshot(NamedTuple):
+    """All that a store holds at one moment."""
+
+    agents: Mapping[str, Row]
+    #: Each agent's name with a fault of it, as stored: with ``since``, without ``agent``.
+    faults: Iterable[tuple[str, Fault]]
+    squelches: Iterable[Squelch]
+
+
+class DB(ABC):
+    """A store.  It may be used from several threads, and in a ``with`` statement.
+
+    Every call may raise :exc:`~zc.cimaa.errors.StoreError`, after which what was
+    stored before is still there; one that takes input raises
+    :exc:`~zc.cimaa.errors.InvalidInput` before anything is written.
+    """
+
+    #: The keys that a ``[database]`` section may have for this backend, besides ``class``.
+    options: ClassVar[Sequence[Option]] = ()
+
+    def __init__(
+        self, config: Mapping[str, str] | None = None, *, instance: Instance | None = None, clock: Clock | None = None
+    ) -> None:
+        """Open the store that a ``[database]`` section (``config``) describes.
+
+        ``instance`` is who reports, by default this process; ``clock`` stands in
+        for the store's own, in tests.
+
+        :raises ConfigurationError: for an unknown key, or a value that cannot be read.
+        """
+        given = {key: text for key, text in (config or {}).items() if key != "class"}
+        self.settings: Mapping[str, Any] = options.parse("database", self.options, given)
+        self._given_instance = None if instance is None else agents.check_instance(instance)
+        self._clock = clock or time.time
+        self._closed = False
+        self._open()
+
+    # Agents and what they report
+
+    def set_faults(self, agent: str, faults: Iterable[Fault]) -> None:
+        """Replace the agent's faults by these and refresh its heartbeat, all or nothing.
+
+        When it returns, every process sees the report; it is durable if it
+        changed a fault.  The caller's list and dicts stay as they are.
+
+        :raises InvalidAgent: if the name breaks a rule.
+        :raises InvalidFault: if a fault does, or the report as a whole.
+        """
+        self._require_open()
+        report = _report(agents.check_name(agent), faults)
+        instance = self.instance
+        if not self._touch(agent, report.digest, instance.id):
+            self._replace(agent, report, instance)
+
+    def get_faults(self, agent: str) -> list[Fault]:
+        """The agent's current faults as they were set, each with its ``agent``, sorted by name."""
+        self._require_open()
+        agents.check_name(agent)
+        stored = sorted(self._agent_faults(agent), key=faults.by_name)
+        return [faults.shown(agent, fault) for fault in stored]
+
+    def find_faults(
+        self,
+        agent: str | None = None,
+        severity: int | None = None,
+        pattern: str | None = None,
+        limit: int | None = None,
+    ) -> list[Fault]:
+        """Current faults of the fleet, the most severe first, the longest standing first among equals.
+
+        Each has its ``agent``, and ``since`` (whole seconds since the epoch): when
+        this string of failures began.  Of one ``agent``, of at least this
+        ``severity``, whose name matches the regular expression ``pattern`` (as a
+        squelch would), at most ``limit`` of them.
+
+        :raises InvalidInput: for an agent's name, a pattern or a limit that cannot be.
+        """
+        self._require_open()
+        if agent is not None:
+            agents.check_name(agent)
+        if severity is not None and (not isinstance(severity, int) or isinstance(severity, bool)):
+            raise InvalidInput(f"severity must be an integer, not {severity!r}")
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+            raise InvalidInput(f"limit must be a whole number that is not negative, not {limit!r}")
+        if pattern is not None:
+            squelches.compiled(pattern)
+        return self._find_faults(agent, severity, pattern, limit)
+
+    def get_agents(self) -> list[dict[str, Any]]:
+        """The agents, sorted by name: ``name``, ``updated``, and the ``instances`` seen lately.
+
+        An instance has ``host``, ``pid`` (``None`` for a host's one-shot commands),
+        ``version``, ``os``, and the times of its ``first`` and ``last`` report.
+        """
+        self._require_open()
+        return [agents.shown(name, row, agents.instances(row)) for name, row in sorted(self._rows())]
+
+    def old_agents(self, age: float) -> list[dict[str, Any]]:
+        """``name`` and ``updated`` of the agents whose last report is at least ``age`` seconds old, sorted by name.
+
+        :raises InvalidInput: for an age that is no number of seconds.
+        """
+        self._require_open()
+        return self._old_agents(_seconds("age", age))
+
+    def offline_agents(
+        self, seen_within: float = agents.SEEN_WITHIN, silent_for: float = agents.SILENT_FOR
+    ) -> list[dict[str, Any]]:
+        """``name`` and ``updated`` of the agents that reported within the longer time, but not within the shorter.
+
+        Both in seconds; sorted by name.
+
+        :raises InvalidInput: for a time that is no number of seconds.
+        """
+        self._require_open()
+        return self._offline_agents(_seconds("seen_within", seen_within), _seconds("silent_for", silent_for))
+
+    def double_agents(self, within: float = agents.DOUBLE_WITHIN) -> list[dict[str, Any]]:
+        """The agents for which two or more instances reported side by side in the last ``within`` seconds.
+
+        As in :meth:`get_agents`, but only with the instances that are rivals.  A
+        restart is no double: an instance is a rival only if it reported again
+        after the other's first report.
+
+        :raises InvalidInput: for a time that is no number of seconds.
+        """
+        self._require_open()
+        return self._double_agents(_seconds("within", within))
+
+    def remove_agent(self, agent: str) -> None:
+        """Remove the agent's faults, heartbeat and instances; removing nobody is no error."""
+        self._require_open()
+        self._remove_agent(agents.check_name(agent))
+
+    # Squelches
+
+    def squelch(self, regex: str, reason: str, user: str, permanent: bool = False, expires: int | None = None) -> None:
+        """Add a squelch, or replace the one with this regular expression.
+
+        It ends at ``expires`` (whole seconds since the epoch); with none it stands
+        until it is removed.  ``permanent`` says that it is meant to stand.
+
+        :raises InvalidSquelch: naming the part that breaks a rule.
+        """
+        self._require_open()
+        now = self._now() // agents.MICROSECONDS
+        self._put_squelch(squelches.squelch(regex, reason, user, permanent, expires, now))
+
+    def unsquelch(self, regex: str) -> None:
+        """Remove the squelch with this regular expression; removing nothing is no error."""
+        self._require_open()
+        self._remove_squelch(squelches.check_regex(regex))
+
+    def get_squelches(self) -> list[str]:
+        """The regular expressions of the squelches in force now, sorted."""
+        self._require_open()
+        now = self._now() / agents.MICROSECONDS
+        return sorted(s.regex for s in self._squelches() if squelches.in_force(s, now))
+
+    def get_squelch_details(self) -> list[dict[str, Any]]:
+        """The squelches, sorted by regular expression, those included that ended and were not removed.
+
+        Each has ``regex``, ``reason``, ``user``, ``time`` (when it was set),
+        ``permanent``, and ``expires`` where one is set.
+        """
+        self._require_open()
+        return [s.details() for s in squelches.by_regex(self._squelches())]
+
+    # The whole
+
+    def dump(self) -> dict[str, list[dict[str, Any]]]:
+        """All ``faults`` and all ``squelches`` of one moment.
+
+        The faults are as in :meth:`get_faults`, sorted by agent and name; among
+        them each heartbeat as ``{'agent': '_', 'name': AGENT, 'message': '',
+        'updated': T}``.  The squelches are as in :meth:`get_squelch_details`.
+        """
+        self._require_open()
+        snapshot = self._snapshot()
+        listed = [faults.shown(agent, fault) for agent, fault in snapshot.faults]
+        for name, row in snapshot.agents.items():
+            listed.append({"agent": "_", "message": "", **agents.heartbeat(name, row.updated)})
+        listed.sort(key=lambda fault: (fault["agent"], fault["name"]))
+        return {"faults": listed, "squelches": [s.details() for s in squelches.by_regex(snapshot.squelches)]}
+
+    def close(self) -> None:
+        """Release what the store holds; calling it twice is no error.
+
+        Any other call raises :exc:`~zc.cimaa.errors.StoreClosed` from then on.
+        """
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        secret = {option.name for option in self.options if option.secret}
+        shown = {key: options.MASK if key in secret and value else value for key, value in self.settings.items()}
+        return f"{type(self).__module__}.{type(self).__qualname__}({shown})"
+
+    @property
+    def instance(self) -> Instance:
+        """Who reports: as given, else the process that asks (which may be a fork of the one that opened)."""
+        if self._given_instance is not None:
+            return self._given_instance
+        return agents.this_process()
+
+    # What a backend must implement
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Get ready, from ``self.settings``; nothing need be connected yet."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Release everything.  Called once."""
+
+    @abstractmethod
+    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        """Set the agent's heartbeat to now if its row still has this digest and this instance's id.
+
+        True if so.  It should cost one small write, whatever the number of faults.
+        """
+
+    @abstractmethod
+    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+        """Make the report the agent's, all or nothing, though others may write at the same time.
+
+        Use :func:`zc.cimaa.faults.changes` for what to write, and
+        :func:`zc.cimaa.agents.reported` for the agent's new row.
+        """
+
+    @abstractmethod
+    def _remove_agent(self, agent: str) -> None:
+        """Remove the agent's row and faults, all or nothing."""
+
+    @abstractmethod
+    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+        """The agent's faults as stored, each with ``since``."""
+
+    @abstractmethod
+    def _all_faults(self) -> Iterable[tuple[str, Fault]]:
+        """Each agent's name with a fault of it, as stored."""
+
+    @abstractmethod
+    def _rows(self) -> Iterable[tuple[str, Row]]:
+        """Each agent's name and row."""
+
+    @abstractmethod
+    def _put_squelch(self, squelch: Squelch) -> None:
+        """Add the squelch, or replace the one with its regular expression."""
+
+    @abstractmethod
+    def _remove_squelch(self, regex: str) -> None:
+        """Remove the squelch with this regular expression, if there is one."""
+
+    @abstractmethod
+    def _squelches(self) -> Iterable[Squelch]:
+        """All squelches, those that ended included."""
+
+    @abstractmethod
+    def _snapshot(self) -> Snapshot:
+        """Everything, as it was at one moment where the store can tell."""
+
+    # What a backend may implement: where its store can do better, or has a clock of its own
+
+    def _now(self) -> int:
+        """The store's time in microseconds since the epoch."""
+        return int(self._clock() * agents.MICROSECONDS)
+
+    def _find_faults(
+        self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
+    ) -> list[Fault]:
+        """See :meth:`find_faults`; the pattern compiles."""
+        if agent is None:
+            stored: Iterable[tuple[str, Fault]] = self._all_faults()
+        else:
+            stored = ((agent, fault) for fault in self._agent_faults(agent))
+        if severity is not None:
+            stored = ((name, fault) for name, fault in stored if fault["severity"] >= severity)
+        if pattern is not None:
+            search = squelches.compiled(pattern).search
+            stored = ((name, fault) for name, fault in stored if search(fault["name"]))
+        return faults.worst_first(({"agent": name, **fault} for name, fault in stored), limit)
+
+    def _heartbeats(self) -> Iterable[tuple[str, int]]:
+        """Each agent's name and the time of its last report (microseconds)."""
+        return ((name, row.updated) for name, row in self._rows())
+
+    def _old_agents(self, age: float) -> list[dict[str, Any]]:
+        """See :meth:`old_agents`."""
+        now = self._now()
+        return _sorted(pair for pair in self._heartbeats() if agents.is_old(pair[1], age, now))
+
+    def _offline_agents(self, seen_within: float, silent_for: float) -> list[dict[str, Any]]:
+        """See :meth:`offline_agents`."""
+        now = self._now()
+        beats = self._heartbeats()
+        return _sorted(pair for pair in beats if agents.is_offline(pair[1], seen_within, silent_for, now))
+
+    def _double_agents(self, within: float) -> list[dict[str, Any]]:
+        """See :meth:`double_agents`."""
+        now = self._now()
+        doubles = ((name, row, agents.rivals(row, within, now)) for name, row in sorted(self._rows()))
+        return [agents.shown(name, row, seen) for name, row, seen in doubles if seen]
+
+    # Helpers of this class alone
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"this {type(self).__module__} store has been closed")
+
+
+# Within the class, the parameter of set_faults hides the module.
+_report = faults.report
+
+
+def _sorted(heartbeats: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
+    return [agents.heartbeat(name, updated) for name, updated in sorted(heartbeats)]
+
+
+def _seconds(what: str, number: float) -> float:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        raise InvalidInput(f"{what} must be a number of seconds, not {number!r}")
+    if number < 0:
+        raise InvalidInput(f"{what} must not be negative, as {number} is")
+    return number

@@ -1,0 +1,87 @@
+"""How agents, faults and squelches lie in the file: one key space, told apart by the key's first bytes.  Pure.
+
+=================  ==========================================================================
+key                value
+=================  ==========================================================================
+``version``        the format's version, decimal
+``a:`` name        the agent's row: heartbeat (microseconds, 16 digits), digest (32), instance
+                   (32), and the instances as JSON, a space between each
+``f:`` name        the agent's faults as a JSON list, each with ``since``; none if it has none
+``s:`` digest      a squelch as JSON; its regular expression may be longer than a key (511
+                   bytes), so the key is its digest
+=================  ==========================================================================
+"""
+
+from hashlib import blake2b
+
+from ..agents import Instance, Row, Seen
+from ..faults import Fault, decode, encode
+from ..squelches import Squelch
+
+FORMAT = 1
+
+VERSION_KEY = b"version"
+AGENT, FAULTS, SQUELCH = b"a:", b"f:", b"s:"
+
+_UPDATED = slice(0, 16)
+_MARK = slice(17, 82)
+_INSTANCES = slice(83, None)
+
+
+def name(key: bytes) -> str:
+    """The agent's name in a key."""
+    return key[2:].decode()
+
+
+def mark(digest: str, instance: str) -> bytes:
+    """What a row holds of the last report; as long as it is the same, a report only has to be touched."""
+    return f"{digest} {instance}".encode()
+
+
+def touched(row: bytes, mark: bytes, now: int) -> bytes | None:
+    """The row with the heartbeat set to ``now`` (microseconds), or nothing if its mark is another."""
+    return b"%016d%b" % (now, row[16:]) if row[_MARK] == mark else None
+
+
+def encode_row(row: Row) -> bytes:
+    """A row's value."""
+    seen = encode([[*s.instance, s.first, s.last] for s in row.instances])
+    return b"%016d %b %b" % (row.updated, mark(row.digest, row.instance), seen)
+
+
+def decode_row(value: bytes) -> Row:
+    """A row from its value."""
+    digest, instance = value[_MARK].decode().split()
+    seen = tuple(Seen(Instance(*who), first, last) for *who, first, last in decode(value[_INSTANCES]))
+    return Row(heartbeat(value), digest, instance, seen)
+
+
+def heartbeat(row: bytes) -> int:
+    """The heartbeat (microseconds) in a row's value."""
+    return int(row[_UPDATED])
+
+
+def encode_faults(faults: list[Fault]) -> bytes:
+    """The value for an agent's faults."""
+    return encode(faults)
+
+
+def decode_faults(value: bytes | None) -> list[Fault]:
+    """An agent's faults from their value."""
+    faults: list[Fault] = [] if value is None else decode(value)
+    return faults
+
+
+def squelch_key(regex: str) -> bytes:
+    """The key of the squelch with this regular expression."""
+    return SQUELCH + blake2b(regex.encode(), digest_size=32).digest()
+
+
+def encode_squelch(squelch: Squelch) -> bytes:
+    """A squelch's value."""
+    return encode(squelch._asdict())
+
+
+def decode_squelch(value: bytes) -> Squelch:
+    """A squelch from its value."""
+    return Squelch(**decode(value))

@@ -1,0 +1,98 @@
+"""The store of one process, in a dict: the smallest correct backend, and the model for the others' tests."""
+
+import threading
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import ClassVar
+from weakref import WeakValueDictionary
+
+from . import agents, faults
+from .agents import Instance, Row
+from .db import DB as Contract
+from .db import Snapshot
+from .faults import Fault, Report
+from .options import Option
+from .squelches import Squelch
+
+
+class Store:
+    """What one store holds, for the handles that share it."""
+
+    _named: ClassVar[WeakValueDictionary[str, "Store"]] = WeakValueDictionary()
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.rows: dict[str, Row] = {}
+        self.faults: dict[str, list[Fault]] = {}
+        self.squelches: dict[str, Squelch] = {}
+
+    @classmethod
+    def named(cls, name: str) -> "Store":
+        """The store of this name; it lives for as long as some handle has it open."""
+        return cls._named.setdefault(name, cls())
+
+
+class DB(Contract):
+    """A store in this process's memory; nothing is left of it when the process ends."""
+
+    options = (
+        Option("name", "handles of one process that give the same name share one store; without, each has its own"),
+    )
+
+    def _open(self) -> None:
+        name = self.settings["name"]
+        self._store = Store() if name is None else Store.named(name)
+
+    def _close(self) -> None:
+        self._store = Store()
+
+    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        with self._store.lock:
+            row = self._store.rows.get(agent)
+            if row is None or (row.digest, row.instance) != (digest, instance):
+                return False
+            self._store.rows[agent] = row._replace(updated=self._now())
+            return True
+
+    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+        with self._store.lock:
+            now = self._now()
+            row = agents.reported(self._store.rows.get(agent), report.digest, instance, now)
+            stored = {fault["name"]: fault for fault in self._store.faults.get(agent, ())}
+            changes = faults.changes(stored.values(), report.faults(), now // agents.MICROSECONDS)
+            for name in changes.removed:
+                del stored[name]
+            stored |= {fault["name"]: fault for fault in changes.put}
+            self._store.faults[agent] = list(stored.values())
+            self._store.rows[agent] = row
+
+    def _remove_agent(self, agent: str) -> None:
+        with self._store.lock:
+            self._store.rows.pop(agent, None)
+            self._store.faults.pop(agent, None)
+
+    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+        with self._store.lock:
+            return deepcopy(self._store.faults.get(agent, []))
+
+    def _all_faults(self) -> Iterable[tuple[str, Fault]]:
+        return self._snapshot().faults
+
+    def _rows(self) -> Iterable[tuple[str, Row]]:
+        return self._snapshot().agents.items()
+
+    def _put_squelch(self, squelch: Squelch) -> None:
+        with self._store.lock:
+            self._store.squelches[squelch.regex] = squelch
+
+    def _remove_squelch(self, regex: str) -> None:
+        with self._store.lock:
+            self._store.squelches.pop(regex, None)
+
+    def _squelches(self) -> Iterable[Squelch]:
+        return self._snapshot().squelches
+
+    def _snapshot(self) -> Snapshot:
+        with self._store.lock:
+            stored = [(agent, deepcopy(fault)) for agent, listed in self._store.faults.items() for fault in listed]
+            return Snapshot(dict(self._store.rows), stored, list(self._store.squelches.values()))

@@ -1,0 +1,151 @@
+"""What a squelch is, and which squelches match a fault's name.  Pure.
+
+A squelch is a regular expression of RE2 that keeps the faults whose name it
+matches, anywhere in the name, from alerting.  ``^`` and ``$`` tie it to the ends.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import re2
+
+from . import limits
+from .errors import InvalidSquelch
+from .limits import check_text, quoted
+
+# Memory (bytes) that the automaton for many patterns may take; re2's own default, 8 MiB, is for one.
+_SET_MEMORY = 64 * 1024 * 1024
+
+
+class Squelch(NamedTuple):
+    """A squelch, as a store keeps it.  Times are whole seconds since the epoch."""
+
+    regex: str
+    reason: str
+    user: str
+    time: int
+    permanent: bool
+    #: When it ends; ``None`` if it stands until somebody removes it.
+    expires: int | None
+
+    def details(self) -> dict[str, Any]:
+        """The squelch as ``get_squelch_details`` gives it: with ``expires`` only where one is set."""
+        shape = self._asdict()
+        if self.expires is None:
+            del shape["expires"]
+        return shape
+
+
+def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | None, now: int) -> Squelch:
+    """A checked squelch, set at ``now``.
+
+    :raises InvalidSquelch: naming the part that breaks a rule.
+    """
+    compiled(check_regex(regex))
+    check_text("the squelch's reason", reason, InvalidSquelch, most=limits.REASON, empty=True)
+    check_text("the squelch's user", user, InvalidSquelch, most=limits.USER, empty=True)
+    if not isinstance(permanent, bool):
+        raise InvalidSquelch(f"permanent must be true or false, not {permanent!r}")
+    if expires is not None:
+        _check_end(expires, permanent, now)
+    return Squelch(regex, reason, user, now, permanent, expires)
+
+
+def check_regex(regex: object) -> str:
+    """The regular expression, if it can be stored; whether it compiles is :func:`compiled`'s to tell.
+
+    :raises InvalidSquelch: if it cannot.
+    """
+    return check_text("the squelch's regular expression", regex, InvalidSquelch, most=limits.REGEX)
+
+
+def by_regex(squelches: Iterable[Squelch]) -> list[Squelch]:
+    """The squelches, sorted by regular expression."""
+    return sorted(squelches, key=lambda squelch: squelch.regex)
+
+
+def in_force(squelch: Squelch, now: float) -> bool:
+    """True if the squelch holds at ``now`` (seconds since the epoch): it has no end, or the end is to come."""
+    return squelch.expires is None or now < squelch.expires
+
+
+def compiled(regex: str) -> Any:
+    """The compiled regular expression: its ``search(text)`` is true if it matches anywhere in the text.
+
+    :raises InvalidSquelch: if it does not compile.
+    """
+    try:
+        return re2.compile(regex, _options())
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error.args[0]
+        hint = "; RE2 has no look-around and no back-references" if "(?" in regex or "escape" in reason else ""
+        raise InvalidSquelch(f"{quoted(regex)} is no regular expression of RE2: {reason}{hint}") from error
+
+
+class Matcher:
+    """Tells, for many names, which of many regular expressions match: one pass over each name for all of them."""
+
+    def __init__(self, regexes: Iterable[str]) -> None:
+        """Prepare to match these expressions.
+
+        :raises InvalidSquelch: naming the first that does not compile.
+        """
+        self.regexes = list(dict.fromkeys(regexes))
+        self._sets = list(_sets(self.regexes))
+
+    def matching(self, name: str) -> list[str]:
+        """The expressions that match somewhere in the name, in the order in which they were given."""
+        found: list[str] = []
+        for match, regexes in self._sets:
+            if indexes := match(name):
+                found += [regexes[index] for index in sorted(indexes)]
+        return found
+
+
+def _sets(regexes: list[str]) -> Iterator[tuple[Any, list[str]]]:
+    """Pairs of a function that gives the indexes of what matches, and the expressions that they stand for.
+
+    Expressions too big for one automaton are halved until each half has one.
+    (A Set that failed to compile must not be asked: the process would crash.)
+    """
+    if not regexes:
+        return
+    together = re2.Set.SearchSet(_options(_SET_MEMORY))
+    for regex in regexes:
+        try:
+            together.Add(regex)
+        except re2.error:
+            compiled(regex)
+            raise
+    try:
+        together.Compile()
+    except re2.error:
+        if len(regexes) == 1:
+            pattern = compiled(regexes[0])
+            yield (lambda name: [0] if pattern.search(name) else None), regexes
+        else:
+            half = len(regexes) // 2
+            yield from _sets(regexes[:half])
+            yield from _sets(regexes[half:])
+    else:
+        yield together.Match, regexes
+
+
+def _options(max_mem: int | None = None) -> Any:
+    options = re2.Options()
+    options.log_errors = False  # else re2 writes to standard error by itself
+    if max_mem is not None:
+        options.max_mem = max_mem
+    return options
+
+
+def _check_end(expires: int, permanent: bool, now: int) -> None:
+    if not isinstance(expires, int) or isinstance(expires, bool):
+        kind = type(expires).__name__
+        raise InvalidSquelch(f"expires must be whole seconds since the epoch, not {kind}")
+    if permanent:
+        raise InvalidSquelch("a squelch is either permanent or ends at some time, not both")
+    if expires <= now:
+        raise InvalidSquelch(f"the squelch would end at {expires}, which is over: it is {now}")
+    if expires > limits.INTEGER_MAX:
+        raise InvalidSquelch("expires does not fit in 64 bits")
