@@ -7,14 +7,15 @@ told, and are shown in whole seconds.
 import os
 import platform
 from collections.abc import Iterable
-from functools import lru_cache
+from dataclasses import asdict, astuple, dataclass, replace
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from . import limits
 from .errors import InvalidAgent
 from .faults import encode
-from .limits import check_text
+from .limits import check_text, is_plain
 
 MICROSECONDS = 1_000_000
 
@@ -29,7 +30,8 @@ SILENT_FOR = 5 * 60
 DOUBLE_WITHIN = 10 * 60
 
 
-class Instance(NamedTuple):
+@dataclass(frozen=True)
+class Instance:
     """Who reports under an agent's name: a process, or (with no ``pid``) the one-shot commands of a host."""
 
     host: str
@@ -37,10 +39,10 @@ class Instance(NamedTuple):
     version: str
     os: str
 
-    @property
+    @cached_property
     def id(self) -> str:
         """32 hexadecimal digits, the same for the same instance on every machine."""
-        return _instance_id(self)
+        return blake2b(encode(astuple(self)), digest_size=16).hexdigest()
 
 
 class Seen(NamedTuple):
@@ -69,10 +71,11 @@ def check_name(agent: object) -> str:
 
     :raises InvalidAgent: if it is not.
     """
-    name = check_text("the agent's name", agent, InvalidAgent, most=limits.AGENT)
-    if name == "_":
+    if not is_plain(agent, limits.AGENT):
+        check_text("the agent's name", agent, InvalidAgent, most=limits.AGENT)
+    if agent == "_":
         raise InvalidAgent("no agent may be named '_': that is what a dump calls the heartbeats")
-    return name
+    return str(agent)
 
 
 def check_instance(instance: Instance) -> Instance:
@@ -90,7 +93,7 @@ def check_instance(instance: Instance) -> Instance:
 
 def this_process() -> Instance:
     """The instance that a daemon reports as: this very process."""
-    return this_host()._replace(pid=os.getpid())
+    return _process(os.getpid())
 
 
 @lru_cache(maxsize=1)
@@ -158,9 +161,9 @@ def _overlap(one: Seen, other: Seen) -> bool:
 
 def _shown_instance(seen: Seen) -> dict[str, Any]:
     first, last = seen.first // MICROSECONDS, seen.last // MICROSECONDS
-    return {**seen.instance._asdict(), "first": first, "last": last}
+    return {**asdict(seen.instance), "first": first, "last": last}
 
 
-@lru_cache(maxsize=256)
-def _instance_id(instance: Instance) -> str:
-    return blake2b(encode(list(instance)), digest_size=16).hexdigest()
+@lru_cache(maxsize=1)
+def _process(pid: int) -> Instance:
+    return replace(this_host(), pid=pid)

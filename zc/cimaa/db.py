@@ -73,10 +73,15 @@ class DB(ABC):
         :raises InvalidFault: if a fault does, or the report as a whole.
         """
         self._require_open()
-        report = _report(agents.check_name(agent), faults)
+        agents.check_name(agent)
         instance = self.instance
-        if not self._touch(agent, report.digest, instance.id):
-            self._replace(agent, report, instance)
+        if not isinstance(faults, list):
+            faults = list(faults)
+        digest = _digest(faults)
+        if digest is None or not self._touch(agent, digest, instance.id):
+            report = _report(agent, faults)
+            if report.digest == digest or not self._touch(agent, report.digest, instance.id):
+                self._replace(agent, report, instance)
 
     def get_faults(self, agent: str) -> list[Fault]:
         """The agent's current faults as they were set, each with its ``agent``, sorted by name."""
@@ -344,8 +349,8 @@ class DB(ABC):
             raise StoreClosed(f"this {type(self).__module__} store has been closed")
 
 
-# Within the class, the parameter of set_faults hides the module.
-_report = faults.report
+# Within the class, the parameter of set_faults hides the module faults.
+_report, _digest = faults.report, faults.digest
 
 
 def _sorted(heartbeats: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:

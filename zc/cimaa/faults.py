@@ -6,10 +6,12 @@ the time (whole seconds since the epoch) when this string of failures began.
 """
 
 import heapq
-import json
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any, NamedTuple
+
+import orjson
 
 from . import limits
 from .errors import InvalidFault
@@ -20,12 +22,12 @@ Fault = dict[str, Any]
 #: Python's logging levels, worst first, under the names that people use.
 SEVERITIES = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
 
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
-
 _Path = tuple[str | int, ...]
 
 # What may be in a fault that a caller passes although it is not stored: get_faults adds the one, find_faults both.
 _NOT_STORED = ("agent", "since")
+
+_NAME = itemgetter("name")
 
 
 class Report(NamedTuple):
@@ -59,24 +61,35 @@ def report(agent: str, faults: Iterable[Mapping[str, Any]]) -> Report:
 
     :raises InvalidFault: naming the fault and the rule that it breaks.
     """
-    checked: dict[str, Mapping[str, Any]] = {}
-    if isinstance(faults, str | bytes | Mapping):
-        raise InvalidFault(f"a report must be a list of faults, not {type(faults).__name__}")
-    try:
-        listed = list(faults)
-    except TypeError:
-        raise InvalidFault(f"a report must be a list of faults, not {type(faults).__name__}") from None
+    listed = _listed(faults)
     if len(listed) > limits.FAULTS:
         raise InvalidFault(f"the report has {len(listed)} faults; at most {limits.FAULTS} are allowed")
+    checked: dict[str, Fault] = {}
     for fault in listed:
         name = _check_fault(agent, fault)
         if name in checked:
             raise InvalidFault(f"the report has two faults named {quoted(name)}")
-        checked[name] = _stored_part(fault)
-    encoded = _encoder.encode([checked[name] for name in sorted(checked)]).encode()
+        checked[name] = {key: value for key, value in fault.items() if key not in _NOT_STORED}
+    encoded = encode([checked[name] for name in sorted(checked)])
     if len(encoded) > limits.FAULT:
         _check_sizes(encoded, checked)
-    return Report(encoded, blake2b(encoded, digest_size=16).hexdigest())
+    return Report(encoded, _digest(encoded))
+
+
+def digest(faults: list[Fault]) -> str | None:
+    """The digest that :func:`report` would find for these faults; ``None`` if only it can tell.
+
+    Nothing is checked, and nothing need be to compare it with the digest of what a
+    store holds: that was checked when it came, and every rule speaks of what is
+    encoded.  (Hence the way back: what has no encoding of its own, like a tuple, or
+    ``NaN``, is told from what has the same.)
+    """
+    try:
+        listed = sorted(faults, key=_NAME)
+        encoded = encode(listed)
+    except (KeyError, TypeError):
+        return None
+    return _digest(encoded) if decode(encoded) == listed else None
 
 
 def changes(old: Iterable[Fault], new: Iterable[Fault], now: int) -> Changes:
@@ -133,12 +146,22 @@ def severity_name(severity: int) -> str:
 
 def encode(value: Any) -> bytes:
     """Canonical JSON in UTF-8: equal values, and only those, have equal encodings."""
-    return _encoder.encode(value).encode()
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def decode(encoded: bytes) -> Any:
     """What :func:`encode` encoded."""
-    return json.loads(encoded)
+    return orjson.loads(encoded)
+
+
+def _digest(encoded: bytes) -> str:
+    return blake2b(encoded, digest_size=16).hexdigest()
+
+
+def _listed(faults: Iterable[Any]) -> list[Any]:
+    if isinstance(faults, Iterable) and not isinstance(faults, str | bytes | Mapping):
+        return list(faults)
+    raise InvalidFault(f"a report must be a list of faults, not {type(faults).__name__}")
 
 
 def _badness(fault: Fault) -> tuple[int, int, str, str]:
@@ -150,21 +173,13 @@ def _same(one: Fault, other: Fault) -> bool:
     return one == other and encode(one) == encode(other)
 
 
-def _stored_part(fault: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "agent" in fault or "since" in fault:
-        return {key: value for key, value in fault.items() if key not in _NOT_STORED}
-    return fault
-
-
 def _check_fault(agent: str, fault: Any) -> str:
     """The fault's name, if the fault keeps the rules."""
     if not isinstance(fault, dict):
         raise InvalidFault(f"a fault must be a dict, not {type(fault).__name__}")
     if "name" not in fault:
         raise InvalidFault(f"a fault has no name; its keys are {quoted(', '.join(map(str, fault)))}")
-    name: str = fault["name"]
-    if not is_plain(name, limits.FAULT_NAME):
-        check_text("the fault's name", name, InvalidFault, most=limits.FAULT_NAME)
+    name = check_text("the fault's name", fault["name"], InvalidFault, most=limits.FAULT_NAME)
     for key in ("severity", "message"):
         if key not in fault:
             raise InvalidFault(f"fault {quoted(name)} has no {key}")
@@ -173,9 +188,7 @@ def _check_fault(agent: str, fault: Any) -> str:
         kind = type(severity).__name__
         raise InvalidFault(f"fault {quoted(name)}: severity must be an integer (50 is critical), not {kind}")
     _check_value((name, "severity"), severity)
-    message = fault["message"]
-    if not is_plain(message, limits.MESSAGE):
-        check_text(_where((name, "message")), message, InvalidFault, most=limits.MESSAGE, empty=True)
+    check_text(_where((name, "message")), fault["message"], InvalidFault, most=limits.MESSAGE, empty=True)
     if len(fault) > 3:
         _check_extras(agent, name, fault)
     return name

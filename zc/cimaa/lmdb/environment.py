@@ -14,8 +14,7 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, TypeAlias, TypeVar
 
@@ -73,40 +72,39 @@ class Environment:
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """What ``work`` makes of one snapshot of the file."""
-        return self._run(work, write=False)
+        return self.write(work, write=False)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
+    def write(self, work: Callable[[Transaction], T], *, write: bool = True) -> T:
         """Do all of ``work`` in one transaction, or nothing of it.
 
         When it returns, other processes see it, and all that was written before is
         on disk; this write itself is after the next one, or after :meth:`sync`.
         """
-        return self._run(work, write=True)
+        with self._lock:
+            try:
+                environment = self._lmdb or self._open()
+                while True:
+                    try:
+                        with environment.begin(write=write) as transaction:
+                            return work(transaction)
+                    except lmdb.MapResizedError:  # another process made the file larger than our map
+                        environment.set_mapsize(0)
+            except lmdb.Error as error:
+                raise self._failed(error) from error
 
     def sync(self) -> None:
         """Return once all that was written is on disk."""
-        with self._in_use() as environment:
-            environment.sync(True)
-
-    def _run(self, work: Callable[[Transaction], T], *, write: bool) -> T:
-        with self._in_use() as environment:
-            while True:
-                try:
-                    with environment.begin(write=write) as transaction:
-                        return work(transaction)
-                except lmdb.MapResizedError:  # another process made the file larger than our map
-                    environment.set_mapsize(0)
-
-    @contextmanager
-    def _in_use(self) -> Iterator[lmdb.Environment]:
         with self._lock:
             try:
-                yield self._lmdb or self._open()
+                (self._lmdb or self._open()).sync(True)
             except lmdb.Error as error:
-                translated = self._translated(error)
-                if isinstance(error, lmdb.PanicError):
-                    self._forget()  # LMDB works with this environment no more: the next call opens another
-                raise translated from error
+                raise self._failed(error) from error
+
+    def _failed(self, error: lmdb.Error) -> StoreError:
+        translated = self._translated(error)
+        if isinstance(error, lmdb.PanicError):
+            self._forget()  # LMDB works with this environment no more: the next call opens another
+        return translated
 
     def _open(self) -> lmdb.Environment:
         try:

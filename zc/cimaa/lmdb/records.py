@@ -12,6 +12,7 @@ key                value
 =================  ==========================================================================
 """
 
+from dataclasses import astuple
 from hashlib import blake2b
 
 from ..agents import Instance, Row, Seen
@@ -45,7 +46,7 @@ def touched(row: bytes, mark: bytes, now: int) -> bytes | None:
 
 def encode_row(row: Row) -> bytes:
     """A row's value."""
-    seen = encode([[*s.instance, s.first, s.last] for s in row.instances])
+    seen = encode([[*astuple(s.instance), s.first, s.last] for s in row.instances])
     return b"%016d %b %b" % (row.updated, mark(row.digest, row.instance), seen)
 
 
