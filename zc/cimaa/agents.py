@@ -7,8 +7,7 @@ told, and are shown in whole seconds.
 import os
 import platform
 from collections.abc import Iterable
-from dataclasses import asdict, astuple, dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from .limits import check_text, is_plain
 
 MICROSECONDS = 1_000_000
 
-#: An instance that has not reported for so long (seconds) is forgotten at the next change, and at most
+#: An instance is forgotten that fell silent so long (seconds) before the last report; and of those left,
 #: so many of the latest are remembered.
 INSTANCE_MEMORY = 24 * 60 * 60
 INSTANCES = 16
@@ -30,8 +29,7 @@ SILENT_FOR = 5 * 60
 DOUBLE_WITHIN = 10 * 60
 
 
-@dataclass(frozen=True)
-class Instance:
+class Instance(NamedTuple):
     """Who reports under an agent's name: a process, or (with no ``pid``) the one-shot commands of a host."""
 
     host: str
@@ -39,10 +37,10 @@ class Instance:
     version: str
     os: str
 
-    @cached_property
+    @property
     def id(self) -> str:
         """32 hexadecimal digits, the same for the same instance on every machine."""
-        return blake2b(encode(astuple(self)), digest_size=16).hexdigest()
+        return _instance_id(self)
 
 
 class Seen(NamedTuple):
@@ -91,9 +89,13 @@ def check_instance(instance: Instance) -> Instance:
     return instance
 
 
+@lru_cache(maxsize=1)
 def this_process() -> Instance:
     """The instance that a daemon reports as: this very process."""
-    return _process(os.getpid())
+    return this_host()._replace(pid=os.getpid())
+
+
+os.register_at_fork(after_in_child=this_process.cache_clear)
 
 
 @lru_cache(maxsize=1)
@@ -110,19 +112,21 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
     A clock that was set back leaves no instance with a report in the future,
     where it would pass for a rival of whoever comes next.
     """
+    if row is not None and row.instance == instance.id and row.updated <= now:
+        return row._replace(updated=now, digest=digest)
     seen = {s.instance.id: Seen(s.instance, min(s.first, now), min(s.last, now)) for s in instances(row)}
     first = seen[instance.id].first if instance.id in seen else now
     seen[instance.id] = Seen(instance, first, now)
-    lately = [s for s in seen.values() if not is_old(s.last, INSTANCE_MEMORY, now)]
-    kept = sorted(lately, key=lambda s: (s.last, s.first))[-INSTANCES:]
-    return Row(now, digest, instance.id, tuple(sorted(kept, key=lambda s: (s.first, s.last))))
+    latest = sorted(seen.values(), key=lambda s: (s.last, s.first))[-INSTANCES:]
+    return Row(now, digest, instance.id, tuple(sorted(latest, key=lambda s: (s.first, s.last))))
 
 
 def instances(row: Row | None) -> list[Seen]:
     """The instances that a row remembers, each with the time of its last report."""
     if row is None:
         return []
-    return [s._replace(last=max(s.first, row.updated)) if s.instance.id == row.instance else s for s in row.instances]
+    current = (s._replace(last=row.updated) if s.instance.id == row.instance else s for s in row.instances)
+    return [s for s in current if not is_old(s.last, INSTANCE_MEMORY, row.updated)]
 
 
 def is_old(updated: int, age: float, now: int) -> bool:
@@ -161,9 +165,9 @@ def _overlap(one: Seen, other: Seen) -> bool:
 
 def _shown_instance(seen: Seen) -> dict[str, Any]:
     first, last = seen.first // MICROSECONDS, seen.last // MICROSECONDS
-    return {**asdict(seen.instance), "first": first, "last": last}
+    return {**seen.instance._asdict(), "first": first, "last": last}
 
 
-@lru_cache(maxsize=1)
-def _process(pid: int) -> Instance:
-    return replace(this_host(), pid=pid)
+@lru_cache(maxsize=1024)
+def _instance_id(instance: Instance) -> str:
+    return blake2b(encode(list(instance)), digest_size=16).hexdigest()

@@ -72,12 +72,11 @@ class DB(ABC):
         :raises InvalidAgent: if the name breaks a rule.
         :raises InvalidFault: if a fault does, or the report as a whole.
         """
-        self._require_open()
+        if self._closed:
+            self._require_open()
         agents.check_name(agent)
-        instance = self.instance
-        if not isinstance(faults, list):
-            faults = list(faults)
-        digest = _digest(faults)
+        instance = self._given_instance or agents.this_process()
+        digest = _digest(faults) if isinstance(faults, list) else None
         if digest is None or not self._touch(agent, digest, instance.id):
             report = _report(agent, faults)
             if report.digest == digest or not self._touch(agent, report.digest, instance.id):
@@ -239,9 +238,7 @@ class DB(ABC):
     @property
     def instance(self) -> Instance:
         """Who reports: as given, else the process that asks (which may be a fork of the one that opened)."""
-        if self._given_instance is not None:
-            return self._given_instance
-        return agents.this_process()
+        return self._given_instance or agents.this_process()
 
     # What a backend must implement
 

@@ -188,7 +188,8 @@ def _check_fault(agent: str, fault: Any) -> str:
         kind = type(severity).__name__
         raise InvalidFault(f"fault {quoted(name)}: severity must be an integer (50 is critical), not {kind}")
     _check_value((name, "severity"), severity)
-    check_text(_where((name, "message")), fault["message"], InvalidFault, most=limits.MESSAGE, empty=True)
+    if not is_plain(fault["message"], limits.MESSAGE):
+        check_text(_where((name, "message")), fault["message"], InvalidFault, most=limits.MESSAGE, empty=True)
     if len(fault) > 3:
         _check_extras(agent, name, fault)
     return name

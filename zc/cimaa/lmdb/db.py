@@ -48,8 +48,9 @@ class DB(Contract):
 
         def touch(transaction: Transaction) -> bool:
             row = transaction.get(key)
-            touched = None if row is None else records.touched(row, mark, self._now())
-            return touched is not None and transaction.put(key, touched)
+            if row is None or row[records.MARK] != mark:
+                return False
+            return transaction.put(key, records.touched(row, self._now()))
 
         return self._environment.write(touch)
 

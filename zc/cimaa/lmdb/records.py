@@ -12,7 +12,6 @@ key                value
 =================  ==========================================================================
 """
 
-from dataclasses import astuple
 from hashlib import blake2b
 
 from ..agents import Instance, Row, Seen
@@ -25,7 +24,7 @@ VERSION_KEY = b"version"
 AGENT, FAULTS, SQUELCH = b"a:", b"f:", b"s:"
 
 _UPDATED = slice(0, 16)
-_MARK = slice(17, 82)
+MARK = slice(17, 82)
 _INSTANCES = slice(83, None)
 
 
@@ -39,20 +38,20 @@ def mark(digest: str, instance: str) -> bytes:
     return f"{digest} {instance}".encode()
 
 
-def touched(row: bytes, mark: bytes, now: int) -> bytes | None:
-    """The row with the heartbeat set to ``now`` (microseconds), or nothing if its mark is another."""
-    return b"%016d%b" % (now, row[16:]) if row[_MARK] == mark else None
+def touched(row: bytes, now: int) -> bytes:
+    """The row with the heartbeat set to ``now`` (microseconds)."""
+    return b"%016d%b" % (now, row[16:])
 
 
 def encode_row(row: Row) -> bytes:
     """A row's value."""
-    seen = encode([[*astuple(s.instance), s.first, s.last] for s in row.instances])
+    seen = encode([[*s.instance, s.first, s.last] for s in row.instances])
     return b"%016d %b %b" % (row.updated, mark(row.digest, row.instance), seen)
 
 
 def decode_row(value: bytes) -> Row:
     """A row from its value."""
-    digest, instance = value[_MARK].decode().split()
+    digest, instance = value[MARK].decode().split()
     seen = tuple(Seen(Instance(*who), first, last) for *who, first, last in decode(value[_INSTANCES]))
     return Row(heartbeat(value), digest, instance, seen)
 
