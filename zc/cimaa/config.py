@@ -67,7 +67,7 @@ def open_database(
     """
     settings = {setting.option.name: setting for setting in database_settings(config)}
     backend = load_backend(settings.pop("class").text or "")
-    for name, setting in settings.items():
+    for setting in settings.values():
         options.value("database", setting.option, setting.text, setting.source)
     given = {name: setting.text for name, setting in settings.items() if setting.text is not None}
     return backend(given, instance=instance, clock=clock)
@@ -84,7 +84,9 @@ def database_settings(config: str | os.PathLike[str] | Mapping[str, str] | None 
         path = find_file(config)
         source = f"file {path}"
         section = {} if path is None else read_sections(path).get("database", {})
-        given = {key: _Given(text, source) for key, text in section.items()} | _from_environment()
+        environment = _from_environment()
+        forms = {form for key in environment for form in (key, key + _FILE, key.removesuffix(_FILE))}
+        given = {key: _Given(text, source) for key, text in section.items() if key not in forms} | environment
     chosen = given.pop("class", _Given(DEFAULT_BACKEND, "default"))
     declared = load_backend(chosen.text).options
     return [Setting(_CLASS, chosen.text, chosen.source), *_effective(declared, given)]
@@ -107,7 +109,7 @@ def load_backend(name: str) -> type[DB]:
         raise ConfigurationError(f"the backend {name} ({entry_point.value}) cannot be loaded: {error}") from error
 
     try:
-        backend = driver.DriverManager(
+        backend: Any = driver.DriverManager(
             BACKENDS, name, invoke_on_load=False, on_load_failure_callback=failed, warn_on_missing_entrypoint=False
         ).driver
     except exception.NoMatches:
@@ -149,7 +151,7 @@ def read_sections(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
     :raises ConfigurationError: if it cannot be read.
     """
     parser = configparser.ConfigParser(interpolation=None, default_section="")
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # option names keep their case
+    parser.optionxform = str  # type: ignore[method-assign]  # option names keep their case
     try:
         with Path(path).open(encoding="utf-8-sig") as file:
             parser.read_file(file)
