@@ -97,7 +97,7 @@ def load_backend(name: str) -> type[DB]:
 
     :raises ConfigurationError: if there is none, or a library that it needs is not installed.
     """
-    from stevedore import driver, exception  # type: ignore[import-untyped]
+    from stevedore import driver, exception
 
     def failed(_manager: object, entry_point: Any, error: BaseException) -> None:
         if isinstance(error, ModuleNotFoundError):
@@ -113,8 +113,9 @@ def load_backend(name: str) -> type[DB]:
             BACKENDS, name, invoke_on_load=False, on_load_failure_callback=failed, warn_on_missing_entrypoint=False
         ).driver
     except exception.NoMatches:
-        options.check_keys("[database] class: the group " + BACKENDS, [name], backend_names())
-        raise
+        raise ConfigurationError(
+            f"[database] class: there is no backend {name!r}; {options.nearest(name, backend_names())}"
+        ) from None
     if not (isinstance(backend, type) and issubclass(backend, DB)):
         raise ConfigurationError(f"the entry point {name} of the group {BACKENDS} is no backend: {backend!r}")
     return backend
@@ -151,7 +152,7 @@ def read_sections(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
     :raises ConfigurationError: if it cannot be read.
     """
     parser = configparser.ConfigParser(interpolation=None, default_section="")
-    parser.optionxform = str  # type: ignore[method-assign]  # option names keep their case
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # option names keep their case
     try:
         with Path(path).open(encoding="utf-8-sig") as file:
             parser.read_file(file)
@@ -196,7 +197,7 @@ def _effective(declared: Iterable[Option], given: Mapping[str, _Given]) -> list[
                 raise ConfigurationError(f"[database] has both {name} and {key}: give one of them")
             texts[name] = _Given(_content(path, key, source), f"file {path} (named by {key} in {source})")
     for key in texts:
-        options.check_keys(f"[database] ({texts[key].source})", [key], names)
+        options.check_keys(f"[database] ({texts[key].source})", [key], ["class", *names])
     return [_setting(option, texts.get(option.name)) for option in declared]
 
 

@@ -92,6 +92,11 @@ def check_keys(where: str, given: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(known) or 'none'}"
-            raise ConfigurationError(f"{where} has no option {key!r}; {hint}")
+            raise ConfigurationError(f"{where} has no option {key!r}; {nearest(key, known)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to tell somebody who wrote a name that is not among the known ones."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there is: {', '.join(known) or 'none'}"
