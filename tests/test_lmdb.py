@@ -21,8 +21,8 @@ from zc.cimaa.testing import Conformance, Opener, fault
 
 class TestLMDB(Conformance):
     @pytest.fixture
-    def opener(self, tmp_path: Path) -> Opener:
-        return functools.partial(DB, {"path": str(tmp_path / "store")})
+    def opener(self, lmdb_opener: Opener) -> Opener:
+        return lmdb_opener
 
 
 @pytest.fixture
