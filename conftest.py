@@ -18,29 +18,32 @@ from typing import Any
 
 import pytest
 from sybil import Document, Example, Region, Sybil
-from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.rest import DocTestParser
 from sybil.parsers.rest.lexers import DirectiveLexer
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 class BlockParser:
-    """Code blocks other than Python's: files to write, and commands to run."""
+    """Code blocks: files to write, commands to run, and Python."""
 
     lexer = DirectiveLexer(directive="code-block")
 
     def __call__(self, document: Document) -> Iterator[Region]:
         for lexeme in self.lexer(document):
-            source = lexeme.lexemes["source"].strip_leading_newlines()
+            source = lexeme.lexemes["source"]
             if caption := lexeme.lexemes["options"].get("caption"):
                 yield Region(lexeme.start, lexeme.end, (caption, source), write_file)
             elif lexeme.lexemes["arguments"] == "console":
                 yield Region(lexeme.start, lexeme.end, source, run_commands)
+            elif lexeme.lexemes["arguments"] == "python":
+                yield Region(lexeme.start, lexeme.end, source, PythonEvaluator())
 
 
 def write_file(example: Example) -> None:
     name, text = example.parsed
-    Path(name).write_text(text.rstrip("\n") + "\n")
+    Path(name).write_text(text.strip("\n") + "\n")
 
 
 def run_commands(example: Example) -> str | None:
@@ -65,7 +68,7 @@ def run_commands(example: Example) -> str | None:
 def commands(text: str) -> Iterable[tuple[str, str]]:
     """Each command of a console block with what it should print."""
     found: list[tuple[str, str]] = []
-    for line in text.splitlines():
+    for line in text.strip("\n").splitlines():
         if line.startswith("$ "):
             found.append((line[2:], ""))
         elif found[-1][0].endswith("\\"):
@@ -100,7 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 pytest_collect_file = Sybil(
-    parsers=[DocTestParser(optionflags=FLAGS), PythonCodeBlockParser(), BlockParser()],
+    parsers=[DocTestParser(optionflags=FLAGS), BlockParser()],
     patterns=["README.rst", "doctests/*.rst"],
     excludes=["doctests/contract.rst"],  # tests/test_contract_page.py runs it once per backend
     setup=set_up,
