@@ -67,9 +67,7 @@ def load(directory: Path, timeout: float) -> list[Check | Broken]:
 def check(file: str, section: str, given: Mapping[str, str], directory: Path, timeout: float) -> Check | Broken:
     """The check that a section describes.  Pure."""
     if PART in section:
-        return Broken(
-            file, section, f"the name of a check must not hold {PART!r}: it separates the names of its faults"
-        )
+        return Broken(file, section, f"a check's name must not hold {PART!r}, which separates the names of its faults")
     try:
         values = options.parse(section, OPTIONS, given)
         command = _command(values["command"] or "", directory)

@@ -70,7 +70,7 @@ class _Process(asyncio.SubprocessProtocol):
         self.exited.set()
         self.over.set()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio passes it
         """It exited, and its output is closed."""
         self.closed.set()
 

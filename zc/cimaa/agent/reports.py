@@ -18,17 +18,15 @@ def faults(agent: str, results: Sequence[Result]) -> list[Fault]:
 
 def _fitting(agent: str, results: Sequence[Result]) -> list[Result]:
     fitting = list(results)
-    sizes = [_size(result) for result in results]
-    size, count = sum(sizes), sum(len(result.faults) for result in results)
-    shares = [
-        max(bytes_ / limits.REPORT, len(r.faults) / limits.FAULTS) for bytes_, r in zip(sizes, results, strict=True)
-    ]
+    sizes, counts = [_size(result) for result in results], [len(result.faults) for result in results]
+    size, count = sum(sizes), sum(counts)
+    shares = [max(sizes[i] / limits.REPORT, counts[i] / limits.FAULTS) for i in range(len(results))]
     for index in sorted(range(len(results)), key=shares.__getitem__, reverse=True):
         if size <= limits.REPORT and count <= limits.FAULTS:
             break
         fitting[index] = _instead(agent, results[index], sizes[index])
         size += _size(fitting[index]) - sizes[index]
-        count += 1 - len(results[index].faults)
+        count += 1 - counts[index]
     return fitting
 
 

@@ -25,7 +25,7 @@ class Settings(NamedTuple):
 
 
 def host_name() -> str:
-    """This host's full name, as far as it is known."""
+    """The full name of this host, as far as it is known."""
     node = platform.node()
     if "." in node:
         return node
