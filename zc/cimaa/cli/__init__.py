@@ -76,6 +76,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except Error as error:
             raise Failure(str(error)) from error
+        except click.NoSuchOption as error:
+            if error.option_name != "--config":
+                raise
+            raise click.UsageError("--config stands before the command: cimaa --config FILE ...", ctx) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -21,11 +21,12 @@ from .parameters import config_file, examples, json_option, open_store
 @json_option
 @click.pass_context
 def agent(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: ARG001  # there is no other way yet
-    """Run this host's checks, report their faults to the store, and list them.
+    """Run the checks of this host.
 
-    Without a configuration the checks that come with zc.cimaa look at this host's disks, memory and load.  With a
-    directory in the [agent] section, the *.cfg files there have a section for each check, with its command,
-    which may be a Nagios plugin, or print JSON: {"faults": [{"name", "severity", "message"}]}.
+    Their faults are reported to the store, and listed.  Without a configuration the checks that come with zc.cimaa
+    look at this host's disks, memory and load.  With a directory in the [agent] section, the *.cfg files there have
+    a section for each check, with its command (and a timeout), which may be a Nagios plugin, or print JSON:
+    {"faults": [{"name", "severity", "message"}]}.
     """
     from ..agent import rounds, settings
 

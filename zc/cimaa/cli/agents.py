@@ -24,7 +24,10 @@ _DOUBLE = f"Only those for which several reported side by side in the last {form
 @json_option
 @click.pass_context
 def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, as_json: bool) -> None:
-    """List the agents: when each reported last, and who reports in its name."""
+    """List the agents.
+
+    When each reported last, and who reports in its name.
+    """
     if (old is not None) + offline + double > 1:
         raise click.UsageError("Give only one of --old, --offline and --double.")
     with open_store(ctx) as db:
@@ -45,9 +48,9 @@ def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, as_
 @click.argument("agent", shell_complete=complete_agents)
 @click.pass_context
 def remove_agent(ctx: click.Context, agent: str) -> None:
-    """Remove an agent that is no more: its faults, its last report, and who reported.
+    """Remove an agent that is no more.
 
-    If it still runs, it is there again with its next report.
+    Its faults go, its last report, and who reported.  If it still runs, it is there again with its next report.
     """
     with open_store(ctx) as db:
         known = [row["name"] for row in db.get_agents()]

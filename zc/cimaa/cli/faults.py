@@ -50,7 +50,7 @@ def faults(
     exit_code: bool,
     as_json: bool,
 ) -> None:
-    """List the current faults of the fleet, worst first.
+    """List the current faults, worst first.
 
     A fault's severity, how long it has stood, its agent, name and message, and the squelches that silence it.
     """
@@ -78,7 +78,7 @@ def _nothing(db: DB, agent: str | None, none: str) -> str:
     """What to tell when there is nothing to show: that all is well, or that nobody has looked."""
     heartbeats = {row["name"]: row["updated"] for row in db.get_agents()}
     if not heartbeats:
-        return f"{none}, but no agent has ever reported to this store (see: cimaa agent --help, cimaa config)."
+        return f"{none}, but no agent has reported to this store (see: cimaa agent --help, cimaa config)."
     now = time.time()
     if agent is None:
         return f"{none}: {counted(len(heartbeats), 'agent')} reported, the last {ago(max(heartbeats.values()), now)}."

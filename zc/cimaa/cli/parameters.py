@@ -10,7 +10,6 @@ from .. import config
 from ..agents import Instance
 from ..db import DB
 from ..faults import SEVERITIES, parse_severity
-from ..options import nearest
 from ..units import parse_duration, parse_time
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
@@ -88,8 +87,11 @@ def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: 
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """What to tell of a name that the store does not have."""
-    return f"there is no {what} {name!r}; {nearest(name, known)}"
+    """What to tell of a name that the store does not have: the nearest that it has, but not all of them."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    return f"there is no {what} {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"see: cimaa {what}s")
 
 
 def _from_store(ctx: click.Context, incomplete: str, names: Callable[[DB], Iterable[str]]) -> list[Any]:

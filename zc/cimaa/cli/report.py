@@ -28,10 +28,11 @@ _MOST = 8 * limits.REPORT
 @click.argument("file", type=click.File("rb"), default="-")
 @click.pass_context
 def report(ctx: click.Context, agent: str, file: IO[bytes]) -> None:
-    """Report for an agent: the complete list of its faults, which replaces the previous one.
+    """Report for an agent.
 
-    FILE (or standard input) has a JSON list of faults, or {"faults": [...]}.  A fault has a name, a severity
-    (a number, or one of critical, error, warning, info, debug), a message, and any other keys.
+    The report is the complete list of its faults, and replaces the previous one.  FILE (or standard input) has a
+    JSON list of faults, or {"faults": [...]}.  A fault has a name, a severity (a number, or one of critical, error,
+    warning, info, debug), a message, and any other keys.
     """
     if file.isatty():
         message("Type the report as JSON; end it with Ctrl-D.")
@@ -44,9 +45,10 @@ def report(ctx: click.Context, agent: str, file: IO[bytes]) -> None:
 @click.command(epilog=examples("cimaa dump", "cimaa dump > backup.json"))
 @click.pass_context
 def dump(ctx: click.Context) -> None:
-    """Write all faults, heartbeats and squelches of the store as JSON.
+    """Write the whole store as JSON.
 
-    A heartbeat is among the faults, with the agent '_' and the agent's name as its name.
+    That is all faults, heartbeats and squelches.  A heartbeat is among the faults, with the agent '_' and the
+    agent's name as its name.
     """
     with open_store(ctx) as db:
         write_json(db.dump())

@@ -20,11 +20,12 @@ _VARIABLE = "_CIMAA_COMPLETE"
 @json_option
 @click.pass_context
 def config(ctx: click.Context, as_json: bool) -> None:
-    """Show the effective settings, and where each came from; secrets are masked.
+    """Show the effective settings.
 
-    The configuration file is the first of: --config, $CIMAA_CONFIG, ./cimaa.cfg, ~/.config/cimaa/cimaa.cfg
-    (or under $XDG_CONFIG_HOME), /etc/cimaa/cimaa.cfg.  Without one the defaults count.  For a KEY of [database],
-    $CIMAA_DATABASE_KEY comes first, and KEY_file may name a file that holds the value.
+    Each with where it came from; secrets are masked.  The configuration file is the first of: --config,
+    $CIMAA_CONFIG, ./cimaa.cfg, ~/.config/cimaa/cimaa.cfg (or under $XDG_CONFIG_HOME), /etc/cimaa/cimaa.cfg.
+    Without one the defaults count.  For a KEY of [database], $CIMAA_DATABASE_KEY comes first, and KEY_file may name
+    a file that holds the value.
     """
     from ..agent.settings import OPTIONS, SECTION
 
@@ -46,7 +47,10 @@ def config(ctx: click.Context, as_json: bool) -> None:
 @click.argument("backend", required=False, shell_complete=complete_backends)
 @json_option
 def backends(backend: str | None, as_json: bool) -> None:
-    """List the backends that a [database] section may name as its class; with BACKEND, the options that it has."""
+    """List the backends and their options.
+
+    A backend is what a [database] section names as its class; with BACKEND, the options are listed that it has.
+    """
     if backend is not None:
         _show_options(configuration.load_backend(backend).options, as_json)
         return
@@ -67,7 +71,10 @@ def backends(backend: str | None, as_json: bool) -> None:
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Write the script that completes commands, options, agents and squelches in a shell."""
+    """Write a shell's completion script.
+
+    It completes commands, options, agents and squelches.
+    """
     from click.shell_completion import get_completion_class
 
     made = get_completion_class(shell)

@@ -22,11 +22,11 @@ from .parameters import DURATION, TIME_TO_COME, complete_squelches, examples, js
     epilog=examples(
         "cimaa squelch '^//web1/' 'moving to the new rack' --for 2h",
         "cimaa squelch '/disk#/backup$' 'full by design' --permanent",
-        "cimaa squelch /load --dry-run 'what would this silence?'",
+        "cimaa squelch /load --dry-run",
     )
 )
 @click.argument("pattern")
-@click.argument("reason")
+@click.argument("reason", required=False)
 @click.option("--permanent", is_flag=True, help="It is meant to stand.")
 @click.option(
     "--for", "duration", type=DURATION, metavar="DURATION", help="It ends after this time (90s, 15m, 2h, 7d)."
@@ -39,7 +39,7 @@ from .parameters import DURATION, TIME_TO_COME, complete_squelches, examples, js
 def squelch(
     ctx: click.Context,
     pattern: str,
-    reason: str,
+    reason: str | None,
     permanent: bool,
     duration: int | None,
     until: int | None,
@@ -47,16 +47,19 @@ def squelch(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Keep the faults whose name matches PATTERN from alerting, and list those that it silences now.
+    """Keep faults from alerting.
 
-    PATTERN is a regular expression (RE2), found anywhere in the name unless ^ and $ tie it to the ends.
-    Without an end it stands until it is removed.  One with the same PATTERN is replaced.
+    Those are meant whose name matches PATTERN; the current ones among them are listed.  PATTERN is a regular
+    expression (RE2), found anywhere in the name unless ^ and $ tie it to the ends.  Without an end it stands until
+    it is removed.  One with the same PATTERN is replaced.  REASON tells the others why; a dry run needs none.
     """
     if permanent + (duration is not None) + (until is not None) > 1:
         raise click.UsageError("Give only one of --permanent, --for and --until.")
+    if reason is None and not dry_run:
+        raise click.UsageError("Missing argument 'REASON': say why, for those who find the squelch later.")
     now = int(time.time())
     expires = until if duration is None else now + duration
-    made = rules.squelch(pattern, reason, login_name() if user is None else user, permanent, expires, now)
+    made = rules.squelch(pattern, reason or "", login_name() if user is None else user, permanent, expires, now)
     with open_store(ctx) as db:
         replaced = [old for old in db.get_squelch_details() if old["regex"] == pattern]
         if not dry_run:
@@ -73,7 +76,7 @@ def squelch(
 @click.argument("pattern", shell_complete=complete_squelches)
 @click.pass_context
 def unsquelch(ctx: click.Context, pattern: str) -> None:
-    """Remove the squelch with exactly this PATTERN."""
+    """Remove a squelch: the one with exactly this PATTERN."""
     with open_store(ctx) as db:
         known = [squelch["regex"] for squelch in db.get_squelch_details()]
         if pattern not in known:
@@ -89,7 +92,10 @@ def unsquelch(ctx: click.Context, pattern: str) -> None:
 @json_option
 @click.pass_context
 def squelches(ctx: click.Context, everything: bool, as_json: bool) -> None:
-    """List the squelches in force: until when, how many faults each silences now, who set it, when and why."""
+    """List the squelches in force.
+
+    Until when each stands, how many faults it silences now, who set it, when and why.
+    """
     with open_store(ctx) as db:
         in_force = set(db.get_squelches())
         details = [squelch for squelch in db.get_squelch_details() if everything or squelch["regex"] in in_force]
