@@ -1,0 +1,698 @@
+"""Every promise of the contract, by number."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from .. import errors, limits
+from ..agents import INSTANCE_MEMORY
+from ..db import DB
+from ..faults import Fault
+from .history import History
+from .tools import ELSEWHERE, FIRST, ONE_SHOT, SECOND, Clock, Opener, exact, expected, fault
+from .values import AT_LIMIT, BAD_AGENTS, HOSTILE_TEXTS, REFUSED, VALUES
+
+
+class Conformance:
+    """The promises.  Derive from it and define the fixture ``opener``."""
+
+    #: False for a store that no other process can see.
+    processes: ClassVar[bool] = True
+    #: How many random histories are tried against the model.
+    examples: ClassVar[int] = 25
+
+    @pytest.fixture
+    def opener(self) -> Opener:
+        """Open the store of this test; to be overridden."""
+        raise NotImplementedError("define the fixture 'opener': see zc.cimaa.testing")
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        """The clock of this test's stores."""
+        return Clock()
+
+    @pytest.fixture
+    def db(self, opener: Opener, clock: Clock) -> Iterator[DB]:
+        """A handle that reports as :data:`FIRST`."""
+        with opener(instance=FIRST, clock=clock) as db:
+            yield db
+
+    @pytest.fixture
+    def other(self, opener: Opener, clock: Clock) -> Iterator[DB]:
+        """Another handle on the same store, which reports as :data:`SECOND`."""
+        with opener(instance=SECOND, clock=clock) as db:
+            yield db
+
+    # Reports
+
+    def test_01_a_report_replaces_the_one_before(self, db: DB, other: DB) -> None:
+        """Faults that are in the new report stand, with its values; all others are gone."""
+        for faults in (
+            [],
+            [fault("f1")],
+            [fault("f1"), fault("f2", extra=1)],
+            [fault("f3", 50, triggered="y"), fault("f2", 10, "better"), fault("blank", 50, "")],
+            [fault("f2")],
+            [],
+            [fault("f1")],
+        ):
+            db.set_faults("agent", faults)
+            assert other.get_faults("agent") == expected("agent", faults)
+            assert db.get_faults("agent") == expected("agent", faults)
+
+    def test_02_faults_come_sorted_by_name(self, db: DB) -> None:
+        """The order is that of code points, whatever the order in the report."""
+        names = ["b", "a", "B", "_", "a b", "aa", "a\u0301", "\u00e1", "z", "\uffff", "\U0001f4a5", "\ue000", "10", "9"]
+        db.set_faults("agent", [fault(name) for name in names])
+        assert [one["name"] for one in db.get_faults("agent")] == sorted(names)
+
+    def test_03_an_agent_that_never_reported_has_no_faults(self, db: DB) -> None:
+        """That is no error, and leaves no trace."""
+        assert db.get_faults("nobody") == []
+        assert db.find_faults(agent="nobody") == []
+        assert db.get_agents() == []
+        assert db.dump() == {"faults": [], "squelches": []}
+
+    @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
+    def test_04_a_value_comes_back_as_it_was_set(self, db: DB, other: DB, value: Any) -> None:
+        """Empty texts, numbers at the edges, nested lists and objects; a bool is no number."""
+        faults = [fault("f", value=value, within=[value, {"value": value}])]
+        db.set_faults("agent", faults)
+        assert exact(other.get_faults("agent")) == exact(expected("agent", faults))
+
+    def test_04_a_value_of_another_kind_is_a_change(self, db: DB, other: DB) -> None:
+        """A bool that becomes the number that Python takes for the same is stored as that number."""
+        for value in (True, 1, False, 0, "", None, [], {}, [1], [True], {"a": 1}, {"a": True}):
+            db.set_faults("agent", [fault("f", value=value)])
+            assert exact(other.get_faults("agent")) == exact([fault("f", value=value, agent="agent")])
+
+    @pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS.keys())
+    def test_05_every_text_comes_back_as_it_was_set(self, db: DB, other: DB, text: str) -> None:
+        """As agent, name, message, key and value; regular expression's reason and user."""
+        faults = [fault(text, message=text) | {text: text, "list": [text, {text: text}]}, fault(text + "2")]
+        db.set_faults(text, faults)
+        db.set_faults(text, [*faults, fault("another")])
+        db.set_faults(text, faults)
+        db.squelch("x", text, text)
+        assert other.get_faults(text) == expected(text, faults)
+        assert [one["name"] for one in other.find_faults(agent=text)] == sorted([text, text + "2"])
+        assert [agent["name"] for agent in other.get_agents()] == [text]
+        assert [(one["reason"], one["user"]) for one in other.get_squelch_details()] == [(text, text)]
+        db.remove_agent(text)
+        assert other.dump()["faults"] == []
+
+    @pytest.mark.parametrize("faults", AT_LIMIT.values(), ids=AT_LIMIT.keys())
+    def test_06_a_report_at_a_limit_is_taken(self, db: DB, other: DB, faults: list[Fault]) -> None:
+        """Sizes are bytes of UTF-8."""
+        db.set_faults("agent", [fault("before")])
+        db.set_faults("agent", faults)
+        assert other.get_faults("agent") == expected("agent", faults)
+        db.set_faults("agent", [])
+        assert other.dump()["faults"] == [
+            {"agent": "_", "name": "agent", "message": "", "updated": 1_700_000_000},
+        ]
+
+    def test_06_names_at_their_limit_are_taken(self, db: DB, other: DB) -> None:
+        """An agent's name of 255 bytes, one byte, many bytes a character."""
+        names = ["a" * limits.AGENT, "a", "\U0001f4a5" * (limits.AGENT // 4), "__", "-", "A", "."]
+        for name in names:
+            db.set_faults(name, [fault("f")])
+        assert [agent["name"] for agent in other.get_agents()] == sorted(names)
+
+    @pytest.mark.parametrize("faults", REFUSED.values(), ids=REFUSED.keys())
+    def test_07_a_report_that_breaks_a_rule_changes_nothing(self, db: DB, other: DB, clock: Clock, faults: Any) -> None:
+        """It raises InvalidFault; the faults and the heartbeat stay as they were."""
+        before = [fault("before", x=[1])]
+        db.set_faults("agent", before)
+        stored = other.dump()
+        clock.advance(10)
+        with pytest.raises(errors.InvalidFault):
+            db.set_faults("agent", faults)
+        assert other.dump() == stored
+        with pytest.raises(errors.InvalidFault):
+            db.set_faults("new", faults)
+        assert other.dump() == stored
+
+    @pytest.mark.parametrize("agent", BAD_AGENTS.values(), ids=BAD_AGENTS.keys())
+    def test_07_a_bad_name_of_an_agent_is_refused(self, db: DB, agent: Any) -> None:
+        """By every call that takes one."""
+        for call in (lambda: db.set_faults(agent, []), lambda: db.get_faults(agent), lambda: db.remove_agent(agent)):
+            with pytest.raises(errors.InvalidAgent):
+                call()
+        assert db.get_agents() == []
+
+    def test_07_a_value_with_the_encoding_of_another_is_refused(self, db: DB) -> None:
+        """What is no JSON does not pass because what it would become is stored."""
+        db.set_faults("agent", [fault("f", x=[1], y=None)])
+        for bad in (fault("f", x=(1,), y=None), fault("f", x=[1], y=float("nan"))):
+            with pytest.raises(errors.InvalidFault):
+                db.set_faults("agent", [bad])
+
+    def test_08_what_the_caller_has_stays_the_callers(self, db: DB, other: DB) -> None:
+        """The arguments are not changed, and changing them or an answer later changes nothing stored."""
+        faults = [fault("g", x={"y": [1]}), fault("f", agent="agent", since=5)]
+        given = [fault("g", x={"y": [1]}), fault("f", agent="agent", since=5)]
+        db.set_faults("agent", faults)
+        assert faults == given
+        faults[0]["x"]["y"].append(2)
+        faults.pop()
+        for answer in (db.get_faults("agent"), db.find_faults(), db.dump()["faults"]):
+            for one in answer:
+                one.get("x", {}).clear()
+        assert other.get_faults("agent") == [fault("f", agent="agent"), fault("g", agent="agent", x={"y": [1]})]
+
+    def test_09_what_a_store_gave_can_be_reported_again(self, db: DB, other: DB, clock: Clock) -> None:
+        """The agent's own name among the keys is fine; a since is ignored."""
+        db.set_faults("agent", [fault("f"), fault("g", x=1)])
+        began = int(clock())
+        clock.advance(60)
+        for again in (db.get_faults("agent"), db.find_faults(), [{**one, "since": 1} for one in db.find_faults()]):
+            db.set_faults("agent", again)
+            assert other.get_faults("agent") == [fault("f", agent="agent"), fault("g", agent="agent", x=1)]
+            assert [one["since"] for one in other.find_faults()] == [began, began]
+
+    def test_10_agents_are_apart(self, db: DB, other: DB) -> None:
+        """However alike their names are."""
+        names = ["agent", "agent1", "agen", "Agent", "agent ", "a", "%", "agent/f", "agent\x01", "*", "agent%"]
+        for name in names:
+            db.set_faults(name, [fault("f", message=name)])
+        db.set_faults("agent", [fault("g")])
+        db.remove_agent("agen")
+        db.remove_agent("%")
+        left = sorted(set(names) - {"agent", "agen", "%"})
+        assert other.get_faults("agent") == [fault("g", agent="agent")]
+        for name in left:
+            assert other.get_faults(name) == [fault("f", message=name, agent=name)]
+        assert [agent["name"] for agent in other.get_agents()] == sorted([*left, "agent"])
+
+    def test_11_any_iterable_is_a_report(self, db: DB) -> None:
+        """A generator is, too."""
+        db.set_faults("agent", (fault(name) for name in "ba"))
+        assert db.get_faults("agent") == [fault("a", agent="agent"), fault("b", agent="agent")]
+
+    # Heartbeats
+
+    def test_12_every_report_refreshes_the_heartbeat(self, db: DB, other: DB, clock: Clock) -> None:
+        """Changed or not; in whole seconds; back, too, if the clock was set back."""
+        for faults in ([], [], [fault("f")], [fault("f")], [fault("f", 50)], []):
+            for seconds in (0.5, 60, -30):
+                clock.advance(seconds)
+                db.set_faults("agent", faults)
+                [agent] = other.get_agents()
+                assert agent["updated"] == int(clock())
+                assert isinstance(agent["updated"], int)
+
+    def test_13_old_agents(self, db: DB, other: DB, clock: Clock) -> None:
+        """Agents whose last report is so many seconds old, sorted by name; an age of 0 is everybody."""
+        assert other.old_agents(0) == []
+        start = int(clock())
+        for name in ("c", "a", "B"):
+            db.set_faults(name, [fault("f")])
+            clock.advance(100)
+        assert other.old_agents(0) == [
+            {"name": "B", "updated": start + 200},
+            {"name": "a", "updated": start + 100},
+            {"name": "c", "updated": start},
+        ]
+        assert other.old_agents(200) == [{"name": "a", "updated": start + 100}, {"name": "c", "updated": start}]
+        assert other.old_agents(200.5) == [{"name": "c", "updated": start}]
+        assert other.old_agents(300) == [{"name": "c", "updated": start}]
+        assert other.old_agents(301) == []
+        db.set_faults("c", [fault("f")])
+        assert other.old_agents(150) == [{"name": "a", "updated": start + 100}]
+
+    def test_14_offline_agents(self, db: DB, other: DB, clock: Clock) -> None:
+        """Agents that reported within the longer time, but not within the shorter; by default 30 days, 5 minutes."""
+        start = int(clock())
+        db.set_faults("long gone", [])
+        clock.advance(30 * 86400 - 1000)
+        db.set_faults("gone", [])
+        clock.advance(1000)
+        db.set_faults("here", [])
+        assert other.offline_agents() == [{"name": "gone", "updated": start + 30 * 86400 - 1000}]
+        assert other.offline_agents(31 * 86400) == [
+            {"name": "gone", "updated": start + 30 * 86400 - 1000},
+            {"name": "long gone", "updated": start},
+        ]
+        assert other.offline_agents(seen_within=1000, silent_for=10) == []
+        assert [agent["name"] for agent in other.offline_agents(1001, 1000)] == ["gone"]
+        assert [agent["name"] for agent in other.offline_agents(100, 0)] == ["here"]
+
+    @pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), "60", None, True])
+    def test_15_a_time_that_is_none_is_refused(self, db: DB, bad: Any) -> None:
+        """By every call that takes seconds."""
+        calls: list[Callable[[], object]] = [
+            lambda: db.old_agents(bad),
+            lambda: db.offline_agents(bad),
+            lambda: db.offline_agents(60, bad),
+            lambda: db.double_agents(bad),
+        ]
+        for call in calls:
+            with pytest.raises(errors.InvalidInput):
+                call()
+
+    def test_16_remove_agent(self, db: DB, other: DB, clock: Clock) -> None:
+        """Everything of the agent goes, nothing of others; removing nobody is no error; it may come back as new."""
+        db.remove_agent("agent")
+        db.set_faults("agent", [fault("f")])
+        db.set_faults("other", [fault("f")])
+        db.remove_agent("agent")
+        db.remove_agent("agent")
+        assert other.get_faults("agent") == []
+        assert [agent["name"] for agent in other.get_agents()] == ["other"]
+        assert other.get_faults("other") == [fault("f", agent="other")]
+        clock.advance(100)
+        db.set_faults("agent", [fault("f")])
+        assert [(one["agent"], one["since"]) for one in other.find_faults()] == [
+            ("other", int(clock()) - 100),
+            ("agent", int(clock())),
+        ]
+
+    # Instances
+
+    def test_17_get_agents_tells_who_reported(self, db: DB, other: DB, opener: Opener, clock: Clock) -> None:
+        """Each instance seen lately, with its first and its last report."""
+        start = int(clock())
+        db.set_faults("b", [])
+        db.set_faults("a", [])
+        clock.advance(10)
+        db.set_faults("a", [])
+        clock.advance(10)
+        other.set_faults("a", [])
+        clock.advance(10)
+        other.set_faults("a", [fault("f")])
+        with opener(instance=ONE_SHOT, clock=clock) as once:
+            once.set_faults("b", [])
+        first = {**FIRST._asdict(), "first": start, "last": start + 10}
+        second = {**SECOND._asdict(), "first": start + 20, "last": start + 30}
+        assert other.get_agents() == [
+            {"name": "a", "updated": start + 30, "instances": [first, second]},
+            {
+                "name": "b",
+                "updated": start + 30,
+                "instances": [
+                    {**FIRST._asdict(), "first": start, "last": start},
+                    {**ONE_SHOT._asdict(), "first": start + 30, "last": start + 30},
+                ],
+            },
+        ]
+
+    def test_17_an_instance_long_silent_is_forgotten(self, db: DB, other: DB, clock: Clock) -> None:
+        """A day after its last report."""
+        db.set_faults("agent", [])
+        for _ in range(3):
+            clock.advance(INSTANCE_MEMORY / 2)
+            other.set_faults("agent", [])
+        [agent] = other.get_agents()
+        assert [instance["pid"] for instance in agent["instances"]] == [SECOND.pid]
+
+    def test_18_instances_side_by_side_are_double(self, db: DB, other: DB, clock: Clock) -> None:
+        """Also where both report within one second; only those that are, for as long as they are."""
+        db.set_faults("fine", [])
+        for handle in (db, other, db):
+            clock.advance(0.1)
+            handle.set_faults("agent", [])
+        [double] = other.double_agents()
+        assert (double["name"], double["updated"]) == ("agent", int(clock()))
+        assert [(one["host"], one["pid"]) for one in double["instances"]] == [
+            ("host.example", 100),
+            ("host.example", 200),
+        ]
+        clock.advance(400)
+        db.set_faults("agent", [])
+        assert other.double_agents(within=300) == []
+        assert [agent["name"] for agent in other.double_agents(within=500)] == ["agent"]
+        clock.advance(400)
+        db.set_faults("agent", [])
+        assert other.double_agents() == []
+
+    def test_18_a_restart_is_no_double(self, db: DB, opener: Opener, clock: Clock) -> None:
+        """Nor are ten of them; the old process reports no more once the new one has."""
+        for pid in range(1, 11):
+            with opener(instance=FIRST._replace(pid=pid), clock=clock) as db:
+                for _ in range(3):
+                    clock.advance(0.01)
+                    db.set_faults("agent", [fault("f", pid=pid)])
+                assert db.double_agents() == []
+
+    def test_18_one_shot_commands_of_a_host_are_no_double(self, opener: Opener, clock: Clock) -> None:
+        """They count as one; those of two hosts are two."""
+        for _ in range(3):
+            with opener(instance=ONE_SHOT, clock=clock) as once:
+                once.set_faults("agent", [])
+                assert once.double_agents() == []
+            clock.advance(1)
+        for instance in (ELSEWHERE._replace(pid=None), ONE_SHOT):
+            clock.advance(1)
+            with opener(instance=instance, clock=clock) as once:
+                once.set_faults("agent", [])
+        with opener(clock=clock) as db:
+            [double] = db.double_agents()
+            assert [(one["host"], one["pid"]) for one in double["instances"]] == [
+                ("host.example", None),
+                ("other.example", None),
+            ]
+
+    def test_19_a_clock_that_was_set_back_makes_no_double(self, db: DB, other: DB, clock: Clock) -> None:
+        """A restart in between is still a restart."""
+        for _ in range(3):
+            clock.advance(100)
+            db.set_faults("agent", [])
+        clock.advance(-1000)
+        other.set_faults("agent", [])
+        clock.advance(1)
+        other.set_faults("agent", [])
+        assert db.double_agents() == []
+        clock.advance(1)
+        db.set_faults("agent", [])
+        assert [agent["name"] for agent in db.double_agents()] == ["agent"]
+
+    # The faults of the fleet
+
+    def test_20_find_faults_gives_the_worst_first(self, db: DB, other: DB, clock: Clock) -> None:
+        """The most severe, then the longest standing, then by agent and name."""
+        start = int(clock())
+        db.set_faults("b", [fault("old", 30)])
+        clock.advance(10)
+        db.set_faults("b", [fault("old", 30), fault("new", 30), fault("worst", 50, x=[1])])
+        db.set_faults("a", [fault("new", 30), fault("mild", 10), fault("below", -5)])
+        found = other.find_faults()
+        assert [(one["agent"], one["name"], one["since"]) for one in found] == [
+            ("b", "worst", start + 10),
+            ("b", "old", start),
+            ("a", "new", start + 10),
+            ("b", "new", start + 10),
+            ("a", "mild", start + 10),
+            ("a", "below", start + 10),
+        ]
+        assert found[0] == fault("worst", 50, x=[1], agent="b", since=start + 10)
+        for limit in (0, 1, 3, 6, 100):
+            assert other.find_faults(limit=limit) == found[:limit]
+
+    def test_21_since_is_when_this_string_of_failures_began(self, db: DB, other: DB, clock: Clock) -> None:
+        """It stays while every report has the fault, whatever else changes; it begins anew after one without."""
+        start = int(clock())
+        for changed in (fault("f"), fault("f", 50), fault("f", 50, "worse", x=1), fault("f")):
+            db.set_faults("agent", [changed])
+            clock.advance(10)
+            other.set_faults("agent", [changed, fault("other")])
+            clock.advance(10)
+            assert [one["since"] for one in db.find_faults(pattern="^f$")] == [start]
+        db.set_faults("agent", [fault("other")])
+        clock.advance(10)
+        db.set_faults("agent", [fault("f")])
+        assert [one["since"] for one in other.find_faults()] == [int(clock())]
+        assert all("since" not in one for one in [*db.get_faults("agent"), *db.dump()["faults"]])
+
+    def test_22_find_faults_filters(self, db: DB, other: DB) -> None:
+        """By agent, least severity, and a regular expression that may match anywhere in the name."""
+        db.set_faults("a", [fault("//a/disk/root", 40), fault("//a/memory", 50)])
+        db.set_faults("b", [fault("//b/disk/root", 30), fault("//b/Disk/home", 50)])
+
+        def names(**filters: Any) -> list[str]:
+            return [one["name"] for one in other.find_faults(**filters)]
+
+        assert names(agent="a") == ["//a/memory", "//a/disk/root"]
+        assert names(agent="nobody") == []
+        assert names(severity=40) == ["//a/memory", "//b/Disk/home", "//a/disk/root"]
+        assert names(severity=51) == []
+        assert names(pattern="disk") == ["//a/disk/root", "//b/disk/root"]
+        assert names(pattern="(?i)disk/[hr]") == ["//b/Disk/home", "//a/disk/root", "//b/disk/root"]
+        assert names(pattern=r"^//\w/m\w+$") == ["//a/memory"]
+        assert names(pattern=r"\bhome\b|\Aroot") == ["//b/Disk/home"]
+        assert names(pattern="disk", limit=1) == ["//a/disk/root"]
+        assert names(agent="b", severity=31, pattern="o", limit=5) == ["//b/Disk/home"]
+
+    def test_22_a_filter_that_cannot_be_is_refused(self, db: DB) -> None:
+        """With a message that says why."""
+        refused: list[dict[str, Any]] = [
+            {"agent": ""},
+            {"severity": "bad"},
+            {"severity": True},
+            {"limit": -1},
+            {"limit": 1.5},
+            {"pattern": "("},
+        ]
+        for bad in refused:
+            with pytest.raises(errors.InvalidInput):
+                db.find_faults(**bad)
+
+    # Squelches
+
+    def test_23_squelches_are_added_replaced_and_removed(self, db: DB, other: DB, clock: Clock) -> None:
+        """They come sorted; removing what is not there is no error."""
+        assert (other.get_squelches(), other.get_squelch_details()) == ([], [])
+        start = int(clock())
+        db.squelch("test", "testing", "tester", True)
+        clock.advance(5)
+        db.squelch(".", "testing global", "deployer")
+        first = {"regex": "test", "reason": "testing", "user": "tester", "time": start, "permanent": True}
+        second = {"regex": ".", "reason": "testing global", "user": "deployer", "time": start + 5, "permanent": False}
+        assert other.get_squelches() == [".", "test"]
+        assert exact(other.get_squelch_details()) == exact([second, first])
+        clock.advance(5)
+        db.squelch("test", "", "")
+        first = {"regex": "test", "reason": "", "user": "", "time": start + 10, "permanent": False}
+        assert exact(other.get_squelch_details()) == exact([second, first])
+        assert exact(other.dump()["squelches"]) == exact([second, first])
+        db.unsquelch(".")
+        db.unsquelch(".")
+        db.unsquelch("(")
+        assert other.get_squelches() == ["test"]
+
+    def test_24_a_squelch_ends_when_it_expires(self, db: DB, other: DB, clock: Clock) -> None:
+        """From that second on it is not in force; the details tell of it until it is removed or replaced."""
+        end = int(clock()) + 60
+        db.squelch("a", "for a minute", "me", expires=end)
+        db.squelch("b", "until removed", "me")
+        assert [one.get("expires") for one in other.get_squelch_details()] == [end, None]
+        assert "expires" not in other.get_squelch_details()[1]
+        clock.now = end - 0.5
+        assert other.get_squelches() == ["a", "b"]
+        clock.now = end
+        assert other.get_squelches() == ["b"]
+        assert [one["regex"] for one in other.get_squelch_details()] == ["a", "b"]
+        db.squelch("a", "again", "me", expires=end + 60)
+        assert other.get_squelches() == ["a", "b"]
+        db.squelch("a", "without end", "me")
+        assert "expires" not in other.get_squelch_details()[0]
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            {"regex": "("},
+            {"regex": ""},
+            {"regex": "(?=ahead)"},
+            {"regex": r"(a)\1"},
+            {"regex": "a{1001}"},
+            {"regex": "r" * (limits.REGEX + 1)},
+            {"regex": "\u20ac" * (limits.REGEX // 3 + 1)},
+            {"regex": "a\0"},
+            {"regex": "\ud800"},
+            {"regex": b"a"},
+            {"regex": None},
+            {"reason": "r" * (limits.REASON + 1)},
+            {"reason": None},
+            {"reason": "\0"},
+            {"user": "u" * (limits.USER + 1)},
+            {"user": "\udfff"},
+            {"permanent": 1},
+            {"permanent": None},
+            {"expires": 0},
+            {"expires": 1_700_000_000},
+            {"expires": 1_800_000_000.5},
+            {"expires": True},
+            {"expires": "2030"},
+            {"expires": 2**63},
+            {"expires": 1_800_000_000, "permanent": True},
+        ],
+        ids=repr,
+    )
+    def test_25_a_squelch_that_breaks_a_rule_changes_nothing(self, db: DB, other: DB, bad: dict[str, Any]) -> None:
+        """It raises InvalidSquelch."""
+        db.squelch("x", "reason", "user")
+        stored = other.dump()
+        with pytest.raises(errors.InvalidSquelch):
+            db.squelch(**{"regex": "x", "reason": "other reason", "user": "other user", **bad})
+        assert other.dump() == stored
+
+    def test_25_a_squelch_at_its_limits_is_taken(self, db: DB, other: DB) -> None:
+        """Expressions alike in all but the last byte are two."""
+        longest = ["r" * (limits.REGEX - 1) + last for last in "ab"]
+        for regex in [*longest, "\U0001f4a5" * (limits.REGEX // 4), "it's [\"%_*?]", "\n"]:
+            db.squelch(regex, "r" * limits.REASON, "u" * limits.USER, expires=2**63 - 1)
+        assert other.get_squelches() == sorted([*longest, "\U0001f4a5" * (limits.REGEX // 4), "it's [\"%_*?]", "\n"])
+        db.unsquelch(longest[0])
+        assert longest[1] in other.get_squelches()
+        assert longest[0] not in other.get_squelches()
+
+    # The whole
+
+    def test_26_dump(self, db: DB, other: DB, clock: Clock) -> None:
+        """All faults and heartbeats, sorted by agent and name, and all squelches."""
+        now = int(clock())
+        db.squelch("x", "reason", "user", expires=now + 10)
+        db.set_faults("a", [fault("g"), fault("f", x="")])
+        db.set_faults("Z", [])
+        db.set_faults("b", [fault("f")])
+        db.set_faults("gone", [fault("f")])
+        db.remove_agent("gone")
+        clock.advance(10)
+        beat = {"agent": "_", "message": "", "updated": now}
+        assert other.dump() == {
+            "faults": [
+                {**beat, "name": "Z"},
+                {**beat, "name": "a"},
+                {**beat, "name": "b"},
+                fault("f", agent="a", x=""),
+                fault("g", agent="a"),
+                fault("f", agent="b"),
+            ],
+            "squelches": [
+                {"regex": "x", "reason": "reason", "user": "user", "time": now, "permanent": False, "expires": now + 10}
+            ],
+        }
+
+    def test_27_close(self, opener: Opener) -> None:
+        """Twice is no error; any other call is one then; another handle goes on."""
+        first, second = opener(), opener()
+        first.set_faults("agent", [fault("f")])
+        first.close()
+        first.close()
+        for call in (
+            lambda: first.set_faults("agent", []),
+            lambda: first.get_faults("agent"),
+            first.find_faults,
+            first.get_agents,
+            lambda: first.old_agents(0),
+            first.offline_agents,
+            first.double_agents,
+            lambda: first.remove_agent("agent"),
+            lambda: first.squelch("x", "", ""),
+            lambda: first.unsquelch("x"),
+            first.get_squelches,
+            first.get_squelch_details,
+            first.dump,
+        ):
+            with pytest.raises(errors.StoreClosed):
+                call()
+        with second as entered:
+            assert entered is second
+            assert second.get_faults("agent") == [fault("f", agent="agent")]
+            second.set_faults("agent", [])
+        with pytest.raises(errors.StoreClosed):
+            second.dump()
+
+    def test_27_what_was_stored_is_there_when_opened_again(self, opener: Opener) -> None:
+        """After the last handle of this process was closed, too, where the store outlives its process."""
+        with opener() as db:
+            db.set_faults("agent", [fault("f")])
+            db.squelch("x", "reason", "user")
+            before = db.dump()
+        if self.processes:
+            with opener() as db:
+                assert db.dump() == before
+
+    # Several at once
+
+    @pytest.fixture
+    def restless(self) -> Iterator[None]:
+        """Let threads take turns so often that a step in between is seen."""
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        yield
+        sys.setswitchinterval(before)
+
+    @pytest.mark.usefixtures("restless")
+    def test_28_a_handle_may_be_used_from_several_threads(self, opener: Opener) -> None:
+        """No report is lost or mixed up with another."""
+
+        def report(number: int) -> None:
+            for message in ("first", "second", "last"):
+                db.set_faults(f"agent{number}", [fault(f"f{index}", message=message) for index in range(5)])
+
+        with opener() as db:
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(report, range(16)))
+            for number in range(16):
+                faults = [fault(f"f{index}", message="last") for index in range(5)]
+                assert db.get_faults(f"agent{number}") == expected(f"agent{number}", faults)
+
+    @pytest.mark.usefixtures("restless")
+    def test_29_a_report_is_seen_whole_or_not_at_all(self, opener: Opener) -> None:
+        """Whoever reads while two handles replace one agent's faults finds the one's report or the other's."""
+        reports = {tag: [fault(f"{tag}{index}") for index in range(20)] for tag in "xy"}
+        whole = [expected("agent", faults) for faults in reports.values()]
+        done = threading.Event()
+        with ExitStack() as stack:
+            writers = {tag: stack.enter_context(opener(instance=FIRST._replace(host=tag))) for tag in reports}
+            reader = stack.enter_context(opener())
+            writers["x"].set_faults("agent", reports["x"])
+
+            def write(tag: str) -> None:
+                try:
+                    for _ in range(15):
+                        writers[tag].set_faults("agent", reports[tag])
+                finally:
+                    done.set()
+
+            with ThreadPoolExecutor(2) as pool:
+                running = [pool.submit(write, tag) for tag in reports]
+                seen = [reader.get_faults("agent")]
+                while not done.is_set():
+                    seen.append(reader.get_faults("agent"))
+                    seen.append([one for one in reader.dump()["faults"] if one["agent"] == "agent"])
+                for one in running:
+                    one.result()
+            assert all(faults in whole for faults in seen)
+            assert reader.get_faults("agent") in whole
+
+    def test_30_several_processes_may_report_at_once(self, opener: Opener) -> None:
+        """For agents of their own, and for one that they share; whatever reads finds only whole reports."""
+        if not self.processes:
+            pytest.skip("no other process can see this store")
+        workers = 3
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool, opener() as db:
+            running = [pool.submit(_report_from_process, opener, number) for number in range(workers)]
+            for one in running:
+                one.result()
+            shared = db.get_faults("shared")
+            assert shared in [expected("shared", _process_report(number, 9)) for number in range(workers)]
+            for number in range(workers):
+                assert db.get_faults(f"own{number}") == expected(f"own{number}", _process_report(number, 9))
+            assert len(db.get_agents()) == workers + 1
+            assert db.get_squelches() == [f"squelch{number}" for number in range(workers)]
+
+    def test_31_a_random_history_leaves_what_the_model_has(self, opener: Opener) -> None:
+        """The model is the memory backend; every answer of the two is compared after every step."""
+        machine = settings(
+            max_examples=self.examples,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        )
+        run_state_machine_as_test(lambda: History(opener), settings=machine)  # type: ignore[arg-type]
+
+
+def _process_report(number: int, step: int) -> list[Fault]:
+    return [fault(f"f{index}", message=f"{number} at {step}", step=step) for index in range(7)]
+
+
+def _report_from_process(opener: Opener, number: int) -> None:
+    with opener() as db:
+        for step in range(10):
+            faults = _process_report(number, step)
+            db.set_faults(f"own{number}", faults)
+            db.set_faults("shared", faults)
+            assert {one["step"] for one in db.get_faults(f"own{number}")} == {step}
+            assert len({one["message"] for one in db.get_faults("shared")}) == 1
+        db.squelch(f"squelch{number}", "reason", "user")

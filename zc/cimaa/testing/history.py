@@ -1,0 +1,148 @@
+"""Random histories: a store and the memory backend, told the same, answer the same after every step."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from .. import errors, limits, memory
+from ..db import DB
+from ..faults import Fault
+from .tools import FIRST, ONE_SHOT, SECOND, Clock, Opener, empty, exact, fault
+from .values import REFUSED
+
+# The strategies for random histories: few names, so that they meet again; many values.
+
+_texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=30)
+_numbers = st.one_of(
+    st.integers(limits.INTEGER_MIN, limits.INTEGER_MAX),
+    st.floats(limits.FLOAT_MIN, limits.FLOAT_MAX),
+    st.floats(-limits.FLOAT_MAX, -limits.FLOAT_MIN),
+    st.just(0.0),
+)
+_scalars = st.one_of(st.none(), st.booleans(), _numbers, _texts)
+_keys = _texts.filter(lambda key: key not in ("", "agent", "since", "name", "severity", "message"))
+_values = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys, inner, max_size=3), max_leaves=6
+)
+_names = st.sampled_from(["f", "g", "F", "//a/b#c", "\U0001f4a5"]) | _texts.filter(bool)
+_severities = st.sampled_from([10, 20, 30, 40, 50]) | st.integers(limits.INTEGER_MIN, limits.INTEGER_MAX)
+
+
+@st.composite
+def faults_of_a_report(draw: st.DrawFn) -> Fault:
+    """A fault that keeps every rule."""
+    extras = draw(st.dictionaries(_keys, _values, max_size=3))
+    return {**extras, **fault(draw(_names), draw(_severities), draw(_texts))}
+
+
+#: Reports that keep every rule.
+reports = st.lists(faults_of_a_report(), max_size=5, unique_by=lambda one: str(one["name"]))
+
+_agents = st.sampled_from(["a", "b", "Ab", "a%"])
+_regexes = st.sampled_from([".", "f", "^g$", "a|b", r"\d+", "it's"])
+
+
+class History(RuleBasedStateMachine):
+    """A store and the model, told the same; after every step they answer the same."""
+
+    def __init__(self, opener: Opener) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.handles = [opener(instance=instance, clock=self.clock) for instance in (FIRST, SECOND, ONE_SHOT)]
+        model = {"name": str(uuid4())}
+        self.models = [memory.DB(model, instance=handle.instance, clock=self.clock) for handle in self.handles]
+        self.last: dict[str, list[Fault]] = {}
+        empty(self.handles[0])
+
+    def teardown(self) -> None:
+        """Leave nothing open."""
+        for handle in self.handles:
+            handle.close()
+
+    def both(self, who: int, call: Callable[[DB], Any]) -> None:
+        """Do the same to both; they answer the same, or raise the same."""
+        answers = []
+        for db in (self.handles[who], self.models[who]):
+            try:
+                answers.append(exact(call(db)))
+            except errors.InvalidInput as error:
+                answers.append((type(error), str(error)))
+        assert answers[0] == answers[1]
+
+    @rule(who=st.integers(0, 2), agent=_agents, faults=reports)
+    def report(self, who: int, agent: str, faults: list[Fault]) -> None:
+        """Some instance reports."""
+        self.last[agent] = faults
+        self.both(who, lambda db: db.set_faults(agent, faults))
+
+    @precondition(lambda self: self.last)
+    @rule(who=st.integers(0, 2), data=st.data())
+    def report_again(self, who: int, data: st.DataObject) -> None:
+        """Some instance reports what was reported before, in another order."""
+        agent = data.draw(st.sampled_from(sorted(self.last)))
+        faults = data.draw(st.permutations(self.last[agent]))
+        self.both(who, lambda db: db.set_faults(agent, faults))
+
+    @precondition(lambda self: self.last)
+    @rule(who=st.integers(0, 2), data=st.data())
+    def report_a_change(self, who: int, data: st.DataObject) -> None:
+        """Some of the faults are over, and others change, so that most stay as they are."""
+        agent = data.draw(st.sampled_from(sorted(self.last)))
+        kept = [one for one in self.last[agent] if data.draw(st.booleans())]
+        self.last[agent] = [{**one, "severity": 50} if data.draw(st.booleans()) else one for one in kept]
+        self.both(who, lambda db: db.set_faults(agent, self.last[agent]))
+
+    @rule(who=st.integers(0, 2), agent=_agents, faults=reports, bad=st.sampled_from(sorted(REFUSED)))
+    def report_what_is_refused(self, who: int, agent: str, faults: list[Fault], bad: str) -> None:
+        """A report with one fault too bad, behind good ones."""
+        wrong = REFUSED[bad]
+        mixed = [*faults, *wrong] if isinstance(wrong, list) else wrong
+        self.both(who, lambda db: db.set_faults(agent, mixed))
+
+    @rule(who=st.integers(0, 2), agent=_agents)
+    def remove(self, who: int, agent: str) -> None:
+        """An agent is removed."""
+        self.both(who, lambda db: db.remove_agent(agent))
+
+    @rule(
+        who=st.integers(0, 2),
+        regex=_regexes,
+        reason=_texts,
+        permanent=st.booleans(),
+        end=st.none() | st.integers(1, 500),
+    )
+    def squelch(self, who: int, regex: str, reason: str, permanent: bool, end: int | None) -> None:
+        """A squelch is set, or refused, as one that is permanent and ends."""
+        expires = None if end is None else int(self.clock()) + end
+        self.both(who, lambda db: db.squelch(regex, reason, "user", permanent, expires))
+
+    @rule(who=st.integers(0, 2), regex=_regexes)
+    def unsquelch(self, who: int, regex: str) -> None:
+        """A squelch is removed."""
+        self.both(who, lambda db: db.unsquelch(regex))
+
+    @rule(seconds=st.sampled_from([0.001, 0.3, 1, 60, 299, 301, 700, 86400, 40 * 86400, -100]))
+    def time_passes(self, seconds: float) -> None:
+        """The clock goes on, or is set back."""
+        self.clock.advance(seconds)
+
+    @invariant()
+    def answers_are_the_models(self) -> None:
+        """Read through the handle that wrote nothing last is as good as any: all share one store."""
+        for call in (
+            lambda db: db.dump(),
+            lambda db: db.find_faults(),
+            lambda db: db.find_faults(agent="a", severity=30, limit=3),
+            lambda db: db.find_faults(pattern="[fg]"),
+            lambda db: db.get_faults("a"),
+            lambda db: db.get_agents(),
+            lambda db: db.old_agents(60),
+            lambda db: db.offline_agents(),
+            lambda db: db.double_agents(),
+            lambda db: db.get_squelches(),
+            lambda db: db.get_squelch_details(),
+        ):
+            self.both(2, call)

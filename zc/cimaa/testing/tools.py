@@ -1,0 +1,58 @@
+"""What the tests of a store are made with: instances, a clock, faults, and a comparison that is exact."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..agents import Instance
+from ..db import DB
+from ..faults import Fault
+
+#: Opens a store: takes ``instance`` and ``clock``.
+Opener = Callable[..., DB]
+
+#: Two processes of one host, one of another, and the one-shot commands of a host.
+FIRST = Instance("host.example", 100, "1.0", "Linux 6.1")
+SECOND = Instance("host.example", 200, "1.1", "Linux 6.1")
+ELSEWHERE = Instance("other.example", 100, "1.0", "Linux 6.1")
+ONE_SHOT = Instance("host.example", None, "1.0", "Linux 6.1")
+
+
+class Clock:
+    """A clock that stands still until it is told to go on, or back."""
+
+    def __init__(self, now: float = 1_700_000_000.25) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let so many seconds pass; negative ones set the clock back."""
+        self.now += seconds
+
+
+def fault(name: str, severity: int = 40, message: str = "it is bad", **extras: Any) -> Fault:
+    """A fault, with whatever extra keys."""
+    return {"name": name, "severity": severity, "message": message, **extras}
+
+
+def exact(value: Any) -> Any:
+    """A value that equals another's only if both are of one kind: Python takes ``True`` for 1."""
+    if isinstance(value, list):
+        return [exact(item) for item in value]
+    if isinstance(value, dict):
+        return {key: exact(item) for key, item in value.items()}
+    return (isinstance(value, bool), value)
+
+
+def expected(agent: str, faults: list[Fault]) -> list[Fault]:
+    """What ``get_faults`` gives after the agent reported these."""
+    return [{"agent": agent, **one} for one in sorted(faults, key=lambda one: str(one["name"]))]
+
+
+def empty(db: DB) -> None:
+    """Remove all that the store holds."""
+    for agent in db.get_agents():
+        db.remove_agent(agent["name"])
+    for squelch in db.get_squelch_details():
+        db.unsquelch(squelch["regex"])
