@@ -124,7 +124,11 @@ def load_backend(name: str) -> type[DB]:
 
     try:
         backend: Any = driver.DriverManager(
-            BACKENDS, name, invoke_on_load=False, on_load_failure_callback=failed, warn_on_missing_entrypoint=False
+            BACKENDS,
+            name,
+            invoke_on_load=False,
+            on_load_failure_callback=failed,
+            on_missing_entrypoints_callback=lambda _missing: None,  # else it logs what is raised anyway
         ).driver
     except exception.NoMatches:
         raise ConfigurationError(
