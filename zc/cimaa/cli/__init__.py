@@ -80,6 +80,9 @@ class Commands(click.Group):
             if error.option_name != "--config":
                 raise
             raise click.UsageError("--config stands before the command: cimaa --config FILE ...", ctx) from None
+        except BrokenPipeError:  # which click would take for an error
+            _forget_output()
+            raise click.exceptions.Exit(READER_LEFT) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -104,9 +107,6 @@ def main() -> int:
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
-    except BrokenPipeError:
-        _forget_output()
-        return READER_LEFT
     except OSError as error:
         _forget_output()
         message(f"cimaa: error: {error.strerror or error}")

@@ -91,7 +91,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
-    return f"there is no {what} {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"see: cimaa {what}s")
+    return f"there is no {what} {name!r}; " + (
+        f"did you mean {near[0]!r}?" if near else f"see: cimaa {what}{'es' if what.endswith('ch') else 's'}"
+    )
 
 
 def _from_store(ctx: click.Context, incomplete: str, names: Callable[[DB], Iterable[str]]) -> list[Any]:

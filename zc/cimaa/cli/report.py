@@ -73,4 +73,5 @@ def _text(file: IO[bytes]) -> str:
 
 
 def _name(file: IO[bytes]) -> str:
-    return "standard input" if file.name == "<stdin>" else str(file.name)
+    name = getattr(file, "name", "<stdin>")
+    return "standard input" if name == "<stdin>" else str(name)
