@@ -115,28 +115,16 @@ def test_output_that_cannot_be_written_is_an_error(fleet: Cimaa) -> None:
 
 
 def test_an_interrupted_command_says_nothing_more(cimaa: Cimaa) -> None:
-    process = subprocess.Popen([PROGRAM, "report", "web1"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdin is not None
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([PROGRAM, "report", "web1"], stdin=theirs, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    # It is known to wait for its input when it has opened the pipe's other end for reading and sleeps there.
-    wait_until_it_reads(process.pid)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-    assert process.stderr.read().strip() == ""
-    process.stdin.close()
-    process.stderr.close()
-
-
-def wait_until_it_reads(pid: int) -> None:
-    import time
-
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        if "pipe" in Path(f"/proc/{pid}/wchan").read_text() or Path(f"/proc/{pid}/syscall").read_text().startswith(
-            "0 0x0 "
-        ):
-            return
-        time.sleep(0.01)
+    with process.stderr:
+        assert process.stderr.readline() == "Type the report as JSON; end it with Ctrl-D.\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert process.stderr.read().strip() == ""
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_text_that_the_locale_cannot_write_is_escaped(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
