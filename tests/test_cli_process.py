@@ -114,6 +114,20 @@ def test_output_that_cannot_be_written_is_an_error(fleet: Cimaa) -> None:
     assert (result.returncode, result.stderr) == (1, "cimaa: error: No space left on device\n")
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "wrong"),
+    [
+        ("faults >&-", 0, ""),
+        ("faults >&- 2>&-", 0, ""),
+        ("faults --match none 2>&-", 0, ""),
+        ("report web1 <&-", 1, "cimaa: error: the report in /dev/null cannot be used: it is empty"),
+    ],
+)
+def test_a_closed_stream_is_no_reason_to_fail(fleet: Cimaa, line: str, status: int, wrong: str) -> None:
+    result = run("-c", f"{PROGRAM} {line}", program="sh")
+    assert (result.returncode, result.stderr.strip()) == (status, wrong)
+
+
 def test_an_interrupted_command_says_nothing_more(cimaa: Cimaa) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen([PROGRAM, "report", "web1"], stdin=theirs, stderr=subprocess.PIPE, text=True)
