@@ -108,7 +108,7 @@ def test_misbehaviour_of_every_kind_is_a_fault_and_loses_no_other_s(run: Run, tm
 
 def test_a_hanging_check_is_killed_with_its_children(run: Run, tmp_path: Path) -> None:
     found = run(
-        timeout=1,
+        timeout=3,
         good="echo bad; exit 2",
         hanging="trap '' TERM\n"
         f"sh -c 'echo $$ > {tmp_path}/child; exec sleep 1000' &\n"

@@ -25,8 +25,8 @@ _REAP = 5
 async def run(check: Check) -> Outcome:
     """Run the check's command, in a session of its own.
 
-    Nothing of it is left when this returns or is cancelled, but what it put into
-    the background with its output closed.
+    Nothing of that session is left when this returns or is cancelled, but what
+    the check put into the background with its output closed.
     """
     loop = asyncio.get_running_loop()
     try:
