@@ -67,8 +67,4 @@ def test_imports_run_one_way() -> None:
         others = imported_rooms(path) - {room}
         assert others <= set(level), path
         wrong = {other for other in others if level[other] >= level[room]}
-        # What is on one level is apart, but for the few that build on one another.
-        assert not wrong - ALLOWED.get(room, set()), path
-
-
-ALLOWED = {"limits": {"units"}, "config": set()}
+        assert not wrong, path
