@@ -70,9 +70,8 @@ An agent's checks are in files: a file for each subject, a section for each chec
 .. code-block:: console
 
     $ cimaa agent --once
-    severity  for  agent  fault                               message                        squelched by
-    error     ...  web1   //web1/host/backup#monitor-command  there is no command
-                                                              'check_backup' on the PATH
+    severity  for  agent  fault                               message
+    error     ...  web1   //web1/host/backup#monitor-command  there is no command 'check_backup' on the PATH
     error     ...  web1   //web1/host/raid                    RAID CRITICAL - sdb is gone
     warning   ...  web1   //web1/host/queue#mail              412 mails wait
     web1 ran 3 checks: 3 faults, stored in zc.cimaa.lmdb (path store).

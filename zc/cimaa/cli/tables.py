@@ -16,10 +16,11 @@ _ENOUGH = 24
 
 
 def draw(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """Draw a table of these rows, no wider than the terminal."""
+    """Draw a table of these rows, no wider than the terminal, without the columns that are empty."""
     console = Console(file=sys.stdout, color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
-    cells = [[_cell(cell) for cell in row] for row in rows]
-    headings = [Text(title) for title in titles]
+    shown = [column for column in range(len(titles)) if any(text(row[column]) for row in rows)]
+    cells = [[_cell(row[column]) for column in shown] for row in rows]
+    headings = [Text(titles[column]) for column in shown]
     widths = [max(map(_width, column)) for column in zip(headings, *cells, strict=True)]
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for heading, whole in zip(headings, _kept_whole(widths, console.width), strict=True):
