@@ -8,11 +8,13 @@ import pytest
 
 pytest.register_assert_rewrite("zc.cimaa.testing")
 
+from tests import postgres_servers  # noqa: E402
+
 from zc.cimaa import lmdb, memory  # noqa: E402
 from zc.cimaa.testing import Opener  # noqa: E402
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=["memory", "lmdb", "postgres"])
 def any_opener(request: pytest.FixtureRequest) -> Opener:
     """Opens a store of every backend in turn."""
     opener: Opener = request.getfixturevalue(f"{request.param}_opener")
@@ -29,3 +31,16 @@ def memory_opener(tmp_path: Path) -> Iterator[Opener]:
 @pytest.fixture
 def lmdb_opener(tmp_path: Path) -> Opener:
     return functools.partial(lmdb.DB, {"path": str(tmp_path / "store")})
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    """A superuser's connection to a server of PostgreSQL."""
+    with postgres_servers.server_dsn() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def postgres_opener(postgres_dsn: str) -> Iterator[Opener]:
+    with postgres_servers.new_schema(postgres_dsn) as schema:
+        yield postgres_servers.opener_for(postgres_dsn, schema)

@@ -3,7 +3,7 @@
 from importlib.resources import files
 
 #: The version of the tables that this version of zc.cimaa reads and writes.
-VERSION = 1
+VERSION = 2
 
 
 def schema() -> str:
