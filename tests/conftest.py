@@ -9,7 +9,6 @@ import pytest
 pytest.register_assert_rewrite("zc.cimaa.testing")
 
 from tests import postgres_servers  # noqa: E402
-
 from zc.cimaa import lmdb, memory  # noqa: E402
 from zc.cimaa.testing import Opener  # noqa: E402
 

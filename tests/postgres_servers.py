@@ -28,7 +28,7 @@ ENVIRONMENT = "CIMAA_TEST_POSTGRES_DSN"
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
 PASSWORD = "a 'secret' with \\ and %"
 
-_numbers = itertools.count(1)
+numbers = itertools.count(1)
 
 
 class Server:
@@ -39,7 +39,7 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="cimaa-", dir="/tmp"))
         self.data = self.directory / "data"
         self.certificate = self.directory / "ca.pem"
-        self.port = 5432 + next(_numbers)
+        self.port = 5432 + next(numbers)
         self._user = _server_user()
         self._own(self.directory)
         self._initialize(tls)
@@ -168,7 +168,7 @@ def server_15(**options: bool) -> Iterator[Server]:
 @contextmanager
 def new_schema(dsn: str) -> Iterator[str]:
     """A schema with the tables in it, for one test."""
-    name = f"cimaa_{os.getpid()}_{next(_numbers)}"
+    name = f"cimaa_{os.getpid()}_{next(numbers)}"
     schema = sql.Identifier(name)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE SCHEMA {0}; SET search_path TO {0}").format(schema))

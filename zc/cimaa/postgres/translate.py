@@ -60,6 +60,18 @@ def translated(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str)
     return kind(conninfo.masked(message))
 
 
+def setup_failed(error: psycopg.Error, conninfo: ConnInfo) -> StoreError:
+    """What to tell of a driver's error that stopped the setting up."""
+    where, text = conninfo.where, _text(error)
+    if is_lost(error):
+        kind, message = _unconnected(where, text)
+    elif isinstance(error, pg.InsufficientPrivilege):
+        kind, message = StoreDenied, f"no permission in {where}: {text}; run this as its owner, or as a superuser"
+    else:
+        kind, message = StoreError, f"{where} refused: {text}"
+    return kind(conninfo.masked(message))
+
+
 def _explained(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str) -> tuple[type[StoreError], str]:
     where, text = conninfo.where, _text(error)
     if isinstance(error, pg.UndefinedTable | pg.InvalidSchemaName | pg.UndefinedColumn):

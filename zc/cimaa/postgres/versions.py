@@ -6,13 +6,23 @@ from importlib.resources import files
 VERSION = 2
 
 
+def scripts(version: int) -> list[str]:
+    """The SQL that makes current tables of those of a version, in order; of none, if the version is 0.
+
+    It is for the schema that comes first in the search path.
+    """
+    if version == 0:
+        return [schema()]
+    return [migration(later) for later in range(version + 1, VERSION + 1)]
+
+
 def schema() -> str:
-    """The SQL that makes the tables anew in the schema that comes first in the search path."""
+    """The SQL that makes the tables anew."""
     return _read("schema.sql")
 
 
 def migration(version: int) -> str:
-    """The SQL that makes the tables of the version before ones of this version."""
+    """The SQL that makes the tables of this version of those of the version before."""
     return _read(f"migrations/{version:04}.sql")
 
 

@@ -7,3 +7,5 @@ SELECT agents.name AS agent, agents.updated, instances.id, host, pid, version, o
     CASE WHEN instances.id = agents.instance THEN agents.updated ELSE last END AS last
 FROM agents JOIN instances ON instances.agent = agents.name
 WHERE instances.id = agents.instance OR last > agents.updated - 86400000000;
+
+UPDATE version SET version = 2;
