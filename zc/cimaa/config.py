@@ -97,7 +97,7 @@ def load_backend(name: str) -> type[DB]:
 
     :raises ConfigurationError: if there is none, or a library that it needs is not installed.
     """
-    from stevedore import driver, exception
+    from stevedore import driver
 
     def failed(_manager: object, entry_point: Any, error: BaseException) -> None:
         if isinstance(error, ModuleNotFoundError):
@@ -108,14 +108,11 @@ def load_backend(name: str) -> type[DB]:
             ) from error
         raise ConfigurationError(f"the backend {name} ({entry_point.value}) cannot be loaded: {error}") from error
 
-    try:
-        backend: Any = driver.DriverManager(
-            BACKENDS, name, invoke_on_load=False, on_load_failure_callback=failed, warn_on_missing_entrypoint=False
-        ).driver
-    except exception.NoMatches:
+    if name not in backend_names():
         raise ConfigurationError(
             f"[database] class: there is no backend {name!r}; {options.nearest(name, backend_names())}"
-        ) from None
+        )
+    backend: Any = driver.DriverManager(BACKENDS, name, invoke_on_load=False, on_load_failure_callback=failed).driver
     if not (isinstance(backend, type) and issubclass(backend, DB)):
         raise ConfigurationError(f"the entry point {name} of the group {BACKENDS} is no backend: {backend!r}")
     return backend
