@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import TupleRow
 
 from ..errors import ConfigurationError
@@ -57,7 +58,7 @@ class Installation:
             made = self._steps(connection).make_database(_database(self._conninfo))
         conninfo = administrator.but({"dbname": _database(self._conninfo)})
         if self._show is not None:
-            self._show(f"\\connect {_database(self._conninfo)}")
+            self._show(f"\\connect {sql.Identifier(_database(self._conninfo)).as_string(None)}")
         if connection is None or (made and self._show is not None):
             return self._make(None, conninfo, keep)
         return self._make(self._connected(conninfo, stack), conninfo, keep)
@@ -66,7 +67,7 @@ class Installation:
         """Make roles and tables, in one transaction."""
         steps = self._steps(connection)
         with _translated(conninfo), steps.transaction():
-            facts = steps.facts()
+            facts = steps.facts() if connection is not None else Facts(owner=self._new_owner)
             existing, missing = self._sorted_out(facts)
             passwords = steps.make_roles(missing)
             if self._place == "local":
@@ -94,6 +95,11 @@ class Installation:
             )
             return existing, []
         return existing, missing
+
+    @property
+    def _new_owner(self) -> str | None:
+        """Who owns the schema where everything is missing."""
+        return self._schema if self._place == "local" else None
 
     def _connected(self, conninfo: ConnInfo, stack: ExitStack) -> Connection | None:
         """A connection; if it is only to show what is missing, and there is none, everything is."""

@@ -23,7 +23,7 @@ class Facts(NamedTuple):
     #: The version of the tables; 0 if there are none.
     version: int = 0
     schema_exists: bool = False
-    #: Who owns the schema, or if there is none, the database; ``None`` if nobody is asked.
+    #: Who owns the schema, or if there is none, the database; ``None`` if it is whoever runs this.
     owner: str | None = None
     #: True if the one who is connected is that owner, or may act as one.
     is_owner: bool = True
@@ -68,13 +68,10 @@ class Steps:
 
     def facts(self) -> Facts:
         """What is there already."""
-        if self._connection is None:
-            return Facts()
         values = (roles.names(self._schema), self._schema)
         exists, owner, is_owner, creates, known, encoding = self._asked(_FACTS, values)
-        (table,) = self._asked("SELECT to_regclass(format('%%I.version', %s::text))", (self._schema,))
-        version = self._asked(self._version()) if table is not None and is_owner else (0,)
-        return Facts(version[0] or 0, exists, owner, is_owner, creates, frozenset(known), encoding)
+        version = self._version() if is_owner else 0
+        return Facts(version, exists, owner, is_owner, creates, frozenset(known), encoding)
 
     def make_database(self, database: str) -> bool:
         """Make a database, and a role that owns it and that nobody logs in as, where they are missing; true if so."""
@@ -156,8 +153,13 @@ class Steps:
         query = sql.SQL("SELECT count(*) FROM {} WHERE {} = %s").format(sql.Identifier(catalog), sql.Identifier(column))
         return bool(self._asked(query, (name,))[0])
 
-    def _version(self) -> sql.Composed:
-        return sql.SQL("SELECT max(version) FROM {}.version").format(sql.Identifier(self._schema))
+    def _version(self) -> int:
+        """The version of the tables; 0 if there are none."""
+        tables = "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = 'version'"
+        if self._asked(tables, (self._schema,)) == (0,):
+            return 0
+        query = sql.SQL("SELECT coalesce(max(version), 0) FROM {}.version").format(sql.Identifier(self._schema))
+        return int(self._asked(query)[0])
 
     def _check(self, facts: Facts) -> None:
         if not facts.is_owner:

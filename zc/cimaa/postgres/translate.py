@@ -41,6 +41,8 @@ _REFUSED = re.compile(
 _NO_DATABASE = re.compile(r"database \".*\" does not exist")
 _NO_TLS = re.compile(r"certificate|SSL|sslmode")
 
+_REPEATED = re.compile(r"connection (failed|is bad): |Multiple connection attempts failed\. All failures were: ")
+
 
 def is_lost(error: psycopg.Error) -> bool:
     """True if a connection that met this error is of no more use."""
@@ -106,4 +108,4 @@ def _unconnected(where: str, text: str) -> tuple[type[StoreError], str]:
 def _text(error: psycopg.Error) -> str:
     """The error in one line, without the words that only repeat where it happened."""
     text = error.diag.message_primary or str(error)
-    return " ".join(text.replace("Multiple connection attempts failed. All failures were:", "").split())
+    return _REPEATED.sub("", " ".join(text.split()))
