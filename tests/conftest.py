@@ -1,15 +1,21 @@
 """A store of each backend, empty for each test; what is said of one there holds for all."""
 
 import functools
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 pytest.register_assert_rewrite("zc.cimaa.testing")
 
-from tests import postgres_servers  # noqa: E402
+from tests.postgres_servers import postgres_dsn, postgres_opener, postgres_server  # noqa: E402, F401  # fixtures
 from zc.cimaa import lmdb, memory  # noqa: E402
+from zc.cimaa.agents import Instance  # noqa: E402
+from zc.cimaa.cli import cimaa as cimaa_command  # noqa: E402
+from zc.cimaa.db import DB  # noqa: E402
 from zc.cimaa.testing import Opener  # noqa: E402
 
 
@@ -32,14 +38,28 @@ def lmdb_opener(tmp_path: Path) -> Opener:
     return functools.partial(lmdb.DB, {"path": str(tmp_path / "store")})
 
 
-@pytest.fixture(scope="session")
-def postgres_dsn() -> Iterator[str]:
-    """A superuser's connection to a server of PostgreSQL."""
-    with postgres_servers.server_dsn() as dsn:
-        yield dsn
+class Cimaa:
+    """The command, on a store and in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._store = {"path": str(directory / "store")}
+        (directory / "cimaa.cfg").write_text(f"[database]\npath = {directory}/store\n")
+
+    def __call__(self, *arguments: str, input: str | bytes | None = None) -> Result:
+        """Run the command in this process."""
+        return CliRunner().invoke(cimaa_command, arguments, input=input, prog_name="cimaa", catch_exceptions=False)
+
+    def store(self, ago: float = 0, instance: Instance | None = None) -> DB:
+        """The store, as it is or would have been so many seconds ago."""
+        return lmdb.DB(self._store, instance=instance, clock=lambda: time.time() - ago)
 
 
 @pytest.fixture
-def postgres_opener(postgres_dsn: str) -> Iterator[Opener]:
-    with postgres_servers.new_schema(postgres_dsn) as schema:
-        yield postgres_servers.opener_for(postgres_dsn, schema)
+def cimaa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cimaa:
+    for variable in list(os.environ):
+        if variable.startswith(("CIMAA", "XDG_", "STATE_DIRECTORY", "SUDO_", "NO_COLOR", "COLUMNS")):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return Cimaa(tmp_path)

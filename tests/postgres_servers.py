@@ -95,6 +95,14 @@ class Server:
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "-w", "-m", mode, "stop")
 
+    def log_size(self) -> int:
+        return (self.data / "log").stat().st_size
+
+    def log_since(self, size: int) -> list[str]:
+        with (self.data / "log").open() as file:
+            file.seek(size)
+            return file.readlines()
+
     def remove(self) -> None:
         self.stop("immediate")
         shutil.rmtree(self.directory)
@@ -138,16 +146,6 @@ def programs_18() -> Path:
 
 
 @contextmanager
-def server_dsn() -> Iterator[str]:
-    """A superuser's connection to the server that the environment names, or else to an 18 of the tests' own."""
-    if given := os.environ.get(ENVIRONMENT):
-        yield given
-    else:
-        with server_18() as server:
-            yield server.socket_dsn
-
-
-@contextmanager
 def server_18() -> Iterator[Server]:
     """A server from the wheel."""
     server = Server(programs_18())
@@ -166,9 +164,9 @@ def server_15(**options: bool) -> Iterator[Server]:
 
 
 @contextmanager
-def new_schema(dsn: str) -> Iterator[str]:
+def new_schema(dsn: str, name: str | None = None) -> Iterator[str]:
     """A schema with the tables in it, for one test."""
-    name = f"cimaa_{os.getpid()}_{next(numbers)}"
+    name = name or f"cimaa_{os.getpid()}_{next(numbers)}"
     schema = sql.Identifier(name)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE SCHEMA {0}; SET search_path TO {0}").format(schema))
@@ -179,3 +177,23 @@ def new_schema(dsn: str) -> Iterator[str]:
 
 def opener_for(dsn: str, schema: str, **settings: str) -> Opener:
     return partial(DB, {"dsn": dsn, "schema": schema, **settings})
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """An 18 of the tests' own."""
+    with server_18() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(request: pytest.FixtureRequest) -> str:
+    """A superuser's connection to the server that the environment names, or else to one of the tests' own."""
+    given = os.environ.get(ENVIRONMENT)
+    return given or str(request.getfixturevalue("postgres_server").socket_dsn)
+
+
+@pytest.fixture
+def postgres_opener(postgres_dsn: str) -> Iterator[Opener]:
+    with new_schema(postgres_dsn) as schema:
+        yield opener_for(postgres_dsn, schema)

@@ -25,6 +25,8 @@ from .options import Option
 BACKENDS = "zc.cimaa.database"
 #: What is used where no file says otherwise.
 DEFAULT_BACKEND = "zc.cimaa.lmdb"
+#: The sections that a configuration file may have.
+SECTIONS = ("database", "agent")
 
 _ENVIRONMENT = "CIMAA_DATABASE_"
 _FILE = "_file"
@@ -83,7 +85,7 @@ def database_settings(config: str | os.PathLike[str] | Mapping[str, str] | None 
     else:
         path = find_file(config)
         source = f"file {path}"
-        section = {} if path is None else read_sections(path).get("database", {})
+        section = configuration(path).get("database", {})
         environment = _from_environment()
         forms = {form for key in environment for form in (key, key + _FILE, key.removesuffix(_FILE))}
         given = {key: _Given(text, source) for key, text in section.items() if key not in forms} | environment
@@ -92,12 +94,24 @@ def database_settings(config: str | os.PathLike[str] | Mapping[str, str] | None 
     return [Setting(_CLASS, chosen.text, chosen.source), *_effective(declared, given)]
 
 
+def settings(section: str, declared: Iterable[Option], path: str | os.PathLike[str] | None) -> list[Setting]:
+    """The effective settings of another section of the configuration file at ``path``, each with its default.
+
+    :raises ConfigurationError: for a key that is not declared, naming the nearest that is.
+    """
+    given = configuration(path).get(section, {})
+    declared = list(declared)
+    options.check_keys(f"[{section}] (file {path})", given, [option.name for option in declared])
+    texts = {key: _Given(text, f"file {path}") for key, text in given.items()}
+    return [_setting(option, texts.get(option.name)) for option in declared]
+
+
 def load_backend(name: str) -> type[DB]:
     """The class that an entry point of the group ``zc.cimaa.database`` names.
 
     :raises ConfigurationError: if there is none, or a library that it needs is not installed.
     """
-    from stevedore import driver
+    from stevedore import named
 
     def failed(_manager: object, entry_point: Any, error: BaseException) -> None:
         if isinstance(error, ModuleNotFoundError):
@@ -108,11 +122,14 @@ def load_backend(name: str) -> type[DB]:
             ) from error
         raise ConfigurationError(f"the backend {name} ({entry_point.value}) cannot be loaded: {error}") from error
 
-    if name not in backend_names():
+    found: list[Any] = named.NamedExtensionManager(
+        BACKENDS, [name], on_load_failure_callback=failed, on_missing_entrypoints_callback=None
+    ).extensions
+    if not found:
         raise ConfigurationError(
             f"[database] class: there is no backend {name!r}; {options.nearest(name, backend_names())}"
         )
-    backend: Any = driver.DriverManager(BACKENDS, name, invoke_on_load=False, on_load_failure_callback=failed).driver
+    backend = found[0].plugin
     if not (isinstance(backend, type) and issubclass(backend, DB)):
         raise ConfigurationError(f"the entry point {name} of the group {BACKENDS} is no backend: {backend!r}")
     return backend
@@ -141,6 +158,19 @@ def find_file(path: str | os.PathLike[str] | None = None) -> Path | None:
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
     places = (Path("cimaa.cfg"), user / "cimaa" / "cimaa.cfg", Path("/etc/cimaa/cimaa.cfg"))
     return next((place for place in places if place.is_file()), None)
+
+
+def configuration(path: str | os.PathLike[str] | None) -> dict[str, dict[str, str]]:
+    """The sections of a configuration file; none if there is no file.
+
+    :raises ConfigurationError: if it cannot be read, or has a section that nobody reads, naming the nearest known one.
+    """
+    sections = {} if path is None else read_sections(path)
+    for name in sections:
+        if name not in SECTIONS:
+            hint = options.nearest(name, SECTIONS)
+            raise ConfigurationError(f"{os.fspath(path or '')} has an unknown section [{name}]; {hint}")
+    return sections
 
 
 def read_sections(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
@@ -185,7 +215,7 @@ def _from_environment() -> dict[str, _Given]:
 def _effective(declared: Iterable[Option], given: Mapping[str, _Given]) -> list[Setting]:
     declared = list(declared)
     texts = dict(given)
-    names = {option.name for option in declared}
+    names = [option.name for option in declared]
     for key, (path, source) in {key: (g.text, g.source) for key, g in given.items()}.items():
         name = key.removesuffix(_FILE)
         if key.endswith(_FILE) and key not in names and name in names:

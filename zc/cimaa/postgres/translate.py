@@ -90,6 +90,9 @@ def _explained(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str)
         return StoreUnavailable, f"a proxy before {where} lost a prepared statement: set prepare = off ({text})"
     if isinstance(error, _MOMENTARY):
         return StoreUnavailable, f"{where} is overloaded: {text}"
+    if isinstance(error, pg.ReadOnlySqlTransaction):
+        hint = "among several hosts, target_session_attrs=read-write in the dsn finds the one that can be written"
+        return StoreUnavailable, f"{where} can only be read: {text}; {hint}"
     if is_lost(error):
         return _unconnected(where, text)
     return StoreError, f"{where} refused: {text}"
