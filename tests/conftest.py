@@ -11,7 +11,12 @@ from click.testing import CliRunner, Result
 
 pytest.register_assert_rewrite("zc.cimaa.testing")
 
-from tests.postgres_servers import postgres_dsn, postgres_opener, postgres_server  # noqa: E402, F401  # fixtures
+from tests.postgres_servers import (  # noqa: E402, F401  # fixtures
+    postgres_15,
+    postgres_dsn,
+    postgres_opener,
+    postgres_server,
+)
 from zc.cimaa import lmdb, memory  # noqa: E402
 from zc.cimaa.agents import Instance  # noqa: E402
 from zc.cimaa.cli import cimaa as cimaa_command  # noqa: E402

@@ -34,7 +34,7 @@ numbers = itertools.count(1)
 class Server:
     """A server of the tests' own, which they may kill."""
 
-    def __init__(self, programs: Path, *, tls: bool = False) -> None:
+    def __init__(self, programs: Path, *, tls: bool = False, fsync: bool = False) -> None:
         self.programs = programs
         self.directory = Path(tempfile.mkdtemp(prefix="cimaa-", dir="/tmp"))
         self.data = self.directory / "data"
@@ -42,17 +42,17 @@ class Server:
         self.port = 5432 + next(numbers)
         self._user = _server_user()
         self._own(self.directory)
-        self._initialize(tls)
+        self._initialize(tls, fsync)
         self.start()
 
-    def _initialize(self, tls: bool) -> None:
+    def _initialize(self, tls: bool, fsync: bool) -> None:
         password = self.directory / "password"
         password.write_text(PASSWORD)
         self._own(password)
         self._run(
             "initdb", "-A", "scram-sha-256" if tls else "trust", "-U", "postgres", f"--pwfile={password}", "-EUTF8"
         )
-        settings = {"fsync": "off", "port": self.port, "unix_socket_directories": f"'{self.directory}'"}
+        settings = {"fsync": fsync, "port": self.port, "unix_socket_directories": f"'{self.directory}'"}
         settings |= {"listen_addresses": "'127.0.0.1'" if tls else "''", "max_connections": 200}
         if tls:
             self._make_certificate()
@@ -146,9 +146,9 @@ def programs_18() -> Path:
 
 
 @contextmanager
-def server_18() -> Iterator[Server]:
+def server_18(**options: bool) -> Iterator[Server]:
     """A server from the wheel."""
-    server = Server(programs_18())
+    server = Server(programs_18(), **options)
     yield server
     server.remove()
 
@@ -164,7 +164,7 @@ def server_15(**options: bool) -> Iterator[Server]:
 
 
 @contextmanager
-def new_schema(dsn: str, name: str | None = None) -> Iterator[str]:
+def new_schema(dsn: str, name: str | None = None, *, drop: bool = True) -> Iterator[str]:
     """A schema with the tables in it, for one test."""
     name = name or f"cimaa_{os.getpid()}_{next(numbers)}"
     schema = sql.Identifier(name)
@@ -172,7 +172,8 @@ def new_schema(dsn: str, name: str | None = None) -> Iterator[str]:
         connection.execute(sql.SQL("CREATE SCHEMA {0}; SET search_path TO {0}").format(schema))
         connection.execute(versions.schema())
         yield name
-        connection.execute(sql.SQL("SET client_min_messages TO error; DROP SCHEMA {} CASCADE").format(schema))
+        if drop:
+            connection.execute(sql.SQL("SET client_min_messages TO error; DROP SCHEMA {} CASCADE").format(schema))
 
 
 def opener_for(dsn: str, schema: str, **settings: str) -> Opener:
@@ -197,3 +198,10 @@ def postgres_dsn(request: pytest.FixtureRequest) -> str:
 def postgres_opener(postgres_dsn: str) -> Iterator[Opener]:
     with new_schema(postgres_dsn) as schema:
         yield opener_for(postgres_dsn, schema)
+
+
+@pytest.fixture(scope="session")
+def postgres_15() -> Iterator[Server]:
+    """The machine's own 15, which wants passwords and TLS over TCP."""
+    with server_15(tls=True) as server:
+        yield server

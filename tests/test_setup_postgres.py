@@ -21,11 +21,9 @@ from zc.cimaa.testing import fault
 Run = Callable[..., Result]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A 15 with passwords and TLS."""
-    with postgres_servers.server_15(tls=True) as server:
-        yield server
+@pytest.fixture
+def server(postgres_15: Server) -> Server:
+    return postgres_15
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ class DB(Contract):
 
     def _greet(self, connection: Connection) -> None:
         """See to it that a new connection leads to a store that this version reads, and set what holds for it."""
-        greeting = connection.execute(self._sql.greet).fetchone()
+        greeting = connection.execute(self._sql.greet, ()).fetchone()
         if greeting is None:
             raise StoreNotSetUp(f"{self._conninfo.where}: the schema {self._schema} has no version: run {SETUP}")
         version, encoding, level = greeting
@@ -177,7 +177,7 @@ class DB(Contract):
 
         def read(connection: Connection) -> list[list[tuple[Any, ...]]]:
             with transaction(connection, SNAPSHOT):
-                return [cursor.fetchall() for cursor in [connection.execute(query) for query in queries]]
+                return [cursor.fetchall() for cursor in [connection.execute(query, ()) for query in queries]]
 
         return self._connections.run(read, _READER)
 

@@ -98,10 +98,14 @@ _SCHEMA_NAME = 63 - len("_operator")
 
 
 class Statements:
-    """The statements for the tables in one schema: an attribute for each name above."""
+    """The statements for the tables in one schema: an attribute for each name above.
+
+    They are to be executed with values always, if only with ``()``.
+    """
 
     def __init__(self, schema: str) -> None:
-        parts = {"schema": sql.Identifier(schema), "now": sql.SQL(_NOW), "fault": sql.SQL(_FAULT)}
+        quoted = sql.Identifier(schema).as_string(None).replace("%", "%%")  # a lone one would stand for a parameter
+        parts = {"schema": sql.SQL(quoted), "now": sql.SQL(_NOW), "fault": sql.SQL(_FAULT)}
         self._encoded = {name: sql.SQL(text).format(**parts).as_bytes(None) for name, text in _TEMPLATES.items()}
 
     def __getattr__(self, name: str) -> bytes:
