@@ -34,7 +34,7 @@ _TEMPLATES = {
     # because a statement takes its snapshot before it waits for a lock.
     "lock": "SELECT updated, digest, instance FROM {schema}.agents WHERE name = %s FOR NO KEY UPDATE",
     "instances": """
-        SELECT id, host, pid, version, os, first, last FROM {schema}.instances WHERE agent = %s ORDER BY first, last
+        SELECT id, host, pid, version, os, first, last FROM {schema}.instances WHERE agent = %s ORDER BY first, id
         """,
     "faults": "SELECT {fault} FROM {schema}.faults WHERE agent = %s",
     "durable": "SELECT set_config('synchronous_commit', %s, true)",
@@ -62,7 +62,7 @@ _TEMPLATES = {
     # The fleet.
     "rows": "SELECT name, updated, digest, instance FROM {schema}.agents",
     "all_instances": """
-        SELECT agent, id, host, pid, version, os, first, last FROM {schema}.instances ORDER BY agent, first, last
+        SELECT agent, id, host, pid, version, os, first, last FROM {schema}.instances ORDER BY agent, first, id
         """,
     "all_faults": "SELECT {fault} FROM {schema}.faults",
     "old": "SELECT name, updated FROM {schema}.agents WHERE updated <= (SELECT {now} - %s) ORDER BY name",
@@ -79,7 +79,7 @@ _TEMPLATES = {
         WHERE EXISTS (
             SELECT FROM lately AS other
             WHERE other.agent = one.agent AND other.id <> one.id AND one.last > other.first AND other.last > one.first)
-        ORDER BY agent, first, last
+        ORDER BY agent, first, id
         """,
     # Squelches.
     "put_squelch": """
