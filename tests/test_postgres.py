@@ -224,6 +224,17 @@ def test_a_change_writes_only_what_changed(opened: Callable[..., DB], execute: E
     assert before.keys() - after.keys() == {"f0"}
 
 
+def test_a_statement_that_the_server_forgot_is_no_trouble(opened: Callable[..., DB], execute: Execute) -> None:
+    db = opened(pool_size="1")
+    for _ in range(4):
+        db.set_faults("web1", [fault("disk")])
+    db._connections.run(lambda connection: connection.execute("DEALLOCATE ALL"), "agent")
+    execute("UPDATE agents SET updated = 0")
+    for _ in range(4):
+        db.set_faults("web1", [fault("disk")])
+    assert db.old_agents(60) == []
+
+
 # Several at once
 
 

@@ -13,12 +13,14 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakSet
 
 import psycopg
+from psycopg import pq
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
@@ -27,6 +29,9 @@ from .conninfo import ConnInfo
 from .translate import is_lost, may_pass, translated
 
 T = TypeVar("T")
+
+# The name of the statement that a connection prepares by itself, and the server's code for not knowing it.
+_PREPARED, _STATEMENT_LOST = b"cimaa", b"26000"
 
 #: How transactions begin: one that writes, and one whose reads all see the same moment.
 WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -44,6 +49,37 @@ class Connection(psycopg.Connection[TupleRow]):
 
     #: What ``synchronous_commit`` must be for a commit to be durable, as this server understands it.
     durable: str = "on"
+
+    # How often ``rows_changed`` ran; from the second time on, the statement is a prepared one.
+    _runs = 0
+
+    def rows_changed(self, query: bytes, values: Sequence[bytes | None]) -> int:
+        """How many rows a statement changed, without what ``execute`` does besides sending it: twice the work.
+
+        A connection knows one such statement, with the parameters ``$1`` and so on.
+        A signal waits until it is over, which the server's or the network's timeout bounds.
+        """
+        result = self._run_prepared(query, values) if self.prepare_threshold is not None else None
+        if result is None:
+            result = self.pgconn.exec_params(query, values)
+        if result.status == pq.ExecStatus.COMMAND_OK:
+            return result.command_tuples or 0
+        if self.pgconn.status == pq.ConnStatus.BAD:
+            raise psycopg.OperationalError(result.get_error_message("utf-8"))
+        raise psycopg.errors.error_from_result(result)
+
+    def _run_prepared(self, query: bytes, values: Sequence[bytes | None]) -> PGresult | None:
+        """The result, or ``None`` if the statement is not worth preparing yet, or lost."""
+        self._runs += 1
+        if self._runs < 2:
+            return None
+        if self._runs == 2:
+            self.pgconn.prepare(_PREPARED, query)
+        result = self.pgconn.exec_prepared(_PREPARED, values)  # type: ignore[arg-type]  # it takes None, for NULL
+        if result.error_field(pq.DiagnosticField.SQLSTATE) == _STATEMENT_LOST:
+            self._runs = 0  # the driver forgets all prepared statements after some errors
+            return None
+        return result
 
     @classmethod
     def connect(cls, conninfo: str = "", *, keeper: "Pool", **kwargs: Any) -> Self:  # type: ignore[override]
@@ -101,14 +137,13 @@ class Pool:
             # This is a thread of the pool's, which cannot wait for its own end.
             threading.Thread(target=self.close, daemon=True).start()
 
-    @contextmanager
-    def connection(self, timeout: float) -> Iterator[Connection]:
-        """A connection, for as long as the block lasts."""
-        connection = self._pool.getconn(timeout)
-        try:
-            yield connection
-        finally:
-            self._pool.putconn(connection)
+    def take(self, timeout: float) -> Connection:
+        """A connection, which must be given back."""
+        return self._pool.getconn(timeout)
+
+    def give_back(self, connection: Connection) -> None:
+        """Somebody else may have this connection."""
+        self._pool.putconn(connection)
 
     def renew(self) -> None:
         """Replace all connections: the server is another one, or has been restarted."""
@@ -154,8 +189,11 @@ class Connections:
         while True:
             pool = self._current()
             try:
-                with pool.connection(max(deadline - time.monotonic(), 0.001)) as connection:
+                connection = pool.take(max(deadline - time.monotonic(), 0.001))
+                try:
                     return work(connection)
+                finally:
+                    pool.give_back(connection)
             except (PoolTimeout, PoolClosed) as error:
                 raise self._in_vain(pool, role) from (pool.failure or error)
             except psycopg.Error as error:

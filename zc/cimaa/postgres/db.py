@@ -90,8 +90,9 @@ class DB(Contract):
         self._connections.close()
 
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        values = (self._given_time(), agent, digest, instance)
-        return self._connections.run(lambda c: c.execute(self._sql.touch, values).rowcount == 1, _AGENT)
+        now = self._given_time()
+        values = (None if now is None else b"%d" % now, agent.encode(), digest.encode(), instance.encode())
+        return self._connections.run(lambda c: c.rows_changed(self._sql.touch, values) == 1, _AGENT)
 
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
         now = self._given_time()

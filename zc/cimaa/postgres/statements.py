@@ -15,6 +15,9 @@ from ..errors import ConfigurationError
 #: The server's clock in microseconds, unless the parameter gives a time.
 _NOW = "coalesce(%s::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
 
+#: A report that repeats the last one; it goes past the driver's own way with parameters.
+_TOUCH = "UPDATE {schema}.agents SET updated = {now} WHERE name = $2 AND digest = $3 AND instance = $4"
+
 _FAULT = "agent, name, severity, since, message, extras::text"
 _WORST_FIRST = b" ORDER BY severity DESC, since, agent, name LIMIT %s"
 
@@ -28,10 +31,8 @@ _TEMPLATES = {
             set_config('idle_in_transaction_session_timeout', %s, false)
         """,
     "now": "SELECT {now}",
-    # A report that repeats the last one.
-    "touch": "UPDATE {schema}.agents SET updated = {now} WHERE name = %s AND digest = %s AND instance = %s",
-    # A report that does not: all in one transaction, the agent's row locked first, in a statement of its own,
-    # because a statement takes its snapshot before it waits for a lock.
+    # A report that does not repeat the last one: one transaction, the agent's row locked first, in a statement of
+    # its own, because a statement takes its snapshot before it waits for a lock.
     "lock": "SELECT updated, digest, instance FROM {schema}.agents WHERE name = %s FOR NO KEY UPDATE",
     "instances": """
         SELECT id, host, pid, version, os, first, last FROM {schema}.instances WHERE agent = %s ORDER BY first, id
@@ -100,10 +101,12 @@ _SCHEMA_NAME = 63 - len("_operator")
 class Statements:
     """The statements for the tables in one schema: an attribute for each name above.
 
-    They are to be executed with values always, if only with ``()``.
+    All but ``touch`` are to be executed with values always, if only with ``()``.
     """
 
     def __init__(self, schema: str) -> None:
+        now = sql.SQL(_NOW.replace("%s", "$1"))
+        self.touch = sql.SQL(_TOUCH).format(schema=sql.Identifier(schema), now=now).as_bytes(None)
         quoted = sql.Identifier(schema).as_string(None).replace("%", "%%")  # a lone one would stand for a parameter
         parts = {"schema": sql.SQL(quoted), "now": sql.SQL(_NOW), "fault": sql.SQL(_FAULT)}
         self._encoded = {name: sql.SQL(text).format(**parts).as_bytes(None) for name, text in _TEMPLATES.items()}
