@@ -63,7 +63,9 @@ class Cimaa:
 @pytest.fixture
 def cimaa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cimaa:
     for variable in list(os.environ):
-        if variable.startswith(("CIMAA", "XDG_", "STATE_DIRECTORY", "SUDO_", "NO_COLOR", "COLUMNS")):
+        if variable.startswith(
+            ("CIMAA", "XDG_", "STATE_DIRECTORY", "SUDO_", "NO_COLOR", "COLUMNS", "PYTHONUNBUFFERED")
+        ):
             monkeypatch.delenv(variable)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """``cimaa agent --once``: checks run, faults stored and listed, and what can go wrong on the way."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ def host(cimaa: Cimaa) -> Cimaa:
 def test_the_checks_run_and_their_faults_are_stored_and_listed(host: Cimaa) -> None:
     result = host("agent", "--once")
     assert result.exit_code == 0
-    assert result.stdout == host("faults").stdout == "error\t0s\tweb1\t//web1/host/raid\tdegraded\t\n"
+    for listed in (result.stdout, host("faults").stdout):
+        severity, _how_long, *rest = listed.split("\t")
+        assert (severity, rest) == ("error", ["web1", "//web1/host/raid", "degraded", "\n"])
     assert result.stderr == f"web1 ran 3 checks: 1 fault, stored in zc.cimaa.lmdb (path {host.directory}/store).\n"
     with host.store() as db:
         assert [fault["message"] for fault in db.get_faults("web1")] == ["degraded"]
@@ -63,8 +66,6 @@ def test_without_a_directory_this_host_is_checked(cimaa: Cimaa) -> None:
     "prepare", ["rm -r checks", "rm checks/*", "rm -r checks; touch checks", "echo > checks/host.cfg"]
 )
 def test_without_checks_nothing_is_reported(host: Cimaa, prepare: str) -> None:
-    import subprocess
-
     subprocess.run(["sh", "-c", prepare], check=True)
     result = host("agent", "--once")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
@@ -76,7 +77,7 @@ def test_what_was_found_is_shown_although_the_store_is_away(host: Cimaa) -> None
     Path("store").write_text("no directory")
     result = host("agent", "--once")
     assert result.exit_code == 1
-    assert result.stdout.startswith("error\t0s\tweb1\t//web1/host/raid\tdegraded\t")
+    assert "\tweb1\t//web1/host/raid\tdegraded\t" in result.stdout
     assert result.stderr.startswith("cimaa: error: ")
 
 

@@ -1,7 +1,10 @@
 """``cimaa config``, ``backends``, ``completion``, and what the configuration does to every command."""
 
 import json
+import os
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,6 +105,74 @@ def test_a_backend_that_is_not_there_is_an_error(cimaa: Cimaa) -> None:
     result = cimaa("backends", "zc.cimaa.lmbd")
     assert result.exit_code == 1
     assert "did you mean zc.cimaa.lmdb?" in result.stderr
+
+
+# Other people's backends
+
+VAULT = """
+from zc.cimaa.memory import DB as Memory
+from zc.cimaa.options import Option
+
+class DB(Memory):
+    "A store behind a password."
+    options = (Option("password", "what opens it", secret=True), Option("name", "which"))
+"""
+ENTRY_POINTS = """[zc.cimaa.database]
+vault = vault:DB
+missing = missing:DB
+lost = no_such_module:DB
+nothing = vault:VERSION
+"""
+
+
+@pytest.fixture
+def others(cimaa: Cimaa, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command where a distribution is installed that has backends, most of them no good."""
+    (tmp_path / "site/vault-1.dist-info").mkdir(parents=True)
+    (tmp_path / "site/vault-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: vault\nVersion: 1\n")
+    (tmp_path / "site/vault-1.dist-info/entry_points.txt").write_text(ENTRY_POINTS)
+    (tmp_path / "site/vault.py").write_text(VAULT + "VERSION = 1\n")
+    (tmp_path / "site/missing.py").write_text("import a_driver_that_is_not_installed\n")
+    Path("cimaa.cfg").write_text("[database]\nclass = vault\nname = main\npassword = hunter2\n")
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), **environment}
+        program = Path(sys.executable).with_name("cimaa")
+        return subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("source", ["section", "environment", "file"])
+def test_a_secret_is_never_shown(others: Callable[..., subprocess.CompletedProcess[str]], source: str) -> None:
+    environment = {}
+    if source == "environment":
+        environment = {"CIMAA_DATABASE_PASSWORD": "hunter2"}
+    elif source == "file":
+        Path("secret").write_text("hunter2\n")
+        Path("cimaa.cfg").write_text("[database]\nclass = vault\nname = main\npassword_file = secret\n")
+    shown = others("config", **environment)
+    assert "[database]\tpassword\t********\t" in shown.stdout
+    for arguments in (["config"], ["config", "--json"], ["agent", "--once"], ["faults"], ["backends", "vault"]):
+        result = others(*arguments, **environment)
+        assert result.returncode == 0, result.stderr
+        assert "hunter2" not in result.stdout + result.stderr
+    assert "stored in vault (name main)." in others("agent", "--once", **environment).stderr
+
+
+def test_backends_that_cannot_be_used_say_why(others: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    listed = dict(line.split("\t") for line in others("backends").stdout.splitlines())
+    assert listed["vault"] == "A store behind a password."
+    assert "not usable" in listed["missing"]
+    assert "pip install" in listed["missing"]
+    assert "not usable" in listed["lost"]
+    assert "is no backend" in listed["nothing"]
+
+
+def test_names_that_are_no_text_are_shown_with_escapes(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIMAA_DATABASE_PATH", "a\udcff")
+    assert "\\udcff" in cimaa("config").stdout
+    assert json.loads(cimaa("config", "--json").stdout)["settings"][1]["value"] == "a\\udcff"
 
 
 # completion

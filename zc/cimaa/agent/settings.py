@@ -52,10 +52,10 @@ TIMEOUT = Type("duration", _timeout)
 
 SECTION = "agent"
 OPTIONS = (
-    Option("name", "the name under which this agent reports", default=host_name),
+    Option("name", "the name under which this agent reports; without it, this host's full name", default=host_name),
     Option(
         "directory",
-        "where the checks are: files named *.cfg; relative to the configuration file."
+        "where the checks are, in files whose names end in .cfg; relative to the configuration file."
         " Without it, the checks of this host run that come with zc.cimaa",
         PATH,
     ),

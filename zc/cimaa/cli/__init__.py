@@ -7,6 +7,7 @@ is run: what shows faults loads nothing of what runs checks.
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -98,8 +99,7 @@ def cimaa(config: str | None) -> None:  # the commands find it in the context
 
 def main() -> int:
     """Run the command that the process's arguments name; the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _open_streams()
     try:
         return int(cimaa.main(prog_name="cimaa", standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -111,6 +111,15 @@ def main() -> int:
         _forget_output()
         message(f"cimaa: error: {error.strerror or error}")
         return FAILED
+
+
+def _open_streams() -> None:
+    """Have a stream for each of the three, also where the caller closed it, and none that chokes on some character."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # it stays open
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _forget_output() -> None:

@@ -55,7 +55,7 @@ def remove_agent(ctx: click.Context, agent: str) -> None:
     with open_store(ctx) as db:
         known = [row["name"] for row in db.get_agents()]
         if agent not in known:
-            raise InvalidInput(unknown("agent", agent, known))
+            raise InvalidInput(unknown("agent", agent, known, "cimaa agents"))
         db.remove_agent(agent)
     message(f"Removed {agent}.")
 

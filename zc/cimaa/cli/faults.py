@@ -83,5 +83,5 @@ def _nothing(db: DB, agent: str | None, none: str) -> str:
     if agent is None:
         return f"{none}: {counted(len(heartbeats), 'agent')} reported, the last {ago(max(heartbeats.values()), now)}."
     if agent not in heartbeats:
-        return f"{none}, but {unknown('agent', agent, heartbeats)}"
+        return f"{none}, but {unknown('agent', agent, heartbeats, 'cimaa agents')}"
     return f"{none}: {agent} reported {ago(heartbeats[agent], now)}."

@@ -12,7 +12,7 @@ from .output import Cell, Styled, write_json, write_table
 
 _TITLES = ("severity", "for", "agent", "fault", "message", "squelched by")
 # The style of everything at least so severe.
-_STYLES = {"critical": "bold red", "error": "red", "warning": "yellow", "debug": ""}
+_STYLES = {"critical": "bold red", "error": "red", "warning": "yellow"}
 
 
 class Listed(NamedTuple):

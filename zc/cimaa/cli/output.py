@@ -5,7 +5,6 @@ tabs between the columns, and nothing cut.  Text that somebody stored reaches
 neither as it is: what would steer a terminal is shown as an escape.
 """
 
-import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -31,27 +30,27 @@ class Styled(NamedTuple):
 Cell: TypeAlias = str | Styled
 
 
-def clean(text: str) -> str:
+def clean(stored: str) -> str:
     """The text on one line, with escapes in place of what would steer a terminal."""
-    return _STEERING.sub(_escape, text)
+    return _STEERING.sub(_escape, stored)
 
 
-def message(text: str) -> None:
+def message(told: str) -> None:
     """Tell people something."""
-    click.echo(clean(text), err=True)
+    click.echo(clean(told), err=True)
 
 
-def write(text: str) -> None:
+def write(data: str) -> None:
     """Write data, and the end of its line."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(data + "\n")
     sys.stdout.flush()
 
 
 def write_json(value: Any) -> None:
     """Write a value as JSON."""
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    encoded = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
     # Within JSON only strings hold such characters, line breaks aside: those are the layout's.
-    write("\n".join(_STEERING.sub(_json_escape, line) for line in text.split("\n")))
+    write("\n".join(_STEERING.sub(_json_escape, line) for line in encoded.split("\n")))
 
 
 def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
@@ -60,38 +59,18 @@ def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     if not rows:
         return
     if sys.stdout.isatty():
-        _write_for_people(titles, rows[:ROWS])
+        from . import tables
+
+        tables.draw(titles, rows[:ROWS])
         if len(rows) > ROWS:
             message(f"{len(rows) - ROWS} more are not shown: narrow them down, or send them through a pipe.")
     else:
-        write("\n".join("\t".join(clean(_text(cell)) for cell in row) for row in rows))
+        write("\n".join("\t".join(clean(text(cell)) for cell in row) for row in rows))
 
 
-def _write_for_people(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*titles, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in table.columns:
-        column.overflow = "fold"
-    for row in rows:
-        table.add_row(*(Text(_lines(_text(cell)), _style(cell)) for cell in row))
-    colours = None if os.environ.get("NO_COLOR") else "auto"
-    Console(file=sys.stdout, color_system=colours, highlight=False).print(table)  # type: ignore[arg-type]
-
-
-def _text(cell: Cell) -> str:
+def text(cell: Cell) -> str:
+    """The text of a cell."""
     return cell.text if isinstance(cell, Styled) else cell
-
-
-def _style(cell: Cell) -> str:
-    return cell.style if isinstance(cell, Styled) else ""
-
-
-def _lines(text: str) -> str:
-    """The text, clean but for its line breaks, which a table keeps within the column."""
-    return "\n".join(map(clean, text.split("\n")))
 
 
 def _escape(match: re.Match[str]) -> str:

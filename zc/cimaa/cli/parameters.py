@@ -86,14 +86,12 @@ def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: 
     return _starting(incomplete, config.backend_names())
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """What to tell of a name that the store does not have: the nearest that it has, but not all of them."""
+def unknown(what: str, name: str, known: Iterable[str], see: str) -> str:
+    """What to tell of a name that the store does not have: the nearest that it has, or the command to see them all."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
-    return f"there is no {what} {name!r}; " + (
-        f"did you mean {near[0]!r}?" if near else f"see: cimaa {what}{'es' if what.endswith('ch') else 's'}"
-    )
+    return f"there is no {what} {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"see: {see}")
 
 
 def _from_store(ctx: click.Context, incomplete: str, names: Callable[[DB], Iterable[str]]) -> list[Any]:

@@ -9,7 +9,7 @@ from .. import config as configuration
 from ..config import Setting
 from ..errors import Error
 from ..options import Option
-from .output import message, write, write_json, write_table
+from .output import clean, message, write, write_json, write_table
 from .parameters import complete_backends, config_file, examples, json_option
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -35,7 +35,7 @@ def config(ctx: click.Context, as_json: bool) -> None:
     message(f"Configuration file: {file}" if file else "There is no configuration file.")
     if as_json:
         settings = [_shape(section, setting) for section, setting in found]
-        write_json({"file": None if file is None else str(file), "settings": settings})
+        write_json({"file": None if file is None else clean(str(file)), "settings": settings})
     else:
         write_table(
             ("section", "option", "value", "from"),
@@ -83,7 +83,9 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 def _shape(section: str, setting: Setting) -> dict[str, Any]:
-    return {"section": section, "option": setting.option.name, "value": setting.shown, "from": setting.source}
+    # Names of files, and with them settings, may hold bytes that are no text.
+    value = None if setting.shown is None else clean(setting.shown)
+    return {"section": section, "option": setting.option.name, "value": value, "from": clean(setting.source)}
 
 
 def _description(name: str) -> str:

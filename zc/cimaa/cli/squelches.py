@@ -80,7 +80,7 @@ def unsquelch(ctx: click.Context, pattern: str) -> None:
     with open_store(ctx) as db:
         known = [squelch["regex"] for squelch in db.get_squelch_details()]
         if pattern not in known:
-            raise InvalidInput(unknown("squelch", pattern, known))
+            raise InvalidInput(unknown("squelch", pattern, known, "cimaa squelches"))
         db.unsquelch(pattern)
         # Faults that another squelch silences too stay silent.
         loud = [fault for fault in listing.listed(db, db.find_faults(pattern=pattern)) if not fault.squelches]
