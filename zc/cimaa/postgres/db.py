@@ -104,8 +104,8 @@ class DB(Contract):
     def _agent_faults(self, agent: str) -> Iterable[Fault]:
         return [records.fault(columns)[1] for columns in self._read(self._sql.faults, (agent,))]
 
-    def _all_faults(self) -> Iterable[tuple[str, Fault]]:
-        return map(records.fault, self._read(self._sql.all_faults))
+    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
+        return _each(self._read(self._sql.all_faults))
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
         return _joined(*self._read_together(self._sql.rows, self._sql.all_instances))
@@ -122,7 +122,7 @@ class DB(Contract):
     def _snapshot(self) -> Snapshot:
         sql = self._sql
         rows, seen, faults, stored = self._read_together(sql.rows, sql.all_instances, sql.all_faults, sql.squelches)
-        return Snapshot(dict(_joined(rows, seen)), map(records.fault, faults), [Squelch(*s) for s in stored])
+        return Snapshot(dict(_joined(rows, seen)), _each(faults), [Squelch(*s) for s in stored])
 
     def _now(self) -> int:
         given = self._given_time()
@@ -192,6 +192,10 @@ def _joined(rows: Iterable[tuple[Any, ...]], seen: Iterable[tuple[Any, ...]]) ->
     """The agents' names and rows; ``seen`` is sorted by agent."""
     instances = {agent: [records.seen(s[1:]) for s in listed] for agent, listed in groupby(seen, key=itemgetter(0))}
     return ((name, StoredRow(*columns).row(instances.get(name, ()))) for name, *columns in rows)
+
+
+def _each(faults: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[Fault]]]:
+    return ((agent, [fault]) for agent, fault in map(records.fault, faults))
 
 
 def _found(columns: tuple[Any, ...]) -> Fault:
