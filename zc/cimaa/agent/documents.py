@@ -5,6 +5,7 @@ A severity may be a number or a name.  Whether the faults keep the rules is for
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -48,6 +49,11 @@ def faults(document: Any) -> list[Any]:
     return [_numbered(fault) for fault in document["faults"]]
 
 
+def listed(document: Any) -> list[Any]:
+    """The faults of a document that may also be the bare list of them; see :func:`faults`."""
+    return faults({"faults": document} if isinstance(document, list) else document)
+
+
 def _numbered(fault: Any) -> Any:
     if not (isinstance(fault, dict) and isinstance(fault.get("severity"), str)):
         return fault
@@ -61,8 +67,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     pairs = list(pairs)
     made = dict(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in made if keys.count(key) > 1)
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise InvalidFault(f"an object has the key {quoted(twice)} twice")
     return made
 

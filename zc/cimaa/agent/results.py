@@ -5,6 +5,7 @@ Nagios' plugins do, or by JSON on its output.  Whatever else it does is a fault
 of its own, whose name ends in ``#monitor-`` and the kind of misbehaviour.
 """
 
+import re
 import signal
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
@@ -22,8 +23,11 @@ from .naming import fault_name, message
 ERROR = SEVERITIES["error"]
 
 #: The exit statuses of Nagios' plugins (OK, WARNING, CRITICAL, UNKNOWN), and the severities they stand for.
-#: It is not for a single check to say that something is critical.
+#: A status alone makes nothing critical; JSON may.
 STATUSES = {0: None, 1: SEVERITIES["warning"], 2: ERROR, 3: ERROR}
+
+# How JSON begins that has faults: an object, or a list of them.  (Nagios' "[OK] fine" is none.)
+_JSON = re.compile(r"\{|\[\s*[]{]")
 
 
 class Finished(NamedTuple):
@@ -111,7 +115,7 @@ def _misbehaviour(outcome: TimedOut | Flooded | NotStarted) -> tuple[str, str]:
 
 def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[Fault]:
     output = outcome.output.decode(errors="replace").strip()
-    if output.startswith("{"):
+    if _JSON.match(output):
         yield from _json(agent, check, outcome.status, output)
     elif severity := STATUSES.get(outcome.status):
         if text := first_line(output):
@@ -131,7 +135,7 @@ def first_line(output: str) -> str:
 
 def _json(agent: str, check: Check, status: int, output: str) -> Iterable[Fault]:
     try:
-        found = [_named(agent, check, told) for told in documents.faults(documents.load(output))]
+        found = [_named(agent, check, told) for told in documents.listed(documents.load(output))]
         yield from faults.report(agent, found).faults()
     except InvalidFault as error:
         yield monitor(agent, check.file, check.section, "json", f"the JSON that it wrote cannot be used: {error}")
