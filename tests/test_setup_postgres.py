@@ -14,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests import postgres_servers
 from tests.postgres_servers import PASSWORD, Server
 from zc.cimaa import errors
+from zc.cimaa.cli.setup_postgres import main
 from zc.cimaa.postgres import DB, versions
-from zc.cimaa.postgres.setup import main
 from zc.cimaa.testing import fault
 
 Run = Callable[..., Result]

@@ -54,15 +54,15 @@ def _settings(config: Path) -> dict[str, Any]:
 
 
 def _install(settings: dict[str, Any], place: str | None, show: bool, file: Path | None) -> None:
-    from . import roles  # late: see __init__
-    from .installation import Installation
+    from ..postgres.installation import Installation  # late: the driver may be missing, which is told by now
+    from ..postgres.roles import write_passfile
 
     installation = Installation(settings, place, click.echo if show else None, _tell)
     kept: list[Path] = []
 
     def keep(text: str) -> None:
         if file is not None:
-            roles.write_passfile(file, text)
+            write_passfile(file, text)
             kept.append(file)
 
     try:
