@@ -28,7 +28,7 @@ SCHEMA = "cimaa_benchmark"
 CONNECTIONS = (1, 4, 16)
 ROUNDS, SECONDS = 7, 0.8
 #: Agents of each connection, and their faults.
-AGENTS, FAULTS = 100, 5
+AGENTS, FAULTS = 500, 5
 #: How many reports "growth" makes.
 REPORTS = int(os.environ.get("REPORTS", "1_000_000"))
 
