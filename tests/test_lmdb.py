@@ -1,15 +1,367 @@
-"""The LMDB backend keeps the contract, and what it promises beyond."""
+"""The LMDB backend keeps the contract, and what it promises beyond: files, forks, kills, and full disks."""
 
 import functools
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import lmdb
 import pytest
 
+from zc.cimaa import errors
 from zc.cimaa.lmdb import DB
-from zc.cimaa.testing import Conformance, Opener
+from zc.cimaa.testing import Conformance, Opener, fault
 
 
 class TestLMDB(Conformance):
     @pytest.fixture
-    def opener(self, tmp_path: Path) -> Opener:
-        return functools.partial(DB, {"path": str(tmp_path / "store")})
+    def opener(self, lmdb_opener: Opener) -> Opener:
+        return lmdb_opener
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def in_fork(work: Callable[[], object]) -> int:
+    """Start a forked child that does the work, and nothing else; its exit status is 0 if that raised nothing."""
+    if pid := os.fork():
+        return pid
+    status = 1
+    try:
+        work()
+        status = 0
+    except BaseException as error:
+        os.write(2, f"in the child: {error!r}\n".encode())
+    finally:
+        os._exit(status)
+
+
+def finished(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def opened(path: Path, **settings: str) -> DB:
+    return DB({"path": str(path), **settings})
+
+
+# The files
+
+
+def test_only_the_owner_may_read_the_store(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with opened(path / "deeper") as db:
+            db.set_faults("agent", [])
+    finally:
+        os.umask(before)
+    assert (path / "deeper").stat().st_mode & 0o777 == 0o700
+    assert {file.name: file.stat().st_mode & 0o777 for file in (path / "deeper").iterdir()} == {
+        "data.mdb": 0o600,
+        "lock.mdb": 0o600,
+    }
+
+
+def test_nothing_is_made_before_it_is_needed(path: Path) -> None:
+    with opened(path):
+        assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "root", "expected"),
+    [
+        ({"STATE_DIRECTORY": "/run/one:/run/two", "XDG_STATE_HOME": "/x"}, True, "/run/one"),
+        ({"XDG_STATE_HOME": "/x"}, True, "/var/lib/cimaa"),
+        ({"XDG_STATE_HOME": "/x"}, False, "/x/cimaa"),
+        ({}, False, "~/.local/state/cimaa"),
+    ],
+)
+def test_the_default_path(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], root: bool, expected: str
+) -> None:
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
+    assert DB().settings["path"] == expected
+
+
+def test_a_newer_format_is_refused_by_name(path: Path) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"version", b"7")
+    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match=r"format 7.*reads format 1.*upgrade"):
+        db.get_agents()
+
+
+def test_an_lmdb_file_of_others_is_left_alone(path: Path) -> None:
+    path.mkdir()
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"theirs", b"1")
+    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="holds an LMDB file that is no store"):
+        db.set_faults("agent", [])
+    with lmdb.open(str(path)) as environment, environment.begin() as transaction:
+        assert transaction.stat()["entries"] == 1
+
+
+def test_a_file_that_is_no_lmdb_file_is_refused(path: Path) -> None:
+    path.mkdir()
+    (path / "data.mdb").write_bytes(b"something else entirely" * 1000)
+    for _ in range(2):
+        with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="no LMDB file"):
+            db.get_agents()
+
+
+def test_a_path_that_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "store"):
+        with opened(path) as db, pytest.raises(errors.StoreError, match="is no directory"):
+            db.get_agents()
+
+
+def test_a_store_of_another_user_is_denied(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with opened(path) as db:
+        db.set_faults("agent", [])
+
+    def as_nobody() -> None:
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        else:
+            path.chmod(0)
+        with opened(path) as db, pytest.raises(errors.StoreDenied, match="no permission"):
+            db.get_agents()
+
+    assert finished(in_fork(as_nobody)) == 0
+    path.chmod(0o700)
+
+
+# Handles and processes
+
+
+def test_handles_of_one_process_share_the_file_and_close_apart(path: Path) -> None:
+    first, second = opened(path), DB({"path": f"{path}/../{path.name}"})
+    first.set_faults("agent", [fault("f")])
+    first.close()
+    assert second.get_faults("agent") == [fault("f", agent="agent")]
+    second.close()
+    with opened(path) as third:
+        assert third.get_faults("agent") == [fault("f", agent="agent")]
+
+
+def test_a_fork_uses_the_handle_that_it_inherits(path: Path) -> None:
+    with opened(path) as db:
+        db.set_faults("parent", [fault("f")])
+
+        def child(number: int) -> None:
+            for message in ("first", "last"):
+                db.set_faults(f"child{number}", [fault("f", message=message)])
+            assert db.get_faults("parent")[0] == fault("f", agent="parent")
+            if number % 2:
+                db.close()
+
+        children = [in_fork(functools.partial(child, number)) for number in range(6)]
+        for index in range(20):
+            db.set_faults("parent", [fault("f"), fault(f"g{index}")])
+            db.set_faults("parent", [fault("f")])
+        assert [finished(pid) for pid in children] == [0] * 6
+        assert {agent["name"]: agent["instances"][0]["pid"] for agent in db.get_agents()} == {
+            "parent": os.getpid(),
+            **{f"child{number}": pid for number, pid in enumerate(children)},
+        }
+
+
+def test_the_dead_leave_no_readers_behind(path: Path) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [])  # as long as this handle is open, the table of readers stays
+        ready, started = os.pipe()
+
+        def victim() -> None:
+            db.close()
+            environment = lmdb.open(str(path))
+            transaction = environment.begin()
+            os.write(started, b"x")
+            signal.pause()
+            transaction.abort()
+
+        pid = in_fork(victim)
+        os.read(ready, 1)
+        os.kill(pid, signal.SIGKILL)
+        assert finished(pid) == -signal.SIGKILL
+
+        def readers() -> str:
+            read, written = os.pipe()
+
+            def list_readers() -> None:
+                db.close()
+                with lmdb.open(str(path)) as environment:
+                    os.write(written, environment.readers().encode())
+
+            assert finished(in_fork(list_readers)) == 0
+            os.close(written)
+            with os.fdopen(read) as answer:
+                return answer.read()
+
+        assert str(pid) in readers()
+        assert finished(in_fork(lambda: db.get_agents())) == 0  # opens, and clears
+        assert str(pid) not in readers()
+
+
+def test_kill_at_any_moment_loses_no_acknowledged_report(path: Path) -> None:
+    """Hundreds of times; each time the file opens, and holds the last acknowledged report, or the next, whole."""
+    dice = random.Random(20261122)
+
+    def report(step: int) -> list[dict[str, object]]:
+        return [fault(f"f{index}", message=f"at step {step}", extra=["x" * 300] * (step % 7)) for index in range(5)]
+
+    acknowledged = 0
+    for _ in range(300):
+        read, written = os.pipe()
+
+        def stream(first: int = acknowledged + 1, pipe: int = written) -> None:
+            with opened(path) as db:
+                for step in range(first, first + 1000):
+                    db.set_faults("agent", report(step))
+                    os.write(pipe, b"%10d" % step)
+                    db.set_faults("agent", report(step))  # a mere heartbeat
+
+        pid = in_fork(stream)
+        os.close(written)
+        with os.fdopen(read, "rb") as answers:
+            if dice.random() < 0.7:
+                answers.read(10)  # it is under way
+            time.sleep(dice.random() * 0.01)
+            os.kill(pid, signal.SIGKILL)
+            assert finished(pid) == -signal.SIGKILL
+            if rest := answers.read():
+                acknowledged = int(rest[-10:])
+        with opened(path) as db:
+            stored = db.get_faults("agent")
+            step = int(stored[0]["message"].split()[-1]) if stored else 0
+            assert step in (acknowledged, acknowledged + 1) or (step == acknowledged + 2 and not rest)
+            assert stored == [{"agent": "agent", **one} for one in (report(step) if step else [])]
+            acknowledged = step
+    assert acknowledged > 300
+
+
+# No room
+
+
+def test_a_full_map_is_a_clear_error_that_loses_nothing(path: Path) -> None:
+    with opened(path, map_size="128KiB") as db:
+        for number in range(1000):
+            before = db.dump()
+            try:
+                db.set_faults(f"agent{number}", [fault("f", message="m" * 5000)])
+            except errors.StoreFull as error:
+                told = str(error)
+                break
+        assert "map_size is 128KiB" in told
+        assert db.dump() == before
+        assert len(before["faults"]) > 4
+        with pytest.raises(errors.StoreFull):
+            db.set_faults("agent0", [fault("f", message="n" * 30000)])
+        assert db.dump() == before
+        db.remove_agent("agent0")
+        db.set_faults("agent0", [])
+    with opened(path, map_size="1MiB") as db:
+        db.set_faults("more", [fault("f", message="m" * 30000)])
+        assert db.get_faults("agent1") == [fault("f", message="m" * 5000, agent="agent1")]
+
+
+def test_a_process_follows_another_that_made_the_map_larger(path: Path) -> None:
+    with opened(path, map_size="128KiB") as db:
+        db.set_faults("agent", [fault("f")])
+
+        def grow() -> None:
+            with opened(path, map_size="10MiB") as larger:
+                for number in range(20):
+                    larger.set_faults(f"agent{number}", [fault("f", message="m" * 30000)])
+
+        assert finished(in_fork(grow)) == 0
+        assert len(db.get_agents()) == 21
+        db.set_faults("agent", [fault("g", message="m" * 30000)])
+        assert db.get_faults("agent") == [fault("g", message="m" * 30000, agent="agent")]
+
+
+def test_the_largest_map_asked_for_counts(path: Path) -> None:
+    with opened(path, map_size="64KiB") as small:
+        small.set_faults("agent", [])
+        with opened(path, map_size="1MiB"):
+            for number in range(10):
+                small.set_faults(f"agent{number}", [fault("f", message="m" * 20000)])
+
+
+def fill_the_disk(path: Path) -> None:
+    """Report until the disk is full; see that nothing is lost, and that all is well once there is room."""
+    with opened(path) as db:
+        for number in range(1000):
+            before = db.dump()
+            try:
+                db.set_faults(f"agent{number}", [fault("f", message="m" * 5000)])
+            except errors.StoreFull as error:
+                told = str(error)
+                break
+        assert "disk is full" in told
+        assert db.dump() == before
+        db.set_faults("agent0", [fault("f", message="m" * 5000)])  # a heartbeat finds room
+        db.remove_agent("agent1")
+        db.remove_agent("agent2")
+    with opened(path) as db:
+        db.set_faults("another", [fault("f")])
+        assert db.get_faults("another") == [fault("f", agent="another")]
+        assert db.get_faults("agent0") == [fault("f", message="m" * 5000, agent="agent0")]
+
+
+def test_a_limit_on_the_size_of_files_loses_nothing(path: Path) -> None:
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        fill_the_disk(path)
+
+    assert finished(in_fork(limited)) == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 256 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a file system")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
+    assert finished(in_fork(lambda: fill_the_disk(small_disk / "store"))) == 0
+
+
+@pytest.mark.parametrize("left", [0, 8, 40, 66, 70])
+def test_a_disk_that_is_full_from_the_start_kills_no_process(small_disk: Path, left: int) -> None:
+    """With so many KiB left; LMDB alone would die of SIGBUS on its lock file."""
+    with (small_disk / "ballast").open("wb") as ballast:
+        ballast.write(b"x" * (256 - left) * 1024)
+
+    def start() -> None:
+        with opened(small_disk / "store") as db, pytest.raises(errors.StoreFull, match="disk is full"):
+            db.set_faults("agent", [fault("f", message="m" * 30000)])
+
+    assert finished(in_fork(start)) == 0
+
+
+# What it costs
+
+
+def test_importing_it_loads_no_other_driver() -> None:
+    code = "import sys, zc.cimaa.lmdb; print({'boto3', 'botocore', 'psycopg', 'stevedore'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -114,7 +114,7 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
     """
     if row is not None and row.instance == instance.id and row.updated <= now:
         return row._replace(updated=now, digest=digest)
-    seen = {s.instance.id: Seen(s.instance, min(s.first, now), min(s.last, now)) for s in instances(row)}
+    seen = {s.instance.id: Seen(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}
     first = seen[instance.id].first if instance.id in seen else now
     seen[instance.id] = Seen(instance, first, now)
     latest = sorted(seen.values(), key=lambda s: (s.last, s.first))[-INSTANCES:]

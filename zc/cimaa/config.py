@@ -97,7 +97,7 @@ def load_backend(name: str) -> type[DB]:
 
     :raises ConfigurationError: if there is none, or a library that it needs is not installed.
     """
-    from stevedore import driver, exception
+    from stevedore import named
 
     def failed(_manager: object, entry_point: Any, error: BaseException) -> None:
         if isinstance(error, ModuleNotFoundError):
@@ -108,14 +108,14 @@ def load_backend(name: str) -> type[DB]:
             ) from error
         raise ConfigurationError(f"the backend {name} ({entry_point.value}) cannot be loaded: {error}") from error
 
-    try:
-        backend: Any = driver.DriverManager(
-            BACKENDS, name, invoke_on_load=False, on_load_failure_callback=failed, warn_on_missing_entrypoint=False
-        ).driver
-    except exception.NoMatches:
+    found: list[Any] = named.NamedExtensionManager(
+        BACKENDS, [name], on_load_failure_callback=failed, on_missing_entrypoints_callback=None
+    ).extensions
+    if not found:
         raise ConfigurationError(
             f"[database] class: there is no backend {name!r}; {options.nearest(name, backend_names())}"
-        ) from None
+        )
+    backend = found[0].plugin
     if not (isinstance(backend, type) and issubclass(backend, DB)):
         raise ConfigurationError(f"the entry point {name} of the group {BACKENDS} is no backend: {backend!r}")
     return backend
@@ -188,7 +188,7 @@ def _from_environment() -> dict[str, _Given]:
 def _effective(declared: Iterable[Option], given: Mapping[str, _Given]) -> list[Setting]:
     declared = list(declared)
     texts = dict(given)
-    names = {option.name for option in declared}
+    names = [option.name for option in declared]
     for key, (path, source) in {key: (g.text, g.source) for key, g in given.items()}.items():
         name = key.removesuffix(_FILE)
         if key.endswith(_FILE) and key not in names and name in names:

@@ -13,8 +13,10 @@ from . import limits
 from .errors import InvalidSquelch
 from .limits import check_text, quoted
 
-# Memory (bytes) that the automaton for many patterns may take; re2's own default, 8 MiB, is for one.
-_SET_MEMORY = 64 * 1024 * 1024
+# Memory (bytes) that one expression may take, and that the automaton for many may take.  re2's own default, 8 MiB
+# for either, is too much for one (a thousand such would keep an agent busy for minutes) and too little for many.
+_EXPRESSION_MEMORY = 128 * 1024
+_SET_MEMORY = 1024 * _EXPRESSION_MEMORY
 
 
 class Squelch(NamedTuple):
@@ -75,23 +77,23 @@ def compiled(regex: str) -> Any:
     :raises InvalidSquelch: if it does not compile.
     """
     try:
-        return re2.compile(regex, _options())
+        return re2.compile(regex, _options(_EXPRESSION_MEMORY))
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error.args[0]
-        hint = "; RE2 has no look-around and no back-references" if "(?" in regex or "escape" in reason else ""
+        hint = "; RE2 has no look-around and no back-references" if "(?" in reason or "escape" in reason else ""
         raise InvalidSquelch(f"{quoted(regex)} is no regular expression of RE2: {reason}{hint}") from error
 
 
 class Matcher:
     """Tells, for many names, which of many regular expressions match: one pass over each name for all of them."""
 
-    def __init__(self, regexes: Iterable[str]) -> None:
-        """Prepare to match these expressions.
+    def __init__(self, regexes: Iterable[str], memory: int = _SET_MEMORY) -> None:
+        """Prepare to match these expressions, in as many automata as it takes if each may use so much memory (bytes).
 
         :raises InvalidSquelch: naming the first that does not compile.
         """
         self.regexes = list(dict.fromkeys(regexes))
-        self._sets = list(_sets(self.regexes))
+        self._sets = list(_sets(self.regexes, memory))
 
     def matching(self, name: str) -> list[str]:
         """The expressions that match somewhere in the name, in the order in which they were given."""
@@ -102,7 +104,7 @@ class Matcher:
         return found
 
 
-def _sets(regexes: list[str]) -> Iterator[tuple[Any, list[str]]]:
+def _sets(regexes: list[str], memory: int) -> Iterator[tuple[Any, list[str]]]:
     """Pairs of a function that gives the indexes of what matches, and the expressions that they stand for.
 
     Expressions too big for one automaton are halved until each half has one.
@@ -110,7 +112,7 @@ def _sets(regexes: list[str]) -> Iterator[tuple[Any, list[str]]]:
     """
     if not regexes:
         return
-    together = re2.Set.SearchSet(_options(_SET_MEMORY))
+    together = re2.Set.SearchSet(_options(memory))
     for regex in regexes:
         try:
             together.Add(regex)
@@ -125,17 +127,16 @@ def _sets(regexes: list[str]) -> Iterator[tuple[Any, list[str]]]:
             yield (lambda name: [0] if pattern.search(name) else None), regexes
         else:
             half = len(regexes) // 2
-            yield from _sets(regexes[:half])
-            yield from _sets(regexes[half:])
+            yield from _sets(regexes[:half], memory)
+            yield from _sets(regexes[half:], memory)
     else:
         yield together.Match, regexes
 
 
-def _options(max_mem: int | None = None) -> Any:
+def _options(max_mem: int) -> Any:
     options = re2.Options()
     options.log_errors = False  # else re2 writes to standard error by itself
-    if max_mem is not None:
-        options.max_mem = max_mem
+    options.max_mem = max_mem
     return options
 
 

@@ -12,7 +12,7 @@ def parse_duration(text: str) -> int:
 
     :raises ValueError: if it is no duration.
     """
-    if not re.fullmatch(r"(\d{1,9}[smhd])+", text):
+    if not re.fullmatch(r"([0-9]{1,9}[smhd])+", text):
         raise ValueError(f"{text!r} is no duration: write it like 90s, 15m, 2h, 7d or 1h30m")
     return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
 
@@ -35,7 +35,7 @@ def parse_size(text: str) -> int:
 
     :raises ValueError: if it is no size.
     """
-    match = re.fullmatch(r"(\d{1,15}) ?([KMGT]iB|B|)", text)
+    match = re.fullmatch(r"([0-9]{1,15}) ?([KMGT]iB|B|)", text)
     if not match:
         raise ValueError(f"{text!r} is no size: write it like 512MiB or 4GiB")
     return int(match[1]) * _BYTES[match[2]]
@@ -43,7 +43,8 @@ def parse_size(text: str) -> int:
 
 def format_size(size: int) -> str:
     """Bytes as ``4GiB``, in the largest unit that leaves no fraction."""
-    scale, unit = max((scale, unit) for unit, scale in _BYTES.items() if unit and size % scale == 0)
+    whole = [(scale, unit) for unit, scale in _BYTES.items() if unit and size % scale == 0 and scale <= max(size, 1)]
+    scale, unit = max(whole)
     return f"{size // scale}{unit}"
 
 

@@ -12,6 +12,7 @@ What LMDB asks of its users, and what is done about it here:
 
 import errno
 import os
+import resource
 import shutil
 import threading
 from collections.abc import Callable
@@ -151,6 +152,8 @@ class Environment:
     def _translated(self, error: lmdb.Error | OSError) -> StoreError:
         """What to tell of an error of LMDB's or the system's."""
         text = str(error)
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            return StoreError(f"the store's path {self._path} is no directory, or not in one: give another path")
         if isinstance(error, lmdb.MapFullError):
             return StoreFull(
                 f"the store in {self._path} is full: its map_size is {format_size(self._lmdb_map_size())};"
@@ -180,8 +183,14 @@ class Environment:
         numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         if getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers):
             return True
-        # A write that the disk cut short is an input/output error to LMDB.
-        return os.strerror(errno.EIO) in str(error) and shutil.disk_usage(self._path).free < _HARDLY_ANY
+        # A write that was cut short for want of room is an input/output error to LMDB.
+        return os.strerror(errno.EIO) in str(error) and self._room() < _HARDLY_ANY
+
+    def _room(self) -> int:
+        """How many bytes the data file may still grow by."""
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        free = shutil.disk_usage(self._path).free
+        return free if limit == resource.RLIM_INFINITY else min(free, limit - (self._path / "data.mdb").stat().st_size)
 
     @classmethod
     def _after_fork(cls) -> None:

@@ -1,5 +1,6 @@
 """Every promise of the contract, by number."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -602,6 +603,15 @@ class Conformance:
 
     # Several at once
 
+    @pytest.fixture
+    def restless(self) -> Iterator[None]:
+        """Let threads take turns so often that a step in between is seen."""
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        yield
+        sys.setswitchinterval(before)
+
+    @pytest.mark.usefixtures("restless")
     def test_28_a_handle_may_be_used_from_several_threads(self, opener: Opener) -> None:
         """No report is lost or mixed up with another."""
 
@@ -616,6 +626,7 @@ class Conformance:
                 faults = [fault(f"f{index}", message="last") for index in range(5)]
                 assert db.get_faults(f"agent{number}") == expected(f"agent{number}", faults)
 
+    @pytest.mark.usefixtures("restless")
     def test_29_a_report_is_seen_whole_or_not_at_all(self, opener: Opener) -> None:
         """Whoever reads while two handles replace one agent's faults finds the one's report or the other's."""
         reports = {tag: [fault(f"{tag}{index}") for index in range(20)] for tag in "xy"}

@@ -1,0 +1,111 @@
+"""README.rst and the pages in doctests/ are run: Python, commands, and the files that they show.
+
+- Doctest and ``.. code-block:: python`` blocks run as they would at a prompt; one page shares its names.
+- ``.. code-block:: console`` blocks run each line that starts with ``$``, and compare what it prints.
+- A block with a ``:caption:`` is written to the file that the caption names.
+
+All of it happens in an empty directory of the page's own, with a home and a state of its own.  ``...`` stands
+for whatever is printed there.
+"""
+
+import doctest
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sybil import Document, Example, Region, Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.rest import DocTestParser
+from sybil.parsers.rest.lexers import DirectiveLexer
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+class BlockParser:
+    """Code blocks: files to write, commands to run, and Python."""
+
+    lexer = DirectiveLexer(directive="code-block")
+
+    def __call__(self, document: Document) -> Iterator[Region]:
+        for lexeme in self.lexer(document):
+            source = lexeme.lexemes["source"]
+            if caption := lexeme.lexemes["options"].get("caption"):
+                yield Region(lexeme.start, lexeme.end, (caption, source), write_file)
+            elif lexeme.lexemes["arguments"] == "console":
+                yield Region(lexeme.start, lexeme.end, source, run_commands)
+            elif lexeme.lexemes["arguments"] == "python":
+                yield Region(lexeme.start, lexeme.end, source, PythonEvaluator())
+
+
+def write_file(example: Example) -> None:
+    name, text = example.parsed
+    Path(name).write_text(text.strip("\n") + "\n")
+
+
+def run_commands(example: Example) -> str | None:
+    """What a command printed that the page does not show, if anything."""
+    for command, wanted in commands(example.parsed):
+        result = subprocess.run(
+            ["bash", "-c", command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        checker = doctest.OutputChecker()
+        if not checker.check_output(wanted, result.stdout, FLAGS):
+            return f"$ {command}\nshould print:\n{wanted}\nbut printed:\n{result.stdout}"
+        if result.returncode and not wanted:
+            return f"$ {command}\nexited with status {result.returncode}"
+    return None
+
+
+def commands(text: str) -> Iterable[tuple[str, str]]:
+    """Each command of a console block with what it should print."""
+    found: list[tuple[str, str]] = []
+    for line in text.strip("\n").splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], ""))
+        elif found[-1][0].endswith("\\"):
+            found[-1] = (f"{found[-1][0][:-1]}{line}", "")
+        else:
+            found[-1] = (found[-1][0], f"{found[-1][1]}{line}\n")
+    return found
+
+
+def set_up(namespace: dict[str, Any]) -> None:
+    namespace["_outside"] = outside = pytest.MonkeyPatch()
+    directory = namespace["_directory"] = pytest.TempPathFactory.from_config(CONFIG, _ispytest=True).mktemp("page")
+    for variable in list(os.environ):
+        if variable.startswith(("CIMAA", "XDG_", "STATE_DIRECTORY", "AWS_", "PG", "SUDO_")):
+            outside.delenv(variable)
+    outside.chdir(directory)
+    outside.setenv("HOME", str(directory))
+    outside.setenv("XDG_STATE_HOME", str(directory / "state"))
+    outside.setenv("STATE_DIRECTORY", str(directory / "state" / "cimaa"))
+    outside.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    outside.setenv("COLUMNS", "110")
+    outside.setenv("NO_COLOR", "1")
+
+
+def tear_down(namespace: dict[str, Any]) -> None:
+    namespace["_outside"].undo()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global CONFIG
+    CONFIG = config
+
+
+pytest_collect_file = Sybil(
+    parsers=[DocTestParser(optionflags=FLAGS), BlockParser()],
+    patterns=["README.rst", "doctests/*.rst"],
+    excludes=["doctests/contract.rst"],  # tests/test_contract_page.py runs it once per backend
+    setup=set_up,
+    teardown=tear_down,
+).pytest()

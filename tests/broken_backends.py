@@ -1,0 +1,297 @@
+"""Backends that break a promise, each in one way, and the number of the promise; and one that breaks none.
+
+Not collected by itself: test_conformance_is_strict.py runs it, and wants to see it fail.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zc.cimaa import agents, faults, memory
+from zc.cimaa.agents import Instance
+from zc.cimaa.db import Snapshot
+from zc.cimaa.faults import Fault, Report
+from zc.cimaa.squelches import Squelch
+from zc.cimaa.testing import Conformance, Opener
+
+
+class BreaksNone(memory.DB):
+    """The model itself."""
+
+    breaks = 0
+
+
+class ForgetsToRemove(memory.DB):
+    """Adds and changes faults, but keeps those that are over."""
+
+    breaks = 1
+
+    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+        before = list(self._agent_faults(agent))
+        super()._replace(agent, report, instance)
+        now = {fault["name"] for fault in self._store.faults[agent]}
+        self._store.faults[agent] += [fault for fault in before if fault["name"] not in now]
+
+
+class TouchesBlindly(memory.DB):
+    """Refreshes the heartbeat without looking at the digest."""
+
+    breaks = 1
+
+    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        row = self._store.rows.get(agent)
+        return row is not None and super()._touch(agent, row.digest, row.instance)
+
+
+class TouchesForAnybody(memory.DB):
+    """Looks at the digest, but not at who reports."""
+
+    breaks = 17
+
+    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        row = self._store.rows.get(agent)
+        return row is not None and super()._touch(agent, digest, row.instance)
+
+
+class LosesHeartbeats(memory.DB):
+    """Says that it touched, and did not."""
+
+    breaks = 12
+
+    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        row = self._store.rows.get(agent)
+        return row is not None and (row.digest, row.instance) == (digest, instance)
+
+
+class DropsEmptyTexts(memory.DB):
+    """As DynamoDB did for long."""
+
+    breaks = 4
+
+    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+        return [
+            {key: value for key, value in fault.items() if value != "" or key == "message"}
+            for fault in super()._agent_faults(agent)
+        ]
+
+
+class TakesTrueForOne(memory.DB):
+    """Compares as Python does."""
+
+    breaks = 4
+
+    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+        before = {fault["name"]: fault for fault in self._agent_faults(agent)}
+        super()._replace(agent, report, instance)
+        self._store.faults[agent] = [
+            before[fault["name"]] if before.get(fault["name"]) == fault else fault
+            for fault in self._store.faults[agent]
+        ]
+
+
+class BeginsAnew(memory.DB):
+    """Lets a fault begin anew whenever it changes."""
+
+    breaks = 21
+
+    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+        before = {fault["name"]: fault for fault in self._agent_faults(agent)}
+        super()._replace(agent, report, instance)
+        for fault in self._store.faults[agent]:
+            if before.get(fault["name"]) != fault:
+                fault["since"] = self._now() // agents.MICROSECONDS
+
+
+class WritesInTwoSteps(memory.DB):
+    """Removes, lets others look, and adds."""
+
+    breaks = 29
+
+    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+        with self._store.lock:
+            kept = self._store.faults.pop(agent, [])
+        for _ in range(3):
+            super()._agent_faults(agent)
+        self._store.faults[agent] = kept
+        for fault in report.faults():
+            since = next((old["since"] for old in kept if old["name"] == fault["name"]), self._now() // 1_000_000)
+            self._store.faults[agent] = [
+                *(old for old in self._store.faults[agent] if old["name"] != fault["name"]),
+                {**fault, "since": since},
+            ]
+        super()._replace(agent, report, instance)
+
+
+class RemovesByPrefix(memory.DB):
+    """Removes an agent, and others whose names begin alike."""
+
+    breaks = 10
+
+    def _remove_agent(self, agent: str) -> None:
+        for name in [name for name in self._store.rows if name.startswith(agent)]:
+            super()._remove_agent(name)
+
+
+class IgnoresTheEnd(memory.DB):
+    """Stores squelches without their end."""
+
+    breaks = 24
+
+    def _put_squelch(self, squelch: Squelch) -> None:
+        super()._put_squelch(squelch._replace(expires=None))
+
+
+class DumpsWithoutHeartbeats(memory.DB):
+    """Leaves agents without faults out of the dump."""
+
+    breaks = 26
+
+    def _snapshot(self) -> Snapshot:
+        whole = super()._snapshot()
+        return whole._replace(agents={name: row for name, row in whole.agents.items() if self._store.faults[name]})
+
+
+class WritesBeforeItChecks(memory.DB):
+    """Refreshes the heartbeat, and then finds that the report breaks a rule."""
+
+    breaks = 7
+
+    def set_faults(self, agent: str, faults: Iterable[Fault]) -> None:
+        if row := self._store.rows.get(agent):
+            self._store.rows[agent] = row._replace(updated=self._now())
+        super().set_faults(agent, faults)
+
+
+class TakesRestartsForDoubles(memory.DB):
+    """Counts all instances seen lately."""
+
+    breaks = 18
+
+    def _double_agents(self, within: float) -> list[dict[str, Any]]:
+        return [agents.shown(name, row, row.instances) for name, row in sorted(self._rows()) if len(row.instances) > 1]
+
+
+class KeepsTimesInSeconds(memory.DB):
+    """Rounds heartbeats, so that the order of two reports in one second is lost."""
+
+    breaks = 18
+
+    def _now(self) -> int:
+        return super()._now() // agents.MICROSECONDS * agents.MICROSECONDS
+
+
+class GivesItsOwn(memory.DB):
+    """Hands out what it stores, so that the caller may change it."""
+
+    breaks = 8
+
+    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+        return self._store.faults.get(agent, [])
+
+
+class FoldsCase(memory.DB):
+    """Takes names for the same that differ in case, as some databases do."""
+
+    breaks = 10
+
+    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+        return [fault for name, fault in self._all_faults() if name.lower() == agent.lower()]
+
+
+class OldByOneMore(memory.DB):
+    """Has the edge of an age on the other side."""
+
+    breaks = 13
+
+    def _old_agents(self, age: float) -> list[dict[str, Any]]:
+        now = self._now()
+        beats = [(name, row) for name, row in sorted(self._rows()) if row.updated < now - age * agents.MICROSECONDS]
+        return [agents.heartbeat(name, row.updated) for name, row in beats]
+
+
+class MixesUpThreads(memory.DB):
+    """Keeps what it is about to write where another thread overwrites it."""
+
+    breaks = 28
+
+    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+        self._report = report
+        self._store.lock.acquire()
+        self._store.lock.release()
+        list(map(faults.encode, range(2000)))
+        super()._replace(agent, self._report, instance)
+
+
+class StaysOpen(memory.DB):
+    """Answers after it was closed."""
+
+    breaks = 27
+
+    def close(self) -> None:
+        pass
+
+
+class LimitsBeforeItSorts(memory.DB):
+    """Takes the first faults that it finds, and sorts those."""
+
+    breaks = 20
+
+    def _find_faults(
+        self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
+    ) -> list[Fault]:
+        found = super()._find_faults(agent, severity, pattern, None)
+        chosen = sorted(found, key=lambda fault: (fault["agent"], fault["name"]))[:limit]
+        return faults.worst_first(chosen)
+
+
+class MatchesFromTheStart(memory.DB):
+    """Ties a pattern to the start of the name."""
+
+    breaks = 22
+
+    def _find_faults(
+        self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
+    ) -> list[Fault]:
+        return super()._find_faults(agent, severity, None if pattern is None else f"^(?:{pattern})", limit)
+
+
+class ForgetsWhoElse(memory.DB):
+    """Remembers only who reported last, once a fault changed; the random histories find it, too."""
+
+    breaks = 31
+
+    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+        changed = agent in self._store.rows and self._store.rows[agent].digest != report.digest
+        super()._replace(agent, report, instance)
+        row = self._store.rows[agent]
+        if changed:
+            only = tuple(seen for seen in row.instances if seen.instance == instance)
+            self._store.rows[agent] = row._replace(instances=only)
+
+
+BACKENDS = [cls for cls in memory.DB.__subclasses__() if cls.__module__ == __name__]
+
+
+def suite(backend: type[memory.DB]) -> type[Conformance]:
+    """The five lines that a backend's tests are; for a broken one, the promise that it breaks alone."""
+
+    class Suite(Conformance):
+        processes = False
+
+        @pytest.fixture
+        def opener(self, tmp_path: Path) -> Iterator[Opener]:
+            opener = functools.partial(backend, {"name": str(tmp_path)})
+            with opener():
+                yield opener
+
+    for name in dir(Conformance):
+        if backend.breaks and name.startswith("test_") and not name.startswith(f"test_{backend.breaks:02}_"):
+            setattr(Suite, name, None)
+    return Suite
+
+
+for backend in BACKENDS:
+    globals()[f"Test{backend.__name__}"] = suite(backend)

@@ -1,0 +1,100 @@
+"""The pure rules of agents: who reported, who is silent, and who is double."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zc.cimaa import agents
+from zc.cimaa.agents import INSTANCE_MEMORY, INSTANCES, MICROSECONDS, Instance, Row
+
+A, B, C = (Instance("host", pid, "1", "Linux") for pid in (1, 2, 3))
+
+histories = st.lists(st.tuples(st.sampled_from([A, B, C]), st.integers(0, 400 * MICROSECONDS)), min_size=1, max_size=12)
+
+
+def told(*reports: tuple[Instance, float]) -> Row:
+    """The row after these reports, each by an instance at some second."""
+    row = None
+    for instance, seconds in reports:
+        row = agents.reported(row, "digest", instance, int(seconds * MICROSECONDS))
+    assert row is not None
+    return row
+
+
+def rivals(row: Row, now: float, within: float = 600) -> list[Instance]:
+    return [seen.instance for seen in agents.rivals(row, within, int(now * MICROSECONDS))]
+
+
+def test_one_that_reports_alone_has_no_rival() -> None:
+    assert rivals(told((A, 1), (A, 2), (A, 3)), 3) == []
+
+
+def test_a_restart_makes_no_rivals() -> None:
+    assert rivals(told((A, 1), (A, 2), (B, 2.1), (B, 3), (C, 3.1)), 4) == []
+
+
+def test_one_that_comes_back_is_a_rival() -> None:
+    assert rivals(told((A, 1), (B, 2), (A, 2.000001)), 3) == [A, B]
+
+
+def test_only_those_who_overlap_are_rivals() -> None:
+    assert rivals(told((A, 1), (A, 2), (B, 3), (C, 4), (B, 5)), 6) == [B, C]
+
+
+def test_rivals_are_rivals_for_as_long_as_both_report() -> None:
+    row = told((A, 1), (B, 2), (A, 3), (B, 500), (B, 602))
+    assert rivals(row, 602) == [A, B]
+    assert rivals(row, 604) == []
+
+
+@given(histories)
+def test_rivals_are_those_who_reported_again_after_the_others_first(history: list[tuple[Instance, int]]) -> None:
+    """Against the rule as the design words it, on every pair of a whole history."""
+    ordered = sorted({time: instance for instance, time in history}.items())
+    row = None
+    for time, instance in ordered:
+        row = agents.reported(row, "digest", instance, time)
+    assert row is not None
+    first = {instance: time for time, instance in reversed(ordered)}
+    last = {instance: time for time, instance in ordered}
+    pairs = {
+        frozenset((one, other))
+        for one in first
+        for other in first
+        if one != other and last[one] > first[other] and last[other] > first[one]
+    }
+    expected = {instance for pair in pairs for instance in pair}
+    assert {seen.instance for seen in agents.rivals(row, 1000, row.updated)} == expected
+    assert {seen.instance: (seen.first, seen.last) for seen in agents.instances(row)} == {
+        instance: (first[instance], last[instance]) for instance in first
+    }
+
+
+def test_a_clock_set_back_makes_no_rivals() -> None:
+    assert rivals(told((A, 1000), (A, 2000), (B, 500), (B, 501)), 502) == []
+    assert rivals(told((A, 1000), (A, 2000), (B, 500), (A, 501)), 502) == [A, B]
+    assert rivals(told((A, 1000), (A, 500), (A, 501), (B, 502)), 503) == []
+
+
+def test_the_long_silent_are_forgotten_and_at_most_so_many_kept() -> None:
+    row = told((A, 0), (B, INSTANCE_MEMORY), (B, INSTANCE_MEMORY + 1))
+    assert [seen.instance for seen in agents.instances(row)] == [B]
+    many = told(*((Instance("host", pid, "1", "Linux"), pid) for pid in range(1, 100)))
+    assert [seen.instance.pid for seen in many.instances] == list(range(100 - INSTANCES, 100))
+
+
+def test_old_and_offline_share_one_edge() -> None:
+    second = MICROSECONDS
+    assert agents.is_old(10 * second, 5, 15 * second)
+    assert not agents.is_old(10 * second + 1, 5, 15 * second)
+    assert agents.is_old(10 * second, 0, 10 * second)
+    assert agents.is_offline(10 * second, 5.1, 5, 15 * second)
+    assert not agents.is_offline(10 * second, 5, 5, 15 * second)
+
+
+def test_an_instance_has_one_id_everywhere() -> None:
+    assert A.id == "245fde7f7254d65454ff85837e34ab76"
+    assert len({A.id, B.id, A._replace(pid=None).id, A._replace(version="2").id}) == 4
+
+
+def test_this_process_is_told_from_its_host() -> None:
+    assert agents.this_process()._replace(pid=None) == agents.this_host()

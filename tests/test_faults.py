@@ -1,0 +1,141 @@
+"""The pure rules of faults: reports, digests, and changes."""
+
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zc.cimaa import errors, faults
+from zc.cimaa.faults import Changes, Fault
+from zc.cimaa.testing import fault
+from zc.cimaa.testing.history import reports
+from zc.cimaa.testing.tools import exact
+from zc.cimaa.testing.values import REFUSED
+
+
+def stored(report: list[Fault], since: int) -> list[Fault]:
+    return [{**one, "since": since} for one in report]
+
+
+def applied(old: list[Fault], changes: Changes) -> list[Fault]:
+    """What a store holds after the changes."""
+    kept = {one["name"]: one for one in old}
+    for name in changes.removed:
+        del kept[name]
+    kept |= {one["name"]: one for one in changes.put}
+    return sorted(kept.values(), key=faults.by_name)
+
+
+@given(reports)
+def test_a_report_decodes_to_what_was_reported(report: list[Fault]) -> None:
+    before = copy.deepcopy(report)
+    assert exact(faults.report("a", report).faults()) == exact(sorted(report, key=faults.by_name))
+    assert exact(report) == exact(before)
+
+
+@given(reports, st.randoms())
+def test_the_digest_is_that_of_the_faults_in_any_order(report: list[Fault], dice: object) -> None:
+    shuffled = [dict(sorted(one.items(), key=lambda _: dice.random())) for one in report]  # type: ignore[attr-defined]
+    dice.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert faults.report("a", shuffled).digest == faults.report("a", report).digest
+
+
+@given(reports, reports)
+def test_two_reports_have_one_digest_only_if_they_are_the_same(one: list[Fault], other: list[Fault]) -> None:
+    first, second = faults.report("a", one), faults.report("a", other)
+    assert (first.digest == second.digest) == (first.encoded == second.encoded)
+    assert (first.digest == second.digest) <= (exact(first.faults()) == exact(second.faults()))
+
+
+@pytest.mark.parametrize("pair", [(True, 1), (1, 1.0), (False, 0), ("", None), ([], {}), ("1", 1)], ids=repr)
+def test_the_digest_tells_kinds_apart(pair: tuple[object, object]) -> None:
+    one, other = (faults.report("a", [fault("f", x=value)]).digest for value in pair)
+    assert one != other
+
+
+@given(reports)
+def test_the_digest_found_without_a_check_is_the_same(report: list[Fault]) -> None:
+    assert faults.digest(report) in (faults.report("a", report).digest, None)
+
+
+def test_the_digest_found_without_a_check_is_found_for_plain_faults() -> None:
+    report = [fault("g"), fault("f", x={"y": [1, 2.5, None, True, ""]})]
+    assert faults.digest(report) == faults.report("a", report).digest
+    assert faults.digest([]) == faults.report("a", []).digest
+
+
+@given(reports.filter(bool), st.sampled_from(sorted(REFUSED)))
+def test_the_digest_of_what_is_refused_is_never_that_of_a_report(report: list[Fault], bad: str) -> None:
+    wrong = REFUSED[bad]
+    if not isinstance(wrong, list):
+        return
+    mixed = [*report, *wrong]
+    with pytest.raises(errors.InvalidFault) as refused:
+        faults.report("a", mixed)
+    assert str(refused.value)
+    digest = faults.digest(mixed)
+    assert digest is None or digest != faults.report("a", report).digest
+
+
+@given(reports, reports, reports)
+def test_changes_lead_from_one_report_to_the_next(first: list[Fault], second: list[Fault], third: list[Fault]) -> None:
+    now = applied([], faults.changes([], first, 1))
+    assert exact(now) == exact(stored(sorted(first, key=faults.by_name), 1))
+    for time, report in ((2, second), (3, second), (4, third)):
+        before = {one["name"]: one["since"] for one in now}
+        now = applied(now, faults.changes(now, report, time))
+        expected = [{**one, "since": before.get(one["name"], time)} for one in sorted(report, key=faults.by_name)]
+        assert exact(now) == exact(expected)
+
+
+@given(reports)
+def test_no_change_is_no_write(report: list[Fault]) -> None:
+    assert faults.changes(stored(report, 1), report, 2) == Changes([], [])
+
+
+def test_changes_are_only_what_differs() -> None:
+    old = stored([fault("same"), fault("worse", 30), fault("over"), fault("kind", x=True)], 1)
+    new = [fault("worse", 40), fault("new"), fault("same"), fault("kind", x=1)]
+    assert exact(faults.changes(old, new, 9)) == exact(
+        Changes(
+            [{**fault("kind", x=1), "since": 1}, {**fault("new"), "since": 9}, {**fault("worse", 40), "since": 1}],
+            ["over"],
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([fault("disk", severity="high")], "fault 'disk': severity must be an integer (50 is critical), not str"),  # type: ignore[arg-type]
+        ([fault("disk"), fault("disk")], "the report has two faults named 'disk'"),
+        ([{"name": "disk", "severity": 1}], "fault 'disk' has no message"),
+        ([{"severity": 1, "message": ""}], "a fault has no name; its keys are 'severity, message'"),
+        ([fault("disk", a={"b": [1, float("nan")]})], "fault 'disk': a: b: 1 is nan; a float must be 0 or from"),
+        ([fault("disk", a=[{"b": 2**63}])], "fault 'disk': a: 0: b does not fit in 64 bits"),
+        ([fault("disk", a=(1,))], "fault 'disk': a is a tuple, which JSON does not have"),
+        ([fault("disk", message="x\0")], "fault 'disk': message 'x\\x00' holds a NUL character"),
+        ([fault("d" * 2000)], f"the fault's name '{'d' * 57}...' has 2000 bytes; at most 1024 are allowed"),
+        (7, "a report must be a list of faults, not int"),
+        ({"faults": []}, "a report must be a list of faults, not dict"),
+    ],
+)
+def test_an_error_names_the_culprit(wrong: list[Fault], message: str) -> None:
+    with pytest.raises(errors.InvalidFault) as refused:
+        faults.report("a", wrong)
+    assert message in str(refused.value)
+
+
+def test_severities_have_names() -> None:
+    assert [faults.severity_name(number) for number in (50, 40, 30, 20, 10, 45)] == [
+        "critical",
+        "error",
+        "warning",
+        "info",
+        "debug",
+        "45",
+    ]
+    assert [faults.parse_severity(text) for text in ("CRITICAL", "warning", "45", "-1")] == [50, 30, 45, -1]
+    with pytest.raises(ValueError, match="'bad' is no severity: give a number or one of critical, error"):
+        faults.parse_severity("bad")

@@ -1,0 +1,99 @@
+"""Durations, sizes and times as people write and read them."""
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zc.cimaa import units
+
+
+@pytest.fixture(autouse=True)
+def _new_york() -> Iterator[None]:
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "America/New_York"
+    time.tzset()
+    yield
+    os.environ.pop("TZ") if before is None else os.environ.__setitem__("TZ", before)
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604800), ("1h30m", 5400), ("0s", 0), ("1d2h3m4s", 93784)],
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert units.parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "90", "1.5h", "h", "-1h", "1 h", "1w", "1H", "٣s", "9" * 10 + "d"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="is no duration: write it like 90s, 15m, 2h, 7d or 1h30m"):
+        units.parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *[(0, "0s"), (0.9, "0s"), (-5, "0s"), (59, "59s"), (60, "1m"), (61, "1m 1s"), (3600, "1h"), (3660, "1h 1m")],
+        *[(3661, "1h 1m"), (3601, "1h"), (90061, "1d 1h"), (86400 + 59, "1d"), (40 * 86400, "40d")],
+    ],
+)
+def test_durations_as_people_read_them(seconds: float, text: str) -> None:
+    assert units.format_duration(seconds) == text
+
+
+@given(st.integers(0, 10**9))
+def test_a_duration_is_read_as_it_is_written(seconds: int) -> None:
+    assert units.parse_duration(units.format_duration(seconds, parts=4).replace(" ", "")) == seconds
+
+
+@pytest.mark.parametrize(("text", "size"), [("7", 7), ("7B", 7), ("64KiB", 65536), ("4 GiB", 2**32), ("1TiB", 2**40)])
+def test_sizes(text: str, size: int) -> None:
+    assert units.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "1GB", "1.5GiB", "-1", "1gib", "0x10"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="is no size: write it like 512MiB or 4GiB"):
+        units.parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0B"), (7, "7B"), (65536, "64KiB"), (2**32, "4GiB"), (2**20 + 1, "1048577B")]
+)
+def test_sizes_as_people_read_them(size: int, text: str) -> None:
+    assert units.format_size(size) == text
+
+
+NOON = 1_780_329_600  # 2026-06-01 12:00 in New York
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2026-11-23 08:00", "2026-11-23 08:00:00"),
+        ("2026-11-23", "2026-11-23 00:00:00"),
+        ("2026-11-23T08:00:00Z", "2026-11-23 03:00:00"),
+        ("2026-11-23T08:00+01:00", "2026-11-23 02:00:00"),
+        ("12:01", "2026-06-01 12:01:00"),
+        ("12:00", "2026-06-02 12:00:00"),
+        ("08:00", "2026-06-02 08:00:00"),
+    ],
+)
+def test_times(text: str, shown: str) -> None:
+    assert units.format_time(units.parse_time(text, NOON)) == shown
+
+
+def test_the_next_morning_is_at_the_same_hour_when_summer_time_ends() -> None:
+    halloween = units.parse_time("2026-10-31 22:00", NOON)
+    assert units.format_time(units.parse_time("08:00", halloween)) == "2026-11-01 08:00:00"
+
+
+@pytest.mark.parametrize("text", ["", "tomorrow", "25:00", "2026-13-01", "8"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time: write it like 08:00"):
+        units.parse_time(text, NOON)
