@@ -1,15 +1,17 @@
-import functools, uuid, os
-import pytest
+import functools
+import uuid
+
 import boto3
+import pytest
 from moto.server import ThreadedMotoServer
+
 from zc.cimaa.dynamodb import DB
-from zc.cimaa.dynamodb.tables import steps, Wanted
-from zc.cimaa.testing import Conformance, Opener
+from zc.cimaa.dynamodb.tables import Wanted, steps
+from zc.cimaa.testing import Conformance
 
 
 @pytest.fixture(scope="session")
 def url():
-    import copy
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()

@@ -1,4 +1,4 @@
-"""The ``[database]`` section of a file, for those who open this backend without :func:`zc.cimaa.config.open_database`."""
+"""The ``[database]`` section of a file, for whoever opens this very backend."""
 
 import os
 

@@ -36,7 +36,7 @@ Item = Mapping[str, Value]
 
 # What an item that another tool wrote may lack.  (Once, no store of DynamoDB's kept an empty text.)
 _FAULT: Fault = {"severity": 40, "message": "", "since": 0}
-_SQUELCH = {"reason": "", "user": "", "time": 0, "permanent": False, "expires": None}
+_SQUELCH: dict[str, Any] = {"reason": "", "user": "", "time": 0, "permanent": False, "expires": None}
 
 
 class Stored(NamedTuple):
@@ -178,8 +178,7 @@ def _packed(instances: tuple[Seen, ...]) -> list[Any]:
 
 def _unpacked(packed: str) -> tuple[Seen, ...]:
     hosts, start, seen = decode(packed.encode())
-    return tuple(_seen(*hosts[index], pid, start + first, start + last) for index, pid, first, last in seen)
-
-
-def _seen(host: str, version: str, os: str, pid: int | None, first: int, last: int) -> Seen:
-    return Seen(Instance(host, pid, version, os), first, last)
+    return tuple(
+        Seen(Instance(host, pid, version, os), start + first, start + last)
+        for (host, version, os), pid, first, last in ((hosts[index], *rest) for index, *rest in seen)
+    )

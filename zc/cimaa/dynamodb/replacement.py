@@ -30,7 +30,7 @@ _ENTRIES, _BYTES = 100, 3 * 1024 * 1024
 _BATCH = 25
 
 
-class ConditionFailed(Exception):  # noqa: N818  # an outcome that whoever sets a condition reckons with
+class ConditionFailed(Exception):  # an outcome that whoever sets a condition reckons with
     """The write was not done, as its condition does not hold."""
 
     def __init__(self, item: Item | None) -> None:

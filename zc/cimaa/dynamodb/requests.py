@@ -105,7 +105,7 @@ class Requests:
                 if kind is Kind.CONDITION:
                     raise ConditionFailed(trouble.item(error)) from error
                 if kind is Kind.FINAL:
-                    raise trouble.translated(error, operation, doing, self._connection) from error
+                    raise trouble.translated(error, doing, self._connection) from error
                 patience = patience or self.patience(doing)
                 patience.pause(kind, trouble.reason(error), error)
 

@@ -105,6 +105,26 @@ def check_key(found: Mapping[str, Any], table: str) -> None:
         )
 
 
+def perform(client: Any, step: Step, seconds: float) -> None:
+    """Do a step, and wait for the table, for at most so many seconds each; what was just made may not take it yet.
+
+    :raises StoreUnavailable: if it takes longer.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            step.do()
+        except (
+            client.exceptions.ContinuousBackupsUnavailableException,
+            client.exceptions.ResourceInUseException,
+        ) as error:
+            if described(client, step.table) is None or time.monotonic() > end:
+                raise StoreUnavailable(f"{step.table}: cannot {step.text}: {error}; run the command again") from error
+            time.sleep(_POLL)
+        else:
+            return wait_active(client, step.table, seconds)
+
+
 def wait_active(client: Any, name: str, seconds: float) -> None:
     """Return once the table is active.
 

@@ -5,11 +5,13 @@ The one place where botocore's and DynamoDB's errors become ours.
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
 from botocore.exceptions import (
+    BotoCoreError,
     ClientError,
     CredentialRetrievalError,
     HTTPClientError,
@@ -113,10 +115,10 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def translated(error: Exception, operation: str, doing: str, connection: Connection) -> StoreError:
+def translated(error: Exception, doing: str, connection: Connection) -> StoreError:
     """What to raise for an error that trying again does not help."""
     if isinstance(error, ClientError):
-        return _translated_answer(error, operation, doing, connection)
+        return _translated_answer(error, doing, connection)
     if isinstance(error, _CREDENTIALS):
         return StoreDenied(
             f"no AWS credentials for {doing} ({reason(error)}): give aws_access_key_id and aws_secret_access_key,"
@@ -129,6 +131,20 @@ def translated(error: Exception, operation: str, doing: str, connection: Connect
     return StoreUnavailable(
         f"{connection.place} gave no proper answer while {doing} ({reason(error)}): see endpoint_url, and the proxy"
     )
+
+
+@contextmanager
+def told(doing: str, connection: Connection) -> Iterator[None]:
+    """Translate what goes wrong within, where nothing is tried again."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        what = kind(error)
+        if what is Kind.FINAL:
+            raise translated(error, doing, connection) from error
+        raise StoreUnavailable(
+            f"{what.value} {connection.place} while {doing} ({reason(error)}); {advice(what, connection)}"
+        ) from error
 
 
 def advice(kind: Kind, connection: Connection) -> str:
@@ -166,7 +182,7 @@ def _first_line(error: ClientError) -> str:
     return lines[0] if lines else ""
 
 
-def _translated_answer(error: ClientError, operation: str, doing: str, connection: Connection) -> StoreError:
+def _translated_answer(error: ClientError, doing: str, connection: Connection) -> StoreError:
     codes, place, said = _codes(error), connection.place, _first_line(error)
     if "ResourceNotFoundException" in codes:
         return StoreNotSetUp(
@@ -179,7 +195,7 @@ def _translated_answer(error: ClientError, operation: str, doing: str, connectio
         return StoreDenied(f"{place} refuses these AWS credentials, while {doing} ({reason(error)})")
     if codes & {"AccessDeniedException", "AccessDenied"}:
         return StoreDenied(
-            f"these AWS credentials do not permit {_action(said, operation)}, which {doing} needs:"
+            f"these AWS credentials do not permit {_action(said, error.operation_name)}, which {doing} needs:"
             f" setup-dynamodb CONFIG --policy ROLE prints a policy that does ({said})"
         )
     if "item size" in said.lower():
@@ -193,4 +209,4 @@ def _translated_answer(error: ClientError, operation: str, doing: str, connectio
 
 def _action(said: str, operation: str) -> str:
     found = re.search(r"\bdynamodb:\w+", said)
-    return found[0] if found else "dynamodb:" + operation.title().replace("_", "")
+    return found[0] if found else f"dynamodb:{operation}"
