@@ -103,10 +103,9 @@ def encode_fault(agent: str, fault: Fault) -> Item:
 
 
 def decode_fault(item: Item) -> tuple[str, Fault]:
-    """The agent's name, and its fault, from an item."""
-    fault = {key: _decoded(value) for key, value in item.items()}
-    agent = fault.pop("agent")
-    return agent, {**_FAULT, **fault}
+    """The agent's name, and its fault with its keys in order, from an item."""
+    fault = _FAULT | {key: _decoded(value) for key, value in item.items() if key != "agent"}
+    return item["agent"]["S"], dict(sorted(fault.items()))
 
 
 def encode_squelch(squelch: Squelch) -> Item:

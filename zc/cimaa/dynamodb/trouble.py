@@ -23,6 +23,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+from botocore.exceptions import ConnectionError as BotoCoreConnectionError
 
 from ..errors import StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreNotSetUp, StoreUnavailable
 from .connection import Connection
@@ -73,6 +74,7 @@ _FAILURES = {
     "ServiceUnavailableException",
 }
 _CONDITIONS = {"ConditionalCheckFailed", "ConditionalCheckFailedException"}
+_BROKEN = (BotoCoreConnectionError, HTTPClientError, ConnectionError, TimeoutError)
 _CREDENTIALS = (
     CredentialRetrievalError,
     MetadataRetrievalError,
@@ -97,9 +99,7 @@ def kind(error: Exception) -> Kind:
     """What the error calls for."""
     if isinstance(error, ClientError):
         return _kind_of_answer(error)
-    if isinstance(error, HTTPClientError | ConnectionError | TimeoutError) and not isinstance(error, SSLError):
-        return Kind.UNREACHABLE
-    return Kind.FINAL
+    return Kind.UNREACHABLE if isinstance(error, _BROKEN) and not isinstance(error, SSLError) else Kind.FINAL
 
 
 def item(error: Exception) -> Any:
@@ -152,8 +152,8 @@ def advice(kind: Kind, connection: Connection) -> str:
     region = connection.unknown_region if kind is Kind.UNREACHABLE else None
     if region is None:
         return _ADVICE[kind]
-    near = difflib.get_close_matches(region, connection.regions, n=1)
-    return f"AWS has no region {region!r}" + (f": did you mean {near[0]}?" if near else "")
+    near = sorted(difflib.get_close_matches(region, connection.regions, n=2))
+    return f"AWS has no region {region!r}" + (f": did you mean {' or '.join(near)}?" if near else "")
 
 
 def _kind_of_answer(error: ClientError) -> Kind:
