@@ -8,6 +8,7 @@ All of it happens in an empty directory of the page's own, with a home and a sta
 for whatever is printed there.
 """
 
+import contextlib
 import doctest
 import os
 import subprocess
@@ -49,20 +50,25 @@ def write_file(example: Example) -> None:
 def run_commands(example: Example) -> str | None:
     """What a command printed that the page does not show, if anything."""
     for command, wanted in commands(example.parsed):
-        result = subprocess.run(
-            ["bash", "-c", command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        checker = doctest.OutputChecker()
-        if not checker.check_output(wanted, result.stdout, FLAGS):
-            return f"$ {command}\nshould print:\n{wanted}\nbut printed:\n{result.stdout}"
-        if result.returncode and not wanted:
-            return f"$ {command}\nexited with status {result.returncode}"
+        status, printed = on_terminal(command)
+        if not doctest.OutputChecker().check_output(wanted, printed, FLAGS):
+            return f"$ {command}\nshould print:\n{wanted}\nbut printed:\n{printed}"
+        if status and not wanted:
+            return f"$ {command}\nexited with status {status}"
     return None
+
+
+def on_terminal(command: str) -> tuple[int, str]:
+    """A command's exit status, and what it printed on a terminal, with white space at the ends of lines left out."""
+    terminal, side = os.openpty()
+    with subprocess.Popen(["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=side, stderr=side) as process:
+        os.close(side)
+        printed = b""
+        with contextlib.suppress(OSError):  # how Linux tells that nobody writes any more
+            while chunk := os.read(terminal, 65536):
+                printed += chunk
+        os.close(terminal)
+    return process.returncode, "".join(f"{line.rstrip()}\n" for line in printed.decode().splitlines())
 
 
 def commands(text: str) -> Iterable[tuple[str, str]]:

@@ -1,20 +1,23 @@
 """A store of each backend, empty for each test; what is said of one there holds for all."""
 
 import functools
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner, Result
 
 pytest.register_assert_rewrite("zc.cimaa.testing")
 
-from zc.cimaa import dynamodb, lmdb, memory  # noqa: E402
-from zc.cimaa.dynamodb.tables import Wanted, steps  # noqa: E402
+from zc.cimaa import lmdb, memory  # noqa: E402
+from zc.cimaa.agents import Instance  # noqa: E402
+from zc.cimaa.cli import cimaa as cimaa_command  # noqa: E402
+from zc.cimaa.db import DB  # noqa: E402
 from zc.cimaa.testing import Opener  # noqa: E402
 
-from .dynamodb_servers import ACCESS, moto, plain_client  # noqa: E402
+from .dynamodb_fixtures import dynamodb_opener, dynamodb_settings, moto_client, moto_url  # noqa: E402, F401
 
 
 @pytest.fixture(params=["memory", "lmdb", "dynamodb"])
@@ -36,29 +39,30 @@ def lmdb_opener(tmp_path: Path) -> Opener:
     return functools.partial(lmdb.DB, {"path": str(tmp_path / "store")})
 
 
-@pytest.fixture(scope="session")
-def moto_url() -> Iterator[str]:
-    with moto() as url:
-        yield url
+class Cimaa:
+    """The command, on a store and in a directory of its own."""
 
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._store = {"path": str(directory / "store")}
+        (directory / "cimaa.cfg").write_text(f"[database]\npath = {directory}/store\n")
 
-@pytest.fixture(scope="session")
-def moto_client(moto_url: str) -> Any:
-    """A plain client, to make tables with and to look into them."""
-    return plain_client(moto_url)
+    def __call__(self, *arguments: str, input: str | bytes | None = None) -> Result:
+        """Run the command in this process."""
+        return CliRunner().invoke(cimaa_command, arguments, input=input, prog_name="cimaa", catch_exceptions=False)
 
-
-@pytest.fixture
-def dynamodb_settings(moto_url: str, moto_client: Any) -> Iterator[dict[str, str]]:
-    """The settings of a store with tables of its own."""
-    prefix = f"test-{uuid4().hex}"
-    for step in steps(moto_client, prefix, Wanted()):
-        step.do()
-    yield {**ACCESS, "endpoint_url": moto_url, "prefix": prefix}
-    for table in dynamodb.schemas:
-        moto_client.delete_table(TableName=f"{prefix}.{table}")
+    def store(self, ago: float = 0, instance: Instance | None = None) -> DB:
+        """The store, as it is or would have been so many seconds ago."""
+        return lmdb.DB(self._store, instance=instance, clock=lambda: time.time() - ago)
 
 
 @pytest.fixture
-def dynamodb_opener(dynamodb_settings: dict[str, str]) -> Opener:
-    return functools.partial(dynamodb.DB, dynamodb_settings)
+def cimaa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cimaa:
+    for variable in list(os.environ):
+        if variable.startswith(
+            ("CIMAA", "XDG_", "STATE_DIRECTORY", "SUDO_", "NO_COLOR", "COLUMNS", "PYTHONUNBUFFERED")
+        ):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return Cimaa(tmp_path)

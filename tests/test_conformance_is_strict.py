@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import broken_backends
 import pytest
+
+from . import broken_backends
 
 
 @pytest.fixture(scope="module")

@@ -55,14 +55,14 @@ def test_the_digest_tells_kinds_apart(pair: tuple[object, object]) -> None:
 
 
 @given(reports)
-def test_the_digest_found_without_a_check_is_the_same(report: list[Fault]) -> None:
-    assert faults.digest(report) in (faults.report("a", report).digest, None)
+def test_the_report_made_without_a_check_is_the_same(report: list[Fault]) -> None:
+    assert faults.unchecked(report) in (faults.report("a", report), None)
 
 
-def test_the_digest_found_without_a_check_is_found_for_plain_faults() -> None:
+def test_the_report_made_without_a_check_is_found_for_plain_faults() -> None:
     report = [fault("g"), fault("f", x={"y": [1, 2.5, None, True, ""]})]
-    assert faults.digest(report) == faults.report("a", report).digest
-    assert faults.digest([]) == faults.report("a", []).digest
+    assert faults.unchecked(report) == faults.report("a", report)
+    assert faults.unchecked([]) == faults.report("a", [])
 
 
 @given(reports.filter(bool), st.sampled_from(sorted(REFUSED)))
@@ -74,8 +74,10 @@ def test_the_digest_of_what_is_refused_is_never_that_of_a_report(report: list[Fa
     with pytest.raises(errors.InvalidFault) as refused:
         faults.report("a", mixed)
     assert str(refused.value)
-    digest = faults.digest(mixed)
-    assert digest is None or digest != faults.report("a", report).digest
+    unchecked = faults.unchecked(mixed)
+    assert unchecked is None or unchecked.digest != faults.report("a", report).digest
+    with pytest.raises(errors.InvalidFault):
+        faults.report("a", mixed, unchecked)
 
 
 @given(reports, reports, reports)

@@ -1,4 +1,4 @@
-"""The store in which a fleet of independent monitoring agents keeps what it knows, and the agents and tools around it.
+"""The store in which a fleet of independent monitoring agents keeps what it knows, and what is around it.
 
 The rooms, each importing only those before it:
 

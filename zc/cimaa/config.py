@@ -25,6 +25,8 @@ from .options import Option
 BACKENDS = "zc.cimaa.database"
 #: What is used where no file says otherwise.
 DEFAULT_BACKEND = "zc.cimaa.lmdb"
+#: The sections that a configuration file may have.
+SECTIONS = ("database", "agent")
 
 _ENVIRONMENT = "CIMAA_DATABASE_"
 _FILE = "_file"
@@ -83,13 +85,25 @@ def database_settings(config: str | os.PathLike[str] | Mapping[str, str] | None 
     else:
         path = find_file(config)
         source = f"file {path}"
-        section = {} if path is None else read_sections(path).get("database", {})
+        section = configuration(path).get("database", {})
         environment = _from_environment()
         forms = {form for key in environment for form in (key, key + _FILE, key.removesuffix(_FILE))}
         given = {key: _Given(text, source) for key, text in section.items() if key not in forms} | environment
     chosen = given.pop("class", _Given(DEFAULT_BACKEND, "default"))
     declared = load_backend(chosen.text).options
     return [Setting(_CLASS, chosen.text, chosen.source), *_effective(declared, given)]
+
+
+def settings(section: str, declared: Iterable[Option], path: str | os.PathLike[str] | None) -> list[Setting]:
+    """The effective settings of another section of the configuration file at ``path``, each with its default.
+
+    :raises ConfigurationError: for a key that is not declared, naming the nearest that is.
+    """
+    given = configuration(path).get(section, {})
+    declared = list(declared)
+    options.check_keys(f"[{section}] (file {path})", given, [option.name for option in declared])
+    texts = {key: _Given(text, f"file {path}") for key, text in given.items()}
+    return [_setting(option, texts.get(option.name)) for option in declared]
 
 
 def load_backend(name: str) -> type[DB]:
@@ -144,6 +158,19 @@ def find_file(path: str | os.PathLike[str] | None = None) -> Path | None:
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
     places = (Path("cimaa.cfg"), user / "cimaa" / "cimaa.cfg", Path("/etc/cimaa/cimaa.cfg"))
     return next((place for place in places if place.is_file()), None)
+
+
+def configuration(path: str | os.PathLike[str] | None) -> dict[str, dict[str, str]]:
+    """The sections of a configuration file; none if there is no file.
+
+    :raises ConfigurationError: if it cannot be read, or has a section that nobody reads, naming the nearest known one.
+    """
+    sections = {} if path is None else read_sections(path)
+    for name in sections:
+        if name not in SECTIONS:
+            hint = options.nearest(name, SECTIONS)
+            raise ConfigurationError(f"{os.fspath(path or '')} has an unknown section [{name}]; {hint}")
+    return sections
 
 
 def read_sections(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:

@@ -28,8 +28,8 @@ class Snapshot(NamedTuple):
     """All that a store holds at one moment."""
 
     agents: Mapping[str, Row]
-    #: Each agent's name with a fault of it, as stored: with ``since``, without ``agent``.
-    faults: Iterable[tuple[str, Fault]]
+    #: Each agent's name with faults of it, as :meth:`DB._all_faults` gives them.
+    faults: Iterable[tuple[str, list[Fault]]]
     squelches: Iterable[Squelch]
 
 
@@ -76,10 +76,10 @@ class DB(ABC):
             self._require_open()
         agents.check_name(agent)
         instance = self._given_instance or agents.this_process()
-        digest = _digest(faults) if isinstance(faults, list) else None
-        if digest is None or not self._touch(agent, digest, instance.id):
-            report = _report(agent, faults)
-            if report.digest == digest or not self._touch(agent, report.digest, instance.id):
+        unchecked = _unchecked(faults) if isinstance(faults, list) else None
+        if unchecked is None or not self._touch(agent, unchecked.digest, instance.id):
+            report = _report(agent, faults, unchecked)
+            if unchecked is not None or not self._touch(agent, report.digest, instance.id):
                 self._replace(agent, report, instance)
 
     def get_faults(self, agent: str) -> list[Fault]:
@@ -207,7 +207,7 @@ class DB(ABC):
         """
         self._require_open()
         snapshot = self._snapshot()
-        listed = [faults.shown(agent, fault) for agent, fault in snapshot.faults]
+        listed = [faults.shown(agent, fault) for agent, stored in snapshot.faults for fault in stored]
         for name, row in snapshot.agents.items():
             listed.append({"agent": "_", "message": "", **agents.heartbeat(name, row.updated)})
         listed.sort(key=lambda fault: (fault["agent"], fault["name"]))
@@ -271,11 +271,14 @@ class DB(ABC):
 
     @abstractmethod
     def _agent_faults(self, agent: str) -> Iterable[Fault]:
-        """The agent's faults as stored, each with ``since``."""
+        """The agent's faults as stored, each with ``since``, in dicts that are the caller's to change."""
 
     @abstractmethod
-    def _all_faults(self) -> Iterable[tuple[str, Fault]]:
-        """Each agent's name with a fault of it, as stored."""
+    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
+        """Each agent's name with faults of it, as stored, in dicts that are the caller's to change.
+
+        An agent may come several times, each time with other faults.
+        """
 
     @abstractmethod
     def _rows(self) -> Iterable[tuple[str, Row]]:
@@ -307,16 +310,13 @@ class DB(ABC):
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
     ) -> list[Fault]:
         """See :meth:`find_faults`; the pattern compiles."""
-        if agent is None:
-            stored: Iterable[tuple[str, Fault]] = self._all_faults()
-        else:
-            stored = ((agent, fault) for fault in self._agent_faults(agent))
+        stored = self._all_faults() if agent is None else [(agent, list(self._agent_faults(agent)))]
         if severity is not None:
-            stored = ((name, fault) for name, fault in stored if fault["severity"] >= severity)
+            stored = ((name, [one for one in listed if one["severity"] >= severity]) for name, listed in stored)
         if pattern is not None:
             search = squelches.compiled(pattern).search
-            stored = ((name, fault) for name, fault in stored if search(fault["name"]))
-        return faults.worst_first(({"agent": name, **fault} for name, fault in stored), limit)
+            stored = ((name, [one for one in listed if search(one["name"])]) for name, listed in stored)
+        return faults.worst_first(stored, limit)
 
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
         """Each agent's name and the time of its last report (microseconds)."""
@@ -347,7 +347,7 @@ class DB(ABC):
 
 
 # Within the class, the parameter of set_faults hides the module faults.
-_report, _digest = faults.report, faults.digest
+_report, _unchecked = faults.report, faults.unchecked
 
 
 def _sorted(heartbeats: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ extra keys its agent adds.  A store keeps one thing more with each: ``since``,
 the time (whole seconds since the epoch) when this string of failures began.
 """
 
-import heapq
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from operator import itemgetter
@@ -28,6 +27,10 @@ _Path = tuple[str | int, ...]
 _NOT_STORED = ("agent", "since")
 
 _NAME = itemgetter("name")
+_SINCE = itemgetter("since")
+_SEVERITY = itemgetter("severity")
+# How many keys a stored fault has without extras: name, severity, message and since.
+_PLAIN = 4
 
 
 class Report(NamedTuple):
@@ -53,8 +56,8 @@ class Changes(NamedTuple):
     removed: list[str]
 
 
-def report(agent: str, faults: Iterable[Mapping[str, Any]]) -> Report:
-    """Check what ``agent`` reports.
+def report(agent: str, faults: Iterable[Mapping[str, Any]], unchecked: Report | None = None) -> Report:
+    """Check what ``agent`` reports; ``unchecked`` is what :func:`unchecked` made of it, to be made only once.
 
     ``agent`` and ``since`` may be among a fault's keys, so that what a store gave
     can be reported again: the one must be this agent's name, the other is ignored.
@@ -66,30 +69,34 @@ def report(agent: str, faults: Iterable[Mapping[str, Any]]) -> Report:
         raise InvalidFault(f"the report has {len(listed)} faults; at most {limits.FAULTS} are allowed")
     checked: dict[str, Fault] = {}
     for fault in listed:
-        name = _check_fault(agent, fault)
+        if not _is_plain(fault):
+            _check_fault(agent, fault)
+        name = fault["name"]
         if name in checked:
             raise InvalidFault(f"the report has two faults named {quoted(name)}")
-        checked[name] = {key: value for key, value in fault.items() if key not in _NOT_STORED}
-    encoded = encode([checked[name] for name in sorted(checked)])
-    if len(encoded) > limits.FAULT:
-        _check_sizes(encoded, checked)
-    return Report(encoded, _digest(encoded))
+        checked[name] = fault
+    made = unchecked or _encoded([_stored_part(checked[name]) for name in sorted(checked)])
+    if len(made.encoded) > limits.FAULT:
+        _check_sizes(made.encoded, checked)
+    return made
 
 
-def digest(faults: list[Fault]) -> str | None:
-    """The digest that :func:`report` would find for these faults; ``None`` if only it can tell.
+def unchecked(faults: list[Fault]) -> Report | None:
+    """The report that :func:`report` would make of these faults if they keep the rules; ``None`` if only it can tell.
 
-    Nothing is checked, and nothing need be to compare it with the digest of what a
-    store holds: that was checked when it came, and every rule speaks of what is
-    encoded.  (Hence the way back: what has no encoding of its own, like a tuple, or
-    ``NaN``, is told from what has the same.)
+    No rule need be checked to compare the digest with that of what a store holds:
+    that was checked when it came, and every rule speaks of what is encoded.
+    (Hence the way back from the encoding: it tells what has none of its own, like a
+    tuple, or ``NaN``, from what has the same.)
     """
     try:
         listed = sorted(faults, key=_NAME)
-        encoded = encode(listed)
+        made = _encoded(listed)
     except (KeyError, TypeError):
         return None
-    return _digest(encoded) if decode(encoded) == listed else None
+    if b'"agent":' in made.encoded or b'"since":' in made.encoded:
+        return None  # not all of it is stored, perhaps
+    return made if made.faults() == listed else None
 
 
 def changes(old: Iterable[Fault], new: Iterable[Fault], now: int) -> Changes:
@@ -115,12 +122,26 @@ def shown(agent: str, fault: Fault) -> Fault:
     return shape
 
 
-def worst_first(faults: Iterable[Fault], limit: int | None = None) -> list[Fault]:
-    """The faults, the most severe first, the longest standing first among equals; at most ``limit``.
+def worst_first(stored: Iterable[tuple[str, list[Fault]]], limit: int | None = None) -> list[Fault]:
+    """Stored faults as ``find_faults`` gives them: the most severe first, the longest standing first among equals.
 
-    The faults are as ``find_faults`` gives them: each with its ``agent`` and ``since``.
+    Faults of the same standing come sorted by agent and name.  The dicts are changed: each gets its ``agent``.
     """
-    return sorted(faults, key=_badness) if limit is None else heapq.nsmallest(limit, faults, key=_badness)
+    by_agent: dict[str, list[Fault]] = {}
+    for agent, faults in stored:
+        for fault in faults:
+            fault["agent"] = agent
+        by_agent[agent] = by_agent[agent] + faults if agent in by_agent else faults
+    listed: list[Fault] = []
+    for agent in sorted(by_agent):
+        faults = by_agent[agent]
+        if len(faults) > 1:
+            faults.sort(key=_NAME)
+        listed += faults
+    # One key at a time, the weightiest last: sorting is stable, and quick where there is little to move.
+    listed.sort(key=_SINCE)
+    listed.sort(key=_SEVERITY, reverse=True)
+    return listed[:limit]
 
 
 def by_name(fault: Fault) -> str:
@@ -154,8 +175,9 @@ def decode(encoded: bytes) -> Any:
     return orjson.loads(encoded)
 
 
-def _digest(encoded: bytes) -> str:
-    return blake2b(encoded, digest_size=16).hexdigest()
+def _encoded(faults: list[Fault]) -> Report:
+    encoded = encode(faults)
+    return Report(encoded, blake2b(encoded, digest_size=16).hexdigest())
 
 
 def _listed(faults: Iterable[Any]) -> list[Any]:
@@ -164,17 +186,29 @@ def _listed(faults: Iterable[Any]) -> list[Any]:
     raise InvalidFault(f"a report must be a list of faults, not {type(faults).__name__}")
 
 
-def _badness(fault: Fault) -> tuple[int, int, str, str]:
-    return -fault["severity"], fault["since"], fault["agent"], fault["name"]
-
-
 def _same(one: Fault, other: Fault) -> bool:
-    # Python takes True for 1 and 1.0; a store must not.
-    return one == other and encode(one) == encode(other)
+    # Python takes True for 1 and 1.0; a store must not.  Only extra values can be of more than one kind.
+    return one == other and (len(one) == _PLAIN or encode(one) == encode(other))
 
 
-def _check_fault(agent: str, fault: Any) -> str:
-    """The fault's name, if the fault keeps the rules."""
+def _stored_part(fault: Fault) -> Fault:
+    return {key: value for key, value in fault.items() if key not in _NOT_STORED}
+
+
+def _is_plain(fault: Any) -> bool:
+    """True if a glance shows a fault as most are, which :func:`_check_fault` would pass."""
+    return (
+        isinstance(fault, dict)
+        and len(fault) == 3
+        and is_plain(fault.get("name"), limits.FAULT_NAME)
+        and is_plain(fault.get("message"), limits.MESSAGE)
+        and type(severity := fault.get("severity")) is int
+        and limits.INTEGER_MIN <= severity <= limits.INTEGER_MAX
+    )
+
+
+def _check_fault(agent: str, fault: Any) -> None:
+    """Raise an error that names what is wrong with the fault, if anything is."""
     if not isinstance(fault, dict):
         raise InvalidFault(f"a fault must be a dict, not {type(fault).__name__}")
     if "name" not in fault:
@@ -192,7 +226,6 @@ def _check_fault(agent: str, fault: Any) -> str:
         check_text(_where((name, "message")), fault["message"], InvalidFault, most=limits.MESSAGE, empty=True)
     if len(fault) > 3:
         _check_extras(agent, name, fault)
-    return name
 
 
 def _check_extras(agent: str, name: str, fault: Mapping[Any, Any]) -> None:

@@ -75,7 +75,7 @@ class DB(Contract):
         with self._store.lock:
             return deepcopy(self._store.faults.get(agent, []))
 
-    def _all_faults(self) -> Iterable[tuple[str, Fault]]:
+    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
         return self._snapshot().faults
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
@@ -94,5 +94,5 @@ class DB(Contract):
 
     def _snapshot(self) -> Snapshot:
         with self._store.lock:
-            stored = [(agent, deepcopy(fault)) for agent, listed in self._store.faults.items() for fault in listed]
-            return Snapshot(dict(self._store.rows), stored, list(self._store.squelches.values()))
+            stored = deepcopy(self._store.faults)
+            return Snapshot(dict(self._store.rows), stored.items(), list(self._store.squelches.values()))

@@ -71,5 +71,8 @@ def parse_time(text: str, now: float) -> int:
 
 
 def format_time(seconds: float) -> str:
-    """Seconds since the epoch as local time: ``2026-11-23 08:00:00``."""
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+    """Seconds since the epoch as local time, ``2026-11-23 08:00:00``; as they are beyond what a calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)

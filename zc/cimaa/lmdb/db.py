@@ -8,7 +8,7 @@ from .. import agents, faults
 from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
-from ..faults import Fault, Report
+from ..faults import Fault, Report, decode
 from ..options import PATH, SIZE, Option
 from ..squelches import Squelch
 from . import records
@@ -84,7 +84,7 @@ class DB(Contract):
         value = self._environment.read(lambda transaction: transaction.get(records.FAULTS + agent.encode()))
         return records.decode_faults(value)
 
-    def _all_faults(self) -> Iterable[tuple[str, Fault]]:
+    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
         return _decoded_faults(self._environment.read(lambda transaction: _all(transaction, records.FAULTS)))
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
@@ -132,11 +132,8 @@ def _all(transaction: Transaction, kind: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _decoded_faults(stored: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, Fault]]:
-    for key, value in stored:
-        agent = records.name(key)
-        for fault in records.decode_faults(value):
-            yield agent, fault
+def _decoded_faults(stored: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, list[Fault]]]:
+    return ((records.name(key), decode(value)) for key, value in stored)
 
 
 def _changed(old: list[Fault], changes: faults.Changes) -> list[Fault]:

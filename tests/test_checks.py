@@ -1,0 +1,77 @@
+"""The checks that come with zc.cimaa: the judging by its edges, the reading by what this very host has."""
+
+import pytest
+
+from zc.cimaa.checks import disk, host, load, memory
+from zc.cimaa.checks.disk import Mount, Usage
+
+ERROR, WARNING = 40, 30
+
+
+@pytest.mark.parametrize(
+    ("used", "severity"), [(0, None), (89.9, None), (90, WARNING), (94.9, WARNING), (95, ERROR), (100, ERROR)]
+)
+def test_a_disk_is_judged_by_how_full_it_is(used: float, severity: int | None) -> None:
+    assert [f.severity for f in disk.judge([Usage("/var", used)])] == ([] if severity is None else [severity])
+
+
+def test_each_full_disk_is_a_finding_of_its_own() -> None:
+    found = disk.judge([Usage("/", 91), Usage("/home", 10), Usage("/var", 99.5)])
+    assert [(f.name, f.message) for f in found] == [("/", "/ is 91 % full"), ("/var", "/var is 99 % full")]
+
+
+def test_only_disks_that_can_fill_up_are_looked_at() -> None:
+    devices = [
+        Mount("/dev/sda1", "/", "ext4", "rw,relatime"),
+        Mount("/dev/sda1", "/etc/hosts", "ext4", "rw,relatime"),  # the same device, bound to a second place
+        Mount("/dev/sda2", "/var", "xfs", "rw"),
+        Mount("/dev/sr0", "/media/cd", "iso9660", "ro"),
+        Mount("/dev/sdb1", "/mnt/backup", "ext4", "ro,noatime"),
+        Mount("/dev/loop3", "/snap/core/1", "squashfs", "rw"),
+        Mount("/dev/loop4", "/srv/image", "ext4", "rw"),
+    ]
+    assert [mount.mountpoint for mount in disk.relevant(devices, devices)] == ["/", "/var"]
+
+
+def test_a_container_s_root_is_looked_at_although_it_has_no_device() -> None:
+    everything = [Mount("overlay", "/", "overlay", "rw"), Mount("overlay", "/x", "overlay", "rw"), *PSEUDO]
+    assert [mount.mountpoint for mount in disk.relevant([], everything)] == ["/"]
+
+
+PSEUDO = [Mount("proc", "/proc", "proc", "rw"), Mount("tmpfs", "/run", "tmpfs", "rw")]
+
+
+@pytest.mark.parametrize(
+    ("available", "severity"), [(100, None), (10, None), (9.9, WARNING), (5, WARNING), (4.9, ERROR), (0, ERROR)]
+)
+def test_memory_is_judged_by_what_is_available(available: float, severity: int | None) -> None:
+    found = memory.judge(int(available * 2**30), 100 * 2**30)
+    assert [f.severity for f in found] == ([] if severity is None else [severity])
+
+
+def test_memory_says_how_much_there_is() -> None:
+    assert memory.judge(2**30, 64 * 2**30)[0].message == "1 % of 64.0 GiB memory is available"
+
+
+@pytest.mark.parametrize(
+    ("load5", "cores", "severity"),
+    [(2, 1, None), (2.1, 1, WARNING), (4, 1, WARNING), (4.1, 1, ERROR), (8, 4, None), (9, 4, WARNING), (17, 4, ERROR)],
+)
+def test_load_is_judged_per_core(load5: float, cores: int, severity: int | None) -> None:
+    assert [f.severity for f in load.judge(load5, cores)] == ([] if severity is None else [severity])
+
+
+def test_load_says_of_how_many_cores() -> None:
+    assert load.judge(9.2, 4)[0].message == "the load of the last 5 minutes is 9 on 4 cores"
+    assert load.judge(9.2, 1)[0].message == "the load of the last 5 minutes is 9 on 1 core"
+
+
+@pytest.mark.parametrize("name", host.CHECKS)
+def test_every_check_reads_this_host(name: str) -> None:
+    for finding in host.CHECKS[name]():
+        assert finding.severity in (WARNING, ERROR)
+
+
+def test_the_root_of_this_host_is_read() -> None:
+    assert all(0 <= usage.used <= 100 for usage in disk.read())
+    assert "/" in [usage.mountpoint for usage in disk.read()]

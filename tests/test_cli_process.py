@@ -1,0 +1,252 @@
+"""The command as a process of its own: exit statuses, streams, terminals, and what it does not import."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from zc.cimaa.cli import COMMANDS, reference
+from zc.cimaa.cli import cimaa as command
+
+from .conftest import Cimaa
+
+PROGRAM = str(Path(sys.executable).with_name("cimaa"))
+PAGE = Path(__file__).parents[1] / "doctests" / "cli.rst"
+FAULT = {"name": "//web1/raid", "severity": 40, "message": "degraded " * 30}
+PLAIN = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture(autouse=True)
+def on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path(PROGRAM).parent}:{os.environ['PATH']}")
+
+
+@pytest.fixture
+def fleet(cimaa: Cimaa) -> Cimaa:
+    with cimaa.store() as db:
+        db.set_faults("web1", [FAULT])
+    return cimaa
+
+
+def run(*arguments: str, program: str = PROGRAM, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+def at_a_terminal(*arguments: str, width: int = 80, **environment: str) -> str:
+    """What the command writes to a terminal so wide."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, width, 0, 0))
+    process = subprocess.Popen(
+        [PROGRAM, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", **environment},
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while piece := os.read(ours, 65536):
+            written += piece
+    except OSError:  # so a terminal ends
+        pass
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    return written.decode().replace("\r\n", "\n")
+
+
+# Streams and exit statuses
+
+
+def test_data_and_messages_go_apart(fleet: Cimaa) -> None:
+    result = run("faults", "--json", "--limit", "1")
+    assert json.loads(result.stdout)[0]["name"] == "//web1/raid"
+    assert (result.returncode, result.stderr) == (0, "")
+    result = run("faults", "--match", "nothing")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr.startswith("No faults match: 1 agent reported")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "wrong"),
+    [
+        (["faults", "-e"], 3, ""),
+        (["faults", "--match", "("], 1, "cimaa: error: '(' is no regular expression"),
+        (["--config", "none", "faults"], 1, "cimaa: error: there is no configuration file none"),
+        (["fautls"], 2, "No such command 'fautls'. Did you mean 'faults'?"),
+        (["zzzz"], 2, "No such command 'zzzz'."),
+        (["faults", "--exit-cod"], 2, "Did you mean '--exit-code'?"),
+        (["faults", "--config", "x"], 2, "--config stands before the command"),
+        (["--conf", "x", "faults"], 2, "Did you mean '--config'?"),
+        (["faults", "--limit", "0"], 2, "--limit"),
+        (["report"], 2, "Missing argument 'AGENT'"),
+        ([], 2, "Usage: cimaa"),
+    ],
+)
+def test_what_goes_wrong_is_told_without_a_traceback(
+    fleet: Cimaa, arguments: list[str], status: int, wrong: str
+) -> None:
+    result = run(*arguments)
+    assert result.returncode == status
+    assert wrong in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(cimaa: Cimaa) -> None:
+    with cimaa.store() as db:
+        db.set_faults("web1", [{**FAULT, "name": f"{n}"} for n in range(10_000)])
+    result = run("-c", f"set -o pipefail; {PROGRAM} faults | head -1", program="bash")
+    assert result.returncode == 141
+    assert (result.stdout.count("\n"), result.stderr) == (1, "")
+
+
+def test_output_that_cannot_be_written_is_an_error(fleet: Cimaa) -> None:
+    result = run("-c", f"{PROGRAM} faults > /dev/full", program="sh")
+    assert (result.returncode, result.stderr) == (1, "cimaa: error: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "wrong"),
+    [
+        ("faults >&-", 0, ""),
+        ("faults >&- 2>&-", 0, ""),
+        ("faults --match none 2>&-", 0, ""),
+        ("report web1 <&-", 1, "cimaa: error: the report in /dev/null cannot be used: it is empty"),
+    ],
+)
+def test_a_closed_stream_is_no_reason_to_fail(fleet: Cimaa, line: str, status: int, wrong: str) -> None:
+    result = run("-c", f"{PROGRAM} {line}", program="sh")
+    assert (result.returncode, result.stderr.strip()) == (status, wrong)
+
+
+def test_an_interrupted_command_says_nothing_more(cimaa: Cimaa) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([PROGRAM, "report", "web1"], stdin=theirs, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process.stderr:
+        assert process.stderr.readline() == "Type the report as JSON; end it with Ctrl-D.\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert process.stderr.read().strip() == ""
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_text_that_the_locale_cannot_write_is_escaped(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cimaa.store() as db:
+        db.set_faults("web1", [{**FAULT, "message": "größer"}])
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert "gr\\xf6\\xdfer" in run("faults").stdout
+
+
+# Terminals
+
+
+def test_people_get_a_table_with_colours_and_nothing_cut(fleet: Cimaa) -> None:
+    written = at_a_terminal("faults")
+    assert "\x1b[31merror" in written
+    lines = PLAIN.sub("", written).splitlines()
+    assert lines[0].split() == ["severity", "for", "agent", "fault", "message"]  # nothing is squelched
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines).count("degraded") == 30
+
+
+@pytest.mark.parametrize("width", [20, 40, 200])
+def test_a_terminal_of_any_width_shows_everything(fleet: Cimaa, width: int) -> None:
+    written = PLAIN.sub("", at_a_terminal("faults", width=width))
+    assert max(len(line) for line in written.splitlines()) <= width
+    letters = "".join(written.split())
+    assert letters.count("d") >= 30 * 2
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_nobody_gets_colours_who_wants_none(fleet: Cimaa, environment: dict[str, str]) -> None:
+    assert "\x1b" not in at_a_terminal("faults", **environment)
+
+
+def test_what_steers_a_terminal_is_shown_and_not_sent(cimaa: Cimaa) -> None:
+    with cimaa.store() as db:
+        db.set_faults("web1", [{"name": "x\x1b[2J", "severity": 40, "message": "a\x9b2J\x07\rb\nnext"}])
+    written = PLAIN.sub("", at_a_terminal("faults", width=200))
+    assert "\\x1b[2J" in written
+    assert "\\x9b2J\\x07\\rb" in written
+    assert not [c for c in written if not (c.isprintable() or c == "\n")]
+
+
+def test_a_list_that_nobody_reads_is_cut_for_people_alone(cimaa: Cimaa) -> None:
+    with cimaa.store() as db:
+        db.set_faults("web1", [{**FAULT, "message": "", "name": f"{n:04}"} for n in range(1200)])
+    assert "200 more are not shown" in at_a_terminal("faults")
+    assert run("faults").stdout.count("\n") == 1200
+
+
+# What is imported
+
+AGENT = {"asyncio", "psutil", "zc.cimaa.agent.processes", "zc.cimaa.checks"}
+DRIVERS = {"boto3", "botocore", "psycopg", "psycopg_pool"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["faults"], AGENT | DRIVERS | {"rich", "zc.cimaa.memory", "zc.cimaa.cli.squelches", "zc.cimaa.agent"}),
+        (["agents"], AGENT | DRIVERS | {"rich", "zc.cimaa.agent"}),
+        (["squelches"], AGENT | DRIVERS | {"rich", "zc.cimaa.agent"}),
+        (["report", "web1", "report.json"], AGENT | DRIVERS | {"rich"}),
+        (["config"], {"asyncio", "psutil", "rich"} | DRIVERS),
+        (["--version"], AGENT | DRIVERS | {"rich", "lmdb", "re2", "zc.cimaa.config"}),
+        (["agent", "--once"], DRIVERS | {"rich"}),
+    ],
+)
+def test_a_command_imports_nothing_that_it_does_not_use(fleet: Cimaa, arguments: list[str], unwanted: set[str]) -> None:
+    Path("report.json").write_text("[]")
+    script = (
+        "import sys; from zc.cimaa.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    result = run("-c", script, *arguments, program=sys.executable)
+    assert result.returncode == 0
+    loaded = set(result.stderr.split())
+    assert "zc.cimaa.cli" in loaded
+    assert loaded & unwanted == set()
+
+
+# The reference, and the examples in it
+
+
+def test_the_page_on_the_command_line_is_up_to_date() -> None:
+    assert PAGE.read_text() == reference.page(), "write it anew: python -m zc.cimaa.cli.reference > doctests/cli.rst"
+
+
+def examples() -> list[str]:
+    context = command.make_context("cimaa", ["--version"], resilient_parsing=True)
+    found = []
+    for name in COMMANDS:
+        helped = command.get_command(context, name)
+        assert helped is not None
+        assert helped.epilog, f"cimaa {name} --help has no example"
+        found += [line.strip() for line in helped.epilog.partition("Examples:\n")[2].splitlines()]
+    return found
+
+
+@pytest.mark.parametrize("example", examples())
+def test_every_example_in_a_help_works(fleet: Cimaa, example: str) -> None:
+    for directory in (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"):
+        Path(directory).mkdir(parents=True)
+    Path("faults.json").write_text(json.dumps([FAULT]))
+    with fleet.store() as db:
+        db.set_faults("web1.example.com", [])
+        db.squelch("^//web1/", "x", "ann")
+    example = example.replace("/etc/cimaa/cimaa.cfg", "cimaa.cfg")
+    result = run("-c", f"set -o pipefail; {example}", program="bash")
+    assert (result.returncode, "error" in result.stderr) == (0, False), result.stderr

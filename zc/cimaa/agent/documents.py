@@ -1,0 +1,76 @@
+"""The JSON in which a check, or an operator, tells faults: ``{"faults": [...]}``.  Pure.
+
+A severity may be a number or a name.  Whether the faults keep the rules is for
+:func:`zc.cimaa.faults.report` to tell.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import InvalidFault
+from ..faults import parse_severity
+from ..limits import quoted
+
+
+def load(text: str) -> Any:
+    """The value of a JSON text, read strictly: no key twice, no ``NaN``.
+
+    :raises InvalidFault: saying what is wrong, and in which line and column.
+    """
+    if not text.strip():
+        raise InvalidFault("it is empty")
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        reason = error.msg[:1].lower() + error.msg[1:]
+        raise InvalidFault(f"line {error.lineno}, column {error.colno}: {reason}") from None
+    except RecursionError:
+        raise InvalidFault("it is nested too deeply") from None
+    except InvalidFault:
+        raise
+    except ValueError as error:  # a number with thousands of digits
+        raise InvalidFault(f"it has a number that cannot be read: {error}") from None
+
+
+def faults(document: Any) -> list[Any]:
+    """The faults of a document, with the number of each severity that is a name.
+
+    :raises InvalidFault: if it holds no list of faults, or a severity has no such name.
+    """
+    if not isinstance(document, dict):
+        raise InvalidFault(f"it must be an object with a list of 'faults', not {_kind(document)}")
+    if "faults" not in document:
+        keys = ", ".join(document)
+        raise InvalidFault(f"it has no 'faults'; its keys are: {quoted(keys) if keys else 'none'}")
+    if not isinstance(document["faults"], list):
+        raise InvalidFault(f"its 'faults' must be a list, not {_kind(document['faults'])}")
+    return [_numbered(fault) for fault in document["faults"]]
+
+
+def _numbered(fault: Any) -> Any:
+    if not (isinstance(fault, dict) and isinstance(fault.get("severity"), str)):
+        return fault
+    try:
+        return {**fault, "severity": parse_severity(fault["severity"])}
+    except ValueError as error:
+        raise InvalidFault(f"fault {quoted(str(fault.get('name', '')))}: {error}") from None
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    pairs = list(pairs)
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in made if keys.count(key) > 1)
+        raise InvalidFault(f"an object has the key {quoted(twice)} twice")
+    return made
+
+
+def _no_constant(name: str) -> Any:
+    raise InvalidFault(f"{name} is no number of JSON's")
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")

@@ -1,0 +1,99 @@
+"""The files that describe checks: INI files, a section for each check."""
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from .. import config, options
+from ..errors import ConfigurationError
+from ..options import Option
+from .naming import PART
+from .settings import TIMEOUT
+
+SUFFIX = ".cfg"
+
+#: The keys that a check's section may have.
+OPTIONS = (
+    Option(
+        "command",
+        "what to run, in the file's directory: words as a shell splits them, but no shell runs them."
+        " A program with a slash in its name is found from the file's directory, others on the PATH",
+    ),
+    Option("timeout", "how long it may take; default: the agent's timeout", TIMEOUT),
+)
+
+
+class Check(NamedTuple):
+    """A check to run."""
+
+    #: The name of its file, without ``.cfg``.
+    file: str
+    section: str
+    command: tuple[str, ...]
+    #: Seconds.
+    timeout: float
+    #: The directory of its file, in which it runs.
+    directory: Path
+
+
+class Broken(NamedTuple):
+    """A check, or (with no ``section``) a whole file, that cannot be understood."""
+
+    file: str
+    section: str
+    reason: str
+
+
+def load(directory: Path, timeout: float) -> list[Check | Broken]:
+    """The checks of all files in a directory, sorted by file; ``timeout`` is for those that give none.
+
+    :raises ConfigurationError: if there is no such directory, or no check in it.
+    """
+    try:
+        paths = [path for path in directory.iterdir() if path.suffix == SUFFIX and not path.name.startswith(".")]
+    except OSError as error:
+        raise ConfigurationError(f"[agent] directory: cannot read {directory}: {error.strerror}") from error
+    found = [check for path in sorted(paths) for check in _read(path, timeout)]
+    if not found:
+        raise ConfigurationError(
+            f"[agent] directory: there is no check in {directory}: put a file named *{SUFFIX} there,"
+            " or remove the setting and the checks of this host run that come with zc.cimaa"
+        )
+    return found
+
+
+def check(file: str, section: str, given: Mapping[str, str], directory: Path, timeout: float) -> Check | Broken:
+    """The check that a section describes.  Pure."""
+    if PART in section:
+        return Broken(file, section, f"a check's name must not hold {PART!r}, which separates the names of its faults")
+    try:
+        values = options.parse(section, OPTIONS, given)
+        command = _command(values["command"] or "", directory)
+    except ConfigurationError as error:
+        return Broken(file, section, str(error))
+    except (ValueError, RuntimeError) as error:  # of shlex, and of pathlib for the ~ of nobody
+        return Broken(file, section, f"[{section}] command: {error}")
+    return Check(file, section, command, values["timeout"] or timeout, directory)
+
+
+def _read(path: Path, timeout: float) -> list[Check | Broken]:
+    file = path.name.removesuffix(SUFFIX)
+    if not path.is_file():  # a pipe would not even end
+        return [Broken(file, "", f"{path} is no file, or a link to one that is missing")]
+    try:
+        sections = config.read_sections(path)
+    except ConfigurationError as error:
+        return [Broken(file, "", str(error))]
+    directory = path.parent.absolute()
+    return [check(file, section, given, directory, timeout) for section, given in sections.items()]
+
+
+def _command(text: str, directory: Path) -> tuple[str, ...]:
+    words = shlex.split(text)
+    if not words:
+        raise ValueError("there is none")
+    if "/" in words[0]:
+        words[0] = os.fspath(directory / Path(words[0]).expanduser())
+    return tuple(words)

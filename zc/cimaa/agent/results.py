@@ -1,0 +1,171 @@
+"""From what a check did to the faults that follow.  Pure.
+
+A check tells its result by the exit status and the first line of its output, as
+Nagios' plugins do, or by JSON on its output.  Whatever else it does is a fault
+of its own, whose name ends in ``#monitor-`` and the kind of misbehaviour.
+"""
+
+import signal
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeAlias
+
+from .. import faults
+from ..checks import Finding
+from ..errors import InvalidFault
+from ..faults import SEVERITIES, Fault
+from ..limits import quoted
+from ..units import format_duration, format_size
+from . import documents
+from .files import Broken, Check
+from .naming import fault_name, message
+
+ERROR = SEVERITIES["error"]
+
+#: The exit statuses of Nagios' plugins (OK, WARNING, CRITICAL, UNKNOWN), and the severities they stand for.
+#: It is not for a single check to say that something is critical.
+STATUSES = {0: None, 1: SEVERITIES["warning"], 2: ERROR, 3: ERROR}
+
+
+class Finished(NamedTuple):
+    """The check came to its end."""
+
+    #: The exit status; negative: the number of the signal that killed it.
+    status: int
+    output: bytes
+    #: The start of what it wrote on standard error.
+    errors: bytes
+
+
+class TimedOut(NamedTuple):
+    """The check was killed, because it took longer than this (seconds)."""
+
+    timeout: float
+
+
+class Flooded(NamedTuple):
+    """The check was killed, because it wrote more than so many bytes."""
+
+    limit: int
+
+
+class NotStarted(NamedTuple):
+    """The check could not be run."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Finished | TimedOut | Flooded | NotStarted
+
+
+class Result(NamedTuple):
+    """The faults that one check found, or that were found with it."""
+
+    file: str
+    section: str
+    faults: list[Fault]
+
+
+def of_outcome(agent: str, check: Check, outcome: Outcome) -> Result:
+    """What follows from what a check did."""
+    return Result(check.file, check.section, list(_faults(agent, check, outcome)))
+
+
+def of_broken(agent: str, broken: Broken) -> Result:
+    """What follows from a check that cannot be understood."""
+    kind = "options" if broken.section else "file"
+    return Result(broken.file, broken.section, [monitor(agent, broken.file, broken.section, kind, broken.reason)])
+
+
+def of_findings(agent: str, file: str, section: str, findings: Iterable[Finding]) -> Result:
+    """What follows from what a check of zc.cimaa's own found."""
+    found = [fault(fault_name(agent, file, section, f.name), f.severity, f.message) for f in findings]
+    return Result(file, section, found)
+
+
+def monitor(agent: str, file: str, section: str, kind: str, text: str) -> Fault:
+    """The fault that a check misbehaves."""
+    return fault(fault_name(agent, file, section, f"monitor-{kind}"), ERROR, text)
+
+
+def fault(name: str, severity: int, text: str) -> Fault:
+    """A fault, with as much of the message as a store takes."""
+    return {"name": name, "severity": severity, "message": message(text)}
+
+
+def _faults(agent: str, check: Check, outcome: Outcome) -> Iterable[Fault]:
+    if isinstance(outcome, Finished):
+        yield from _finished(agent, check, outcome)
+    else:
+        yield monitor(agent, check.file, check.section, *_misbehaviour(outcome))
+
+
+def _misbehaviour(outcome: TimedOut | Flooded | NotStarted) -> tuple[str, str]:
+    match outcome:
+        case TimedOut(timeout):
+            return "timeout", f"it was killed after {format_duration(timeout)}"
+        case Flooded(limit):
+            return "output", f"it was killed when it had written more than {format_size(limit)}"
+        case NotStarted(reason):
+            return "command", reason
+
+
+def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[Fault]:
+    output = outcome.output.decode(errors="replace").strip()
+    if output.startswith("{"):
+        yield from _json(agent, check, outcome.status, output)
+    elif severity := STATUSES.get(outcome.status):
+        if text := first_line(output):
+            yield fault(fault_name(agent, check.file, check.section), severity, text)
+        else:
+            text = f"exit status {outcome.status}, and no output{_on_stderr(outcome)}"
+            yield monitor(agent, check.file, check.section, "output", text)
+    if outcome.status not in STATUSES:
+        yield monitor(agent, check.file, check.section, "status", f"{_ending(outcome.status)}{_said(output, outcome)}")
+
+
+def first_line(output: str) -> str:
+    """The message in what a Nagios plugin wrote: its first line, without performance data."""
+    line = output.splitlines()[0] if output else ""
+    return line.partition("|")[0].strip()
+
+
+def _json(agent: str, check: Check, status: int, output: str) -> Iterable[Fault]:
+    try:
+        found = [_named(agent, check, told) for told in documents.faults(documents.load(output))]
+        yield from faults.report(agent, found).faults()
+    except InvalidFault as error:
+        yield monitor(agent, check.file, check.section, "json", f"the JSON that it wrote cannot be used: {error}")
+        return
+    if STATUSES.get(status) and not found:
+        text = f"exit status {status}, but the JSON that it wrote has no fault"
+        yield monitor(agent, check.file, check.section, "status", text)
+
+
+def _named(agent: str, check: Check, told: Any) -> Any:
+    """A fault as the check told it, under its full name, with what it left out."""
+    if not isinstance(told, dict):
+        return told
+    name, text = told.get("name", ""), told.get("message")
+    if not isinstance(name, str):
+        raise InvalidFault(f"a fault's name must be text, not {quoted(repr(name))}")
+    full = {"severity": ERROR, **told, "name": fault_name(agent, check.file, check.section, name)}
+    return {**full, "message": message(text)} if isinstance(text, str) else full
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}, which is none of 0 to 3"
+    try:
+        return f"it was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"it was killed by signal {-status}"
+
+
+def _said(output: str, outcome: Finished) -> str:
+    line = first_line(output)
+    return f"; it wrote: {line}" if line else _on_stderr(outcome)
+
+
+def _on_stderr(outcome: Finished) -> str:
+    line = first_line(outcome.errors.decode(errors="replace").strip())
+    return f"; on standard error: {line}" if line else ""

@@ -1,0 +1,75 @@
+"""Runs all checks of an agent once."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..checks import Finding, host
+from ..faults import Fault
+from . import files, processes, reports, results
+from .files import Broken, Check
+from .results import NotStarted, Outcome, Result
+from .settings import Settings
+
+#: What stands for the file in the names of the built-in checks' faults.
+HOST = "host"
+
+
+class Round(NamedTuple):
+    """What came of running all checks once."""
+
+    #: How many checks there are.
+    checks: int
+    #: What they found, as a store takes it.
+    faults: list[Fault]
+
+
+def run(settings: Settings) -> Round:
+    """Run the agent's checks, or the built-in ones if it has no directory of its own.
+
+    :raises ConfigurationError: if there is no such directory, or no check in it.
+    """
+    if settings.directory is None:
+        found = [_built_in(settings.name, name, check) for name, check in host.CHECKS.items()]
+    else:
+        found = _run_all(settings, files.load(settings.directory, settings.timeout))
+    return Round(len(found), reports.faults(settings.name, found))
+
+
+def _run_all(settings: Settings, found: Sequence[Check | Broken]) -> list[Result]:
+    broken = [results.of_broken(settings.name, item) for item in found if isinstance(item, Broken)]
+    checks = [item for item in found if isinstance(item, Check)]
+    try:
+        outcomes = asyncio.run(_outcomes(checks, settings.parallel))
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
+    done = zip(checks, outcomes, strict=True)
+    return broken + [results.of_outcome(settings.name, check, outcome) for check, outcome in done]
+
+
+async def _outcomes(checks: Sequence[Check], parallel: int) -> list[Outcome]:
+    """What each check did; SIGTERM ends them all, so that none outlives the agent."""
+    if threading.current_thread() is threading.main_thread():
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    slots = asyncio.Semaphore(parallel)
+    return await asyncio.gather(*(_one(check, slots) for check in checks))
+
+
+async def _one(check: Check, slots: asyncio.Semaphore) -> Outcome:
+    async with slots:
+        try:
+            return await processes.run(check)
+        except Exception as error:  # whatever it is, it must not take the other checks' results along
+            return NotStarted(f"cannot run {check.command[0]!r}: {type(error).__name__}: {error}")
+
+
+def _built_in(agent: str, name: str, check: Callable[[], list[Finding]]) -> Result:
+    try:
+        return results.of_findings(agent, HOST, name, check())
+    except Exception as error:  # what /proc says differs from system to system
+        text = f"the check failed: {type(error).__name__}: {error}"
+        return Result(HOST, name, [results.monitor(agent, HOST, name, "command", text)])

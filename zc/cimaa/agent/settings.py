@@ -1,0 +1,89 @@
+"""The ``[agent]`` section: who this agent is, and which checks it runs."""
+
+import os
+import platform
+import socket
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import agents, config, options
+from ..errors import ConfigurationError, InvalidAgent
+from ..options import PATH, Option, Type
+from ..units import parse_duration
+
+
+class Settings(NamedTuple):
+    """What the section says."""
+
+    name: str
+    #: Where the checks' files are; ``None`` for the checks of the host that come with zc.cimaa.
+    directory: Path | None
+    #: How long (seconds) a check may take that does not say so itself.
+    timeout: int
+    #: How many checks may run at once.
+    parallel: int
+
+
+def host_name() -> str:
+    """The full name of this host, as far as it is known."""
+    node = platform.node()
+    if "." in node:
+        return node
+    full = socket.getfqdn()
+    return full if "." in full and not full.startswith("localhost") else node or "localhost"
+
+
+def _count(text: str) -> int:
+    number = options.INTEGER.parse(text)
+    if number < 1:
+        raise ValueError(f"{text!r} is less than 1")
+    return int(number)
+
+
+def _timeout(text: str) -> int:
+    seconds = parse_duration(text)
+    if not seconds:
+        raise ValueError(f"{text!r} leaves no time at all")
+    return seconds
+
+
+COUNT = Type("count", _count)
+TIMEOUT = Type("duration", _timeout)
+
+SECTION = "agent"
+OPTIONS = (
+    Option("name", "the name under which this agent reports; without it, this host's full name", default=host_name),
+    Option(
+        "directory",
+        "where the checks are, in files whose names end in .cfg; relative to the configuration file."
+        " Without it, the checks of this host run that come with zc.cimaa",
+        PATH,
+    ),
+    Option("timeout", "how long a check may take that says nothing else", TIMEOUT, "60s"),
+    Option("parallel", "how many checks may run at once", COUNT, "10"),
+)
+
+
+def load(path: str | os.PathLike[str] | None = None) -> Settings:
+    """What the ``[agent]`` section of the configuration says; see :func:`zc.cimaa.config.find_file` for ``path``.
+
+    :raises ConfigurationError: naming what is wrong, and where.
+    """
+    file = config.find_file(path)
+    values: dict[str, Any] = {
+        setting.option.name: options.value(SECTION, setting.option, setting.text, setting.source)
+        for setting in config.settings(SECTION, OPTIONS, file)
+    }
+    try:
+        agents.check_name(values["name"])
+    except InvalidAgent as error:
+        raise ConfigurationError(f"[{SECTION}] name: {error}") from error
+    directory = _beside(file, values["directory"]) if values["directory"] else None
+    return Settings(values["name"], directory, values["timeout"], values["parallel"])
+
+
+def _beside(file: Path | None, directory: str) -> Path:
+    try:
+        return (Path() if file is None else file.parent) / Path(directory).expanduser()
+    except RuntimeError as error:  # the ~ of nobody
+        raise ConfigurationError(f"[{SECTION}] directory: {directory}: {error}") from error

@@ -1,0 +1,62 @@
+"""The command that runs checks and reports what they found."""
+
+import time
+
+import click
+
+from .. import config
+from ..agents import this_host
+from ..config import Setting
+from ..errors import StoreError
+from ..faults import Fault
+from ..options import PATH
+from . import listing
+from .listing import counted
+from .output import message
+from .parameters import config_file, examples, json_option, open_store
+
+
+@click.command(epilog=examples("cimaa agent --once", "cimaa agent --once --json"))
+@click.option("--once", is_flag=True, required=True, help="Run every check once, and report.")
+@json_option
+@click.pass_context
+def agent(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: ARG001  # there is no other way yet
+    """Run the checks of this host.
+
+    Their faults are reported to the store, and listed.  Without a configuration the checks that come with zc.cimaa
+    look at this host's disks, memory and load.  With a directory in the [agent] section, the *.cfg files there have
+    a section for each check, with its command (and a timeout), which may be a Nagios plugin, or print JSON:
+    {"faults": [{"name", "severity", "message"}]}.
+    """
+    from ..agent import rounds, settings
+
+    ours = settings.load(config_file(ctx))
+    with open_store(ctx, this_host()) as db:
+        done = rounds.run(ours)
+        try:
+            db.set_faults(ours.name, done.faults)
+            found = db.find_faults(agent=ours.name)
+        except StoreError:
+            # Nobody else learns of them now.
+            listing.show(_unstored(ours.name, done.faults), as_json=as_json)
+            raise
+        listing.show(listing.listed(db, found), as_json=as_json)
+    ran = f"{ours.name} ran {counted(done.checks, 'check')}"
+    message(f"{ran}: {counted(len(found)) if found else 'no faults'}, stored in {_store(ctx)}.")
+
+
+def _unstored(agent: str, faults: list[Fault]) -> list[listing.Listed]:
+    now = int(time.time())
+    return [listing.Listed({"agent": agent, "since": now, **fault}, []) for fault in faults]
+
+
+def _store(ctx: click.Context) -> str:
+    """Which store it is: its backend, and what tells it from another of the kind."""
+    settings = config.database_settings(config_file(ctx))
+    telling = [f"{s.option.name} {s.shown}" for s in settings if _tells(s)]
+    return " ".join([settings[0].text or "", f"({', '.join(telling)})" if telling else ""]).strip()
+
+
+def _tells(setting: Setting) -> bool:
+    given = setting.source != "default" or setting.option.type is PATH
+    return given and setting.text is not None and not setting.option.secret and setting.option.name != "class"
