@@ -130,5 +130,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.Abort:
         sys.exit(130)
     except Error as error:
-        click.echo(f"setup-dynamodb: {error}", err=True)
+        click.echo(f"setup-dynamodb: error: {error}", err=True)
         sys.exit(1)

@@ -68,10 +68,10 @@ class DB(Contract):
     def _agent_faults(self, agent: str) -> Iterable[Fault]:
         return self._reports.read(agent, f"reading the faults of agent {agent!r}")[1]
 
-    def _all_faults(self) -> Iterable[tuple[str, Fault]]:
-        # An agent named "_" is no agent's name: older tools kept their heartbeats there.
+    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
         found = self._requests.scan("listing the faults", TableName=self._names["faults"])
-        return (pair for pair in map(items.decode_fault, found) if pair[0] != "_")
+        # No agent is named "_": older tools kept their heartbeats there.
+        return ((agent, [fault]) for agent, fault in map(items.decode_fault, found) if agent != "_")
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
         for item in self._requests.scan("listing the agents", TableName=self._names["agents"]):
@@ -104,8 +104,8 @@ class DB(Contract):
         """Each agent is whole, with the faults of one report; one agent may be seen some requests after another."""
         rows = dict(self._rows())
         found: dict[str, list[Fault]] = {}
-        for agent, fault in self._all_faults():
-            found.setdefault(agent, []).append(fault)
+        for agent, faults in self._all_faults():
+            found.setdefault(agent, []).extend(faults)
         for agent in rows.keys() | found.keys():
             if agent not in rows or not belong(rows[agent], found.get(agent, [])):
                 stored, found[agent] = self._reports.read(agent, f"reading agent {agent!r}")
@@ -113,8 +113,7 @@ class DB(Contract):
                     rows.pop(agent, None)
                 else:
                     rows[agent] = stored.row
-        listed = [(agent, fault) for agent, faults in found.items() for fault in faults]
-        return Snapshot(rows, listed, list(self._squelches()))
+        return Snapshot(rows, found.items(), list(self._squelches()))
 
 
 def connected(settings: Mapping[str, Any]) -> "Connection":
