@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import zc.cimaa.dynamodb
-from zc.cimaa.agents import INSTANCES, this_host
-from zc.cimaa.dynamodb import DB
+from zc.cimaa.agents import INSTANCES, reported, this_host
+from zc.cimaa.dynamodb import DB, items
 from zc.cimaa.dynamodb.tables import Wanted, steps
 from zc.cimaa.testing import Clock, Conformance, Opener, fault
 
@@ -156,26 +156,18 @@ def test_a_first_report_is_two_requests_more(db: DB, proxy: Proxy) -> None:
     assert proxy.operations == ["UpdateItem", "Query", "PutItem"]
 
 
-def test_a_row_with_all_the_instances_that_are_remembered_is_below_a_write_unit(
-    dynamodb_settings: dict[str, str], moto_client: Any
-) -> None:
-    host = this_host()._replace(host="web-frontend-17.eu-central-1.example.com", os="Linux 6.8.0-1017-aws")
-    clock = Clock()
-    for pid in range(INSTANCES + 2):
-        with DB(dynamodb_settings, instance=host._replace(pid=4_000_000 + pid), clock=clock) as db:
-            db.set_faults("web-frontend-17.eu-central-1.example.com", [])
-            clock.advance(5000.123456)
-    [item] = moto_client.scan(TableName=f"{dynamodb_settings['prefix']}.agents")["Items"]
-    size = sum(len(key) + len("".join(value.values()).encode()) for key, value in item.items())
-    assert len(db_instances(dynamodb_settings)) == INSTANCES
-    assert size < 1024
-
-
-def db_instances(settings: dict[str, str]) -> list[dict[str, Any]]:
-    with DB(settings) as db:
-        [agent] = db.get_agents()
-        instances: list[dict[str, Any]] = agent["instances"]
-        return instances
+def test_a_row_with_all_the_instances_that_are_remembered_is_below_a_write_unit() -> None:
+    name = "web-frontend-17.eu-central-1.example.com"
+    host = this_host()._replace(host=name, os="Linux 6.8.0-1017-aws")
+    row = None
+    for number in range(INSTANCES + 2):
+        now = 1_764_000_000_123_456 + number * 5_000_654_321
+        row = reported(row, "d" * 32, host._replace(pid=4_000_000 + number), now)
+    assert row is not None
+    item = items.encode_row(name, row, "r" * 32)
+    assert items.decode_row(item) == ("r" * 32, row)
+    assert len(row.instances) == INSTANCES
+    assert sum(len(key) + len("".join(value.values()).encode()) for key, value in item.items()) < 1024
 
 
 REPORT = """
