@@ -1,5 +1,6 @@
 """Checks that really run: what they tell, how they fail, and that nothing of them is left."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from zc.cimaa import faults
 from zc.cimaa.agent import processes, rounds
+from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.settings import Settings
 from zc.cimaa.checks import host
 
@@ -181,6 +183,26 @@ def test_an_agent_that_is_ended_takes_its_checks_along(tmp_path: Path, number: i
         agent.kill()
         agent.wait()
     assert gone(check)
+
+
+def test_a_check_that_is_cancelled_while_it_starts_goes_with_its_children(tmp_path: Path) -> None:
+    script = f"sleep 1000 & echo $! > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; wait"
+    check = Check("f", "a", ("sh", "-c", script), 1000, tmp_path)
+
+    async def cancelled() -> None:
+        running = asyncio.create_task(processes.run(check))
+        for _ in range(2):  # so far that the process is there, and asyncio not yet done with starting it
+            await asyncio.sleep(0)
+        end = time.monotonic() + 20
+        while not (tmp_path / "pid").exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=20)
+        assert done
+        assert running.cancelled()
+
+    asyncio.run(cancelled())
+    assert gone(int((tmp_path / "pid").read_text()))
 
 
 def test_without_a_directory_the_host_s_checks_run() -> None:

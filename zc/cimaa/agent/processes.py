@@ -28,11 +28,8 @@ async def run(check: Check) -> Outcome:
     Nothing of that session is left when this returns or is cancelled, but what
     the check put into the background with its output closed.
     """
-    loop = asyncio.get_running_loop()
     try:
-        transport, process = await loop.subprocess_exec(
-            _Process, *check.command, stdin=asyncio.subprocess.DEVNULL, cwd=check.directory, start_new_session=True
-        )
+        transport, process = await _start(check)
     except (OSError, ValueError) as error:
         return NotStarted(_reason(check, error))
     try:
@@ -73,6 +70,24 @@ class _Process(asyncio.SubprocessProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio passes it
         """It exited, and its output is closed."""
         self.closed.set()
+
+
+async def _start(check: Check) -> tuple[asyncio.SubprocessTransport, _Process]:
+    """Start the command.
+
+    It is not cancelled halfway: asyncio would then kill the command, but not its
+    children, and wait until these close their output.
+    """
+    starting = asyncio.ensure_future(
+        asyncio.get_running_loop().subprocess_exec(
+            _Process, *check.command, stdin=asyncio.subprocess.DEVNULL, cwd=check.directory, start_new_session=True
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _end(*await starting)
+        raise
 
 
 async def _outcome(transport: asyncio.SubprocessTransport, process: _Process) -> Outcome:

@@ -55,7 +55,7 @@ An agent's checks are in files: a file for each subject, a section for each chec
     command = echo '{"faults": [{"name": "mail", "severity": "warning", "message": "412 mails wait"}]}'
 
     [backup]
-    command = ./check-backup
+    command = check_backup --newest 1d
 
 .. code-block:: ini
     :caption: cimaa.cfg
@@ -70,9 +70,10 @@ An agent's checks are in files: a file for each subject, a section for each chec
 .. code-block:: console
 
     $ cimaa agent --once
-    error    ...  web1  //web1/host/backup#monitor-command  there is no file /.../checks/check-backup
-    error    ...  web1  //web1/host/raid        RAID CRITICAL - sdb is gone
-    warning  ...  web1  //web1/host/queue#mail  412 mails wait
+    severity  for  agent  fault                               message
+    error     ...  web1   //web1/host/backup#monitor-command  there is no command 'check_backup' on the PATH
+    error     ...  web1   //web1/host/raid                    RAID CRITICAL - sdb is gone
+    warning   ...  web1   //web1/host/queue#mail              412 mails wait
     web1 ran 3 checks: 3 faults, stored in zc.cimaa.lmdb (path store).
 
 A check tells what it found as Nagios' plugins do: status 0 is good, 1 a warning, 2 and 3 an error, and the first

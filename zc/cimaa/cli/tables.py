@@ -16,7 +16,7 @@ _ENOUGH = 24
 
 
 def draw(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """Draw a table of these rows as wide as the terminal, without the columns that are empty."""
+    """Draw a table of these rows, no wider than the terminal, without the columns that are empty."""
     console = Console(file=sys.stdout, color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
     shown = [column for column in range(len(titles)) if any(text(row[column]) for row in rows)]
     cells = [[_cell(row[column]) for column in shown] for row in rows]

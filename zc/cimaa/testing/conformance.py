@@ -1,7 +1,6 @@
 """Every promise of the contract, by number."""
 
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -628,26 +627,22 @@ class Conformance:
 
     @pytest.mark.usefixtures("restless")
     def test_29_a_report_is_seen_whole_or_not_at_all(self, opener: Opener) -> None:
-        """Whoever reads while two handles replace one agent's faults finds the one's report or the other's."""
-        reports = {tag: [fault(f"{tag}{index}") for index in range(20)] for tag in "xy"}
+        """Whoever reads while two handles replace one agent's faults finds one report of theirs."""
+        reports = {tag: [fault(f"{tag}{index}") for index in range(20)] for tag in ("a1", "a2", "b1", "b2")}
         whole = [expected("agent", faults) for faults in reports.values()]
-        done = threading.Event()
         with ExitStack() as stack:
-            writers = {tag: stack.enter_context(opener(instance=FIRST._replace(host=tag))) for tag in reports}
+            writers = {who: stack.enter_context(opener(instance=FIRST._replace(host=who))) for who in "ab"}
             reader = stack.enter_context(opener())
-            writers["x"].set_faults("agent", reports["x"])
+            writers["a"].set_faults("agent", reports["a1"])
 
-            def write(tag: str) -> None:
-                try:
-                    for _ in range(15):
-                        writers[tag].set_faults("agent", reports[tag])
-                finally:
-                    done.set()
+            def write(who: str) -> None:
+                for step in range(16):
+                    writers[who].set_faults("agent", reports[f"{who}{step % 2 + 1}"])
 
             with ThreadPoolExecutor(2) as pool:
-                running = [pool.submit(write, tag) for tag in reports]
-                seen = [reader.get_faults("agent")]
-                while not done.is_set():
+                running = [pool.submit(write, who) for who in writers]
+                seen = []
+                while not all(one.done() for one in running):
                     seen.append(reader.get_faults("agent"))
                     seen.append([one for one in reader.dump()["faults"] if one["agent"] == "agent"])
                 for one in running:
