@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
+import botocore.loaders
 import pytest
 
 from zc.cimaa.dynamodb import DB, schemas
@@ -16,7 +17,9 @@ from .dynamodb_servers import ACCESS, moto, plain_client
 
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
-    with moto() as url:
+    with pytest.MonkeyPatch.context() as patch, moto() as url:
+        # Each store that is opened reads botocore's description of DynamoDB; the tests open hundreds.
+        patch.setattr("botocore.session.create_loader", functools.cache(botocore.loaders.create_loader))
         yield url
 
 
