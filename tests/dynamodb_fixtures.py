@@ -35,7 +35,8 @@ def dynamodb_settings(moto_url: str, moto_client: Any) -> Iterator[dict[str, str
     prefix = f"test-{uuid4().hex}"
     for step in steps(moto_client, prefix, Wanted()):
         step.do()
-    yield {**ACCESS, "endpoint_url": moto_url, "prefix": prefix}
+    # On a machine that is busy, moto may take long over a table of 10,000 items.
+    yield {**ACCESS, "endpoint_url": moto_url, "prefix": prefix, "read_timeout": "2m"}
     for table in schemas:
         moto_client.delete_table(TableName=f"{prefix}.{table}")
 
