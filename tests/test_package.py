@@ -24,6 +24,7 @@ ROOMS = [
     {"testing", "checks"},
     {"agent"},
     {"cli"},
+    {"__main__"},
 ]
 
 

@@ -99,6 +99,11 @@ def unchecked(faults: list[Fault]) -> Report | None:
     return made if made.faults() == listed else None
 
 
+def digest(stored: Iterable[Fault]) -> str:
+    """The digest of the report that left these faults, as stored."""
+    return _encoded([_stored_part(fault) for fault in sorted(stored, key=_NAME)]).digest
+
+
 def changes(old: Iterable[Fault], new: Iterable[Fault], now: int) -> Changes:
     """What has to be written so that ``old``, as stored, becomes ``new``, as reported at ``now``.
 
