@@ -164,5 +164,5 @@ def test_no_directory_or_no_check_in_it_is_an_error_that_says_what_to_do(tmp_pat
 
 
 def test_an_empty_directory_setting_is_no_wish_for_the_built_in_checks(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="directory .*'' is no path"):
+    with pytest.raises(ConfigurationError, match=r"directory .*'' is no path"):
         settings.load(written(tmp_path / "x.cfg", "[agent]\ndirectory =\n"))
