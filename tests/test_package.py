@@ -20,7 +20,7 @@ ROOMS = [
     {"agents", "squelches", "options"},
     {"db"},
     {"memory", "lmdb", "postgres", "dynamodb", "config"},
-    {"testing", "checks"},
+    {"testing", "checks", "alerters", "metrics"},
     {"agent"},
     {"cli"},
 ]

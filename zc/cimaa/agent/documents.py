@@ -1,16 +1,19 @@
 """The JSON in which a check, or an operator, tells faults: ``{"faults": [...]}``.  Pure.
 
-A severity may be a number or a name.  Whether the faults keep the rules is for
+A check may add ``metrics``, a list of objects with ``name``, ``value``, and perhaps
+``unit``.  A severity may be a number or a name.  Whether the faults keep the rules is for
 :func:`zc.cimaa.faults.report` to tell.
 """
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from ..errors import InvalidFault
 from ..faults import parse_severity
 from ..limits import quoted
+from .performance import Metric
 
 
 def load(text: str) -> Any:
@@ -46,6 +49,31 @@ def faults(document: Any) -> list[Any]:
     if not isinstance(document["faults"], list):
         raise InvalidFault(f"its 'faults' must be a list, not {_kind(document['faults'])}")
     return [_numbered(fault) for fault in document["faults"]]
+
+
+def metrics(document: Any) -> list[Metric]:
+    """The metrics of a document that has faults; none if it says nothing of them.
+
+    :raises InvalidFault: naming the one that is none.
+    """
+    told = document.get("metrics", [])
+    if not isinstance(told, list):
+        raise InvalidFault(f"its 'metrics' must be a list, not {_kind(told)}")
+    found = {metric.name: metric for metric in map(_metric, told)}
+    if len(found) < len(told):
+        raise InvalidFault("two of its 'metrics' have the same name")
+    return list(found.values())
+
+
+def _metric(told: Any) -> Metric:
+    if not isinstance(told, dict) or not (isinstance(told.get("name"), str) and told["name"]):
+        raise InvalidFault("each of its 'metrics' must be an object with a 'name' and a 'value'")
+    name, value, unit = told["name"], told.get("value"), told.get("unit", "")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidFault(f"metric {quoted(name)}: its value must be a number")
+    if not isinstance(unit, str):
+        raise InvalidFault(f"metric {quoted(name)}: its unit must be text")
+    return Metric(name, float(value), unit)
 
 
 def _numbered(fault: Any) -> Any:
