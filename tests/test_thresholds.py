@@ -1,5 +1,7 @@
 """Thresholds on metrics: what is written, and what follows from it."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,13 +87,13 @@ def test_what_cannot_be_read_is_refused_and_named(text: str, wrong: str) -> None
 
 
 def made(text: str) -> Check:
-    found = check("f", "a", {"command": "x", "thresholds": text}, __import__("pathlib").Path("/"), 60)
+    found = check("f", "a", {"command": "x", "thresholds": text}, Path("/"), 60)
     assert isinstance(found, Check)
     return found
 
 
 def test_a_wrong_threshold_is_a_fault_of_the_check_s_options(tmp_path: object) -> None:
-    found = check("f", "a", {"command": "x", "thresholds": "n > 5"}, __import__("pathlib").Path("/"), 60)
+    found = check("f", "a", {"command": "x", "thresholds": "n > 5"}, Path("/"), 60)
     assert isinstance(found, Broken)
     assert "thresholds" in found.reason
 
@@ -142,7 +144,6 @@ def test_an_error_begins_and_ends_where_it_should(limit: int, above: int, below:
 def test_whatever_is_written_is_read_or_refused(text: str) -> None:
     try:
         parsed = thresholds.parse(text)
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert all(threshold.levels for threshold in parsed)
+    except ValueError:
+        return
+    assert all(threshold.levels for threshold in parsed)

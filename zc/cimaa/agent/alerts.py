@@ -26,6 +26,8 @@ class Alerts:
         self._alerters = alerters
         self._clock = clock
         self.changed = changed
+        #: An alerter keeps its own time; so many seconds later it counts as stuck.
+        self.grace = 1.0
         self._told: dict[str, dict[str, str]] = {name: {} for name in alerters}
         self._failing: dict[str, str] = {}
         self._late: dict[str, tuple[Alert, Future[None]]] = {}
@@ -86,8 +88,7 @@ class Alerts:
         """Wait for the alert to be passed on; False if it was not."""
         timeout = self._alerters[name].timeout
         try:
-            # The alerter itself has so long; a moment more, and it is stuck.
-            await threads.bounded(call, timeout + 1)
+            await threads.bounded(call, timeout + self.grace)
         except TimeoutError:
             self._late[name] = alert, call  # it may still succeed: to send it again would be one too many
             self._fail(name, f"it takes longer than {format_duration(timeout)}")
