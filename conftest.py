@@ -22,6 +22,7 @@ from sybil import Document, Example, Region, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.rest import DocTestParser
 from sybil.parsers.rest.lexers import DirectiveLexer
+from sybil.sybil import SybilCollection
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -103,15 +104,42 @@ def tear_down(namespace: dict[str, Any]) -> None:
     namespace["_outside"].undo()
 
 
+def set_up_postgres(namespace: dict[str, Any]) -> None:
+    """A server that is found over its socket, as on an operator's machine."""
+    from tests.postgres_servers import Server, programs_18
+
+    set_up(namespace)
+    server = namespace["_server"] = Server(programs_18())
+    settings = {"PGHOST": str(server.directory), "PGPORT": str(server.port), "PGUSER": "postgres"}
+    for variable, value in settings.items():
+        namespace["_outside"].setenv(variable, value)
+    namespace["_outside"].setenv("PATH", f"{os.environ['PATH']}:{server.programs}")
+
+
+def tear_down_postgres(namespace: dict[str, Any]) -> None:
+    for variable in ("PGDATABASE", "PGOPTIONS"):  # which the page sets
+        os.environ.pop(variable, None)
+    tear_down(namespace)
+    namespace["_server"].remove()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     global CONFIG
     CONFIG = config
 
 
-pytest_collect_file = Sybil(
-    parsers=[DocTestParser(optionflags=FLAGS), BlockParser()],
-    patterns=["README.rst", "doctests/*.rst"],
-    excludes=["doctests/contract.rst"],  # tests/test_contract_page.py runs it once per backend
-    setup=set_up,
-    teardown=tear_down,
+PARSERS = [DocTestParser(optionflags=FLAGS), BlockParser()]
+
+pytest_collect_file = SybilCollection(
+    [
+        Sybil(
+            parsers=PARSERS,
+            patterns=["README.rst", "doctests/*.rst"],
+            # tests/test_contract_page.py runs the one once per backend; the other wants a server
+            excludes=["doctests/contract.rst", "doctests/postgres.rst"],
+            setup=set_up,
+            teardown=tear_down,
+        ),
+        Sybil(parsers=PARSERS, patterns=["doctests/postgres.rst"], setup=set_up_postgres, teardown=tear_down_postgres),
+    ]
 ).pytest()

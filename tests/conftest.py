@@ -11,6 +11,12 @@ from click.testing import CliRunner, Result
 
 pytest.register_assert_rewrite("zc.cimaa.testing")
 
+from tests.postgres_servers import (  # noqa: E402, F401  # fixtures
+    postgres_15,
+    postgres_dsn,
+    postgres_opener,
+    postgres_server,
+)
 from zc.cimaa import lmdb, memory  # noqa: E402
 from zc.cimaa.agents import Instance  # noqa: E402
 from zc.cimaa.cli import cimaa as cimaa_command  # noqa: E402
@@ -18,7 +24,7 @@ from zc.cimaa.db import DB  # noqa: E402
 from zc.cimaa.testing import Opener  # noqa: E402
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=["memory", "lmdb", "postgres"])
 def any_opener(request: pytest.FixtureRequest) -> Opener:
     """Opens a store of every backend in turn."""
     opener: Opener = request.getfixturevalue(f"{request.param}_opener")

@@ -195,7 +195,7 @@ def test_it_logs_in_lines_or_in_json(host: Cimaa, start: Start, options: list[st
     start("--count", "1", *options).wait(timeout=20)
     first, *_ = (host.directory / "log").read_text().splitlines()
     told = json.loads(first)["message"] if options else first.removeprefix("INFO zc.cimaa.agent: ")
-    assert told == "web1 runs 1 checks every 1 s"
+    assert told == "web1 runs 1 check every 1s"
 
 
 def test_wrong_settings_end_it_at_once(host: Cimaa) -> None:

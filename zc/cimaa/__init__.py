@@ -8,14 +8,16 @@ The rooms, each importing only those before it:
     The pure rules: what a fault, an agent's row, a squelch and a setting is, and what follows from one.
 ``db``
     The contract: the abstract class :class:`~zc.cimaa.db.DB`.
-``memory``, ``lmdb``
-    The backends.  None imports another.
 ``config``
     From a ``[database]`` section to an open :class:`~zc.cimaa.db.DB`; finds backends through entry points.
+``memory``, ``lmdb``, ``postgres``, ``dynamodb``
+    The backends.  None imports another.
 ``testing``
     The conformance suite that every backend passes, other people's included.
-``checks``, ``agent``
-    The checks that come with zc.cimaa; what runs checks and makes faults of their results.
+``checks``, ``alerters``, ``metrics``
+    The checks that come with zc.cimaa; what passes alerts on to people, and figures on to other systems.
+``agent``
+    What runs checks and makes faults of their results: once, or as a daemon that alerts people.
 ``cli``
     The ``cimaa`` command.
 

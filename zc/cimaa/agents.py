@@ -117,8 +117,8 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
     seen = {s.instance.id: Seen(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}
     first = seen[instance.id].first if instance.id in seen else now
     seen[instance.id] = Seen(instance, first, now)
-    latest = sorted(seen.values(), key=lambda s: (s.last, s.first))[-INSTANCES:]
-    return Row(now, digest, instance.id, tuple(sorted(latest, key=lambda s: (s.first, s.last))))
+    latest = sorted(seen.values(), key=lambda s: (s.last, s.first, s.instance.id))[-INSTANCES:]
+    return Row(now, digest, instance.id, tuple(sorted(latest, key=lambda s: (s.first, s.instance.id))))
 
 
 def instances(row: Row | None) -> list[Seen]:

@@ -45,6 +45,9 @@ class Daemon:
         self._reporting = Errand(self._report)
         #: What is called, with the number of the tick, when a tick's checks were started.
         self.on_tick: Callable[[int], None] = lambda _tick: None
+        #: What is called when a tick's results are in, once a tick.
+        self.on_report: Callable[[], None] = lambda: None
+        self._measured = False
         #: Ticks that passed while the daemon, or the whole machine, was asleep.
         self.missed = 0
         self._take(standings.load(settings))
@@ -112,6 +115,9 @@ class Daemon:
 
     def _tick(self, tick: int) -> None:
         lagging = self._is_running()
+        if lagging and not self._measured:
+            self.on_report()
+        self._measured = False
         for standing in self._standing:
             if standing.is_due(tick, self.settings.base_interval):
                 self._start(standing)
@@ -145,6 +151,9 @@ class Daemon:
     async def _settle(self) -> None:
         """Have what came of the checks reported, and alerts passed on."""
         self._reporting.ask()
+        if not self._measured and not self._is_running():
+            self._measured = True
+            self.on_report()
         if not self.alerts:
             return
         try:

@@ -1,16 +1,31 @@
-"""The alerters that the configuration names."""
+"""The alerters and the metrics' sinks that the configuration names, a section each."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from .. import config, options
-from ..alerters import GROUP, Alerter
+from .. import alerters as alerters_room
+from .. import config, metrics, options
+from ..alerters import Alerter
 from ..config import Setting
 from ..errors import ConfigurationError
+from ..metrics import Sink
 
-ALERTER = "alerter"
+
+class Kind(NamedTuple):
+    """A kind of plugins."""
+
+    #: How its sections' names start, and what it is called.
+    section: str
+    name: str
+    group: str
+    base: type[Alerter] | type[Sink]
+
+
+ALERTER = Kind("alerter", "alerter", alerters_room.GROUP, Alerter)
+METRICS = Kind("metrics", "metrics' sink", metrics.GROUP, Sink)
+KINDS = (ALERTER, METRICS)
 
 
 def alerters(path: str | os.PathLike[str] | None = None) -> dict[str, Alerter]:
@@ -18,30 +33,47 @@ def alerters(path: str | os.PathLike[str] | None = None) -> dict[str, Alerter]:
 
     :raises ConfigurationError: naming the section, and what is wrong with it.
     """
-    file = config.find_file(path)
-    return {name: _alerter(name, given, file) for name, given in config.named_sections(ALERTER, file).items()}
+    return _plugins(ALERTER, path)
 
 
-def settings(name: str, given: Mapping[str, str], file: Path | None) -> list[Setting]:
-    """The effective settings of one section, ``class`` first."""
-    made = _class(name, given)
-    return config.plugin_settings(f"{ALERTER}:{name}", given["class"], [*made.options, *made.COMMON], given, file)
+def sinks(path: str | os.PathLike[str] | None = None) -> dict[str, Sink]:
+    """The sinks of the sections ``[metrics:NAME]``, likewise."""
+    return _plugins(METRICS, path)
 
 
-def _alerter(name: str, given: Mapping[str, str], file: Path | None) -> Alerter:
-    section = f"{ALERTER}:{name}"
-    made = _class(name, given)
-    values: dict[str, Any] = {
-        s.option.name: options.value(section, s.option, s.text, s.source) for s in settings(name, given, file)
+def settings(kind: Kind, file: Path | None) -> dict[str, list[Setting]]:
+    """The effective settings of all sections of a kind, by their names, ``class`` first."""
+    return {
+        f"{kind.section}:{name}": _settings(kind, name, given, file)
+        for name, given in config.named_sections(kind.section, file).items()
     }
+
+
+def _plugins(kind: Kind, path: str | os.PathLike[str] | None) -> dict[str, Any]:
+    file = config.find_file(path)
+    given = config.named_sections(kind.section, file)
+    return {name: _plugin(kind, name, each, file) for name, each in given.items()}
+
+
+def _settings(kind: Kind, name: str, given: Mapping[str, str], file: Path | None) -> list[Setting]:
+    made = _class(kind, name, given)
+    declared = [*made.options, *made.COMMON]
+    return config.plugin_settings(f"{kind.section}:{name}", given["class"], declared, given, file)
+
+
+def _plugin(kind: Kind, name: str, given: Mapping[str, str], file: Path | None) -> Alerter | Sink:
+    section = f"{kind.section}:{name}"
+    made = _class(kind, name, given)
+    found = _settings(kind, name, given, file)
+    values: dict[str, Any] = {s.option.name: options.value(section, s.option, s.text, s.source) for s in found}
     try:
         return made(values)
     except ConfigurationError as error:
         raise ConfigurationError(f"[{section}] {error}") from error
 
 
-def _class(name: str, given: Mapping[str, str]) -> type[Alerter]:
-    section = f"{ALERTER}:{name}"
+def _class(kind: Kind, name: str, given: Mapping[str, str]) -> type[Alerter] | type[Sink]:
+    section = f"{kind.section}:{name}"
     if "class" not in given:
-        raise ConfigurationError(f"[{section}] has no class; there is: {', '.join(config.plugin_names(GROUP))}")
-    return config.load_plugin(GROUP, given["class"], Alerter, "alerter", f"[{section}] class")  # type: ignore[type-abstract]
+        raise ConfigurationError(f"[{section}] has no class; there is: {', '.join(config.plugin_names(kind.group))}")
+    return config.load_plugin(kind.group, given["class"], kind.base, kind.name, f"[{section}] class")

@@ -12,11 +12,14 @@ from typing import NamedTuple
 
 from ..alerters import Alerter
 from ..db import DB
+from ..metrics import Sink
+from ..units import format_duration
 from . import plugins, runs
 from .alerts import Alerts
 from .clock import SystemClock
 from .daemon import Daemon
 from .link import Link
+from .measuring import Measuring
 from .settings import Settings
 
 _LOG = logging.getLogger("zc.cimaa.agent")
@@ -26,6 +29,7 @@ class Parts(NamedTuple):
     """What the configuration adds to an agent."""
 
     alerters: dict[str, Alerter]
+    sinks: dict[str, Sink]
 
 
 def parts(path: str | os.PathLike[str] | None = None) -> Parts:
@@ -33,7 +37,7 @@ def parts(path: str | os.PathLike[str] | None = None) -> Parts:
 
     :raises ConfigurationError: naming what is wrong, and where.
     """
-    return Parts(plugins.alerters(path))
+    return Parts(plugins.alerters(path), plugins.sinks(path))
 
 
 def run(settings: Settings, db: DB, added: Parts, *, count: int | None, keep: bool, as_json: bool) -> int:
@@ -49,12 +53,16 @@ async def _run(settings: Settings, db: DB, added: Parts, count: int | None, keep
     clock = SystemClock()
     alerts = Alerts(settings.name, added.alerters, clock)
     daemon = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runs.run)
+    measuring = Measuring(added.sinks, clock)
     daemon.on_tick = lambda _tick: notify("WATCHDOG=1")
+    daemon.on_report = lambda: measuring.publish(daemon)
     ended = _on_signals(daemon)
-    _LOG.info("%s runs %d checks every %d s", settings.name, len(daemon.standing()), settings.base_interval)
+    count_of, base = len(daemon.standing()), format_duration(settings.base_interval)
+    _LOG.info("%s runs %d check%s every %s", settings.name, count_of, "" if count_of == 1 else "s", base)
     notify("READY=1")
     try:
         await daemon.run(count)
+        await measuring.finish()
     except asyncio.CancelledError:
         notify("STOPPING=1")
         await daemon.end(keep=keep)

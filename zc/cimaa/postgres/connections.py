@@ -1,0 +1,248 @@
+"""Kept connections to a server: made when first needed, in each process its own, and tried again where that is safe.
+
+psycopg_pool keeps them.  What is added here:
+
+- Nothing is connected, and no thread started, before the first call.
+- No connection survives a fork: the child leaves its parent's alone, and makes its own.
+- Whoever waits for a connection in vain is told why, and at once if waiting will not help.
+- Work that met a passing error is done again, with jitter, for as long as a call may wait.
+"""
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self, TypeVar
+from weakref import WeakSet
+
+import psycopg
+from psycopg import pq
+from psycopg.pq.abc import PGresult
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from ..errors import StoreClosed, StoreError, StoreUnavailable
+from .conninfo import ConnInfo
+from .translate import is_lost, may_pass, translated
+
+T = TypeVar("T")
+
+# The name of the statement that a connection prepares by itself, and the server's code for not knowing it.
+_PREPARED, _STATEMENT_LOST = b"cimaa", b"26000"
+
+#: How transactions begin: one that writes, and one whose reads all see the same moment.
+WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED"
+SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+# Seconds: the first pause before work is done again, on average half of it, and the longest.
+_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+# The pool logs what is raised here anyway; where nobody configured logging, it would appear on standard error.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+
+
+class Connection(psycopg.Connection[TupleRow]):
+    """A connection that a pool keeps; it commits by itself where no transaction was begun."""
+
+    #: What ``synchronous_commit`` must be for a commit to be durable, as this server understands it.
+    durable: str = "on"
+
+    # How often ``rows_changed`` ran; from the second time on, the statement is a prepared one.
+    _runs = 0
+
+    def rows_changed(self, query: bytes, values: Sequence[bytes | None]) -> int:
+        """How many rows a statement changed, without what ``execute`` does besides sending it: twice the work.
+
+        A connection knows one such statement, with the parameters ``$1`` and so on.
+        A signal waits until it is over, which the server's or the network's timeout bounds.
+        """
+        result = self._run_prepared(query, values) if self.prepare_threshold is not None else None
+        if result is None:
+            result = self.pgconn.exec_params(query, values)
+        if result.status == pq.ExecStatus.COMMAND_OK:
+            return result.command_tuples or 0
+        if self.pgconn.status == pq.ConnStatus.BAD:
+            raise psycopg.OperationalError(result.get_error_message("utf-8"))
+        raise psycopg.errors.error_from_result(result)
+
+    def _run_prepared(self, query: bytes, values: Sequence[bytes | None]) -> PGresult | None:
+        """The result, or ``None`` if the statement is not worth preparing yet, or lost."""
+        self._runs += 1
+        if self._runs < 2:
+            return None
+        if self._runs == 2:
+            self.pgconn.prepare(_PREPARED, query)
+        result = self.pgconn.exec_prepared(_PREPARED, values)  # type: ignore[arg-type]  # it takes None, for NULL
+        if result.error_field(pq.DiagnosticField.SQLSTATE) == _STATEMENT_LOST:
+            self._runs = 0  # the driver forgets all prepared statements after some errors
+            return None
+        return result
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, keeper: "Pool", **kwargs: Any) -> Self:  # type: ignore[override]
+        """A new connection for this keeper, which is told if there is none."""
+        try:
+            connection = super().connect(conninfo, **kwargs)
+            try:
+                keeper.greet(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except (psycopg.Error, StoreError) as error:
+            keeper.failed(error)
+            raise
+        keeper.failure = None
+        return connection
+
+
+@contextmanager
+def transaction(connection: Connection, begin: bytes = WRITING) -> Iterator[None]:
+    """All statements of the block in one transaction, sent together as far as nobody reads their results."""
+    try:
+        with connection.pipeline():
+            connection.execute(begin)
+            yield
+            connection.execute(b"COMMIT")
+    finally:
+        connection.rollback()  # which does nothing after a commit
+
+
+class Pool:
+    """The connections of one process, and why the last attempt to make one failed, if it did."""
+
+    def __init__(
+        self, conninfo: ConnInfo, size: int, prepare: bool, patience: float, greet: Callable[[Connection], None]
+    ) -> None:
+        self.failure: psycopg.Error | StoreError | None = None
+        self.greet = greet
+        self._pool = ConnectionPool(
+            str(conninfo),
+            connection_class=Connection,
+            kwargs={"keeper": self, "autocommit": True, "prepare_threshold": 1 if prepare else None},
+            min_size=0,
+            max_size=size,
+            num_workers=1,
+            # Those who wait give up then: longer pauses would outlast them.
+            reconnect_timeout=patience,
+            open=True,
+        )
+
+    def failed(self, error: psycopg.Error | StoreError) -> None:
+        """Remember why there is no connection; if waiting will not help, let nobody wait."""
+        self.failure = error
+        if not (isinstance(error, psycopg.Error) and may_pass(error)):
+            # This is a thread of the pool's, which cannot wait for its own end.
+            threading.Thread(target=self.close, daemon=True).start()
+
+    def take(self, timeout: float) -> Connection:
+        """A connection, which must be given back."""
+        return self._pool.getconn(timeout)
+
+    def give_back(self, connection: Connection) -> None:
+        """Somebody else may have this connection."""
+        self._pool.putconn(connection)
+
+    def renew(self) -> None:
+        """Replace all connections: the server is another one, or has been restarted."""
+        self._pool.drain()
+
+    def close(self) -> None:
+        """Close all connections, at the latest when they are given back."""
+        self._pool.close()
+
+    @property
+    def closed(self) -> bool:
+        """True if there will be no more connections."""
+        return self._pool.closed
+
+
+class Connections:
+    """Connections to one server, for the threads of whatever process uses them."""
+
+    _all: ClassVar[WeakSet["Connections"]] = WeakSet()
+    # The pools of a parent, in its child: closing them would end the parent's sessions.
+    _parents: ClassVar[list[Pool]] = []
+
+    def __init__(self, conninfo: ConnInfo, schema: str, patience: float, make: Callable[[], Pool]) -> None:
+        self._conninfo = conninfo
+        self._schema = schema
+        self._patience = patience
+        self._make = make
+        self._lock = threading.Lock()
+        self._pool: Pool | None = None
+        self._closed = False
+        Connections._all.add(self)
+
+    def run(self, work: Callable[[Connection], T], role: str) -> T:
+        """What ``work`` makes of a connection; ``role`` is the least of the store's roles that may do it.
+
+        Work that met a passing error is done again, so it must do all or nothing,
+        and do no harm if it is done twice.
+
+        :raises StoreError: if it failed for good, or for too long.
+        """
+        deadline = time.monotonic() + self._patience
+        pause = _PAUSE
+        while True:
+            pool = self._current()
+            try:
+                connection = pool.take(max(deadline - time.monotonic(), 0.001))
+                try:
+                    return work(connection)
+                finally:
+                    pool.give_back(connection)
+            except (PoolTimeout, PoolClosed) as error:
+                raise self._in_vain(pool, role) from (pool.failure or error)
+            except psycopg.Error as error:
+                if not may_pass(error) or time.monotonic() + pause > deadline:
+                    raise translated(error, self._conninfo, self._schema, role) from error
+                if is_lost(error):
+                    pool.renew()
+            time.sleep(random.uniform(0, pause))  # noqa: S311  # jitter is no secret
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def close(self) -> None:
+        """Close all connections; there will be no more."""
+        with self._lock:
+            self._closed = True
+            if self._pool is not None:
+                self._pool.close()
+
+    def _current(self) -> Pool:
+        pool = self._pool
+        if pool is not None and not pool.closed:
+            return pool
+        with self._lock:
+            if self._closed:
+                raise StoreClosed("this zc.cimaa.postgres store has been closed")
+            if self._pool is None or self._pool.closed:
+                self._pool = self._make()
+            return self._pool
+
+    def _in_vain(self, pool: Pool, role: str) -> StoreError:
+        failure = pool.failure
+        if isinstance(failure, psycopg.Error):
+            return translated(failure, self._conninfo, self._schema, role)
+        if failure is not None:
+            return type(failure)(*failure.args)
+        if self._closed:
+            return StoreClosed("this zc.cimaa.postgres store has been closed")
+        return StoreUnavailable(
+            f"no connection to {self._conninfo.where} was free in time: all of this process's are in use; set a larger"
+            " pool_size in the [database] section, or a longer connect_timeout"
+        )
+
+    @classmethod
+    def _after_fork(cls) -> None:
+        """In the child: the locks may be held by threads that are not there, and the connections are the parent's."""
+        for connections in cls._all:
+            connections._lock = threading.Lock()
+            if connections._pool is not None:
+                cls._parents.append(connections._pool)
+                connections._pool = None
+
+
+os.register_at_fork(after_in_child=Connections._after_fork)

@@ -1,0 +1,80 @@
+"""The command setup-postgres: makes what a store in PostgreSQL needs, or brings it up to date."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import options
+from ..config import database_settings
+from ..errors import ConfigurationError, Error
+
+BACKEND = "zc.cimaa.postgres"
+
+
+@click.command(epilog="Everything may be run again: what is there already stays as it is.")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "--local",
+    "place",
+    flag_value="local",
+    help="Make the database and the roles as well, on the server of this machine, over its socket, as its superuser.",
+)
+@click.option(
+    "--remote",
+    "place",
+    flag_value="remote",
+    help="Work in a database that exists, over TCP with TLS, as its owner; make the roles if that one may.",
+)
+@click.option("--print", "show", is_flag=True, help="Show the SQL instead of running it.")
+@click.option(
+    "--passwords",
+    type=click.Path(path_type=Path),
+    help="Write the new roles' passwords to this new file, for libpq's passfile=, instead of printing them.",
+)
+def main(config: Path, place: str | None, show: bool, passwords: Path | None) -> None:
+    """Set up the PostgreSQL store that the [database] section of the file CONFIG describes.
+
+    Makes the tables, or brings older ones up to date, and lets the store's roles use them:
+    SCHEMA_agent reports, SCHEMA_operator squelches and removes agents, SCHEMA_reader reads.
+    """
+    try:
+        settings = _settings(config)
+        _install(settings, place, show, passwords)
+    except Error as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _settings(config: Path) -> dict[str, Any]:
+    """The section's values by option."""
+    chosen, *rest = database_settings(config)
+    if chosen.text != BACKEND:
+        raise ConfigurationError(f"[database] class ({chosen.source}) is {chosen.text}: this command is for {BACKEND}")
+    return {s.option.name: options.value("database", s.option, s.text, s.source) for s in rest}
+
+
+def _install(settings: dict[str, Any], place: str | None, show: bool, file: Path | None) -> None:
+    from . import roles  # late: see __init__
+    from .installation import Installation
+
+    installation = Installation(settings, place, click.echo if show else None, _tell)
+    kept: list[Path] = []
+
+    def keep(text: str) -> None:
+        if file is not None:
+            roles.write_passfile(file, text)
+            kept.append(file)
+
+    try:
+        passfile = installation.run(keep)
+    except BaseException:
+        for path in kept:
+            path.unlink()  # the roles that it is for were not made
+        raise
+    if passfile and not kept:
+        _tell("The new roles' passwords, as lines for a passfile; they are not shown again:")
+        click.echo(passfile, nl=False)
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,114 @@
+"""The one place where the driver's errors become the contract's, with what to do about them."""
+
+import re
+
+import psycopg
+from psycopg import errors as pg
+
+from ..errors import StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreNotSetUp, StoreUnavailable
+from .conninfo import ConnInfo
+
+SETUP = "setup-postgres CONFIG"
+
+#: Errors of the moment: a statement that met one did nothing, and may be tried again.
+_MOMENTARY = (
+    pg.SerializationFailure,
+    pg.DeadlockDetected,
+    pg.LockNotAvailable,
+    pg.QueryCanceled,
+    pg.TooManyConnections,
+)
+#: The connection is of no more use: it is lost, or the server behind it stops, or is no longer the primary.
+_LOST = (
+    pg.AdminShutdown,
+    pg.CrashShutdown,
+    pg.CannotConnectNow,
+    pg.IdleInTransactionSessionTimeout,
+    pg.IdleSessionTimeout,
+    pg.ReadOnlySqlTransaction,
+    pg.ConnectionException,
+    pg.ConnectionDoesNotExist,
+    pg.ConnectionFailure,
+    pg.ProtocolViolation,
+)
+_PREPARED = (pg.InvalidSqlStatementName, pg.DuplicatePreparedStatement)
+
+# The server's refusals of a connection have no code that libpq would pass on, only words.
+_REFUSED = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|pg_hba\.conf rejects|role \".*\" does not exist"
+    r"|not permitted to log in|permission denied for database|password file"
+)
+_NO_DATABASE = re.compile(r"database \".*\" does not exist")
+_NO_TLS = re.compile(r"certificate|SSL|sslmode")
+
+_REPEATED = re.compile(r"connection (failed|is bad): |Multiple connection attempts failed\. All failures were: ")
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """True if a connection that met this error is of no more use."""
+    return isinstance(error, _LOST) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None)
+
+
+def may_pass(error: psycopg.Error) -> bool:
+    """True if the same work may succeed in a moment, and doing it again does no harm."""
+    if is_lost(error):
+        return not any(words.search(str(error)) for words in (_REFUSED, _NO_DATABASE, _NO_TLS))
+    return isinstance(error, _MOMENTARY)
+
+
+def translated(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str) -> StoreError:
+    """What to tell of a driver's error; ``role`` is the least of the store's roles that may do what failed."""
+    kind, message = _explained(error, conninfo, schema, role)
+    return kind(conninfo.masked(message))
+
+
+def setup_failed(error: psycopg.Error, conninfo: ConnInfo) -> StoreError:
+    """What to tell of a driver's error that stopped the setting up."""
+    where, text = conninfo.where, _text(error)
+    if is_lost(error):
+        kind, message = _unconnected(where, text)
+    elif isinstance(error, pg.InsufficientPrivilege):
+        kind, message = StoreDenied, f"no permission in {where}: {text}; run this as its owner, or as a superuser"
+    else:
+        kind, message = StoreError, f"{where} refused: {text}"
+    return kind(conninfo.masked(message))
+
+
+def _explained(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str) -> tuple[type[StoreError], str]:
+    where, text = conninfo.where, _text(error)
+    if isinstance(error, pg.UndefinedTable | pg.InvalidSchemaName | pg.UndefinedColumn):
+        return StoreNotSetUp, f"{where} has no tables of zc.cimaa's in the schema {schema}: run {SETUP}"
+    if isinstance(error, pg.InsufficientPrivilege):
+        return StoreDenied, f"no permission in {where}: {text}; the role {schema}_{role} may do this"
+    if isinstance(error, pg.DiskFull):
+        return StoreFull, f"there is no room at {where}: {text}; give the server more disk"
+    if isinstance(error, pg.UntranslatableCharacter | pg.CharacterNotInRepertoire):
+        return StoreIncompatible, f"{where} is not encoded in UTF8: {text}"
+    if isinstance(error, pg.QueryCanceled):
+        return StoreUnavailable, f"{where} did not answer in time: {text} (see the option statement_timeout)"
+    if isinstance(error, _PREPARED):
+        return StoreUnavailable, f"a proxy before {where} lost a prepared statement: set prepare = off ({text})"
+    if isinstance(error, _MOMENTARY):
+        return StoreUnavailable, f"{where} is overloaded: {text}"
+    if isinstance(error, pg.ReadOnlySqlTransaction):
+        hint = "among several hosts, target_session_attrs=read-write in the dsn finds the one that can be written"
+        return StoreUnavailable, f"{where} can only be read: {text}; {hint}"
+    if is_lost(error):
+        return _unconnected(where, text)
+    return StoreError, f"{where} refused: {text}"
+
+
+def _unconnected(where: str, text: str) -> tuple[type[StoreError], str]:
+    if _NO_DATABASE.search(text):
+        return StoreNotSetUp, f"{where}: {text}; setup-postgres --local CONFIG makes it on the server of this machine"
+    if _REFUSED.search(text):
+        return StoreDenied, f"{where} refuses the connection: {text}; see user and password in the dsn or the passfile"
+    if _NO_TLS.search(text):
+        return StoreUnavailable, f"no TLS with {where}: {text}; see sslmode and sslrootcert in the dsn"
+    return StoreUnavailable, f"{where} cannot be reached: {text}"
+
+
+def _text(error: psycopg.Error) -> str:
+    """The error in one line, without the words that only repeat where it happened."""
+    text = error.diag.message_primary or str(error)
+    return _REPEATED.sub("", " ".join(text.split()))
