@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -370,6 +371,35 @@ def test_a_store_that_is_away_at_the_start_is_asked_later(tmp_path: Path) -> Non
     simulation.daemon.on_tick = tick
     simulation.run(3)
     assert shown(db)["a"] == (50, "bad")
+
+
+def test_the_last_report_is_not_waited_for_when_the_store_is_away(tmp_path: Path) -> None:
+    db = Away()
+    db.away = True
+    with pytest.raises(StoreUnavailable, match="the last report is not stored"):
+        Simulation(db, "[a]\ncommand = x\n", fine, tmp_path).run(2)
+
+
+def test_a_check_whose_result_nobody_understands_ends_neither_itself_nor_the_agent(tmp_path: Path) -> None:
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        if check.section == "odd":
+            raise RuntimeError("never seen")
+        return BAD
+
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n[odd]\ncommand = x\n", work, tmp_path)
+    simulation.run(6)
+    assert len(simulation.times("odd")) == 6
+    assert shown(db)["odd#monitor-command"][0] == 40
+    assert shown(db)["a"][0] == 50
+
+
+@pytest.mark.parametrize("extra", ["failures", "crossed", "metric", "check", "triggered", "escalates"])
+def test_whatever_a_check_s_json_calls_its_extras_nothing_breaks(tmp_path: Path, extra: str) -> None:
+    fault = {"name": "n", "message": "m", "metric": "n", "crossed": 7, extra: "wrong"}
+    work = after({0: Finished(0, json.dumps({"faults": [fault]}).encode(), b"")})
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\nthresholds = n error > 5\n", work, tmp_path)
+    simulation.run(6)
+    assert "a#n" in shown(db)
 
 
 def test_waiting_grows_and_never_exceeds_the_most() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from ..errors import ConfigurationError, StoreError
+from ..errors import ConfigurationError, StoreError, StoreUnavailable
 from ..faults import Fault
 from . import alerting, link, reports, results, schedule, states
 from . import standing as standings
@@ -62,7 +62,10 @@ class Daemon:
             _LOG.info("%d checks were read", len(self._standing))
 
     async def run(self, count: int | None = None) -> None:
-        """Run for so many ticks, or until it is cancelled; see :meth:`end` for what is to be done then."""
+        """Run for so many ticks, or until it is cancelled; see :meth:`end` for what is to be done then.
+
+        :raises StoreUnavailable: if the store is away after the last tick.
+        """
         name, base = self.settings.name, self.settings.base_interval
         try:
             await self._recall()
@@ -140,6 +143,11 @@ class Daemon:
         try:
             async with self._slots:
                 result = await self._runner(self.settings.name, check, standing.faults)
+        except Exception as error:  # whatever it is, it must end neither the check nor the agent
+            _LOG.exception("%s/%s", check.file, check.section)
+            text = f"what it did could not be understood: {type(error).__name__}: {error}"
+            fault = results.monitor(self.settings.name, check.file, check.section, "command", text)
+            result = Result(check.file, check.section, [fault], told=False)
         finally:
             standing.task = None
         was = standing.faults
@@ -198,9 +206,15 @@ class Daemon:
             standing.faults = states.mended(standing.faults, own) if standing.ran else own
 
     async def _finish(self) -> None:
-        """Wait for the checks that run, their report, and their alerts."""
+        """Wait for the checks that run, their report, and their alerts.
+
+        :raises StoreUnavailable: if the store is away; then nobody learns of the last report.
+        """
         while tasks := self._tasks():
-            await asyncio.wait(tasks)
+            if self.link.away_since is not None and tasks == self._reporting.tasks():
+                tasks[0].cancel()
+                raise StoreUnavailable("the last report is not stored: the store is away")
+            await asyncio.wait(tasks, timeout=1)
 
     def _tasks(self) -> list["asyncio.Task[None]"]:
         running = [standing.task for standing in self._standing if standing.task is not None]

@@ -174,7 +174,11 @@ def _judged(agent: str, check: Check, measured: Sequence[Metric], before: Iterab
 
 def _crossed(before: Iterable[Fault]) -> Mapping[str, Crossing]:
     """The crossings, by the metric's name, that these faults came from."""
-    return {f[METRIC]: Crossing(f[METRIC], f[CROSSED], uncounted(f)) for f in before if METRIC in f and CROSSED in f}
+    return {
+        fault[METRIC]: Crossing(fault[METRIC], fault[CROSSED], uncounted(fault))
+        for fault in before
+        if isinstance(fault.get(METRIC), str) and isinstance(fault.get(CROSSED), int)  # a check's JSON may have them
+    }
 
 
 def uncounted(fault: Fault) -> str:

@@ -35,10 +35,9 @@ def is_failing(faults: Iterable[Fault]) -> bool:
 
 def owner(agent: str, checks: Iterable[Check], fault: Fault) -> Check | None:
     """Which of the agent's checks told a fault that the store had."""
-    if isinstance(told := fault.get(CHECK), str):
-        return next((check for check in checks if told == _path(check)), None)
-    own = fault["name"].partition(PART)[0]
-    return next((check for check in checks if own == check_fault_name(agent, check.file, check.section)), None)
+    own, told = fault["name"].partition(PART)[0], fault.get(CHECK)
+    by_name = (check for check in checks if own == check_fault_name(agent, check.file, check.section))
+    return next(by_name, None) or next((check for check in checks if told == _path(check)), None)
 
 
 def mended(faults: Iterable[Fault], stored: Iterable[Fault]) -> list[Fault]:
