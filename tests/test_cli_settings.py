@@ -77,7 +77,10 @@ def test_a_wrong_configuration_is_told_in_one_line(cimaa: Cimaa, text: str, wron
 
 
 def test_a_file_that_is_named_and_not_there_is_an_error(cimaa: Cimaa) -> None:
-    assert cimaa("--config", "none.cfg", "faults").stderr == "cimaa: error: there is no configuration file none.cfg\n"
+    assert (
+        cimaa("--config", "none.cfg", "faults").stderr
+        == "cimaa: error: there is no configuration file none.cfg that can be read\n"
+    )
 
 
 def test_config_refuses_an_unknown_key_of_the_agent(cimaa: Cimaa) -> None:

@@ -84,9 +84,26 @@ def test_files_are_looked_for_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_named_file_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert refused("nowhere.cfg") == "there is no configuration file nowhere.cfg"
+    assert refused("nowhere.cfg") == "there is no configuration file nowhere.cfg that can be read"
     monkeypatch.setenv("CIMAA_CONFIG", "nowhere.cfg")
-    assert refused() == "$CIMAA_CONFIG: there is no configuration file nowhere.cfg"
+    assert refused() == "$CIMAA_CONFIG: there is no configuration file nowhere.cfg that can be read"
+
+
+def test_a_user_without_a_home_has_no_file_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user that the system does not know
+    assert config.find_file() is None
+
+
+def test_paths_in_a_file_start_from_the_file(tmp_path: Path) -> None:
+    path = written("[database]\npath = store\n[agent]\ndirectory = checks\n", "deeper/cimaa.cfg")
+    assert effective(path)["path"][0] == "deeper/store"
+    with config.open_database(path) as db:
+        db.set_faults("agent", [])
+    assert (tmp_path / "deeper/store/data.mdb").exists()
+    secret = written("[database]\npath_file = where\n", "deeper/secret.cfg")
+    written("/elsewhere\n", "deeper/where")
+    assert effective(secret)["path"] == ("/elsewhere", f"file deeper/where (named by path_file in file {secret})")
 
 
 # Where a setting comes from

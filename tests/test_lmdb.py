@@ -1,5 +1,6 @@
 """The LMDB backend keeps the contract, and what it promises beyond: files, forks, kills, and full disks."""
 
+import contextlib
 import functools
 import os
 import random
@@ -7,7 +8,9 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -80,7 +83,7 @@ def test_nothing_is_made_before_it_is_needed(path: Path) -> None:
         ({"STATE_DIRECTORY": "/run/one:/run/two", "XDG_STATE_HOME": "/x"}, True, "/run/one"),
         ({"XDG_STATE_HOME": "/x"}, True, "/var/lib/cimaa"),
         ({"XDG_STATE_HOME": "/x"}, False, "/x/cimaa"),
-        ({}, False, "~/.local/state/cimaa"),
+        ({}, False, "/home/of/user/.local/state/cimaa"),
     ],
 )
 def test_the_default_path(
@@ -88,7 +91,7 @@ def test_the_default_path(
 ) -> None:
     for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
+    for name, value in {"HOME": "/home/of/user", **environment}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
     assert DB().settings["path"] == expected
@@ -119,6 +122,37 @@ def test_a_file_that_is_no_lmdb_file_is_refused(path: Path) -> None:
     for _ in range(2):
         with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="no LMDB file"):
             db.get_agents()
+
+
+@pytest.mark.parametrize("size", [8192, 12288, 20000])
+def test_a_file_that_was_cut_short_is_refused(path: Path, size: int) -> None:
+    with opened(path) as db:
+        for number in range(20):
+            db.set_faults(f"agent{number}", [fault("f", message="m" * 5000)])
+    os.truncate(path / "data.mdb", size)
+    for _ in range(2):
+        with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="was cut short"):
+            db.get_agents()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"path": ""}, "'' is no path"),
+        ({"path": "a\0b"}, "is no path"),
+        ({"path": "~no-such-user/x"}, "whose home ~ stands for is not known"),
+        ({"map_size": "99999TiB"}, "map_size: it must be from 16KiB to 64TiB"),
+        ({"map_size": "1KiB"}, "map_size: it must be from 16KiB to 64TiB"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(tmp_path: Path, settings: dict[str, str], message: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=message):
+        DB({"path": str(tmp_path), **settings})
+
+
+def test_a_path_need_not_be_text(tmp_path: Path) -> None:
+    with DB({"path": os.fsdecode(os.fsencode(tmp_path) + b"/\xff")}) as db:
+        db.set_faults("agent", [])
 
 
 def test_a_path_that_is_no_directory(tmp_path: Path) -> None:
@@ -178,6 +212,62 @@ def test_a_fork_uses_the_handle_that_it_inherits(path: Path) -> None:
             "parent": os.getpid(),
             **{f"child{number}": pid for number, pid in enumerate(children)},
         }
+
+
+def test_a_fork_is_safe_while_other_threads_use_the_store(path: Path) -> None:
+    stop = threading.Event()
+    with opened(path) as db:
+
+        def use(number: int) -> None:
+            while not stop.is_set():
+                db.set_faults(f"agent{number}", [])
+                db.set_faults(f"agent{number}", [fault("f")])
+                db.find_faults()
+
+        threads = [threading.Thread(target=use, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads: this is about them
+                for number in range(20):
+                    child = in_fork(lambda number=number: db.set_faults(f"child{number}", [fault("f")]))  # type: ignore[misc]
+                    assert finished(child) == 0
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert len(db.find_faults(pattern="^f$")) >= 20
+
+
+def test_a_handle_closed_by_another_thread_does_not_open_again(path: Path) -> None:
+    for _ in range(30):
+        db = opened(path)
+
+        def use(db: DB = db) -> None:
+            with contextlib.suppress(errors.StoreClosed):
+                while True:
+                    db.set_faults("agent", [])
+
+        thread = threading.Thread(target=use)
+        thread.start()
+        db.close()
+        thread.join()
+        with opened(path) as again:
+            again.set_faults("agent", [])
+
+
+def test_a_relative_path_is_where_it_was_when_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    with DB({"path": "store"}) as db:
+        monkeypatch.chdir(tmp_path / "two")
+        db.set_faults("agent", [])
+        assert finished(in_fork(lambda: db.set_faults("child", []))) == 0
+        assert [agent["name"] for agent in db.get_agents()] == ["agent", "child"]
+    assert (tmp_path / "one/store/data.mdb").exists()
+    assert not (tmp_path / "two/store").exists()
 
 
 def test_the_dead_leave_no_readers_behind(path: Path) -> None:

@@ -24,6 +24,7 @@ ROOMS = [
     {"testing", "checks", "alerters", "metrics"},
     {"agent"},
     {"cli"},
+    {"__main__"},
 ]
 
 

@@ -93,7 +93,9 @@ def test_the_next_morning_is_at_the_same_hour_when_summer_time_ends() -> None:
     assert units.format_time(units.parse_time("08:00", halloween)) == "2026-11-01 08:00:00"
 
 
-@pytest.mark.parametrize("text", ["", "tomorrow", "25:00", "2026-13-01", "8"])
+@pytest.mark.parametrize(
+    "text", ["", "tomorrow", "25:00", "2026-13-01", "8", "2026", "0800", "T08", "08:00+10:00", "0001-01-01"]
+)
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="is no time: write it like 08:00"):
         units.parse_time(text, NOON)

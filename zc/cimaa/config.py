@@ -57,6 +57,12 @@ class Setting:
 class _Given:
     text: str
     source: str
+    #: The configuration file that a relative path starts from; ``None`` for the current directory.
+    file: Path | None = None
+
+    def path(self) -> str:
+        """The text as a path."""
+        return self.text if self.file is None or self.text.startswith("~") else str(self.file.parent / self.text)
 
 
 def open_database(
@@ -94,7 +100,7 @@ def database_settings(config: str | os.PathLike[str] | Mapping[str, str] | None 
         section = configuration(path).get("database", {})
         environment = _from_environment()
         forms = {form for key in environment for form in (key, key + _FILE, key.removesuffix(_FILE))}
-        given = {key: _Given(text, source) for key, text in section.items() if key not in forms} | environment
+        given = {key: _Given(text, source, path) for key, text in section.items() if key not in forms} | environment
     chosen = given.pop("class", _Given(DEFAULT_BACKEND, "default"))
     declared = load_backend(chosen.text).options
     return [Setting(_CLASS, chosen.text, chosen.source), *_effective("database", declared, given)]
@@ -108,7 +114,8 @@ def settings(section: str, declared: Iterable[Option], path: str | os.PathLike[s
     given = configuration(path).get(section, {})
     declared = list(declared)
     options.check_keys(f"[{section}] (file {path})", given, [option.name for option in declared])
-    texts = {key: _Given(text, f"file {path}") for key, text in given.items()}
+    file = None if path is None else Path(path)
+    texts = {key: _Given(text, f"file {path}", file) for key, text in given.items()}
     return [_setting(option, texts.get(option.name)) for option in declared]
 
 
@@ -119,14 +126,14 @@ def named_sections(kind: str, path: str | os.PathLike[str] | None) -> dict[str, 
 
 
 def plugin_settings(
-    section: str, plugin: str, declared: Iterable[Option], given: Mapping[str, str], path: object
+    section: str, plugin: str, declared: Iterable[Option], given: Mapping[str, str], path: Path | None
 ) -> list[Setting]:
     """The effective settings of a section that names a plugin as its class; secrets may come from files of their own.
 
     :raises ConfigurationError: for a key that is not declared, or a file that cannot be read.
     """
     source = f"file {path}"
-    texts = {key: _Given(text, source) for key, text in given.items() if key != "class"}
+    texts = {key: _Given(text, source, path) for key, text in given.items() if key != "class"}
     option = Option("class", "which kind of plugin it is")
     return [Setting(option, plugin, source), *_effective(section, declared, texts)]
 
@@ -188,12 +195,26 @@ def find_file(path: str | os.PathLike[str] | None = None) -> Path | None:
     """
     for named, source in ((path, ""), (os.environ.get("CIMAA_CONFIG"), "$CIMAA_CONFIG: ")):
         if named:
-            if not Path(named).is_file():
-                raise ConfigurationError(f"{source}there is no configuration file {os.fspath(named)}")
+            if not _is_file(Path(named)):
+                raise ConfigurationError(f"{source}there is no configuration file {os.fspath(named)} that can be read")
             return Path(named)
-    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
-    places = (Path("cimaa.cfg"), user / "cimaa" / "cimaa.cfg", Path("/etc/cimaa/cimaa.cfg"))
-    return next((place for place in places if place.is_file()), None)
+    places = [Path("cimaa.cfg"), *_user_files(), Path("/etc/cimaa/cimaa.cfg")]
+    return next((place for place in places if _is_file(place)), None)
+
+
+def _user_files() -> Iterable[Path]:
+    try:
+        base = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
+    except RuntimeError:  # a user without a home
+        return
+    yield Path(base, "cimaa", "cimaa.cfg")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # in a directory that this user may not search, or no path at all
+        return False
 
 
 def configuration(path: str | os.PathLike[str] | None) -> dict[str, dict[str, str]]:
@@ -253,13 +274,15 @@ def _effective(section: str, declared: Iterable[Option], given: Mapping[str, _Gi
     declared = list(declared)
     texts = dict(given)
     names = [option.name for option in declared]
-    for key, (path, source) in {key: (g.text, g.source) for key, g in given.items()}.items():
+    for key, value in given.items():
         name = key.removesuffix(_FILE)
         if key.endswith(_FILE) and key not in names and name in names:
             del texts[key]
             if name in given:
                 raise ConfigurationError(f"[{section}] has both {name} and {key}: give one of them")
-            texts[name] = _Given(_content(section, path, key, source), f"file {path} (named by {key} in {source})")
+            path = value.path()
+            source = f"file {path} (named by {key} in {value.source})"
+            texts[name] = _Given(_content(section, path, key, value.source), source)
     for key in texts:
         options.check_keys(f"[{section}] ({texts[key].source})", [key], ["class", *names])
     return [_setting(option, texts.get(option.name)) for option in declared]
@@ -267,15 +290,16 @@ def _effective(section: str, declared: Iterable[Option], given: Mapping[str, _Gi
 
 def _setting(option: Option, given: _Given | None) -> Setting:
     if given is not None:
-        return Setting(option, given.text, given.source)
+        text = given.path() if option.type is options.PATH and given.text else given.text
+        return Setting(option, text, given.source)
     return Setting(option, option.default_text(), "default")
 
 
 def _content(section: str, path: str, key: str, source: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        return Path(options.PATH.parse(path)).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError(f"[{section}] {key} ({source}): cannot read {path}: {reason}") from error
 
 

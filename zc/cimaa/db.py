@@ -6,14 +6,13 @@ abstract methods, all named with a leading underscore; they get input that is
 checked already, and return what is stored, in any order.
 """
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
 
-from . import agents, faults, options, squelches
+from . import agents, faults, limits, options, squelches
 from .agents import Instance, Row
 from .errors import InvalidInput, StoreClosed
 from .faults import Fault, Report
@@ -113,7 +112,7 @@ class DB(ABC):
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
             raise InvalidInput(f"limit must be a whole number that is not negative, not {limit!r}")
         if pattern is not None:
-            squelches.compiled(pattern)
+            squelches.compiled(squelches.check_regex(pattern))
         return self._find_faults(agent, severity, pattern, limit)
 
     def get_agents(self) -> list[dict[str, Any]]:
@@ -355,8 +354,10 @@ def _sorted(heartbeats: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
 
 
 def _seconds(what: str, number: float) -> float:
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+    if isinstance(number, bool) or not isinstance(number, int | float):
         raise InvalidInput(f"{what} must be a number of seconds, not {number!r}")
-    if number < 0:
-        raise InvalidInput(f"{what} must not be negative, as {number} is")
+    if not 0 <= number <= limits.INTEGER_MAX:
+        raise InvalidInput(
+            f"{what} must be some seconds, 0 or more, and not as {'few' if number < 0 else 'many'} as that"
+        )
     return number

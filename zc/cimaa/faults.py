@@ -77,7 +77,7 @@ def report(agent: str, faults: Iterable[Mapping[str, Any]], unchecked: Report | 
         checked[name] = fault
     made = unchecked or _encoded([_stored_part(checked[name]) for name in sorted(checked)])
     if len(made.encoded) > limits.FAULT:
-        _check_sizes(made.encoded, checked)
+        _check_sizes(made)
     return made
 
 
@@ -97,6 +97,11 @@ def unchecked(faults: list[Fault]) -> Report | None:
     if b'"agent":' in made.encoded or b'"since":' in made.encoded:
         return None  # not all of it is stored, perhaps
     return made if made.faults() == listed else None
+
+
+def digest(stored: Iterable[Fault]) -> str:
+    """The digest of the report that left these faults, as stored."""
+    return _encoded([_stored_part(fault) for fault in sorted(stored, key=_NAME)]).digest
 
 
 def changes(old: Iterable[Fault], new: Iterable[Fault], now: int) -> Changes:
@@ -230,7 +235,7 @@ def _check_fault(agent: str, fault: Any) -> None:
 
 def _check_extras(agent: str, name: str, fault: Mapping[Any, Any]) -> None:
     if "agent" in fault and fault["agent"] != agent:
-        raise InvalidFault(f"fault {quoted(name)} is of agent {fault['agent']!r}, in a report of {agent!r}")
+        raise InvalidFault(f"fault {quoted(name)} is of agent {quoted(str(fault['agent']))}, in a report of {agent!r}")
     for key, value in fault.items():
         if key not in ("name", "severity", "message", "agent", "since"):
             _check_key((name,), key)
@@ -272,9 +277,9 @@ def _where(path: _Path) -> str:
     return f"fault {quoted(str(name))}" + "".join(f": {quoted(str(step))[1:-1]}" for step in steps)
 
 
-def _check_sizes(encoded: bytes, checked: Mapping[str, Mapping[str, Any]]) -> None:
-    for name, fault in checked.items():
+def _check_sizes(report: Report) -> None:
+    for fault in report.faults():
         if (size := len(encode(fault))) > limits.FAULT:
-            raise InvalidFault(f"fault {quoted(name)} has {size} bytes; at most {limits.FAULT} are allowed")
-    if len(encoded) > limits.REPORT:
-        raise InvalidFault(f"the report has {len(encoded)} bytes; at most {limits.REPORT} are allowed")
+            raise InvalidFault(f"fault {quoted(fault['name'])} has {size} bytes; at most {limits.FAULT} are allowed")
+    if len(report.encoded) > limits.REPORT:
+        raise InvalidFault(f"the report has {len(report.encoded)} bytes; at most {limits.REPORT} are allowed")

@@ -19,6 +19,7 @@ class Store:
     """What one store holds, for the handles that share it."""
 
     _named: ClassVar[WeakValueDictionary[str, "Store"]] = WeakValueDictionary()
+    _naming: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -29,7 +30,8 @@ class Store:
     @classmethod
     def named(cls, name: str) -> "Store":
         """The store of this name; it lives for as long as some handle has it open."""
-        return cls._named.setdefault(name, cls())
+        with cls._naming:
+            return cls._named.setdefault(name, cls())
 
 
 class DB(Contract):

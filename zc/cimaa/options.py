@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .errors import ConfigurationError
@@ -35,8 +36,17 @@ def _flag(text: str) -> bool:
         raise ValueError(f"{text!r} is neither true nor false") from None
 
 
+def _path(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError(f"{text!r} is no path")
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:
+        raise ValueError(f"{text!r}: whose home ~ stands for is not known; write the path without it") from None
+
+
 TEXT = Type("text", str)
-PATH = Type("path", str)
+PATH = Type("path", _path)
 INTEGER = Type("integer", _integer)
 FLAG = Type("true or false", _flag)
 DURATION = Type("duration", parse_duration)

@@ -147,6 +147,6 @@ def _check_end(expires: int, permanent: bool, now: int) -> None:
     if permanent:
         raise InvalidSquelch("a squelch is either permanent or ends at some time, not both")
     if expires <= now:
-        raise InvalidSquelch(f"the squelch would end at {expires}, which is over: it is {now}")
+        raise InvalidSquelch(f"the squelch would be over at once: it would end at {expires}, and it is {now}")
     if expires > limits.INTEGER_MAX:
         raise InvalidSquelch("expires does not fit in 64 bits")

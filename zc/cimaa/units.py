@@ -55,18 +55,14 @@ def parse_time(text: str, now: float) -> int:
 
     :raises ValueError: if it is no time.
     """
-    here = datetime.fromtimestamp(now).astimezone()
     try:
-        clock = time.fromisoformat(text)
-    except ValueError:
-        pass
-    else:
-        moment = datetime.combine(here.date(), clock)
-        later = moment if moment.timestamp() > now else moment + timedelta(days=1)
-        return int(later.timestamp())
-    try:
+        if re.fullmatch("[0-9]{2}:[0-9]{2}(:[0-9]{2})?", text):
+            here = datetime.fromtimestamp(now)
+            moment = datetime.combine(here.date(), time.fromisoformat(text))
+            later = moment if moment.timestamp() > now else moment + timedelta(days=1)
+            return int(later.timestamp())
         return int(datetime.fromisoformat(text).timestamp())
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         raise ValueError(f"{text!r} is no time: write it like 08:00 or '2026-11-23 08:00'") from None
 
 

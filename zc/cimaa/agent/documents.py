@@ -7,6 +7,7 @@ A check may add ``metrics``, a list of objects with ``name``, ``value``, and per
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,12 +52,17 @@ def faults(document: Any) -> list[Any]:
     return [_numbered(fault) for fault in document["faults"]]
 
 
+def listed(document: Any) -> list[Any]:
+    """The faults of a document that may also be the bare list of them; see :func:`faults`."""
+    return faults({"faults": document} if isinstance(document, list) else document)
+
+
 def metrics(document: Any) -> list[Metric]:
-    """The metrics of a document that has faults; none if it says nothing of them.
+    """The metrics of a document; none if it says nothing of them.
 
     :raises InvalidFault: naming the one that is none.
     """
-    told = document.get("metrics", [])
+    told = document.get("metrics", []) if isinstance(document, dict) else []
     if not isinstance(told, list):
         raise InvalidFault(f"its 'metrics' must be a list, not {_kind(told)}")
     found = {metric.name: metric for metric in map(_metric, told)}
@@ -89,8 +95,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     pairs = list(pairs)
     made = dict(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in made if keys.count(key) > 1)
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise InvalidFault(f"an object has the key {quoted(twice)} twice")
     return made
 

@@ -26,8 +26,11 @@ from .thresholds import Crossing
 ERROR = SEVERITIES["error"]
 
 #: The exit statuses of Nagios' plugins (OK, WARNING, CRITICAL, UNKNOWN), and the severities they stand for.
-#: It is not for a single check to say that something is critical.
+#: A status alone makes nothing critical; JSON may.
 STATUSES = {0: None, 1: SEVERITIES["warning"], 2: ERROR, 3: ERROR}
+
+# How JSON begins that has faults: an object, or a list of them.  (Nagios' "[OK] fine" is none.)
+_JSON = re.compile(r"\{|\[\s*[]{]")
 
 
 #: Extra keys of faults, which the agent itself reads when it starts again: how often in a row it failed so far, and
@@ -139,7 +142,7 @@ def _misbehaviour(outcome: TimedOut | Flooded | NotStarted) -> tuple[str, str]:
 
 def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[Fault]:
     output = outcome.output.decode(errors="replace").strip()
-    if output.startswith("{"):
+    if _JSON.match(output):
         yield from _json(agent, check, outcome.status, output)
     elif severity := STATUSES.get(outcome.status):
         if text := first_line(output):
@@ -155,11 +158,11 @@ def _metrics(check: Check, outcome: Outcome) -> list[Metric]:
     if not isinstance(outcome, Finished):
         return []
     output = outcome.output.decode(errors="replace").strip()
-    if not output.startswith("{"):
+    if not _JSON.match(output):
         return performance.metrics(output) if check.nagios_performance else []
     try:
         return documents.metrics(documents.load(output))
-    except (InvalidFault, AttributeError):  # told as a fault already
+    except InvalidFault:  # told as a fault already
         return []
 
 
@@ -190,7 +193,7 @@ def uncounted(fault: Fault) -> str:
 def _json(agent: str, check: Check, status: int, output: str) -> Iterable[Fault]:
     try:
         document = documents.load(output)
-        found = [_named(agent, check, told) for told in documents.faults(document)]
+        found = [_named(agent, check, told) for told in documents.listed(document)]
         documents.metrics(document)
         yield from faults.report(agent, found).faults()
     except InvalidFault as error:

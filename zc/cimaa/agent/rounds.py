@@ -47,11 +47,12 @@ def _run_all(settings: Settings, found: Sequence[Check | Broken]) -> list[Result
 
 
 async def _outcomes(checks: Sequence[Check], parallel: int) -> list[Outcome]:
-    """What each check did; SIGTERM ends them all, so that none outlives the agent."""
+    """What each check did; a signal that ends the agent ends them all, so that none outlives it."""
     if threading.current_thread() is threading.main_thread():
         task = asyncio.current_task()
         assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
     slots = asyncio.Semaphore(parallel)
     return await asyncio.gather(*(_one(check, slots) for check in checks))
 

@@ -88,12 +88,5 @@ def load(path: str | os.PathLike[str] | None = None) -> Settings:
         agents.check_name(values["name"])
     except InvalidAgent as error:
         raise ConfigurationError(f"[{SECTION}] name: {error}") from error
-    directory = _beside(file, values["directory"]) if values["directory"] else None
+    directory = None if values["directory"] is None else Path(values["directory"])
     return Settings(values["name"], directory, values["timeout"], values["parallel"], values["base_interval"])
-
-
-def _beside(file: Path | None, directory: str) -> Path:
-    try:
-        return (Path() if file is None else file.parent) / Path(directory).expanduser()
-    except RuntimeError as error:  # the ~ of nobody
-        raise ConfigurationError(f"[{SECTION}] directory: {directory}: {error}") from error

@@ -109,7 +109,10 @@ def main() -> int:
         return INTERRUPTED
     except OSError as error:
         _forget_output()
-        message(f"cimaa: error: {error.strerror or error}")
+        message(f"cimaa: error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return FAILED
+    except Exception as error:
+        message(f"cimaa: error: {type(error).__name__}: {error}; this is a defect of zc.cimaa's, please report it")
         return FAILED
 
 

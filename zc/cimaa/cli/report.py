@@ -56,8 +56,7 @@ def dump(ctx: click.Context) -> None:
 
 def _faults(file: IO[bytes]) -> list[Any]:
     try:
-        document = documents.load(_text(file))
-        return documents.faults({"faults": document} if isinstance(document, list) else document)
+        return documents.listed(documents.load(_text(file)))
     except InvalidFault as error:
         raise InvalidFault(f"the report in {_name(file)} cannot be used: {error}") from error
 

@@ -25,7 +25,7 @@ from .parameters import DURATION, TIME_TO_COME, complete_squelches, examples, js
         "cimaa squelch /load --dry-run",
     )
 )
-@click.argument("pattern")
+@click.argument("pattern", shell_complete=complete_squelches)
 @click.argument("reason", required=False)
 @click.option("--permanent", is_flag=True, help="It is meant to stand.")
 @click.option(

@@ -8,11 +8,16 @@ from .. import agents, faults
 from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
+from ..errors import ConfigurationError
 from ..faults import Fault, Report, decode
 from ..options import PATH, SIZE, Option
 from ..squelches import Squelch
+from ..units import format_size
 from . import records
 from .environment import Environment, Transaction
+
+# What a map may be: room for a few pages at least, and no more than the address space has.
+_SMALLEST, _LARGEST = 16 * 1024, 64 * 1024**4
 
 
 def default_path() -> str:
@@ -37,7 +42,10 @@ class DB(Contract):
     )
 
     def _open(self) -> None:
-        self._environment = Environment.acquire(Path(self.settings["path"]).expanduser(), self.settings["map_size"])
+        if not _SMALLEST <= self.settings["map_size"] <= _LARGEST:
+            smallest, largest = format_size(_SMALLEST), format_size(_LARGEST)
+            raise ConfigurationError(f"[database] map_size: it must be from {smallest} to {largest}")
+        self._environment = Environment.acquire(Path(self.settings["path"]), self.settings["map_size"])
 
     def _close(self) -> None:
         self._environment.release()

@@ -21,7 +21,7 @@ from typing import ClassVar, TypeAlias, TypeVar
 
 import lmdb
 
-from ..errors import StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreUnavailable
+from ..errors import StoreClosed, StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreUnavailable
 from ..units import format_size
 from . import records
 
@@ -44,7 +44,6 @@ class Environment:
 
     def __init__(self, path: Path, map_size: int) -> None:
         self._path = path
-        self._key = path.resolve()
         self._map_size = map_size
         self._handles = 0
         self._lock = threading.Lock()
@@ -54,10 +53,10 @@ class Environment:
     def acquire(cls, path: Path, map_size: int) -> "Environment":
         """The environment in this directory, for one handle more; the largest map that a handle asks for counts."""
         with cls._registry_lock:
-            environment = cls._shared.get(path.resolve())
+            resolved = path.resolve()  # whatever becomes of the current directory
+            environment = cls._shared.get(resolved)
             if environment is None:
-                environment = cls(path, map_size)
-                cls._shared[environment._key] = environment
+                environment = cls._shared[resolved] = cls(resolved, map_size)
             environment._handles += 1
         environment._widen(map_size)
         return environment
@@ -67,20 +66,23 @@ class Environment:
         with Environment._registry_lock:
             self._handles -= 1
             if not self._handles:
-                del Environment._shared[self._key]
+                del Environment._shared[self._path]
                 with self._lock:
                     self._forget()
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """What ``work`` makes of one snapshot of the file."""
-        return self.write(work, write=False)
+        return self._transact(work, False)
 
-    def write(self, work: Callable[[Transaction], T], *, write: bool = True) -> T:
+    def write(self, work: Callable[[Transaction], T]) -> T:
         """Do all of ``work`` in one transaction, or nothing of it.
 
         When it returns, other processes see it, and all that was written before is
         on disk; this write itself is after the next one, or after :meth:`sync`.
         """
+        return self._transact(work, True)
+
+    def _transact(self, work: Callable[[Transaction], T], write: bool) -> T:
         with self._lock:
             try:
                 environment = self._lmdb or self._open()
@@ -108,13 +110,16 @@ class Environment:
         return translated
 
     def _open(self) -> lmdb.Environment:
+        if not self._handles:
+            raise StoreClosed(f"the store in {self._path} was closed by another thread")
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
             _allocate(self._path / "lock.mdb", _LOCK_FILE_SIZE)
             self._lmdb = lmdb.open(
-                os.fspath(self._path), map_size=self._map_size, max_readers=_MAX_READERS, mode=0o600, metasync=False
+                os.fsencode(self._path), map_size=self._map_size, max_readers=_MAX_READERS, mode=0o600, metasync=False
             )
             self._lmdb.reader_check()
+            self._check_size(self._lmdb)
             self._check_format(self._lmdb)
         except OSError as error:
             raise self._translated(error) from error
@@ -122,6 +127,12 @@ class Environment:
             self._forget()
             raise
         return self._lmdb
+
+    def _check_size(self, environment: lmdb.Environment) -> None:
+        """Whoever read beyond the end of a file that was cut short would be killed by the system."""
+        size = (self._path / "data.mdb").stat().st_size
+        if size < (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]:
+            raise StoreIncompatible(f"{self._path / 'data.mdb'} was cut short: move it away, or put back a backup")
 
     def _check_format(self, environment: lmdb.Environment) -> None:
         with environment.begin() as transaction:
@@ -193,15 +204,31 @@ class Environment:
         return free if limit == resource.RLIM_INFINITY else min(free, limit - (self._path / "data.mdb").stat().st_size)
 
     @classmethod
-    def _after_fork(cls) -> None:
-        """In the child: the locks may be held by threads that are not there, and the environments are the parent's."""
-        cls._registry_lock = threading.Lock()
+    def _before_fork(cls) -> None:
+        """Wait until no thread uses an environment: the child could never close one that is in use."""
+        cls._registry_lock.acquire()
         for environment in cls._shared.values():
-            environment._lock = threading.Lock()
+            environment._lock.acquire()
+
+    @classmethod
+    def _after_fork_in_parent(cls) -> None:
+        for environment in cls._shared.values():
+            environment._lock.release()
+        cls._registry_lock.release()
+
+    @classmethod
+    def _after_fork_in_child(cls) -> None:
+        """The environments are the parent's: forget them."""
+        for environment in cls._shared.values():
             environment._forget()
+        cls._after_fork_in_parent()
 
 
-os.register_at_fork(after_in_child=Environment._after_fork)
+os.register_at_fork(
+    before=Environment._before_fork,
+    after_in_parent=Environment._after_fork_in_parent,
+    after_in_child=Environment._after_fork_in_child,
+)
 
 
 def _allocate(path: Path, size: int) -> None:

@@ -64,8 +64,6 @@ class Connection(psycopg.Connection[TupleRow]):
             result = self.pgconn.exec_params(query, values)
         if result.status == pq.ExecStatus.COMMAND_OK:
             return result.command_tuples or 0
-        if self.pgconn.status == pq.ConnStatus.BAD:
-            raise psycopg.OperationalError(result.get_error_message("utf-8"))
         raise psycopg.errors.error_from_result(result)
 
     def _run_prepared(self, query: bytes, values: Sequence[bytes | None]) -> PGresult | None:

@@ -36,10 +36,8 @@ class StoredRow(NamedTuple):
 def fault(columns: Sequence[Any]) -> tuple[str, Fault]:
     """The agent's name, and a fault of it as stored, from the columns agent, name, severity, since, message, extras."""
     agent, name, severity, since, message, extras = columns
-    stored: Fault = {"name": name, "severity": severity, "message": message, "since": since}
-    if extras != "{}":
-        stored |= decode(extras)
-    return agent, stored
+    stored: Fault = {"message": message, "name": name, "severity": severity, "since": since}
+    return agent, stored if extras == "{}" else dict(sorted((stored | decode(extras)).items()))
 
 
 def fault_columns(faults: Iterable[Fault]) -> list[list[Any]]:

@@ -44,7 +44,7 @@ CREATE TABLE faults (
     message  text NOT NULL,
     extras   jsonb NOT NULL,                -- whatever keys the agent added
     PRIMARY KEY (agent, name)
-);
+) WITH (fillfactor = 80);
 
 CREATE INDEX faults_worst ON faults (severity DESC, since, agent, name);
 

@@ -46,7 +46,9 @@ _REPEATED = re.compile(r"connection (failed|is bad): |Multiple connection attemp
 
 def is_lost(error: psycopg.Error) -> bool:
     """True if a connection that met this error is of no more use."""
-    return isinstance(error, _LOST) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None)
+    # What libpq says by itself has no code; a result of its own making is a DatabaseError, and no more than that.
+    from_libpq = isinstance(error, psycopg.OperationalError) or type(error) is psycopg.DatabaseError
+    return isinstance(error, _LOST) or (from_libpq and error.sqlstate is None)
 
 
 def may_pass(error: psycopg.Error) -> bool:

@@ -178,6 +178,16 @@ class Conformance:
             assert other.get_faults("agent") == [fault("f", agent="agent"), fault("g", agent="agent", x=1)]
             assert [one["since"] for one in other.find_faults()] == [began, began]
 
+    @pytest.mark.parametrize(
+        "faults", [AT_LIMIT["size of a fault"], AT_LIMIT["size of a report"]], ids=["fault", "report"]
+    )
+    def test_09_so_can_a_report_at_a_limit(self, db: DB, other: DB, faults: list[Fault]) -> None:
+        """What is not stored does not count."""
+        db.set_faults("agent", faults)
+        db.set_faults("agent", other.get_faults("agent"))
+        other.set_faults("agent", db.find_faults(agent="agent"))
+        assert db.get_faults("agent") == expected("agent", faults)
+
     def test_10_agents_are_apart(self, db: DB, other: DB) -> None:
         """However alike their names are."""
         names = ["agent", "agent1", "agen", "Agent", "agent ", "a", "%", "agent/f", "agent\x01", "*", "agent%"]
@@ -245,7 +255,7 @@ class Conformance:
         assert [agent["name"] for agent in other.offline_agents(1001, 1000)] == ["gone"]
         assert [agent["name"] for agent in other.offline_agents(100, 0)] == ["here"]
 
-    @pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), "60", None, True])
+    @pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), 10**400, "60", None, True], ids=str)
     def test_15_a_time_that_is_none_is_refused(self, db: DB, bad: Any) -> None:
         """By every call that takes seconds."""
         calls: list[Callable[[], object]] = [
@@ -439,6 +449,11 @@ class Conformance:
             {"limit": -1},
             {"limit": 1.5},
             {"pattern": "("},
+            {"pattern": ""},
+            {"pattern": 5},
+            {"pattern": b"x"},
+            {"pattern": "\ud800"},
+            {"pattern": "\0"},
         ]
         for bad in refused:
             with pytest.raises(errors.InvalidInput):

@@ -32,7 +32,7 @@ CREATE TABLE faults (
     message  text NOT NULL,
     extras   jsonb NOT NULL,
     PRIMARY KEY (agent, name)
-);
+) WITH (fillfactor = 80);
 
 CREATE TABLE squelches (
     regex     text COLLATE "C" PRIMARY KEY,

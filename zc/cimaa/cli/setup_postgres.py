@@ -1,5 +1,6 @@
 """The command setup-postgres: makes what a store in PostgreSQL needs, or brings it up to date."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,12 @@ BACKEND = "zc.cimaa.postgres"
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
     "--local",
-    "place",
-    flag_value="local",
+    is_flag=True,
     help="Make the database and the roles as well, on the server of this machine, over its socket, as its superuser.",
 )
 @click.option(
     "--remote",
-    "place",
-    flag_value="remote",
+    is_flag=True,
     help="Work in a database that exists, over TCP with TLS, as its owner; make the roles if that one may.",
 )
 @click.option("--print", "show", is_flag=True, help="Show the SQL instead of running it.")
@@ -32,17 +31,20 @@ BACKEND = "zc.cimaa.postgres"
     type=click.Path(path_type=Path),
     help="Write the new roles' passwords to this new file, for libpq's passfile=, instead of printing them.",
 )
-def main(config: Path, place: str | None, show: bool, passwords: Path | None) -> None:
+def main(config: Path, local: bool, remote: bool, show: bool, passwords: Path | None) -> None:
     """Set up the PostgreSQL store that the [database] section of the file CONFIG describes.
 
     Makes the tables, or brings older ones up to date, and lets the store's roles use them:
     SCHEMA_agent reports, SCHEMA_operator squelches and removes agents, SCHEMA_reader reads.
     """
+    if local and remote:
+        raise click.UsageError("--local and --remote exclude each other")
+    place = "local" if local else "remote" if remote else None
     try:
-        settings = _settings(config)
-        _install(settings, place, show, passwords)
+        _install(_settings(config), place, show, passwords)
     except Error as error:
-        raise click.ClickException(str(error)) from error
+        _tell(f"setup-postgres: error: {error}")
+        sys.exit(1)
 
 
 def _settings(config: Path) -> dict[str, Any]:
@@ -54,15 +56,15 @@ def _settings(config: Path) -> dict[str, Any]:
 
 
 def _install(settings: dict[str, Any], place: str | None, show: bool, file: Path | None) -> None:
-    from . import roles  # late: see __init__
-    from .installation import Installation
+    from ..postgres.installation import Installation  # late: the driver may be missing, which is told by now
+    from ..postgres.roles import write_passfile
 
     installation = Installation(settings, place, click.echo if show else None, _tell)
     kept: list[Path] = []
 
     def keep(text: str) -> None:
         if file is not None:
-            roles.write_passfile(file, text)
+            write_passfile(file, text)
             kept.append(file)
 
     try:

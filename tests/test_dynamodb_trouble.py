@@ -1,0 +1,435 @@
+"""Throttling, lost requests and answers, writers in between, interruptions, and what is told of the rest."""
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from zc.cimaa import errors
+from zc.cimaa.dynamodb import DB
+from zc.cimaa.testing import Clock, Opener, fault
+
+from .dynamodb_servers import (
+    ACCESS,
+    Answer,
+    Proxy,
+    Way,
+    after,
+    altered,
+    cancelled,
+    lost,
+    partly,
+    refused,
+    throttled,
+    unanswered,
+)
+
+
+@pytest.fixture
+def proxy(dynamodb_settings: dict[str, str]) -> Iterator[Proxy]:
+    proxy = Proxy(dynamodb_settings["endpoint_url"])
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1_700_000_000)
+
+
+@pytest.fixture
+def settings(dynamodb_settings: dict[str, str], proxy: Proxy) -> dict[str, str]:
+    return {**dynamodb_settings, "endpoint_url": proxy.url, "retry_for": "5s"}
+
+
+@pytest.fixture
+def db(settings: dict[str, str], clock: Clock) -> Iterator[DB]:
+    with DB(settings, clock=clock) as db:
+        yield db
+
+
+@pytest.fixture
+def direct(dynamodb_opener: Opener, clock: Clock) -> Iterator[DB]:
+    """The same store, without the proxy, for the same instance."""
+    with dynamodb_opener(clock=clock) as db:
+        yield db  # type: ignore[misc]
+
+
+def states(db: DB) -> list[tuple[str, int, int]]:
+    """What tests compare: each fault's name, severity and since."""
+    return sorted((one["name"], one["severity"], one["since"]) for one in db.find_faults())
+
+
+# More than a transaction takes.
+MANY = [fault(f"f{index:03}") for index in range(105)]
+PASSING: dict[str, Way] = {
+    "throttled": throttled,
+    "throttled on demand": refused("ThrottlingException", "Throughput exceeds the current capacity of your table"),
+    "throttled account": refused("RequestLimitExceeded", "Throughput exceeds the current limit for your account"),
+    "error of the service": refused("InternalServerError", status=500),
+    "unavailable": refused("ServiceUnavailable", status=503),
+    "lost": lost,
+    "unanswered": unanswered,
+    "conflict": refused("TransactionConflictException"),
+    "cancelled for a conflict": cancelled("None", "TransactionConflict"),
+    "cancelled by throttling": cancelled("ThrottlingError", "None"),
+}
+
+
+# What passes by itself
+
+
+@pytest.mark.parametrize(
+    ("operation", "way"),
+    [("TransactWriteItems", way) for way in PASSING.values()]
+    + [
+        (operation, way)
+        for operation in ("UpdateItem", "Query", "BatchWriteItem", "PutItem")
+        for way in (throttled, lost, unanswered)
+    ],
+)
+def test_what_passes_is_tried_again_and_nothing_is_lost(
+    db: DB, direct: DB, proxy: Proxy, clock: Clock, operation: str, way: Way
+) -> None:
+    """Whichever request of a report it hits: the old faults keep their since, what is over is gone."""
+    start = int(clock())
+    before = MANY if operation in ("BatchWriteItem", "PutItem") else MANY[:5]
+    db.set_faults("a", before)
+    clock.advance(100)
+    reported = [one | {"severity": 50} for one in before[1:]] + [fault("new")]
+    proxy.next(operation, way)
+    db.set_faults("a", reported)
+    assert way not in proxy._ways.get(operation, [])
+    assert states(direct) == sorted(
+        [(one["name"], 50, start) for one in before[1:]] + [("new", 40, start + 100)],
+    )
+    proxy.clear()
+    db.set_faults("a", reported)
+    assert proxy.operations == ["UpdateItem"]
+
+
+@pytest.mark.parametrize("way", [throttled, lost, unanswered], ids=["throttled", "lost", "unanswered"])
+def test_reading_and_removing_are_tried_again(db: DB, direct: DB, proxy: Proxy, way: Way) -> None:
+    db.set_faults("a", MANY[:5])
+    db.squelch("x", "", "")
+    for operation in ("GetItem", "Query", "Scan", "TransactWriteItems"):
+        proxy.next(operation, way)
+    assert len(db.get_faults("a")) == 5
+    assert db.get_squelches() == ["x"]
+    db.remove_agent("a")
+    proxy.next("DeleteItem", way)
+    db.unsquelch("x")
+    assert direct.dump() == {"faults": [], "squelches": []}
+
+
+def test_every_throttled_try_is_logged(db: DB, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
+    proxy.next("UpdateItem", throttled, throttled, refused("InternalServerError", status=500))
+    proxy.next("TransactWriteItems", throttled)
+    with caplog.at_level(logging.WARNING, "zc.cimaa.dynamodb"):
+        db.set_faults("a", [fault("f")])
+    lines = [record.getMessage() for record in caplog.records if record.name == "zc.cimaa.dynamodb"]
+    assert len([line for line in lines if line.startswith("throttled by DynamoDB")]) == 3
+    assert len(lines) == 4
+    assert "while reporting for agent 'a' (try 2)" in lines[1]
+    assert ACCESS["aws_secret_access_key"] not in caplog.text
+
+
+def test_at_the_bound_the_error_says_what_was_tried_and_for_how_long(settings: dict[str, str], proxy: Proxy) -> None:
+    with DB({**settings, "retry_for": "1s"}) as db:
+        db.set_faults("a", [fault("f")])
+        for operation, call, doing in (
+            ("UpdateItem", lambda: db.set_faults("a", []), "reporting for agent 'a'"),
+            ("Scan", db.find_faults, "listing the faults"),
+        ):
+            proxy.always(operation, throttled)
+            with pytest.raises(errors.StoreUnavailable) as caught:
+                call()
+            message = str(caught.value)
+            assert re.search(rf"^throttled by DynamoDB at \S+ \(us-east-1\) while {doing}: gave up after", message)
+            assert re.search(r"after [01]\.\d s and \d+ tries \(ProvisionedThroughputExceededException: ", message)
+            assert "more capacity" in message
+            proxy.clear()
+        assert len(db.get_faults("a")) == 1
+
+
+def test_what_a_batch_leaves_over_is_sent_again(
+    db: DB, direct: DB, proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy.next("BatchWriteItem", partly, partly, partly)
+    with caplog.at_level(logging.WARNING, "zc.cimaa.dynamodb"):
+        db.set_faults("a", MANY)
+    assert len(direct.get_faults("a")) == len(MANY)
+    assert [text for text in caplog.messages if "12 of 25 items were not processed" in text]
+    proxy.next("BatchWriteItem", partly, throttled, partly)
+    db.set_faults("a", [])
+    assert direct.get_faults("a") == []
+
+
+def test_a_batch_of_which_nothing_is_done_ends_at_the_bound(settings: dict[str, str], proxy: Proxy) -> None:
+    def nothing(body: dict[str, Any], _forward: object) -> Answer:
+        return altered(lambda answer: answer.update(UnprocessedItems=body["RequestItems"]))(
+            body, lambda _: Answer(200, b"{}")
+        )  # type: ignore[return-value]
+
+    with DB({**settings, "retry_for": "1s"}) as db:
+        proxy.always("BatchWriteItem", nothing)
+        with pytest.raises(errors.StoreUnavailable, match=r"reporting for agent 'a'.*25 of 25 items"):
+            db.set_faults("a", MANY)
+        proxy.clear()
+        db.set_faults("a", MANY)
+        assert len(db.get_faults("a")) == len(MANY)
+
+
+# Others who write in between
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_whoever_writes_in_between_is_not_overlooked(
+    db: DB, direct: DB, proxy: Proxy, clock: Clock, many: bool
+) -> None:
+    """The report is worked out again from what the other left: its faults go, its since stays."""
+    start = int(clock())
+    db.set_faults("a", [fault("f"), fault("g")])
+    clock.advance(10)
+    extra = MANY if many else []
+    proxy.next("PutItem" if many else "TransactWriteItems", after(lambda: direct.set_faults("a", [fault("h")])))
+    db.set_faults("a", [fault("h", 50), fault("g"), *extra])
+    expected = [("g", 40, start + 10), ("h", 50, start + 10)] + [(one["name"], 40, start + 10) for one in extra]
+    assert states(direct) == sorted(expected)
+
+
+def test_an_agent_that_is_removed_in_between_comes_back_whole(db: DB, direct: DB, proxy: Proxy) -> None:
+    db.set_faults("a", [fault("f"), fault("g")])
+    proxy.next("TransactWriteItems", after(lambda: direct.remove_agent("a")))
+    db.set_faults("a", [fault("f"), fault("h")])
+    assert [one["name"] for one in direct.get_faults("a")] == ["f", "h"]
+
+
+def test_a_touch_in_between_does_not_get_in_the_way(db: DB, direct: DB, proxy: Proxy) -> None:
+    db.set_faults("a", [fault("f")])
+    proxy.next("TransactWriteItems", after(lambda: direct.set_faults("a", [fault("f")])))
+    proxy.clear()
+    db.set_faults("a", [fault("g")])
+    assert proxy.operations.count("TransactWriteItems") == 1
+
+
+def test_two_that_always_write_in_between_end_at_the_bound(settings: dict[str, str], direct: DB, proxy: Proxy) -> None:
+    numbers = iter(range(1000))
+    proxy.always("TransactWriteItems", after(lambda: direct.set_faults("a", [fault(f"f{next(numbers)}")])))
+    with (
+        DB({**settings, "retry_for": "1s"}) as db,
+        pytest.raises(errors.StoreUnavailable, match=r"other writers in the way in .*reporting for agent 'a'"),
+    ):
+        db.set_faults("a", [fault("g")])
+
+
+def test_half_of_a_transaction_is_not_shown(db: DB, direct: DB, proxy: Proxy) -> None:
+    """A query may see some of what a transaction writes, and a scan as well."""
+    faults = [fault("f"), fault("g")]
+    direct.set_faults("a", faults)
+    half = altered(lambda answer: answer["Items"].pop())
+    proxy.next("Query", half, half)
+    assert db.get_faults("a") == direct.get_faults("a")
+    proxy.next("Scan", after(lambda: None), half)
+    assert db.dump() == direct.dump()
+    proxy.next("Query", half)
+    db.set_faults("a", [fault("h")])
+    assert [one["name"] for one in direct.get_faults("a")] == ["h"]
+
+
+# Interruptions
+
+
+@pytest.mark.parametrize("requests", [2, 3, 5, 8])
+@pytest.mark.parametrize("next_report", ["the old", "the new", "none"])
+def test_the_report_after_an_interrupted_one_mends_it(
+    db: DB, direct: DB, proxy: Proxy, clock: Clock, monkeypatch: pytest.MonkeyPatch, requests: int, next_report: str
+) -> None:
+    """Wherever it was interrupted, and whatever the next report says: the same as before, the new one, or nothing."""
+    start = int(clock())
+    old, new = MANY, [one | {"severity": 50} for one in MANY[1:]] + [fault("new")]
+    db.set_faults("a", old)
+    clock.advance(10)
+    killed_after(proxy, requests, db, new)
+    proxy.clear()
+    report = {"the old": old, "the new": new, "none": []}[next_report]
+    clock.advance(10)
+    direct.set_faults("a", report)
+    assert [(one["name"], one["severity"]) for one in direct.get_faults("a")] == [
+        (one["name"], one["severity"]) for one in sorted(report, key=lambda one: str(one["name"]))
+    ]
+    kept = {name: since for name, _, since in states(direct)}
+    assert all(kept[one["name"]] == start for one in MANY[1:] if report)
+
+
+def killed_after(proxy: Proxy, requests: int, db: DB, report: list[Any]) -> None:
+    """Report, in a process that ends after so many requests."""
+    done = 0
+
+    def count(body: dict[str, Any], forward: Any) -> Any:
+        nonlocal done
+        done += 1
+        return forward(body) if done <= requests else Answer(400, b'{"__type": "KilledByTheTest", "message": ""}')
+
+    for operation in ("UpdateItem", "GetItem", "Query", "BatchWriteItem", "PutItem"):
+        proxy.always(operation, count)
+    with pytest.raises(errors.StoreError, match="KilledByTheTest"):
+        db.set_faults("a", report)
+    assert done == requests + 1
+
+
+def test_a_removal_that_was_interrupted_can_be_done_again(db: DB, direct: DB, proxy: Proxy) -> None:
+    db.set_faults("a", MANY)
+    proxy.next("BatchWriteItem", after(lambda: None), refused("KilledByTheTest"))
+    with pytest.raises(errors.StoreError):
+        db.remove_agent("a")
+    assert [agent["name"] for agent in direct.get_agents()] == ["a"]
+    direct.remove_agent("a")
+    assert direct.dump()["faults"] == []
+
+
+def test_an_agent_whose_first_report_goes_on_is_not_shown(db: DB, direct: DB, proxy: Proxy) -> None:
+    seen: list[Any] = []
+    proxy.next("PutItem", after(lambda: seen.extend([direct.get_agents(), direct.old_agents(0)])))
+    db.set_faults("a", MANY)
+    assert seen == [[], []]
+    assert [agent["name"] for agent in direct.get_agents()] == ["a"]
+
+
+# What is told
+
+
+def message_of(call: Any, kind: type[errors.Error]) -> str:
+    with pytest.raises(kind) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert ACCESS["aws_secret_access_key"] not in message
+    return message
+
+
+REFUSALS: dict[str, tuple[Way, type[errors.Error], str]] = {
+    "tables": (refused("ResourceNotFoundException", "Requested resource not found"), errors.StoreNotSetUp, "setup-dyn"),
+    "permission": (
+        refused(
+            "AccessDeniedException",
+            "User: arn:aws:iam::1:user/x is not authorized to perform: dynamodb:UpdateItem on resource: arn:aws:x",
+        ),
+        errors.StoreDenied,
+        r"dynamodb:UpdateItem.*--policy",
+    ),
+    "credentials": (
+        refused("UnrecognizedClientException", "The security token included in the request is invalid."),
+        errors.StoreDenied,
+        "refuses these AWS credentials",
+    ),
+    "clock": (
+        refused("InvalidSignatureException", "Signature expired: 20261122T0 is now earlier than 20261122T1"),
+        errors.StoreDenied,
+        "clock is wrong",
+    ),
+    "signature": (
+        refused("InvalidSignatureException", "The signature does not match.\nThe Canonical String is\ntoken"),
+        errors.StoreDenied,
+        r"refuses these AWS credentials.*does not match\.\)$",
+    ),
+    "key": (
+        refused("ValidationException", "The provided key element does not match the schema"),
+        errors.StoreIncompatible,
+        "another key",
+    ),
+    "too large": (
+        refused("ValidationException", "Item size has exceeded the maximum allowed size"),
+        errors.StoreFull,
+        "400 KB",
+    ),
+    "other": (refused("SomethingElse", "what?"), errors.StoreError, r"SomethingElse: what\?"),
+}
+
+
+@pytest.mark.parametrize(("way", "kind", "told"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_refusal_is_one_clear_line(db: DB, proxy: Proxy, way: Way, kind: type[errors.Error], told: str) -> None:
+    proxy.next("UpdateItem", way)
+    message = message_of(lambda: db.set_faults("a", []), kind)
+    assert re.search(told, message)
+    assert "reporting for agent 'a'" in message
+    assert proxy.operations == ["UpdateItem"]
+
+
+def test_missing_tables_name_the_command_that_makes_them(settings: dict[str, str]) -> None:
+    with DB({**settings, "prefix": "nothing"}) as db:
+        for call in (lambda: db.set_faults("a", []), db.dump, db.get_squelches, lambda: db.get_faults("a")):
+            assert "setup-dynamodb" in message_of(call, errors.StoreNotSetUp)
+
+
+def test_an_address_that_does_not_answer() -> None:
+    with DB({**ACCESS, "endpoint_url": "http://127.0.0.1:9"}) as db:
+        message = message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)
+        assert re.search(r"no answer from DynamoDB at http://127.0.0.1:9 .*3 tries.*firewall", message)
+
+
+def test_a_server_that_takes_too_long(settings: dict[str, str], proxy: Proxy) -> None:
+    done = threading.Event()
+
+    def slow(_body: object, _forward: object) -> None:
+        done.wait(30)
+
+    with DB({**settings, "read_timeout": "1s", "retry_for": "1s"}) as db:
+        proxy.always("UpdateItem", slow)
+        assert "Read timeout" in message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)
+    done.set()
+
+
+def test_an_answer_that_is_none_of_dynamodbs(db: DB, proxy: Proxy) -> None:
+    proxy.next("Scan", lambda _body, _forward: Answer(200, b"<html>Welcome</html>"))
+    assert "see endpoint_url" in message_of(db.dump, errors.StoreUnavailable)
+
+
+@pytest.fixture
+def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    for variable in list(os.environ):
+        if variable.startswith("AWS_"):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.mark.usefixtures("no_aws")
+class TestSettings:
+    def test_no_credentials(self, moto_url: str) -> None:
+        with DB({"region": "us-east-1", "endpoint_url": moto_url}) as db:
+            assert "AWS_ACCESS_KEY_ID" in message_of(lambda: db.set_faults("a", []), errors.StoreDenied)
+
+    def test_no_region(self) -> None:
+        assert "set one, like us-east-1" in message_of(lambda: DB({}), errors.ConfigurationError)
+
+    def test_a_region_that_there_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody is asked for it
+        with DB({**ACCESS, "region": "us-esat-1"}) as db:
+            message = message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)
+        assert "AWS has no region 'us-esat-1': did you mean us-east-1 or" in message
+
+    @pytest.mark.parametrize(
+        ("wrong", "told"),
+        [
+            ({"region": "no region"}, "region"),
+            ({"profile": "nobody"}, r"nobody.*~/\.aws/config"),
+            ({"prefix": "a b"}, "prefix: 'a b' cannot begin"),
+            ({"prefix": ""}, "prefix"),
+            ({"aws_secret_access_key": None}, "belong together"),
+            ({"endpoint_url": "nowhere"}, "nowhere"),
+            ({"read_timeout": "10"}, "90s"),
+            ({"regoin": "x"}, "did you mean region"),
+        ],
+    )
+    def test_a_wrong_setting_shows_at_once(self, wrong: dict[str, Any], told: str) -> None:
+        settings = {key: text for key, text in {**ACCESS, **wrong}.items() if text is not None}
+        assert re.search(told, message_of(lambda: DB(settings), errors.ConfigurationError))
+
+    def test_no_secret_is_shown(self) -> None:
+        with DB(ACCESS) as db:
+            assert ACCESS["aws_secret_access_key"] not in repr(db)

@@ -1,0 +1,19 @@
+"""Starts the ``cimaa`` command; also as ``python -m zc.cimaa``."""
+
+import signal
+
+
+def main() -> int:
+    """Run the command; the exit status.
+
+    Whoever interrupts it while it is still being loaded sees it end, and no traceback.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from .cli import main as run
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return run()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

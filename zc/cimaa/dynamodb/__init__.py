@@ -1,0 +1,7 @@
+"""The store for a fleet of any size: three tables in Amazon DynamoDB, and no server to look after."""
+
+from .config import config_parse
+from .db import DB
+from .tables import schemas
+
+__all__ = ["DB", "config_parse", "schemas"]

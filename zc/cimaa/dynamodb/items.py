@@ -1,0 +1,183 @@
+"""How agents, faults and squelches lie in DynamoDB's items, as they go over the wire.  Pure.
+
+=============  ====================  =============================================================
+table          key                   attributes besides the key
+=============  ====================  =============================================================
+``agents``     ``name``              ``updated`` (microseconds), ``digest``, ``instance`` (an id),
+                                     ``instances`` (JSON), ``revision`` (another with each write but
+                                     a touch).  No ``digest``: a report or a removal is going on, or
+                                     was interrupted; no ``updated``: the agent's first one is.
+``faults``     ``agent``, ``name``   ``severity``, ``message``, ``since``, and the extra keys
+``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``
+=============  ====================  =============================================================
+
+A fault's extra keys are attributes of their own, so that other tools can read
+them and filter by them.  (None can be taken for an attribute of ours: ``agent``
+and ``since`` are never among them.)  A text, an integer, a truth value, null and
+a float with a fraction lie there as DynamoDB has them.  What it would not give
+back as it was set (a float without a fraction would be an integer), and what
+nests, lies there as JSON: in a set of one string, which nothing else here uses.
+
+An agent's row must stay below 1 KB to be touched for one write unit, with as many
+instances as are remembered.  So their parts that repeat are kept once, and times
+as differences.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..agents import Instance, Row, Seen
+from ..faults import Fault, decode, encode
+from ..squelches import Squelch
+
+#: A value, and an item, as they go over the wire: ``{"S": "text"}``, ``{"name": {"S": "text"}}``.
+Value = Mapping[str, Any]
+Item = Mapping[str, Value]
+
+# What an item that another tool wrote may lack.  (Once, no store of DynamoDB's kept an empty text.)
+_FAULT: Fault = {"severity": 40, "message": "", "since": 0}
+_SQUELCH: dict[str, Any] = {"reason": "", "user": "", "time": 0, "permanent": False, "expires": None}
+
+
+class Stored(NamedTuple):
+    """An agent's item in ``agents``: what a write is conditional on, and the row."""
+
+    #: ``None`` if there is no item, or none of ours.
+    revision: str | None
+    #: ``None`` if there is none, or only the mark of a first report that is going on.
+    row: Row | None
+
+
+NOTHING = Stored(None, None)
+
+
+def text(value: str) -> Value:
+    """A text's value."""
+    return {"S": value}
+
+
+def number(value: float) -> Value:
+    """A number's value."""
+    return {"N": repr(value)}
+
+
+def agent_key(agent: str) -> Item:
+    """The key of the agent's row."""
+    return {"name": {"S": agent}}
+
+
+def fault_key(agent: str, name: str) -> Item:
+    """The key of a fault."""
+    return {"agent": {"S": agent}, "name": {"S": name}}
+
+
+def encode_row(agent: str, row: Row, revision: str) -> Item:
+    """The agent's row as an item."""
+    return {
+        "name": text(agent),
+        "updated": number(row.updated),
+        "digest": text(row.digest),
+        "instance": text(row.instance),
+        "instances": text(encode(_packed(row.instances)).decode()),
+        "revision": text(revision),
+    }
+
+
+def decode_row(item: Item) -> Stored:
+    """The agent's row from its item.  While there is no digest, the row has an empty one, which no report has."""
+    revision = item["revision"]["S"] if "revision" in item else None
+    if "updated" not in item or "instance" not in item:
+        return Stored(revision, None)
+    digest = item["digest"]["S"] if "digest" in item else ""
+    return Stored(revision, Row(heartbeat(item), digest, item["instance"]["S"], _unpacked(item["instances"]["S"])))
+
+
+def heartbeat(item: Item) -> int:
+    """The heartbeat (microseconds) in an agent's item."""
+    return int(item["updated"]["N"])
+
+
+def encode_fault(agent: str, fault: Fault) -> Item:
+    """A fault, with its ``since``, as an item."""
+    return {"agent": text(agent)} | {key: _encoded(value) for key, value in fault.items()}
+
+
+def decode_fault(item: Item) -> tuple[str, Fault]:
+    """The agent's name, and its fault with its keys in order, from an item."""
+    fault = _FAULT | {key: _decoded(value) for key, value in item.items() if key != "agent"}
+    return item["agent"]["S"], dict(sorted(fault.items()))
+
+
+def encode_squelch(squelch: Squelch) -> Item:
+    """A squelch as an item."""
+    return {key: _encoded(value) for key, value in squelch.details().items()}
+
+
+def decode_squelch(item: Item) -> Squelch:
+    """A squelch from its item."""
+    return Squelch(**_SQUELCH | {key: _decoded(value) for key, value in item.items() if key in Squelch._fields})
+
+
+def size(item: Item) -> int:
+    """The item's size on the wire (bytes); DynamoDB counts no more than that."""
+    return len(encode(item))
+
+
+def _encoded(value: Any) -> Value:
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, int) or (isinstance(value, float) and not value.is_integer()):
+        return number(value)
+    return {"NULL": True} if value is None else {"SS": [encode(value).decode()]}
+
+
+def _decoded(value: Value) -> Any:
+    [(kind, held)] = value.items()
+    if kind == "N":
+        return _number(held)
+    if kind == "NULL":
+        return None
+    if kind == "SS" and len(held) == 1:
+        return _from_json(held[0])
+    # The rest is not ours, but another tool's.
+    if kind == "L":
+        return [_decoded(item) for item in held]
+    if kind == "M":
+        return {key: _decoded(item) for key, item in held.items()}
+    if kind == "NS":
+        return [_number(digits) for digits in held]
+    return held
+
+
+def _from_json(held: str) -> Any:
+    try:
+        return decode(held.encode())
+    except ValueError:
+        return [held]
+
+
+def _number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
+def _packed(instances: tuple[Seen, ...]) -> list[Any]:
+    hosts = list(dict.fromkeys((who.host, who.version, who.os) for who, _, _ in instances))
+    start = min((first for _, first, _ in instances), default=0)
+    seen = [
+        [hosts.index((who.host, who.version, who.os)), who.pid, first - start, last - start]
+        for who, first, last in instances
+    ]
+    return [hosts, start, seen]
+
+
+def _unpacked(packed: str) -> tuple[Seen, ...]:
+    hosts, start, seen = decode(packed.encode())
+    return tuple(
+        Seen(Instance(host, pid, version, os), start + first, start + last)
+        for (host, version, os), pid, first, last in ((hosts[index], *rest) for index, *rest in seen)
+    )

@@ -1,0 +1,148 @@
+"""One agent's row and faults: touched, read as they belong together, replaced and removed."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from .. import agents, faults
+from ..agents import Instance, Row
+from ..faults import Changes, Fault, Report
+from . import items, replacement
+from .items import NOTHING, Item, Stored
+from .replacement import ConditionFailed
+
+if TYPE_CHECKING:
+    from .requests import Requests
+
+# How often a row and faults that do not belong together are read again, and the longest pause (seconds) between.
+_LOOKS, _PAUSE = 10, 0.1
+
+
+class Reports:
+    """What a handle does with one agent at a time.  It may be used from several threads."""
+
+    def __init__(self, requests: "Requests", tables: Mapping[str, str], now: Callable[[], int]) -> None:
+        """``tables`` are the tables' full names; ``now`` gives microseconds since the epoch."""
+        self._requests = requests
+        self._agents, self._faults = tables["agents"], tables["faults"]
+        self._now = now
+        self._glimpses = threading.local()
+
+    def touch(self, agent: str, digest: str, instance: str) -> bool:
+        """Set the heartbeat to now if digest and instance still are these; true if so."""
+        request = replacement.Agent(self._agents, agent).touch(digest, instance, self._now())
+        try:
+            self._requests.send("update_item", f"reporting for agent {agent!r}", **request)
+        except ConditionFailed as failed:
+            # The answer says, for nothing, what is there instead: the replacement need not read it.
+            self._glimpses.last = agent, items.decode_row(failed.item) if failed.item else NOTHING
+            return False
+        return True
+
+    def replace(self, agent: str, report: Report, instance: Instance) -> None:
+        """Make the report the agent's."""
+        doing = f"reporting for agent {agent!r}"
+
+        def replace(stored: Stored, old: list[Fault], revision: str) -> None:
+            now = self._now()
+            row = agents.reported(stored.row, report.digest, instance, now)
+            changes = faults.changes(old, report.faults(), now // agents.MICROSECONDS)
+            self._write(agent, doing, stored.revision, items.encode_row(agent, row, revision), old, changes)
+
+        glimpsed, stored = self._glimpses.__dict__.pop("last", (None, None))
+        self._contend(agent, doing, replace, stored if glimpsed == agent else None)
+
+    def remove(self, agent: str) -> None:
+        """Remove the agent's row and faults."""
+        doing = f"removing agent {agent!r}"
+
+        def remove(stored: Stored, old: list[Fault], _revision: str) -> None:
+            gone = Changes([], [fault["name"] for fault in old])
+            self._write(agent, doing, stored.revision, None, old, gone)
+
+        self._contend(agent, doing, remove)
+
+    def read(self, agent: str, doing: str, stored: Stored | None = None) -> tuple[Stored, list[Fault]]:
+        """The agent's row (``stored``, if it was just read) and the faults that belong to it.
+
+        A query may see half of a transaction, and a report in parts is half there for a while; the
+        row's digest tells.  If it goes on like that, the rest of an interrupted report is what is there.
+        """
+        for look in range(_LOOKS):
+            if look:
+                time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # no secret
+            found = self._query(agent, doing)
+            if stored is None or look:
+                stored = self._row(agent, doing)
+            if stored == NOTHING or (stored.row is not None and belong(stored.row, found)):
+                break
+        assert stored is not None
+        return stored, found
+
+    def _row(self, agent: str, doing: str) -> Stored:
+        key = items.agent_key(agent)
+        answer = self._requests.send("get_item", doing, TableName=self._agents, Key=key, ConsistentRead=True)
+        return items.decode_row(answer["Item"]) if "Item" in answer else NOTHING
+
+    def _query(self, agent: str, doing: str) -> list[Fault]:
+        found = self._requests.query(
+            doing,
+            TableName=self._faults,
+            KeyConditionExpression="#agent = :agent",
+            ExpressionAttributeNames={"#agent": "agent"},  # a word that DynamoDB keeps for itself
+            ExpressionAttributeValues={":agent": items.text(agent)},
+        )
+        return [items.decode_fault(item)[1] for item in found]
+
+    def _contend(
+        self,
+        agent: str,
+        doing: str,
+        attempt: Callable[[Stored, list[Fault], str], None],
+        stored: Stored | None = None,
+    ) -> None:
+        """Read and write until nobody else wrote in between."""
+        patience = None
+        while True:
+            revision = uuid4().hex
+            stored, old = self.read(agent, doing, stored)
+            try:
+                return attempt(stored, old, revision)
+            except ConditionFailed as failed:
+                stored = self._row(agent, doing)
+                if stored.revision == revision:
+                    return None  # it was this very write, whose first answer was lost
+                patience = patience or self._requests.patience(doing)
+                patience.pause_for_others(failed)
+
+    def _write(
+        self, agent: str, doing: str, revision: str | None, row: Item | None, old: Iterable[Fault], changes: Changes
+    ) -> None:
+        """Make these changes and the row that goes with them (``None``: no row), if the row is as it was read."""
+        writes = replacement.Agent(self._agents, agent)
+        planned = replacement.changes(agent, old, changes)
+        if replacement.fit(planned):
+            entries = [change.entry(self._faults) for change in planned]
+            self._transact(doing, [writes.write(row, revision), *entries])
+        else:
+            mark = uuid4().hex
+            self._requests.send("update_item", doing, **writes.mark(revision, mark))
+            for batch in replacement.batches(planned):
+                self._requests.write_batch(doing, self._faults, batch)
+            self._transact(doing, [writes.write(row, mark)])
+
+    def _transact(self, doing: str, writes: list[replacement.Write]) -> None:
+        if len(writes) > 1:
+            token = uuid4().hex
+            self._requests.send("transact_write_items", doing, TransactItems=writes, ClientRequestToken=token)
+        else:  # one alone costs half as much without a transaction
+            [(operation, write)] = writes[0].items()
+            self._requests.send(f"{operation.lower()}_item", doing, **write)
+
+
+def belong(row: Row, found: list[Fault]) -> bool:
+    """True if the faults are those that the row was written with."""
+    return row.digest == faults.digest(found)
