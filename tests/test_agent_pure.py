@@ -68,6 +68,7 @@ def test_a_message_too_long_is_cut_at_a_character() -> None:
         ('{"faults":\n []]}', "line 2, column 4"),
         ("{'faults': []}", "line 1, column 2"),
         ('{"faults": [], "faults": []}', "has the key 'faults' twice"),
+        ("{" + ", ".join(f'"{n}": 0' for n in range(50_000)) + ', "49999": 1}', "has the key '49999' twice"),
         ('{"faults": NaN}', "NaN is no number"),
         ('{"faults": [' + "9" * 5000 + "]}", "number that cannot be read"),
         ("[" * 100_000, "nested too deeply"),
@@ -166,8 +167,15 @@ def test_a_check_may_tell_faults_in_json() -> None:
     }
 
 
-def test_json_may_say_that_all_is_well() -> None:
-    assert of(0, '{"faults": []}') == {}
+@pytest.mark.parametrize("output", ['{"faults": []}', "[]", " [ ]", "[OK] fine"])
+def test_json_may_say_that_all_is_well(output: str) -> None:
+    assert of(0, output) == {}
+
+
+def test_a_bare_list_of_faults_is_json_too() -> None:
+    assert list(of(0, '[\n {"name": "a", "message": "m"}]')) == ["//web1/disks/var#a"]
+    assert list(of(2, "[CRITICAL] disk")) == ["//web1/disks/var"]
+    assert list(of(0, '[{"name": "a"')) == ["//web1/disks/var#monitor-json"]
 
 
 @pytest.mark.parametrize("status", [1, 2, 3])

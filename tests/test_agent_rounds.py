@@ -164,7 +164,7 @@ def test_so_many_checks_run_at_once_and_no_more(run: Run, tmp_path: Path) -> Non
     assert max(seen) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT])
 def test_an_agent_that_is_ended_takes_its_checks_along(tmp_path: Path, number: int) -> None:
     write(tmp_path, f"[a]\ncommand = sh -c 'echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; sleep 1000'\n")
     program = (

@@ -38,21 +38,27 @@ def run(settings: Settings) -> Round:
 def _run_all(settings: Settings, found: Sequence[Check | Broken]) -> list[Result]:
     broken = [results.of_broken(settings.name, item) for item in found if isinstance(item, Broken)]
     checks = [item for item in found if isinstance(item, Check)]
+    ended_by: list[int] = []
     try:
-        outcomes = asyncio.run(_outcomes(checks, settings.parallel))
+        outcomes = asyncio.run(_outcomes(checks, settings.parallel, ended_by))
     except asyncio.CancelledError:
-        raise SystemExit(128 + signal.SIGTERM) from None
+        raise SystemExit(128 + ended_by[0]) from None
     done = zip(checks, outcomes, strict=True)
     return broken + [results.of_outcome(settings.name, check, outcome) for check, outcome in done]
 
 
-async def _outcomes(checks: Sequence[Check], parallel: int) -> list[Outcome]:
-    """What each check did; a signal that ends the agent ends them all, so that none outlives it."""
+async def _outcomes(checks: Sequence[Check], parallel: int, ended_by: list[int]) -> list[Outcome]:
+    """What each check did; a signal that ends the agent (put into ``ended_by``) ends them all: none outlives it."""
     if threading.current_thread() is threading.main_thread():
         task = asyncio.current_task()
         assert task is not None
-        for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
+
+        def end(number: int) -> None:
+            ended_by.append(number)
+            task.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
     slots = asyncio.Semaphore(parallel)
     return await asyncio.gather(*(_one(check, slots) for check in checks))
 
