@@ -81,7 +81,8 @@ def test_what_was_found_is_shown_although_the_store_is_away(host: Cimaa) -> None
     assert result.stderr.startswith("cimaa: error: ")
 
 
-def test_the_daemon_is_still_to_come(cimaa: Cimaa) -> None:
-    result = cimaa("agent")
+@pytest.mark.parametrize("options", [["--count", "2"], ["--keep"]])
+def test_once_has_neither_a_count_nor_something_to_keep(host: Cimaa, options: list[str]) -> None:
+    result = host("agent", "--once", *options)
     assert result.exit_code == 2
-    assert "--once" in result.stderr
+    assert "are not for --once" in result.stderr

@@ -21,7 +21,7 @@ ROOMS = [
     {"db"},
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb"},
-    {"testing", "checks"},
+    {"testing", "checks", "alerters", "metrics"},
     {"agent"},
     {"cli"},
     {"__main__"},

@@ -14,8 +14,10 @@ The rooms, each importing only those before it:
     The backends.  None imports another.
 ``testing``
     The conformance suite that every backend passes, other people's included.
-``checks``, ``agent``
-    The checks that come with zc.cimaa; what runs checks and makes faults of their results.
+``checks``, ``alerters``, ``metrics``
+    The checks that come with zc.cimaa; what passes alerts on to people, and figures on to other systems.
+``agent``
+    What runs checks and makes faults of their results: once, or as a daemon that alerts people.
 ``cli``
     The ``cimaa`` command.
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from . import options
 from .agents import Instance
@@ -25,8 +25,14 @@ from .options import Option
 BACKENDS = "zc.cimaa.database"
 #: What is used where no file says otherwise.
 DEFAULT_BACKEND = "zc.cimaa.lmdb"
-#: The sections that a configuration file may have.
+#: The sections that a configuration file may have, and those of which it may have several: ``[alerter:NAME]``.
 SECTIONS = ("database", "agent")
+NAMED_SECTIONS = ("alerter", "metrics")
+
+T = TypeVar("T")
+
+# The pip extras that are not named as the plugin.
+_EXTRAS = {"apprise": "alerts"}
 
 _ENVIRONMENT = "CIMAA_DATABASE_"
 _FILE = "_file"
@@ -97,7 +103,7 @@ def database_settings(config: str | os.PathLike[str] | Mapping[str, str] | None 
         given = {key: _Given(text, source, path) for key, text in section.items() if key not in forms} | environment
     chosen = given.pop("class", _Given(DEFAULT_BACKEND, "default"))
     declared = load_backend(chosen.text).options
-    return [Setting(_CLASS, chosen.text, chosen.source), *_effective(declared, given)]
+    return [Setting(_CLASS, chosen.text, chosen.source), *_effective("database", declared, given)]
 
 
 def settings(section: str, declared: Iterable[Option], path: str | os.PathLike[str] | None) -> list[Setting]:
@@ -113,8 +119,35 @@ def settings(section: str, declared: Iterable[Option], path: str | os.PathLike[s
     return [_setting(option, texts.get(option.name)) for option in declared]
 
 
+def named_sections(kind: str, path: str | os.PathLike[str] | None) -> dict[str, dict[str, str]]:
+    """The sections ``[KIND:NAME]`` of the configuration file at ``path``, by their names."""
+    found = configuration(path)
+    return {section.partition(":")[2]: given for section, given in found.items() if section.startswith(f"{kind}:")}
+
+
+def plugin_settings(
+    section: str, plugin: str, declared: Iterable[Option], given: Mapping[str, str], path: Path | None
+) -> list[Setting]:
+    """The effective settings of a section that names a plugin as its class; secrets may come from files of their own.
+
+    :raises ConfigurationError: for a key that is not declared, or a file that cannot be read.
+    """
+    source = f"file {path}"
+    texts = {key: _Given(text, source, path) for key, text in given.items() if key != "class"}
+    option = Option("class", "which kind of plugin it is")
+    return [Setting(option, plugin, source), *_effective(section, declared, texts)]
+
+
 def load_backend(name: str) -> type[DB]:
     """The class that an entry point of the group ``zc.cimaa.database`` names.
+
+    :raises ConfigurationError: if there is none, or a library that it needs is not installed.
+    """
+    return load_plugin(BACKENDS, name, DB, "backend", "[database] class")  # type: ignore[type-abstract]
+
+
+def load_plugin(group: str, name: str, base: type[T], kind: str, where: str) -> type[T]:
+    """The class, derived from ``base``, that an entry point of the group names.
 
     :raises ConfigurationError: if there is none, or a library that it needs is not installed.
     """
@@ -124,29 +157,32 @@ def load_backend(name: str) -> type[DB]:
         if isinstance(error, ModuleNotFoundError):
             extra = name.rpartition(".")[2]
             raise ConfigurationError(
-                f"the backend {name} needs the Python package {error.name!r}, which is not installed:"
-                f" pip install 'zc.cimaa[{extra}]'"
+                f"the {kind} {name} needs the Python package {error.name!r}, which is not installed:"
+                f" pip install 'zc.cimaa[{_EXTRAS.get(extra, extra)}]'"
             ) from error
-        raise ConfigurationError(f"the backend {name} ({entry_point.value}) cannot be loaded: {error}") from error
+        raise ConfigurationError(f"the {kind} {name} ({entry_point.value}) cannot be loaded: {error}") from error
 
     found: list[Any] = named.NamedExtensionManager(
-        BACKENDS, [name], on_load_failure_callback=failed, on_missing_entrypoints_callback=None
+        group, [name], on_load_failure_callback=failed, on_missing_entrypoints_callback=None
     ).extensions
     if not found:
-        raise ConfigurationError(
-            f"[database] class: there is no backend {name!r}; {options.nearest(name, backend_names())}"
-        )
-    backend = found[0].plugin
-    if not (isinstance(backend, type) and issubclass(backend, DB)):
-        raise ConfigurationError(f"the entry point {name} of the group {BACKENDS} is no backend: {backend!r}")
-    return backend
+        raise ConfigurationError(f"{where}: there is no {kind} {name!r}; {options.nearest(name, plugin_names(group))}")
+    plugin = found[0].plugin
+    if not (isinstance(plugin, type) and issubclass(plugin, base)):
+        raise ConfigurationError(f"the entry point {name} of the group {group} is no {kind}: {plugin!r}")
+    return plugin
 
 
 def backend_names() -> list[str]:
     """The names of all backends that are installed, whether or not their libraries are, sorted."""
+    return plugin_names(BACKENDS)
+
+
+def plugin_names(group: str) -> list[str]:
+    """The names in a group of entry points, sorted."""
     from importlib.metadata import entry_points
 
-    return sorted({entry_point.name for entry_point in entry_points(group=BACKENDS)})
+    return sorted({entry_point.name for entry_point in entry_points(group=group)})
 
 
 def find_file(path: str | os.PathLike[str] | None = None) -> Path | None:
@@ -188,8 +224,9 @@ def configuration(path: str | os.PathLike[str] | None) -> dict[str, dict[str, st
     """
     sections = {} if path is None else read_sections(path)
     for name in sections:
-        if name not in SECTIONS:
-            hint = options.nearest(name, SECTIONS)
+        kind, _, own = name.partition(":")
+        if name not in SECTIONS and not (kind in NAMED_SECTIONS and own):
+            hint = options.nearest(name, [*SECTIONS, *(f"{kind}:NAME" for kind in NAMED_SECTIONS)])
             raise ConfigurationError(f"{os.fspath(path or '')} has an unknown section [{name}]; {hint}")
     return sections
 
@@ -233,7 +270,7 @@ def _from_environment() -> dict[str, _Given]:
     }
 
 
-def _effective(declared: Iterable[Option], given: Mapping[str, _Given]) -> list[Setting]:
+def _effective(section: str, declared: Iterable[Option], given: Mapping[str, _Given]) -> list[Setting]:
     declared = list(declared)
     texts = dict(given)
     names = [option.name for option in declared]
@@ -242,11 +279,12 @@ def _effective(declared: Iterable[Option], given: Mapping[str, _Given]) -> list[
         if key.endswith(_FILE) and key not in names and name in names:
             del texts[key]
             if name in given:
-                raise ConfigurationError(f"[database] has both {name} and {key}: give one of them")
+                raise ConfigurationError(f"[{section}] has both {name} and {key}: give one of them")
             path = value.path()
-            texts[name] = _Given(_content(path, key, value.source), f"file {path} (named by {key} in {value.source})")
+            source = f"file {path} (named by {key} in {value.source})"
+            texts[name] = _Given(_content(section, path, key, value.source), source)
     for key in texts:
-        options.check_keys(f"[database] ({texts[key].source})", [key], ["class", *names])
+        options.check_keys(f"[{section}] ({texts[key].source})", [key], ["class", *names])
     return [_setting(option, texts.get(option.name)) for option in declared]
 
 
@@ -257,12 +295,12 @@ def _setting(option: Option, given: _Given | None) -> Setting:
     return Setting(option, option.default_text(), "default")
 
 
-def _content(path: str, key: str, source: str) -> str:
+def _content(section: str, path: str, key: str, source: str) -> str:
     try:
         return Path(options.PATH.parse(path)).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigurationError(f"[database] {key} ({source}): cannot read {path}: {reason}") from error
+        raise ConfigurationError(f"[{section}] {key} ({source}): cannot read {path}: {reason}") from error
 
 
 def _without_text(error: configparser.Error) -> str:

@@ -29,6 +29,10 @@ class ConfigurationError(Error):
     """A setting is unknown, missing or wrong, or a library it needs is not installed."""
 
 
+class AlertError(Error):
+    """An alerter could not pass an alert on."""
+
+
 class StoreError(Error):
     """The store did not do what it was asked; what was stored before is still there."""
 

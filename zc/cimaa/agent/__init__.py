@@ -4,16 +4,24 @@ The rooms, each importing only those before it:
 
 ``settings``
     The ``[agent]`` section.
-``naming``, ``documents``
-    Pure: what a fault is called, and the JSON in which a check tells its faults.
+``naming``, ``performance``, ``documents``, ``thresholds``, ``schedule``
+    Pure: what a fault is called; a plugin's performance data, and the JSON in which a check tells its faults; when a
+    metric is a fault; when checks run.
 ``files``
     The files that describe checks.
-``results``, ``reports``
-    Pure: the faults that follow from what a check did, and one report of many results.
-``processes``
-    Runs one check's command, and sees to its end.
+``results``, ``reports``, ``states``, ``alerting``
+    Pure: the faults that follow from what a check did, and one report of many results; what becomes of faults from one
+    run to the next; which alerts are due.
+``threads``, ``errands``, ``clock``
+    Calls that block, work that is asked for again and again, the time.
+``processes``, ``runs``
+    Runs one check's command, and sees to its end; runs one check, whatever it is.
 ``rounds``
     Runs all checks once.
+``link``, ``alerts``, ``standing``, ``daemon``
+    The daemon: its store, its alerters, what it knows of each check, its loop.
+``measuring``, ``plugins``, ``service``
+    Its figures; the alerters and sinks that the configuration names; the daemon as a process.
 
 Importing this package loads none of them.
 """

@@ -1,10 +1,12 @@
 """The JSON in which a check, or an operator, tells faults: ``{"faults": [...]}``.  Pure.
 
-A severity may be a number or a name.  Whether the faults keep the rules is for
+A check may add ``metrics``, a list of objects with ``name``, ``value``, and perhaps
+``unit``.  A severity may be a number or a name.  Whether the faults keep the rules is for
 :func:`zc.cimaa.faults.report` to tell.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from ..errors import InvalidFault
 from ..faults import parse_severity
 from ..limits import quoted
+from .performance import Metric
 
 
 def load(text: str) -> Any:
@@ -52,6 +55,31 @@ def faults(document: Any) -> list[Any]:
 def listed(document: Any) -> list[Any]:
     """The faults of a document that may also be the bare list of them; see :func:`faults`."""
     return faults({"faults": document} if isinstance(document, list) else document)
+
+
+def metrics(document: Any) -> list[Metric]:
+    """The metrics of a document; none if it says nothing of them.
+
+    :raises InvalidFault: naming the one that is none.
+    """
+    told = document.get("metrics", []) if isinstance(document, dict) else []
+    if not isinstance(told, list):
+        raise InvalidFault(f"its 'metrics' must be a list, not {_kind(told)}")
+    found = {metric.name: metric for metric in map(_metric, told)}
+    if len(found) < len(told):
+        raise InvalidFault("two of its 'metrics' have the same name")
+    return list(found.values())
+
+
+def _metric(told: Any) -> Metric:
+    if not isinstance(told, dict) or not (isinstance(told.get("name"), str) and told["name"]):
+        raise InvalidFault("each of its 'metrics' must be an object with a 'name' and a 'value'")
+    name, value, unit = told["name"], told.get("value"), told.get("unit", "")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidFault(f"metric {quoted(name)}: its value must be a number")
+    if not isinstance(unit, str):
+        raise InvalidFault(f"metric {quoted(name)}: its unit must be text")
+    return Metric(name, float(value), unit)
 
 
 def _numbered(fault: Any) -> Any:

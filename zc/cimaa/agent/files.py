@@ -8,11 +8,21 @@ from typing import NamedTuple
 
 from .. import config, options
 from ..errors import ConfigurationError
-from ..options import Option
+from ..options import FLAG, Option, Type
+from . import thresholds
 from .naming import PART
 from .settings import TIMEOUT
+from .thresholds import Threshold
 
 SUFFIX = ".cfg"
+
+
+def _retries(text: str) -> int:
+    number = options.INTEGER.parse(text)
+    if number < 0:
+        raise ValueError(f"{text!r} is less than 0")
+    return int(number)
+
 
 #: The keys that a check's section may have.
 OPTIONS = (
@@ -22,6 +32,19 @@ OPTIONS = (
         " A program with a slash in its name is found from the file's directory, others on the PATH",
     ),
     Option("timeout", "how long it may take; default: the agent's timeout", TIMEOUT),
+    Option("interval", "how often it runs; default: the agent's base_interval", TIMEOUT),
+    Option("retry", "how often an error is tried again before it is critical", Type("count", _retries), "3"),
+    Option(
+        "retry_interval", "how often it runs while it fails; default: the agent's base_interval, or its own", TIMEOUT
+    ),
+    Option(
+        "thresholds",
+        "when its metrics are faults, one a line: NAME [optional] warning > 50 error >= 99 critical > 200 clear < 80",
+        Type("thresholds", thresholds.parse),
+        "",
+    ),
+    Option("nagios_performance", "whether the performance data of a Nagios plugin is its metrics", FLAG, "true"),
+    Option("escalates", "whether an error that stays becomes critical", FLAG, "true"),
 )
 
 
@@ -36,6 +59,17 @@ class Check(NamedTuple):
     timeout: float
     #: The directory of its file, in which it runs.
     directory: Path
+    #: Seconds.
+    interval: int = 60
+    #: So many failures in a row, and one more, make an error critical.
+    retry: int = 3
+    #: Seconds.
+    retry_interval: int = 60
+    thresholds: tuple[Threshold, ...] = ()
+    #: True if performance data is read.
+    nagios_performance: bool = True
+    #: False if its errors stay errors.
+    escalates: bool = True
 
 
 class Broken(NamedTuple):
@@ -46,8 +80,8 @@ class Broken(NamedTuple):
     reason: str
 
 
-def load(directory: Path, timeout: float) -> list[Check | Broken]:
-    """The checks of all files in a directory, sorted by file; ``timeout`` is for those that give none.
+def load(directory: Path, timeout: float, interval: int = 60) -> list[Check | Broken]:
+    """The checks of all files in a directory, sorted by file; ``timeout`` and ``interval`` for those without.
 
     :raises ConfigurationError: if there is no such directory, or no check in it.
     """
@@ -55,7 +89,7 @@ def load(directory: Path, timeout: float) -> list[Check | Broken]:
         paths = [path for path in directory.iterdir() if path.suffix == SUFFIX and not path.name.startswith(".")]
     except OSError as error:
         raise ConfigurationError(f"[agent] directory: cannot read {directory}: {error.strerror}") from error
-    found = [check for path in sorted(paths) for check in _read(path, timeout)]
+    found = [check for path in sorted(paths) for check in _read(path, timeout, interval)]
     if not found:
         raise ConfigurationError(
             f"[agent] directory: there is no check in {directory}: put a file named *{SUFFIX} there,"
@@ -64,7 +98,9 @@ def load(directory: Path, timeout: float) -> list[Check | Broken]:
     return found
 
 
-def check(file: str, section: str, given: Mapping[str, str], directory: Path, timeout: float) -> Check | Broken:
+def check(
+    file: str, section: str, given: Mapping[str, str], directory: Path, timeout: float, interval: int = 60
+) -> Check | Broken:
     """The check that a section describes.  Pure."""
     if PART in section:
         return Broken(file, section, f"a check's name must not hold {PART!r}, which separates the names of its faults")
@@ -75,10 +111,23 @@ def check(file: str, section: str, given: Mapping[str, str], directory: Path, ti
         return Broken(file, section, str(error))
     except (ValueError, RuntimeError) as error:  # of shlex, and of pathlib for the ~ of nobody
         return Broken(file, section, f"[{section}] command: {error}")
-    return Check(file, section, command, values["timeout"] or timeout, directory)
+    own = values["interval"] or interval
+    return Check(
+        file,
+        section,
+        command,
+        values["timeout"] or timeout,
+        directory,
+        own,
+        values["retry"],
+        values["retry_interval"] or min(interval, own),
+        values["thresholds"],
+        values["nagios_performance"],
+        values["escalates"],
+    )
 
 
-def _read(path: Path, timeout: float) -> list[Check | Broken]:
+def _read(path: Path, timeout: float, interval: int) -> list[Check | Broken]:
     file = path.name.removesuffix(SUFFIX)
     if not path.is_file():  # a pipe would not even end
         return [Broken(file, "", f"{path} is no file, or a link to one that is missing")]
@@ -87,7 +136,7 @@ def _read(path: Path, timeout: float) -> list[Check | Broken]:
     except ConfigurationError as error:
         return [Broken(file, "", str(error))]
     directory = path.parent.absolute()
-    return [check(file, section, given, directory, timeout) for section, given in sections.items()]
+    return [check(file, section, given, directory, timeout, interval) for section, given in sections.items()]
 
 
 def _command(text: str, directory: Path) -> tuple[str, ...]:

@@ -7,6 +7,9 @@ from .. import limits
 #: What separates the name of a check from the name of one of its faults.
 PART = "#"
 
+#: With what the name of a fault starts that is not one agent's alone.
+GLOBAL = "//"
+
 _CUT = "..."
 
 
@@ -15,12 +18,28 @@ def fault_name(agent: str, file: str, section: str = "", part: str = "") -> str:
 
     A name that is too long is cut, and made unique by a digest of the whole.
     """
-    path = "/".join(filter(None, (agent, file, section)))
-    name = clean(f"//{path}{PART if part else ''}{part}")
+    path = "/".join(filter(None, (agent, file, section.lstrip("/"))))
+    return _fitting(clean(f"//{path}{PART if part else ''}{part}"))
+
+
+def _fitting(name: str) -> str:
     if len(name.encode()) <= limits.FAULT_NAME:
         return name
     digest = blake2b(name.encode(), digest_size=8).hexdigest()
     return cut(name, limits.FAULT_NAME - len(digest)) + digest
+
+
+def check_fault_name(agent: str, file: str, section: str, part: str = "") -> str:
+    """The name of a fault that a check tells: :func:`fault_name`, or a global one.
+
+    A global name starts with ``//``, as a section or as what a check calls a fault:
+    it stands for itself, so that all agents which look at one thing give it one name.
+    """
+    if part.startswith(GLOBAL):
+        return _fitting(clean(part))
+    if section.startswith(GLOBAL):
+        return _fitting(clean(f"{section}{PART if part else ''}{part}"))
+    return fault_name(agent, file, section, part)
 
 
 def clean(text: str) -> str:

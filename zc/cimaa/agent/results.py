@@ -7,7 +7,7 @@ of its own, whose name ends in ``#monitor-`` and the kind of misbehaviour.
 
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from .. import faults
@@ -16,9 +16,12 @@ from ..errors import InvalidFault
 from ..faults import SEVERITIES, Fault
 from ..limits import quoted
 from ..units import format_duration, format_size
-from . import documents
+from . import documents, performance, thresholds
 from .files import Broken, Check
-from .naming import fault_name, message
+from .naming import check_fault_name, fault_name, message
+from .performance import Metric
+from .performance import message as first_line
+from .thresholds import Crossing
 
 ERROR = SEVERITIES["error"]
 
@@ -28,6 +31,15 @@ STATUSES = {0: None, 1: SEVERITIES["warning"], 2: ERROR, 3: ERROR}
 
 # How JSON begins that has faults: an object, or a list of them.  (Nagios' "[OK] fine" is none.)
 _JSON = re.compile(r"\{|\[\s*[]{]")
+
+
+#: Extra keys of faults, which the agent itself reads when it starts again: how often in a row it failed so far, and
+#: the metric that crossed a threshold, and the severity of that.
+FAILURES = "failures"
+METRIC = "metric"
+CROSSED = "crossed"
+
+_COUNT = re.compile(r" \([0-9]+ of [0-9]+\)$")
 
 
 class Finished(NamedTuple):
@@ -67,11 +79,21 @@ class Result(NamedTuple):
     file: str
     section: str
     faults: list[Fault]
+    #: What it measured.
+    metrics: Sequence[Metric] = ()
+    #: False if the check misbehaved: then what it does not tell of may still stand.
+    told: bool = True
 
 
-def of_outcome(agent: str, check: Check, outcome: Outcome) -> Result:
-    """What follows from what a check did."""
-    return Result(check.file, check.section, list(_faults(agent, check, outcome)))
+def of_outcome(agent: str, check: Check, outcome: Outcome, before: Iterable[Fault] = ()) -> Result:
+    """What follows from what a check did, after the faults that it had ``before``."""
+    found = list(_faults(agent, check, outcome))
+    measured = _metrics(check, outcome)
+    told = not any(is_monitor(fault) for fault in found)
+    if told or measured:
+        found += _judged(agent, check, measured, before)
+    by_name = {fault["name"]: fault for fault in sorted(found, key=lambda fault: fault["severity"])}
+    return Result(check.file, check.section, list(by_name.values()), measured, told)
 
 
 def of_broken(agent: str, broken: Broken) -> Result:
@@ -84,6 +106,11 @@ def of_findings(agent: str, file: str, section: str, findings: Iterable[Finding]
     """What follows from what a check of zc.cimaa's own found."""
     found = [fault(fault_name(agent, file, section, f.name), f.severity, f.message) for f in findings]
     return Result(file, section, found)
+
+
+def is_monitor(fault: Fault) -> bool:
+    """True if the fault is that a check misbehaves."""
+    return "#monitor-" in fault["name"]
 
 
 def monitor(agent: str, file: str, section: str, kind: str, text: str) -> Fault:
@@ -119,7 +146,7 @@ def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[Fault]:
         yield from _json(agent, check, outcome.status, output)
     elif severity := STATUSES.get(outcome.status):
         if text := first_line(output):
-            yield fault(fault_name(agent, check.file, check.section), severity, text)
+            yield fault(check_fault_name(agent, check.file, check.section), severity, text)
         else:
             text = f"exit status {outcome.status}, and no output{_on_stderr(outcome)}"
             yield monitor(agent, check.file, check.section, "output", text)
@@ -127,15 +154,47 @@ def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[Fault]:
         yield monitor(agent, check.file, check.section, "status", f"{_ending(outcome.status)}{_said(output, outcome)}")
 
 
-def first_line(output: str) -> str:
-    """The message in what a Nagios plugin wrote: its first line, without performance data."""
-    line = output.splitlines()[0] if output else ""
-    return line.partition("|")[0].strip()
+def _metrics(check: Check, outcome: Outcome) -> list[Metric]:
+    if not isinstance(outcome, Finished):
+        return []
+    output = outcome.output.decode(errors="replace").strip()
+    if not _JSON.match(output):
+        return performance.metrics(output) if check.nagios_performance else []
+    try:
+        return documents.metrics(documents.load(output))
+    except InvalidFault:  # told as a fault already
+        return []
+
+
+def _judged(agent: str, check: Check, measured: Sequence[Metric], before: Iterable[Fault]) -> Iterable[Fault]:
+    for crossing in thresholds.crossings(check.thresholds, measured, _crossed(before)):
+        name = check_fault_name(agent, check.file, check.section, crossing.name)
+        yield {**fault(name, crossing.severity, crossing.message), METRIC: crossing.name, CROSSED: crossing.severity}
+    if missed := thresholds.missing(check.thresholds, measured):
+        text = f"it has thresholds for what it did not measure: {', '.join(missed)}"
+        yield monitor(agent, check.file, check.section, "metric", text)
+
+
+def _crossed(before: Iterable[Fault]) -> Mapping[str, Crossing]:
+    """The crossings, by the metric's name, that these faults came from."""
+    return {
+        fault[METRIC]: Crossing(fault[METRIC], fault[CROSSED], uncounted(fault))
+        for fault in before
+        if isinstance(fault.get(METRIC), str) and isinstance(fault.get(CROSSED), int)  # a check's JSON may have them
+    }
+
+
+def uncounted(fault: Fault) -> str:
+    """The fault's message, without the count of its failures."""
+    text: str = fault["message"]
+    return _COUNT.sub("", text) if FAILURES in fault else text
 
 
 def _json(agent: str, check: Check, status: int, output: str) -> Iterable[Fault]:
     try:
-        found = [_named(agent, check, told) for told in documents.listed(documents.load(output))]
+        document = documents.load(output)
+        found = [_named(agent, check, told) for told in documents.listed(document)]
+        documents.metrics(document)
         yield from faults.report(agent, found).faults()
     except InvalidFault as error:
         yield monitor(agent, check.file, check.section, "json", f"the JSON that it wrote cannot be used: {error}")
@@ -152,7 +211,7 @@ def _named(agent: str, check: Check, told: Any) -> Any:
     name, text = told.get("name", ""), told.get("message")
     if not isinstance(name, str):
         raise InvalidFault(f"a fault's name must be text, not {quoted(repr(name))}")
-    full = {"severity": ERROR, **told, "name": fault_name(agent, check.file, check.section, name)}
+    full = {"severity": ERROR, **told, "name": check_fault_name(agent, check.file, check.section, name)}
     return {**full, "message": message(text)} if isinstance(text, str) else full
 
 

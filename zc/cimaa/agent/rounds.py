@@ -3,18 +3,15 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..checks import Finding, host
+from ..checks import host
 from ..faults import Fault
-from . import files, processes, reports, results
+from . import files, reports, results, runs
 from .files import Broken, Check
-from .results import NotStarted, Outcome, Result
+from .results import Outcome, Result
 from .settings import Settings
-
-#: What stands for the file in the names of the built-in checks' faults.
-HOST = "host"
 
 
 class Round(NamedTuple):
@@ -32,9 +29,9 @@ def run(settings: Settings) -> Round:
     :raises ConfigurationError: if there is no such directory, or no check in it.
     """
     if settings.directory is None:
-        found = [_built_in(settings.name, name, check) for name, check in host.CHECKS.items()]
+        found = [runs.built_in(settings.name, name) for name in host.CHECKS]
     else:
-        found = _run_all(settings, files.load(settings.directory, settings.timeout))
+        found = _run_all(settings, files.load(settings.directory, settings.timeout, settings.base_interval))
     return Round(len(found), reports.faults(settings.name, found))
 
 
@@ -68,15 +65,4 @@ async def _outcomes(checks: Sequence[Check], parallel: int, ended_by: list[int])
 
 async def _one(check: Check, slots: asyncio.Semaphore) -> Outcome:
     async with slots:
-        try:
-            return await processes.run(check)
-        except Exception as error:  # whatever it is, it must not take the other checks' results along
-            return NotStarted(f"cannot run {check.command[0]!r}: {type(error).__name__}: {error}")
-
-
-def _built_in(agent: str, name: str, check: Callable[[], list[Finding]]) -> Result:
-    try:
-        return results.of_findings(agent, HOST, name, check())
-    except Exception as error:  # what /proc says differs from system to system
-        text = f"the check failed: {type(error).__name__}: {error}"
-        return Result(HOST, name, [results.monitor(agent, HOST, name, "command", text)])
+        return await runs.outcome(check)

@@ -22,6 +22,8 @@ class Settings(NamedTuple):
     timeout: int
     #: How many checks may run at once.
     parallel: int
+    #: Seconds from one tick of the daemon to the next.
+    base_interval: int = 60
 
 
 def host_name() -> str:
@@ -49,6 +51,7 @@ def _timeout(text: str) -> int:
 
 COUNT = Type("count", _count)
 TIMEOUT = Type("duration", _timeout)
+BASE_INTERVAL = "60s"
 
 SECTION = "agent"
 OPTIONS = (
@@ -61,6 +64,13 @@ OPTIONS = (
     ),
     Option("timeout", "how long a check may take that says nothing else", TIMEOUT, "60s"),
     Option("parallel", "how many checks may run at once", COUNT, "10"),
+    Option(
+        "base_interval",
+        "how often the daemon reports, and runs the checks that say nothing else; all other intervals are rounded up"
+        " to multiples of it",
+        TIMEOUT,
+        BASE_INTERVAL,
+    ),
 )
 
 
@@ -79,4 +89,4 @@ def load(path: str | os.PathLike[str] | None = None) -> Settings:
     except InvalidAgent as error:
         raise ConfigurationError(f"[{SECTION}] name: {error}") from error
     directory = None if values["directory"] is None else Path(values["directory"])
-    return Settings(values["name"], directory, values["timeout"], values["parallel"])
+    return Settings(values["name"], directory, values["timeout"], values["parallel"], values["base_interval"])

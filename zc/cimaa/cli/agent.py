@@ -1,6 +1,7 @@
-"""The command that runs checks and reports what they found."""
+"""The command that runs checks and reports what they found: once, or as a daemon."""
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,24 +14,46 @@ from ..options import PATH
 from . import listing
 from .listing import counted
 from .output import message
-from .parameters import config_file, examples, json_option, open_store
+from .parameters import config_file, examples, open_store
+
+if TYPE_CHECKING:
+    from ..agent.settings import Settings
 
 
 @click.command(epilog=examples("cimaa agent --once", "cimaa agent --once --json"))
-@click.option("--once", is_flag=True, required=True, help="Run every check once, and report.")
-@json_option
+@click.option("--once", is_flag=True, help="Run every check once, report, list the faults, and end.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N intervals, and stay in the store.")
+@click.option("--keep", is_flag=True, help="Stay in the store also when told to end (SIGTERM).")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON: with --once the faults, else each line of the log.")
 @click.pass_context
-def agent(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: ARG001  # there is no other way yet
+def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, as_json: bool) -> None:
     """Run the checks of this host.
 
-    Their faults are reported to the store, and listed.  Without a configuration the checks that come with zc.cimaa
-    look at this host's disks, memory and load.  With a directory in the [agent] section, the *.cfg files there have
-    a section for each check, with its command (and a timeout), which may be a Nagios plugin, or print JSON:
-    {"faults": [{"name", "severity", "message"}]}.
+    Their faults are reported to the store, and alerts are passed on by the [alerter:NAME] sections.  Without a
+    configuration the checks that come with zc.cimaa look at this host's disks, memory and load.  With a directory in
+    the [agent] section, the *.cfg files there have a section for each check, with its command, which may be a Nagios
+    plugin, or print JSON: {"faults": [{"name", "severity", "message"}]}.
+
+    With --once that is all.  Else it runs on, and logs on standard error: it ends with SIGTERM, and reads the checks
+    anew with SIGHUP.  Only then errors escalate, and alerts are sent.
     """
-    from ..agent import rounds, settings
+    from ..agent import settings
 
     ours = settings.load(config_file(ctx))
+    if once:
+        if count is not None or keep:
+            raise click.UsageError("--count and --keep are not for --once.")
+        _once(ctx, ours, as_json)
+    else:
+        from ..agent import service
+
+        with open_store(ctx) as db:
+            ctx.exit(service.run(ours, db, service.parts(config_file(ctx)), count=count, keep=keep, as_json=as_json))
+
+
+def _once(ctx: click.Context, ours: "Settings", as_json: bool) -> None:
+    from ..agent import rounds
+
     with open_store(ctx, this_host()) as db:
         done = rounds.run(ours)
         try:

@@ -88,6 +88,8 @@ what the others found:
 ``#monitor-command``  it could not be run
 ``#monitor-status``   it was killed, or its exit status is none of 0 to 3 or belies its JSON
 ``#monitor-output``   it failed without saying why, or wrote more than 1 MiB
+``#monitor-metric``   it has a threshold for something that it did not measure
+``#monitor-slow``     the daemon should have run it again, and it was still running
 ``#monitor-json``     its JSON cannot be read, or breaks a rule
 ``#monitor-size``     its faults would leave no room for the others' in one report
 ``#monitor-options``  its section cannot be understood

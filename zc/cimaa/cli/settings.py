@@ -27,11 +27,15 @@ def config(ctx: click.Context, as_json: bool) -> None:
     Without one the defaults count.  For a KEY of [database], $CIMAA_DATABASE_KEY comes first, and KEY_file may name
     a file that holds the value.
     """
+    from ..agent import plugins
     from ..agent.settings import OPTIONS, SECTION
 
     file = configuration.find_file(config_file(ctx))
     found = [("database", setting) for setting in configuration.database_settings(file)]
     found += [(SECTION, setting) for setting in configuration.settings(SECTION, OPTIONS, file)]
+    found += [
+        (section, s) for kind in plugins.KINDS for section, ss in plugins.settings(kind, file).items() for s in ss
+    ]
     message(f"Configuration file: {file}" if file else "There is no configuration file.")
     if as_json:
         settings = [_shape(section, setting) for section, setting in found]

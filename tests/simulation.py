@@ -1,0 +1,112 @@
+"""A clock that a test turns: time passes only when nothing is left to be done."""
+
+import asyncio
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from zc.cimaa.agent.alerts import Alerts
+from zc.cimaa.agent.daemon import Daemon
+from zc.cimaa.agent.files import Check
+from zc.cimaa.agent.link import Link
+from zc.cimaa.agent.results import Finished, Result, of_outcome
+from zc.cimaa.agent.settings import Settings
+from zc.cimaa.alerters import Alerter
+from zc.cimaa.db import DB
+from zc.cimaa.faults import Fault
+
+#: A whole day's start (seconds since the epoch).
+START = 1_700_006_400.0
+
+Work = Callable[["SimulatedClock", Check], Awaitable[Finished]]
+
+
+class SimulatedClock:
+    """A clock that jumps to the next time for which somebody waits, once nothing else is left to be done.
+
+    What a thread does is waited for, unless it hangs.
+    """
+
+    #: After so long (real seconds) a thread counts as hanging.
+    HANGING = 0.3
+
+    def __init__(self, start: float = START) -> None:
+        self._now = start
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._number = itertools.count()
+        self._turner: asyncio.Task[None] | None = None
+
+    def time(self) -> float:
+        return self._now
+
+    async def sleep_until(self, when: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (when, next(self._number), future))
+        if self._turner is None or self._turner.done():
+            self._turner = asyncio.create_task(self._turn())
+        await future
+
+    async def _turn(self) -> None:
+        while self._waiting:
+            await self._rest()
+            when, _, future = heapq.heappop(self._waiting)
+            if not future.done():
+                self._now = max(self._now, when)
+                future.set_result(None)
+                del future
+            await asyncio.sleep(0)
+
+    async def _rest(self) -> None:
+        """Return when the event loop has nothing to do, and no thread works on something."""
+        ready: Any = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+        end = time.monotonic() + self.HANGING
+        while True:
+            threads = threading.active_count() > 1 and time.monotonic() < end
+            await asyncio.sleep(0)
+            if ready:
+                end = time.monotonic() + self.HANGING
+            elif not threads:
+                return
+            else:
+                await asyncio.sleep(0.0002)
+
+
+class Simulation:
+    """A daemon in simulated time, whose checks do what ``work`` says."""
+
+    def __init__(
+        self,
+        db: DB,
+        checks: str,
+        work: Work,
+        directory: Any,
+        alerters: dict[str, Alerter] | None = None,
+        start: float = START,
+        patience: float = 15,
+        parallel: int = 10,
+    ) -> None:
+        (directory / "f.cfg").write_text(checks)
+        self.db = db
+        self.clock = SimulatedClock(start)
+        self.work = work
+        self.settings = Settings("web1", directory, 60, parallel)
+        self.link = Link("web1", db, self.clock, patience)
+        self.alerts = Alerts("web1", alerters or {}, self.clock)
+        self.daemon = Daemon(self.settings, self.link, self.alerts, self.clock, self._run)
+        self.runs: list[tuple[float, str]] = []
+
+    def run(self, count: int) -> None:
+        """Let so many ticks pass."""
+        asyncio.run(self.daemon.run(count))
+
+    def times(self, section: str) -> list[float]:
+        """When the check ran, in seconds since the first run of any check."""
+        first = self.runs[0][0]
+        return [round(time - first, 3) for time, name in self.runs if name == section]
+
+    async def _run(self, agent: str, check: Check, before: Iterable[Fault]) -> Result:
+        self.runs.append((self.clock.time(), check.section))
+        return of_outcome(agent, check, await self.work(self.clock, check), before)

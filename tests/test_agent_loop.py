@@ -1,0 +1,454 @@
+"""The daemon's loop: an hour and a day of it, in simulated time, and what it makes of checks that fail and recover."""
+
+import asyncio
+import functools
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zc.cimaa import memory
+from zc.cimaa.agent import link, schedule
+from zc.cimaa.agent.files import Check
+from zc.cimaa.agent.results import Finished
+from zc.cimaa.db import DB
+from zc.cimaa.errors import StoreUnavailable
+
+from .simulation import START, SimulatedClock, Simulation
+
+OK = Finished(0, b"fine", b"")
+BAD = Finished(2, b"bad", b"")
+
+
+async def fine(clock: SimulatedClock, check: Check) -> Finished:
+    return OK
+
+
+def after(changes: dict[float, Finished]) -> Callable[[SimulatedClock, Check], Any]:
+    """Checks that end so from those times (seconds after the start) on."""
+
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        return changes[max(since for since in changes if since <= clock.time() - START)]
+
+    return work
+
+
+def shown(db: DB) -> dict[str, tuple[int, str]]:
+    return {f["name"].removeprefix("//web1/f/"): (f["severity"], f["message"]) for f in db.get_faults("web1")}
+
+
+# The schedule
+
+
+def test_agents_have_phases_of_their_own_that_stay() -> None:
+    phases = [schedule.phase(f"web{n}", 60) for n in range(1000)]
+    assert all(0 <= phase < 60 for phase in phases)
+    assert phases == [schedule.phase(f"web{n}", 60) for n in range(1000)]
+    assert all(60 < sum(s <= phase < s + 10 for phase in phases) < 280 for s in range(0, 60, 10))
+
+
+@pytest.mark.parametrize("now", [0.0, START, START + 0.3, 1.7e9 + 1 / 3])
+def test_the_next_tick_is_after_now_and_no_more_than_an_interval(now: float) -> None:
+    for base in (1, 7, 60):
+        tick = schedule.next_tick("web1", base, now)
+        assert now < schedule.time_of("web1", base, tick) <= now + base
+        at = schedule.time_of("web1", base, tick)
+        assert schedule.next_tick("web1", base, at) == tick + 1
+
+
+def test_an_hour(tmp_path: Path) -> None:
+    checks = "[m]\ncommand = x\n[q]\ncommand = x\ninterval = 15m\n[odd]\ncommand = x\ninterval = 90s\n"
+    simulation = Simulation(memory.DB(), checks, fine, tmp_path)
+    simulation.run(60)
+    assert simulation.times("m") == [60.0 * n for n in range(60)]
+    quarters = simulation.times("q")
+    assert len(quarters) in (4, 5)
+    aligned = [(time - START) % 900 for time, name in simulation.runs if name == "q"][1:]
+    assert max(aligned) - min(aligned) < 0.001
+    assert aligned[0] == pytest.approx(schedule.phase("web1", 60))
+    assert len(simulation.times("odd")) in (30, 31)
+    assert simulation.daemon.missed == 0
+
+
+def test_a_day_of_fifty_checks(tmp_path: Path) -> None:
+    checks = "".join(f"[c{n}]\ncommand = x\ninterval = {n % 5 * 30 + 10}m\n" for n in range(48))
+    checks += "[minute]\ncommand = x\n[daily]\ncommand = x\ninterval = 1d\n"
+    simulation = Simulation(
+        db := memory.DB(clock=lambda: simulation.clock.time()), checks, fine, tmp_path, start=START + 3600
+    )
+    simulation.run(1440)
+    assert len(simulation.times("minute")) == 1440
+    assert len(simulation.times("daily")) == 2  # at first, and when the day begins
+    assert len(simulation.times("c0")) in (144, 145)
+    assert simulation.daemon.missed == 0
+    (agent,) = db.get_agents()
+    assert simulation.clock.time() - agent["updated"] < 61
+
+
+def test_two_hundred_checks_at_once_miss_no_tick_and_no_more_run_than_may(tmp_path: Path) -> None:
+    running = most = 0
+
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await clock.sleep_until(clock.time() + 2)
+        running -= 1
+        return OK
+
+    checks = "".join(f"[c{n}]\ncommand = x\n" for n in range(200))
+    simulation = Simulation(db := memory.DB(), checks, work, tmp_path)
+    simulation.run(10)
+    assert most == 10
+    assert all(len(simulation.times(f"c{n}")) == 10 for n in range(200))
+    assert (simulation.daemon.missed, shown(db)) == (0, {})
+
+
+def test_a_slow_check_delays_nobody_and_is_a_fault_until_it_ends(tmp_path: Path) -> None:
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        if check.section == "slow" and clock.time() < START + 61:
+            await clock.sleep_until(clock.time() + 150)
+        return OK
+
+    simulation = Simulation(db := memory.DB(), "[good]\ncommand = x\n[slow]\ncommand = x\n", work, tmp_path)
+    seen: list[list[str]] = []
+    simulation.daemon.on_tick = lambda _: seen.append(sorted(shown(db)))
+    simulation.run(6)
+    assert simulation.times("good") == [60.0 * n for n in range(6)]
+    assert simulation.times("slow") == [0, 180, 240, 300]
+    # What is seen at a tick was reported after the one before.
+    assert seen == [[], [], ["slow#monitor-slow"], [], [], []]
+
+
+def test_a_report_does_not_wait_for_a_check_that_takes_long(tmp_path: Path) -> None:
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        if check.section == "long":
+            await clock.sleep_until(clock.time() + 200)
+        return BAD
+
+    checks = "[bad]\ncommand = x\n[long]\ncommand = x\ninterval = 10m\n"
+    simulation = Simulation(db := memory.DB(), checks, work, tmp_path)
+    seen: list[set[str]] = []
+    simulation.daemon.on_tick = lambda _: seen.append(set(shown(db)))
+    simulation.run(3)
+    assert seen[2] == {"bad"}
+
+
+def test_a_machine_that_slept_goes_on_and_counts_what_it_missed(tmp_path: Path) -> None:
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        if clock.time() < START + 61:
+            clock._now += 600
+        return OK
+
+    simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", work, tmp_path)
+    simulation.run(3)
+    assert simulation.times("a") == [0, 600, 660]
+    assert simulation.daemon.missed == 9
+
+
+# Escalation
+
+
+def test_an_error_becomes_critical_after_its_retries_and_tells_on_the_way(tmp_path: Path) -> None:
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n", after({0: BAD, 60 * 8: OK}), tmp_path)
+    seen: list[Any] = []
+    simulation.daemon.on_tick = lambda _: seen.append(shown(db).get("a"))
+    simulation.run(10)
+    assert seen[1:] == [
+        (40, "bad (1 of 4)"),
+        (40, "bad (2 of 4)"),
+        (40, "bad (3 of 4)"),
+        *[(50, "bad")] * 5,
+        None,
+    ]
+
+
+def test_a_failing_check_is_tried_again_at_its_retry_interval(tmp_path: Path) -> None:
+    checks = "[a]\ncommand = x\ninterval = 10m\nretry_interval = 2m\nretry = 1\n"
+    start = START + 600 - 30
+    simulation = Simulation(db := memory.DB(), checks, after({0: OK, 1100: BAD, 1500: OK}), tmp_path, start=start)
+    simulation.run(45)
+    minutes = [int(time - START) // 60 for time, _ in simulation.runs]
+    assert minutes == [9, 10, 20, 22, 24, 26, 30, 40, 50]  # at first, then at its times
+    assert shown(db) == {}
+
+
+@pytest.mark.parametrize("option", ["escalates = false", "retry = 100"])
+def test_an_error_may_stay_an_error(tmp_path: Path, option: str) -> None:
+    simulation = Simulation(db := memory.DB(), f"[a]\ncommand = x\n{option}\n", after({0: BAD}), tmp_path)
+    simulation.run(10)
+    assert shown(db)["a"][0] == 40
+
+
+def test_a_monitoring_fault_never_escalates_and_clears_nothing_that_is_critical(tmp_path: Path) -> None:
+    broken = Finished(99, b"", b"")
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n", after({0: BAD, 300: broken, 1200: OK}), tmp_path)
+    seen: list[Any] = []
+    simulation.daemon.on_tick = lambda _: seen.append({k: v[0] for k, v in shown(db).items()})
+    simulation.run(25)
+    assert seen[15] == {"a": 50, "a#monitor-status": 40}
+    assert seen[-1] == {}
+
+
+def test_what_is_critical_stays_when_the_check_says_error(tmp_path: Path) -> None:
+    worst = Finished(0, b'{"faults": [{"severity": 50, "message": "m"}]}', b"")
+    error = Finished(0, b'{"faults": [{"severity": 40, "message": "m"}]}', b"")
+    warning = Finished(0, b'{"faults": [{"severity": 30, "message": "m"}]}', b"")
+    work = after({0: worst, 120: error, 300: warning})
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n", work, tmp_path)
+    seen: list[Any] = []
+    simulation.daemon.on_tick = lambda _: seen.append({k: v[0] for k, v in shown(db).items()}.get("a"))
+    simulation.run(7)
+    assert seen[1:] == [50, 50, 50, 50, 50, 30]
+
+
+def test_an_agent_that_starts_again_goes_on_where_it_was(tmp_path: Path) -> None:
+    db = memory.DB()
+    Simulation(db, "[a]\ncommand = x\n", after({0: BAD}), tmp_path).run(2)
+    assert shown(db) == {"a": (40, "bad (2 of 4)")}
+    Simulation(db, "[a]\ncommand = x\n", after({0: BAD}), tmp_path).run(2)
+    assert shown(db) == {"a": (50, "bad")}
+    Simulation(db, "[a]\ncommand = x\n", after({0: BAD}), tmp_path).run(1)
+    assert shown(db) == {"a": (50, "bad")}
+
+
+def test_a_threshold_holds_until_it_clears_through_a_restart_too(tmp_path: Path) -> None:
+    def wrote(value: int) -> Finished:
+        return Finished(0, f"fine | n={value}".encode(), b"")
+
+    checks = "[a]\ncommand = x\nthresholds = n error > 50 clear < 20\n"
+    db = memory.DB()
+    Simulation(db, checks, after({0: wrote(60)}), tmp_path).run(5)
+    assert shown(db) == {"a#n": (50, "n is 60: error > 50")}
+    Simulation(db, checks, after({0: wrote(30)}), tmp_path).run(2)
+    assert shown(db) == {"a#n": (50, "n is 60: error > 50")}
+    Simulation(db, checks, after({0: wrote(10)}), tmp_path).run(1)
+    assert shown(db) == {}
+
+
+def test_a_global_fault_has_the_same_name_on_every_agent(tmp_path: Path) -> None:
+    told = Finished(0, b'{"faults": [{"name": "//shop/queue", "severity": 50, "message": "m"}]}', b"")
+    db = memory.DB()
+    simulation = Simulation(db, "[//shop/web]\ncommand = x\n[j]\ncommand = x\n", after({0: BAD}), tmp_path)
+    simulation.run(1)
+    assert set(shown(db)) == {"//shop/web", "j"}
+    Simulation(db, "[j]\ncommand = x\n", after({0: told}), tmp_path).run(1)
+    assert shown(db) == {"//shop/queue": (50, "m")}
+    Simulation(db, "[j]\ncommand = x\n", after({0: OK}), tmp_path).run(1)
+    assert shown(db) == {}
+
+
+# Reading the checks anew
+
+
+def test_checks_read_anew_stand_as_they_stood(tmp_path: Path) -> None:
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n[b]\ncommand = x\n", after({0: BAD}), tmp_path)
+    ticks = 0
+
+    def tick(_: int) -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks == 3:
+            (tmp_path / "f.cfg").write_text("[a]\ncommand = x\nretry = 5\n[c]\ncommand = x\n")
+            simulation.daemon.reload()
+        if ticks == 4:
+            (tmp_path / "f.cfg").unlink()
+            simulation.daemon.reload()
+
+    simulation.daemon.on_tick = tick
+    simulation.run(4)
+    assert shown(db) == {"a": (40, "bad (4 of 6)"), "c": (40, "bad (1 of 4)")}
+
+
+# The store
+
+
+class Away(memory.DB):
+    """A store that is out of reach while it is told to be, or that hangs."""
+
+    away = False
+    hanging: threading.Event | None = None
+
+    def _answer(self) -> None:
+        if self.hanging is not None:
+            self.hanging.wait(20)
+        if self.away:
+            raise StoreUnavailable("nobody is there")
+
+    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        self._answer()
+        return super()._touch(agent, digest, instance)
+
+    def _agent_faults(self, agent: str) -> Any:
+        self._answer()
+        return super()._agent_faults(agent)
+
+    def _remove_agent(self, agent: str) -> None:
+        self._answer()
+        super()._remove_agent(agent)
+
+    def _squelches(self) -> Any:
+        self._answer()
+        return super()._squelches()
+
+
+def test_while_the_store_is_away_checks_go_on_and_the_last_report_comes_later(tmp_path: Path) -> None:
+    db = Away(clock=lambda: simulation.clock.time())
+    simulation = Simulation(db, "[a]\ncommand = x\n", after({0: OK, 200: BAD}), tmp_path)
+    ticks: list[float] = []
+    back: list[float] = []
+
+    def tick(_: int) -> None:
+        ticks.append(simulation.clock.time())
+        db.away = 3 <= len(ticks) < 6
+        if len(ticks) == 6:
+            back.append(simulation.clock.time())
+        if len(ticks) == 7:
+            assert shown(db)["a"][1] == "bad (3 of 4)"
+            (agent,) = db.get_agents()
+            assert agent["updated"] <= back[0] + 60
+
+    simulation.daemon.on_tick = tick
+    simulation.run(7)
+    assert simulation.times("a") == [60.0 * n for n in range(7)]
+    (severity, message) = shown(db)["//web1/agent/store"]
+    assert severity == 20
+    assert message.startswith("the store was away for 3m")
+    assert simulation.link.figures.errors > 3
+
+
+def test_the_note_of_an_absence_goes_after_an_hour(tmp_path: Path) -> None:
+    db = Away()
+    simulation = Simulation(db, "[a]\ncommand = x\n", fine, tmp_path)
+    count = 0
+
+    def tick(_: int) -> None:
+        nonlocal count
+        count += 1
+        db.away = count == 2
+
+    simulation.daemon.on_tick = tick
+    simulation.run(65)
+    assert shown(db) == {}
+
+
+def test_a_store_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
+    db = Away()
+    simulation = Simulation(db, "[a]\ncommand = x\n", fine, tmp_path, patience=0.05)
+    count = 0
+
+    def tick(_: int) -> None:
+        nonlocal count
+        count += 1
+        if count == 2:
+            db.hanging = threading.Event()
+        if count == 5:
+            assert db.hanging is not None
+            db.hanging.set()
+
+    simulation.daemon.on_tick = tick
+    simulation.run(6)
+    assert simulation.times("a") == [60.0 * n for n in range(6)]
+    assert shown(db)["//web1/agent/store"][0] == 20
+
+
+def test_a_store_that_is_away_at_the_start_is_asked_later(tmp_path: Path) -> None:
+    db = Away()
+    checks = "[a]\ncommand = x\n"
+    Simulation(db, checks, after({0: BAD}), tmp_path).run(5)
+    db.away = True
+    simulation = Simulation(db, checks, after({0: BAD}), tmp_path)
+    count = 0
+
+    def tick(_: int) -> None:
+        nonlocal count
+        count += 1
+        db.away = count < 3
+
+    simulation.daemon.on_tick = tick
+    simulation.run(3)
+    assert shown(db)["a"] == (50, "bad")
+
+
+def test_the_last_report_is_not_waited_for_when_the_store_is_away(tmp_path: Path) -> None:
+    db = Away()
+    db.away = True
+    with pytest.raises(StoreUnavailable, match="the last report is not stored"):
+        Simulation(db, "[a]\ncommand = x\n", fine, tmp_path).run(2)
+
+
+def test_a_check_whose_result_nobody_understands_ends_neither_itself_nor_the_agent(tmp_path: Path) -> None:
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        if check.section == "odd":
+            raise RuntimeError("never seen")
+        return BAD
+
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n[odd]\ncommand = x\n", work, tmp_path)
+    simulation.run(6)
+    assert len(simulation.times("odd")) == 6
+    assert shown(db)["odd#monitor-command"][0] == 40
+    assert shown(db)["a"][0] == 50
+
+
+@pytest.mark.parametrize("extra", ["failures", "crossed", "metric", "check", "triggered", "escalates"])
+def test_whatever_a_check_s_json_calls_its_extras_nothing_breaks(tmp_path: Path, extra: str) -> None:
+    fault = {"name": "n", "message": "m", "metric": "n", "crossed": 7, extra: "wrong"}
+    work = after({0: Finished(0, json.dumps({"faults": [fault]}).encode(), b"")})
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\nthresholds = n error > 5\n", work, tmp_path)
+    simulation.run(6)
+    assert "a#n" in shown(db)
+
+
+def test_waiting_grows_and_never_exceeds_the_most() -> None:
+    at_least = [link.delay(n, 30, lambda: 0.0) for n in range(1, 12)]
+    at_most = [link.delay(n, 30, lambda: 1.0) for n in range(1, 12)]
+    assert at_least[:4] == [1, 2, 4, 8]
+    assert at_most[:4] == [2, 4, 8, 16]
+    assert set(at_most[4:]) == {30}
+    assert link.delay(10**6, 30) <= 30
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_the_end_is_bounded_and_removes_the_agent_if_the_store_is_there(tmp_path: Path, away: bool) -> None:
+    db = Away()
+    simulation = Simulation(db, "[a]\ncommand = x\n", after({0: BAD}), tmp_path)
+
+    async def ended() -> None:
+        await simulation.daemon.run(1)
+        db.hanging = threading.Event() if away else None
+        await asyncio.wait_for(simulation.daemon.end(keep=False, patience=0.2), 10)
+
+    asyncio.run(ended())
+    if db.hanging:
+        db.hanging.set()
+        db.hanging = None
+    else:
+        assert db.get_agents() == []
+
+
+def test_an_agent_may_stay_in_the_store(tmp_path: Path) -> None:
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n", after({0: BAD}), tmp_path)
+
+    async def ended() -> None:
+        await simulation.daemon.run(1)
+        await simulation.daemon.end(keep=True)
+
+    asyncio.run(ended())
+    assert "a" in shown(db)
+
+
+def test_a_second_instance_is_told_as_a_double(tmp_path: Path) -> None:
+    from zc.cimaa.agents import Instance
+
+    now = START
+    opener = functools.partial(memory.DB, {"name": str(tmp_path)}, clock=lambda: now)
+    with opener(instance=Instance("a", 1, "1", "x")) as one, opener(instance=Instance("b", 2, "1", "x")) as other:
+        for _ in range(2):
+            for db in (one, other):
+                now += 30
+                Simulation(db, "[a]\ncommand = x\n", fine, tmp_path).run(1)
+        (double,) = one.double_agents()
+    assert [instance["host"] for instance in double["instances"]] == ["a", "b"]

@@ -1,0 +1,381 @@
+"""Alerts: once for each fault and message, resolved when it is over, remembered, and never at the cost of the rest."""
+
+import functools
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zc.cimaa import lmdb, memory
+from zc.cimaa.agent import plugins
+from zc.cimaa.agent.files import Check
+from zc.cimaa.agent.results import Finished
+from zc.cimaa.alerters import Alert, Alerter
+from zc.cimaa.alerters.command import Alerter as Command
+from zc.cimaa.alerters.log import Alerter as Log
+from zc.cimaa.db import DB
+from zc.cimaa.errors import AlertError, ConfigurationError, StoreUnavailable
+
+from .simulation import START, SimulatedClock, Simulation
+
+ALERT = Alert("triggered", "//web1/f/a", "web1", "//web1/f/a", 50, "bad", 1_700_000_000)
+OK = Finished(0, b"fine", b"")
+CHECK = "[a]\ncommand = x\n"
+
+
+def critical(message: str = "bad") -> Finished:
+    return Finished(0, json.dumps({"faults": [{"severity": 50, "message": message}]}).encode(), b"")
+
+
+def after(changes: dict[float, Finished]) -> Callable[[SimulatedClock, Check], Any]:
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        return changes[max(since for since in changes if since <= clock.time() - START)]
+
+    return work
+
+
+class Remembering(Alerter):
+    """An alerter like other people's."""
+
+    def __init__(self) -> None:
+        super().__init__({"timeout": 0})
+        self.alerts: list[Alert] = []
+        self.broken: Exception | None = None
+        self.stuck: threading.Event | None = None
+
+    def send(self, alert: Alert) -> None:
+        if self.stuck is not None:
+            self.stuck.wait(30)
+        if self.broken is not None:
+            raise self.broken
+        self.alerts.append(alert)
+
+    def told(self) -> list[tuple[str, str, str]]:
+        return [(a.event, a.name.removeprefix("//web1/f/"), a.message) for a in self.alerts]
+
+
+@pytest.fixture
+def pager() -> Remembering:
+    return Remembering()
+
+
+@pytest.fixture
+def watch(tmp_path: Path, pager: Remembering) -> Callable[..., Simulation]:
+    """Makes a daemon with that alerter."""
+
+    def make(work: Any, db: DB | None = None, **alerters: Alerter) -> Simulation:
+        given = alerters or {"pager": pager}
+        return Simulation(db or memory.DB(), CHECK, work, tmp_path, given)
+
+    return make
+
+
+def on_ticks(simulation: Simulation, **actions: Callable[[], Any]) -> None:
+    """Do something at the ticks whose numbers (from 1) are given, as ``at3``."""
+    number = 0
+
+    def tick(_: int) -> None:
+        nonlocal number
+        number += 1
+        if action := actions.get(f"at{number}"):
+            action()
+
+    simulation.daemon.on_tick = tick
+
+
+def test_once_for_each_fault_and_message_and_resolved_when_it_clears(watch: Any, pager: Remembering) -> None:
+    watch(after({0: OK, 100: critical(), 400: critical("worse"), 700: OK})).run(20)
+    assert pager.told() == [("triggered", "a", "bad"), ("triggered", "a", "worse"), ("resolved", "a", "it is over")]
+    assert {alert.key for alert in pager.alerts} == {"//web1/f/a"}
+
+
+def test_what_is_no_critical_fault_alerts_nobody(watch: Any, pager: Remembering) -> None:
+    watch(after({0: Finished(2, b"bad", b"")})).run(3)
+    assert pager.told() == []
+
+
+def test_an_error_alerts_when_it_escalates(watch: Any, pager: Remembering) -> None:
+    watch(after({0: Finished(2, b"bad", b"")})).run(10)
+    assert pager.told() == [("triggered", "a", "bad")]
+
+
+def test_a_restart_alerts_nobody_again_and_still_resolves(watch: Any, pager: Remembering) -> None:
+    db = memory.DB()
+    for _ in range(3):
+        watch(after({0: critical()}), db).run(2)
+    assert pager.told() == [("triggered", "a", "bad")]
+    assert list(db.get_faults("web1")[0]["triggered"]) == ["pager"]
+    watch(after({0: OK}), db).run(1)
+    assert pager.told()[1:] == [("resolved", "a", "it is over")]
+    assert db.get_faults("web1") == []
+
+
+def test_a_check_that_is_gone_is_resolved(watch: Any, pager: Remembering, tmp_path: Path) -> None:
+    db = memory.DB()
+    watch(after({0: critical()}), db).run(1)
+    Simulation(db, "[other]\ncommand = x\n", after({0: OK}), tmp_path, {"pager": pager}).run(1)
+    assert [event for event, _, _ in pager.told()] == ["triggered", "resolved"]
+
+
+def test_a_squelch_keeps_an_alert_back_until_it_ends(watch: Any, pager: Remembering) -> None:
+    db = memory.DB()
+    db.squelch("/f/a$", "known", "jane")
+    simulation = watch(after({0: critical()}), db)
+    seen: list[int] = []
+    on_ticks(simulation, at4=lambda: (seen.append(len(pager.alerts)), db.unsquelch("/f/a$")))
+    simulation.run(6)
+    assert seen == [0]
+    assert pager.told() == [("triggered", "a", "bad")]
+
+
+def test_a_fault_that_is_squelched_after_its_alert_is_resolved_when_it_clears(watch: Any, pager: Remembering) -> None:
+    db = memory.DB()
+    simulation = watch(after({0: critical(), 200: critical("worse"), 400: OK}), db)
+    on_ticks(simulation, at2=lambda: db.squelch("a", "known", "jane"))
+    simulation.run(8)
+    assert pager.told() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
+
+
+class Away(memory.DB):
+    away = False
+
+    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        if self.away:
+            raise StoreUnavailable("nobody is there")
+        return super()._touch(agent, digest, instance)
+
+    def _squelches(self) -> Any:
+        if self.away:
+            raise StoreUnavailable("nobody is there")
+        return super()._squelches()
+
+
+def test_while_the_store_is_away_alerts_go_out_by_the_squelches_last_known(
+    watch: Any, pager: Remembering, tmp_path: Path
+) -> None:
+    db = Away()
+    db.squelch("/quiet$", "known", "jane")
+    checks = "[a]\ncommand = x\n[quiet]\ncommand = x\n"
+    work = after({0: OK, 130: critical()})
+    simulation = Simulation(db, checks, work, tmp_path, {"pager": pager})
+    on_ticks(simulation, at2=lambda: setattr(db, "away", True), at6=lambda: setattr(db, "away", False))
+    simulation.run(8)
+    assert pager.told() == [("triggered", "a", "bad")]
+    # It went out with the tick at which the fault was found, long before the store was back.
+    (found,) = [time for time, section in simulation.runs if section == "a" and 130 < time - START < 200]
+    assert pager.alerts[0].time == int(found)
+    assert next(f for f in db.get_faults("web1") if f["name"] == "//web1/f/a")["triggered"]
+
+
+def test_a_failing_alerter_is_a_critical_fault_which_the_others_tell_and_is_tried_again(
+    watch: Any, pager: Remembering
+) -> None:
+    mail = Remembering()
+    mail.broken = AlertError("no route to the server")
+    db = memory.DB()
+    simulation = watch(after({0: critical()}), db, pager=pager, mail=mail)
+    seen: list[Any] = []
+
+    def look() -> None:
+        seen.extend(f for f in db.get_faults("web1") if "alerters" in f["name"])
+        mail.broken = None
+
+    on_ticks(simulation, at3=look)
+    simulation.run(6)
+    (fault,) = seen
+    assert (fault["name"], fault["severity"]) == ("//web1/alerters/mail", 50)
+    assert fault["message"] == "the alerter mail fails: no route to the server"
+    assert mail.told() == [("triggered", "a", "bad")]
+    assert [(event, name) for event, name, _ in pager.told()] == [
+        ("triggered", "a"),
+        ("triggered", "//web1/alerters/mail"),
+        ("resolved", "//web1/alerters/mail"),
+    ]
+    assert [f["name"] for f in db.get_faults("web1")] == ["//web1/f/a"]
+
+
+def test_a_resolution_that_could_not_be_told_is_remembered_through_a_restart(watch: Any, pager: Remembering) -> None:
+    db = memory.DB()
+    simulation = watch(after({0: critical(), 130: OK}), db)
+    on_ticks(simulation, at3=lambda: setattr(pager, "broken", RuntimeError("a bug")))
+    simulation.run(5)
+    left = {f["name"]: (f["severity"], list(f.get("triggered", ()))) for f in db.get_faults("web1")}
+    assert left == {"//web1/f/a": (20, ["pager"]), "//web1/alerters/pager": (50, [])}
+    pager.broken = None
+    watch(after({0: OK}), db).run(1)
+    assert [event for event, _, _ in pager.told()] == ["triggered", "resolved"]
+    assert db.get_faults("web1") == []
+
+
+def test_a_slow_alerter_is_a_critical_fault_holds_up_nothing_and_alerts_only_once(
+    watch: Any, pager: Remembering
+) -> None:
+    slow = Remembering()
+    slow.stuck = threading.Event()
+    db = memory.DB()
+    simulation = watch(after({0: critical()}), db, pager=pager, slow=slow)
+    seen: list[Any] = []
+
+    def look() -> None:
+        seen.extend(f["message"] for f in db.get_faults("web1") if "alerters" in f["name"])
+        assert slow.stuck is not None
+        slow.stuck.set()
+
+    on_ticks(simulation, at4=look)
+    simulation.alerts.grace = 0.05
+    simulation.run(7)
+    assert simulation.times("a") == [60.0 * n for n in range(7)]
+    assert seen == ["the alerter slow fails: it takes longer than 0s"]
+    assert slow.told()[0] == ("triggered", "a", "bad")
+    assert len([told for told in slow.told() if told[1] == "a"]) == 1
+    assert [f["name"] for f in db.get_faults("web1")] == ["//web1/f/a"]
+
+
+def test_two_agents_give_one_key_to_a_global_fault(pager: Remembering, tmp_path: Path) -> None:
+    told = Finished(0, b'{"faults": [{"name": "//shop/queue", "severity": 50, "message": "m"}]}', b"")
+    for _ in range(2):
+        Simulation(memory.DB(), CHECK, after({0: told}), tmp_path, {"pager": pager}).run(1)
+    assert [alert.key for alert in pager.alerts] == ["//shop/queue"] * 2
+
+
+# The alerters that come with zc.cimaa
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., Command]:
+    def make(script: str, timeout: float = 20) -> Command:
+        (tmp_path / "pager").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "pager").chmod(0o755)
+        return Command({"command": [str(tmp_path / "pager")], "timeout": timeout})
+
+    return make
+
+
+def test_a_command_reads_the_alert_as_a_line_of_json(command: Any, tmp_path: Path) -> None:
+    command(f"cat >> {tmp_path}/alerts").send(ALERT)
+    (line,) = (tmp_path / "alerts").read_text().splitlines()
+    assert json.loads(line) == ALERT._asdict()
+
+
+def test_a_command_that_does_not_read_is_no_failure(command: Any) -> None:
+    command("exit 0").send(ALERT._replace(message="x" * 200_000))
+
+
+@pytest.mark.parametrize(
+    ("script", "wrong"), [("echo no route >&2; exit 3", "status 3: no route"), ("sleep 100", "took longer than 0.2 s")]
+)
+def test_a_command_that_fails_says_why(command: Any, script: str, wrong: str) -> None:
+    with pytest.raises(AlertError, match=wrong):
+        command(script, 0.2 if "sleep" in script else 20).send(ALERT)
+
+
+def test_a_command_that_is_not_there_says_so() -> None:
+    with pytest.raises(AlertError, match="cannot run /none/such: No such file"):
+        Command({"command": ["/none/such"], "timeout": 5}).send(ALERT)
+
+
+def test_the_log_has_triggered_and_resolved(caplog: pytest.LogCaptureFixture) -> None:
+    log = Log({"timeout": 5})
+    with caplog.at_level(logging.INFO):
+        log.send(ALERT)
+        log.send(ALERT._replace(event="resolved"))
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("CRITICAL", "triggered //web1/f/a: bad"),
+        ("INFO", "resolved //web1/f/a: bad"),
+    ]
+
+
+def test_the_commands_alerts_survive_on_lmdb(command: Any, tmp_path: Path) -> None:
+    alerter = command(f"cat >> {tmp_path}/alerts")
+    opener = functools.partial(lmdb.DB, {"path": str(tmp_path / "store")})
+    (tmp_path / "checks").mkdir()
+    for _ in range(2):
+        with opener() as db:
+            Simulation(db, CHECK, after({0: critical()}), tmp_path / "checks", {"pager": alerter}).run(2)
+    assert len((tmp_path / "alerts").read_text().splitlines()) == 1
+
+
+# Their configuration
+
+
+def configured(tmp_path: Path, text: str) -> dict[str, Alerter]:
+    (tmp_path / "x.cfg").write_text(text)
+    return plugins.alerters(tmp_path / "x.cfg")
+
+
+def test_sections_name_alerters_and_secrets_come_from_files(tmp_path: Path) -> None:
+    (tmp_path / "urls").write_text("json://localhost:1/secret\njson://localhost:2/\n")
+    found = configured(
+        tmp_path,
+        f"[alerter:chat]\nclass = apprise\nurls_file = {tmp_path}/urls\n"
+        "[alerter:own]\nclass = command\ncommand = pager --now\ntimeout = 5s\n[alerter:log]\nclass = log\n",
+    )
+    assert list(found) == ["chat", "own", "log"]
+    assert [alerter.timeout for alerter in found.values()] == [30, 5, 30]
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("[alerter:a]\n", r"\[alerter:a\] has no class; there is: apprise, command, log"),
+        ("[alerter:a]\nclass = aprise\n", r"\[alerter:a\] class: there is no alerter 'aprise'; did you mean apprise"),
+        ("[alerter:a]\nclass = command\n", r"\[alerter:a\] command: there is none"),
+        ("[alerter:a]\nclass = command\ncomand = x\n", "has no option 'comand'; did you mean command"),
+        ("[alerter:a]\nclass = command\ncommand = 'x\n", r"\[alerter:a\] command .*No closing quotation"),
+        ("[alerter:a]\nclass = command\ncommand =\n", r"\[alerter:a\] command .*there is none"),
+        ("[alerter:a]\nclass = log\ntimeout = 0s\n", "leaves no time"),
+        ("[alerter:]\nclass = log\n", "unknown section"),
+        ("[alerters]\nclass = log\n", "did you mean alerter:NAME"),
+        ("[alerter:a]\nclass = apprise\nurls = nonsense\n", r"\[alerter:a\] urls: Apprise cannot read URL 1$"),
+        (
+            "[alerter:a]\nclass = apprise\nurls_file = /none/such\n",
+            r"\[alerter:a\] urls_file .* cannot read",
+        ),
+        ("[alerter:a]\nclass = apprise\n", r"\[alerter:a\] urls: there is none"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match=wrong):
+        configured(tmp_path, text)
+
+
+def test_apprise_sends_to_every_url_and_a_retry_only_to_those_that_failed(tmp_path: Path) -> None:
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    got: list[tuple[str, Any]] = []
+    status = {"/one": 200, "/two": 500}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            got.append((self.path, body))
+            self.send_response(status[self.path])
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        port = server.server_address[1]
+        urls = f"json://127.0.0.1:{port}/one\n  json://127.0.0.1:{port}/two"
+        alerter = configured(tmp_path, f"[alerter:a]\nclass = apprise\nurls = {urls}\n")["a"]
+        with pytest.raises(AlertError, match=r"not sent by URL 2 \(JSON\)$"):
+            alerter.send(ALERT)
+        status["/two"] = 200
+        alerter.send(ALERT)
+        server.shutdown()
+    assert [path for path, _ in got] == ["/one", "/two", "/two"]
+    assert (got[0][1]["title"], got[0][1]["message"], got[0][1]["type"]) == ("critical: //web1/f/a", "bad", "failure")
+
+
+def test_alerters_need_no_library_that_they_do_not_use() -> None:
+    import subprocess
+
+    code = "import sys, zc.cimaa.agent.service; print('apprise' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,176 @@
+"""Figures: what is passed on, and how each sink writes it."""
+
+import json
+import re
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zc.cimaa import memory
+from zc.cimaa.agent import measuring, plugins
+from zc.cimaa.agent.files import Check
+from zc.cimaa.agent.measuring import Measuring
+from zc.cimaa.agent.results import Finished
+from zc.cimaa.errors import ConfigurationError
+from zc.cimaa.metrics import Sample, Sink, prometheus, statsd
+from zc.cimaa.metrics.log import Sink as Log
+
+from .simulation import SimulatedClock, Simulation
+
+SAMPLES = [
+    Sample(1.7e9, "web1", "", "store_calls", 12.0),
+    Sample(1.7e9, "web1", "disks/var", "/var", 0.5, "%"),
+    Sample(1.7e9, "web1", "disks/var", 'a "b"\\\n', -3.0, ""),
+]
+
+
+class Collecting(Sink):
+    def __init__(self) -> None:
+        super().__init__({})
+        self.batches: list[list[Sample]] = []
+        self.broken = False
+
+    def write(self, samples: Sequence[Sample]) -> None:
+        self.batches.append(list(samples))
+        if self.broken:
+            raise OSError("no route")
+
+
+async def measures(clock: SimulatedClock, check: Check) -> Finished:
+    return Finished(2, b"bad | n=7s", b"")
+
+
+def run(tmp_path: Path, sink: Sink, count: int) -> Simulation:
+    simulation = Simulation(memory.DB(), "[a]\ncommand = x\n[b]\ncommand = x\n", measures, tmp_path)
+    sinks = Measuring({"s": sink}, simulation.clock)
+    simulation.daemon.on_report = lambda: sinks.publish(simulation.daemon)
+    simulation.run(count)
+    return simulation
+
+
+def test_each_interval_the_checks_figures_and_the_agent_s_own(tmp_path: Path) -> None:
+    sink = Collecting()
+    simulation = run(tmp_path, sink, 3)
+    assert len(sink.batches) == 3
+    found = {(s.check, s.name): (s.value, s.unit) for s in sink.batches[-1]}
+    assert found["f/a", "n"] == found["f/b", "n"] == (7, "s")
+    assert found["", "faults_error"] == (2, "")
+    assert found["", "checks"] == (2, "")
+    assert found["", "store_calls"][0] >= 3
+    assert found["", "store_errors"] == (0, "")
+    assert 0 < simulation.clock.time() - found["", "last_report"][0] <= 60
+    own = {name for check, name in found if not check}
+    assert own >= {"store_seconds", "missed_ticks", "alerts_sent", "alerts_failed", "faults_critical"}
+
+
+def test_a_sink_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sink = Collecting()
+    sink.broken = True
+    run(tmp_path, sink, 3)
+    assert len(sink.batches) == 3
+    assert "metrics s: no route" in caplog.text
+
+
+def test_figures_are_there_before_anything_ran(tmp_path: Path) -> None:
+    simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path)
+    assert all(sample.check == "" for sample in measuring.samples(simulation.daemon, 0))
+
+
+def test_the_log_is_lines_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sink = Log({"path": str(tmp_path / "log")})
+    sink.write(SAMPLES)
+    sink.write(SAMPLES[:1])
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert lines == [sample._asdict() for sample in [*SAMPLES, SAMPLES[0]]]
+    Log({"path": None}).write(SAMPLES)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_prometheus_text() -> None:
+    assert prometheus.exposition(SAMPLES) == (
+        "# TYPE cimaa_agent_store_calls untyped\n"
+        'cimaa_agent_store_calls{agent="web1"} 12.0\n'
+        "# TYPE cimaa_metric untyped\n"
+        'cimaa_metric{agent="web1",check="disks/var",name="/var",unit="%"} 0.5\n'
+        'cimaa_metric{agent="web1",check="disks/var",name="a \\"b\\"\\\\\\n",unit=""} -3.0\n'
+    )
+
+
+def test_the_prometheus_file_is_replaced_whole_and_readable_by_all(tmp_path: Path) -> None:
+    path = tmp_path / "cimaa.prom"
+    sink = prometheus.Sink({"path": str(path)})
+    sink.write(SAMPLES)
+    with path.open() as before:
+        sink.write(SAMPLES[:1])
+        assert before.read() == prometheus.exposition(SAMPLES)
+    assert path.read_text() == prometheus.exposition(SAMPLES[:1])
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [found.name for found in tmp_path.iterdir()] == ["cimaa.prom"]
+
+
+def test_a_prometheus_file_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "cimaa.prom").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        prometheus.Sink({"path": str(tmp_path / "cimaa.prom")}).write(SAMPLES)
+    assert [found.name for found in tmp_path.iterdir()] == ["cimaa.prom"]
+
+
+def test_statsd_gets_gauges() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        port = server.getsockname()[1]
+        statsd.Sink({"host": "127.0.0.1", "port": port, "prefix": "cimaa"}).write(SAMPLES)
+        got = server.recv(65536).decode().splitlines()
+    assert got == [
+        "cimaa.web1.store_calls:12|g",
+        "cimaa.web1.disks.var._var:0.5|g",
+        "cimaa.web1.disks.var.a_b_:0|g",
+        "cimaa.web1.disks.var.a_b_:-3|g",
+    ]
+
+
+def test_statsd_s_datagrams_are_small_and_lose_nothing() -> None:
+    many = [Sample(0, "web1", "f/s", f"m{n}", n) for n in range(500)]
+    found = list(statsd.datagrams("p", many))
+    assert max(map(len, found)) <= 1400
+    assert sum(len(each.splitlines()) for each in found) == 500
+    assert all(re.fullmatch(rb"p\.web1\.f\.s\.m\d+:\d+\|g", line) for each in found for line in each.splitlines())
+
+
+Configured = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Configured:
+    def configured(text: str) -> dict[str, Any]:
+        (tmp_path / "x.cfg").write_text(text)
+        return plugins.sinks(tmp_path / "x.cfg")
+
+    return configured
+
+
+def test_sections_name_sinks(configured: Configured) -> None:
+    found = configured(
+        "[metrics:a]\nclass = log\n[metrics:b]\nclass = prometheus\npath = x\n[metrics:c]\nclass = statsd\n"
+    )
+    assert [type(sink).__module__.rpartition(".")[2] for sink in found.values()] == ["log", "prometheus", "statsd"]
+    assert found["c"].settings == {"class": "statsd", "host": "localhost", "port": 8125, "prefix": "cimaa"}
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("[metrics:a]\n", r"\[metrics:a\] has no class; there is: log, prometheus, statsd"),
+        ("[metrics:a]\nclass = prometeus\n", "there is no metrics' sink 'prometeus'; did you mean prometheus"),
+        ("[metrics:a]\nclass = prometheus\n", r"\[metrics:a\] path: there is none"),
+        ("[metrics:a]\nclass = statsd\nport = x\n", r"\[metrics:a\] port .*no whole number"),
+        ("[metric:a]\nclass = log\n", r"unknown section \[metric:a\]; did you mean metrics:NAME"),
+    ],
+)
+def test_what_is_wrong_is_named(configured: Configured, text: str, wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match=wrong):
+        configured(text)

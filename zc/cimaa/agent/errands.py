@@ -1,0 +1,28 @@
+"""Work that is asked for again and again, and done by one task at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+class Errand:
+    """Some work; whoever asks for it while it is done has it done once more."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+        self._asked = False
+        self._task: asyncio.Task[None] | None = None
+
+    def ask(self) -> None:
+        """Have it done."""
+        self._asked = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._go())
+
+    def tasks(self) -> list["asyncio.Task[None]"]:
+        """What is being done now."""
+        return [] if self._task is None or self._task.done() else [self._task]
+
+    async def _go(self) -> None:
+        while self._asked:
+            self._asked = False
+            await self._work()

@@ -1,0 +1,71 @@
+"""The figures of an interval, and their way to the sinks."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from ..faults import SEVERITIES
+from ..metrics import Sample, Sink
+from . import threads
+from .clock import Clock
+from .daemon import Daemon
+
+_LOG = logging.getLogger("zc.cimaa.agent")
+
+# So long (seconds) the daemon waits for a sink before it says that it is slow.
+_PATIENCE = 10
+
+
+def samples(daemon: Daemon, now: float) -> list[Sample]:
+    """What the checks measured in their last runs, and the agent's own figures."""
+    agent = daemon.settings.name
+    own = [Sample(now, agent, "", name, value) for name, value in _figures(daemon).items()]
+    return own + [
+        Sample(now, agent, f"{standing.check.file}/{standing.check.section}", *metric)
+        for standing in daemon.standing()
+        for metric in standing.metrics
+    ]
+
+
+class Measuring:
+    """The sinks, of which none waits for another, and nothing waits for them."""
+
+    def __init__(self, sinks: Mapping[str, Sink], clock: Clock) -> None:
+        self._sinks = sinks
+        self._clock = clock
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def publish(self, daemon: Daemon) -> None:
+        """Pass on the figures as they stand; a sink that still has to do with the last ones gets none."""
+        if not self._sinks:
+            return
+        found = samples(daemon, self._clock.time())
+        for name, sink in self._sinks.items():
+            if name not in self._tasks or self._tasks[name].done():
+                self._tasks[name] = asyncio.create_task(self._write(name, sink, found))
+
+    async def finish(self) -> None:
+        """Wait for what is on its way."""
+        await asyncio.gather(*self._tasks.values())
+
+    async def _write(self, name: str, sink: Sink, found: Sequence[Sample]) -> None:
+        try:
+            await threads.bounded(threads.start(sink.write, found), _PATIENCE)
+        except Exception as error:  # a sink is somebody else's code, and must not end the agent
+            _LOG.warning("metrics %s: %s", name, str(error) or type(error).__name__)
+
+
+def _figures(daemon: Daemon) -> dict[str, float]:
+    calls, alerts = daemon.link.figures, daemon.alerts
+    severities = [fault["severity"] for fault in daemon.faults()]
+    counts = {f"faults_{name}": float(severities.count(level)) for name, level in SEVERITIES.items()}
+    return counts | {
+        "checks": float(len(daemon.standing())),
+        "missed_ticks": float(daemon.missed),
+        "store_calls": float(calls.calls),
+        "store_errors": float(calls.errors),
+        "store_seconds": calls.seconds,
+        "last_report": calls.last_report,
+        "alerts_sent": float(alerts.sent),
+        "alerts_failed": float(alerts.failed),
+    }

@@ -1,0 +1,122 @@
+"""The daemon as a process: its signals, its log, and what systemd wants to be told."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import NamedTuple
+
+from ..alerters import Alerter
+from ..db import DB
+from ..metrics import Sink
+from ..units import format_duration
+from . import plugins, runs
+from .alerts import Alerts
+from .clock import SystemClock
+from .daemon import Daemon
+from .link import Link
+from .measuring import Measuring
+from .settings import Settings
+
+_LOG = logging.getLogger("zc.cimaa.agent")
+
+
+class Parts(NamedTuple):
+    """What the configuration adds to an agent."""
+
+    alerters: dict[str, Alerter]
+    sinks: dict[str, Sink]
+
+
+def parts(path: str | os.PathLike[str] | None = None) -> Parts:
+    """What the configuration adds to an agent.
+
+    :raises ConfigurationError: naming what is wrong, and where.
+    """
+    return Parts(plugins.alerters(path), plugins.sinks(path))
+
+
+def run(settings: Settings, db: DB, added: Parts, *, count: int | None, keep: bool, as_json: bool) -> int:
+    """Run the daemon until it has done so many ticks, or is told to end; the exit status.
+
+    :raises ConfigurationError: if there are no checks.
+    """
+    _log_to_stderr(as_json=as_json)
+    return asyncio.run(_run(settings, db, added, count, keep))
+
+
+async def _run(settings: Settings, db: DB, added: Parts, count: int | None, keep: bool) -> int:
+    clock = SystemClock()
+    alerts = Alerts(settings.name, added.alerters, clock)
+    daemon = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runs.run)
+    measuring = Measuring(added.sinks, clock)
+    daemon.on_tick = lambda _tick: notify("WATCHDOG=1")
+    daemon.on_report = lambda: measuring.publish(daemon)
+    ended = _on_signals(daemon)
+    count_of, base = len(daemon.standing()), format_duration(settings.base_interval)
+    _LOG.info("%s runs %d check%s every %s", settings.name, count_of, "" if count_of == 1 else "s", base)
+    notify("READY=1")
+    try:
+        await daemon.run(count)
+        await measuring.finish()
+    except asyncio.CancelledError:
+        notify("STOPPING=1")
+        await daemon.end(keep=keep)
+        _LOG.info("%s ends", settings.name)
+        return 128 + signal.SIGINT if signal.SIGINT in ended else 0
+    return 0
+
+
+def notify(state: str) -> None:
+    """Tell systemd something, if it started this process and wants to know."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        told.send(state.encode())
+
+
+class _JSON(logging.Formatter):
+    """Each record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shape = {"time": record.created, "level": record.levelname, "logger": record.name}
+        return json.dumps({**shape, "message": record.getMessage()})
+
+
+class _Lines(logging.Formatter):
+    """Each record as one line, with nothing that steers a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = f"{record.levelname} {record.name}: {record.getMessage()}"
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _log_to_stderr(*, as_json: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JSON() if as_json else _Lines())
+    logger = logging.getLogger("zc.cimaa")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+
+
+def _on_signals(daemon: Daemon) -> set[int]:
+    """Have signals act on the daemon; the set is to hold those that told it to end."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    ended: set[int] = set()
+
+    def end(number: int) -> None:
+        if not ended:
+            ended.add(number)
+            task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, number)
+    loop.add_signal_handler(signal.SIGHUP, daemon.reload)
+    return ended

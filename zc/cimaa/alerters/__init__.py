@@ -1,0 +1,67 @@
+"""What passes alerts on to people: an ``[alerter:NAME]`` section each, found by its entry point.
+
+Whoever writes an alerter derives from :class:`Alerter`, declares its options, and
+registers the class in the group ``zc.cimaa.alerter``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from ..options import Option, Type
+from ..units import parse_duration
+
+#: The entry points' group; a name in it is what ``class`` names.
+GROUP = "zc.cimaa.alerter"
+
+TRIGGERED = "triggered"
+RESOLVED = "resolved"
+
+
+class Alert(NamedTuple):
+    """What people should know: a fault is critical, or no longer."""
+
+    #: ``triggered`` or ``resolved``.
+    event: str
+    #: The same for all alerts about one fault, also if several agents tell of it: its name.
+    key: str
+    agent: str
+    name: str
+    severity: int
+    message: str
+    #: When the agent decided to alert (whole seconds since the epoch).
+    time: int
+
+
+def _timeout(text: str) -> int:
+    seconds = parse_duration(text)
+    if not seconds:
+        raise ValueError(f"{text!r} leaves no time at all")
+    return seconds
+
+
+class Alerter(ABC):
+    """Passes alerts on.  One alert is passed at a time, in a thread."""
+
+    #: The keys that the section may have, besides ``class`` and ``timeout``.
+    options: ClassVar[Sequence[Option]] = ()
+
+    #: The keys that every alerter's section may have.
+    COMMON: ClassVar[Sequence[Option]] = (
+        Option("timeout", "how long passing on one alert may take", Type("duration", _timeout), "30s"),
+    )
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """Get ready; ``settings`` has the value of each option."""
+        self.settings = settings
+        #: Seconds.
+        self.timeout: float = settings["timeout"]
+
+    @abstractmethod
+    def send(self, alert: Alert) -> None:
+        """Pass the alert on.
+
+        It should do so within ``timeout`` seconds; when it returns, somebody has it.
+
+        :raises AlertError: if nobody has; it is tried again later.  The message holds no secret.
+        """

@@ -1,0 +1,17 @@
+"""Writes alerts to the agent's log."""
+
+import logging
+
+from . import TRIGGERED, Alert
+from . import Alerter as Base
+
+_LOG = logging.getLogger("zc.cimaa.alerts")
+
+
+class Alerter(Base):
+    """Writes each alert to the agent's log."""
+
+    def send(self, alert: Alert) -> None:
+        """Write it."""
+        level = alert.severity if alert.event == TRIGGERED else logging.INFO
+        _LOG.log(level, "%s %s: %s", alert.event, alert.name, alert.message)

@@ -1,0 +1,47 @@
+"""Where figures go: those that checks measured, and the agent's own; a ``[metrics:NAME]`` section each.
+
+Whoever writes a sink derives from :class:`Sink`, declares its options, and registers
+the class in the group ``zc.cimaa.metrics``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from ..options import Option
+
+#: The entry points' group; a name in it is what ``class`` names.
+GROUP = "zc.cimaa.metrics"
+
+
+class Sample(NamedTuple):
+    """A figure, as it was at some time."""
+
+    #: Seconds since the epoch.
+    time: float
+    agent: str
+    #: The check that measured it, as ``FILE/SECTION``; empty: it is a figure of the agent's own.
+    check: str
+    name: str
+    value: float
+    #: As the check wrote it.
+    unit: str = ""
+
+
+class Sink(ABC):
+    """Takes figures, once an interval, in a thread."""
+
+    #: The keys that the section may have, besides ``class``.
+    options: ClassVar[Sequence[Option]] = ()
+    COMMON: ClassVar[Sequence[Option]] = ()
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """Get ready; ``settings`` has the value of each option."""
+        self.settings = settings
+
+    @abstractmethod
+    def write(self, samples: Sequence[Sample]) -> None:
+        """Take the agent's figures of this interval, all of them.
+
+        :raises OSError: if they could not be passed on; they are lost, and that is logged.
+        """
