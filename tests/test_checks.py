@@ -4,19 +4,27 @@ import pytest
 
 from zc.cimaa.checks import disk, host, load, memory
 from zc.cimaa.checks.disk import Mount, Usage
+from zc.cimaa.checks.items import Item, findings
+from zc.cimaa.checks.ranges import thresholds
 
 ERROR, WARNING = 40, 30
 
+DISK, LOAD, MEMORY = (thresholds(*check.THRESHOLDS) for check in (disk, load, memory))
+
+
+def severities(items: list[Item]) -> list[int]:
+    return [finding.severity for finding in findings(items)]
+
 
 @pytest.mark.parametrize(
-    ("used", "severity"), [(0, None), (89.9, None), (90, WARNING), (94.9, WARNING), (95, ERROR), (100, ERROR)]
+    ("used", "severity"), [(0, None), (90, None), (90.1, WARNING), (95, WARNING), (95.1, ERROR), (100, ERROR)]
 )
 def test_a_disk_is_judged_by_how_full_it_is(used: float, severity: int | None) -> None:
-    assert [f.severity for f in disk.judge([Usage("/var", used)])] == ([] if severity is None else [severity])
+    assert severities(disk.judge([Usage("/var", used)], DISK)) == ([] if severity is None else [severity])
 
 
 def test_each_full_disk_is_a_finding_of_its_own() -> None:
-    found = disk.judge([Usage("/", 91), Usage("/home", 10), Usage("/var", 99.5)])
+    found = findings(disk.judge([Usage("/", 91), Usage("/home", 10), Usage("/var", 99.5)], DISK))
     assert [(f.name, f.message) for f in found] == [("/", "/ is 91 % full"), ("/var", "/var is 99 % full")]
 
 
@@ -45,12 +53,13 @@ PSEUDO = [Mount("proc", "/proc", "proc", "rw"), Mount("tmpfs", "/run", "tmpfs", 
     ("available", "severity"), [(100, None), (10, None), (9.9, WARNING), (5, WARNING), (4.9, ERROR), (0, ERROR)]
 )
 def test_memory_is_judged_by_what_is_available(available: float, severity: int | None) -> None:
-    found = memory.judge(int(available * 2**30), 100 * 2**30)
-    assert [f.severity for f in found] == ([] if severity is None else [severity])
+    assert severities(memory.judge(int(available * 2**30), 100 * 2**30, MEMORY)) == (
+        [] if severity is None else [severity]
+    )
 
 
 def test_memory_says_how_much_there_is() -> None:
-    assert memory.judge(2**30, 64 * 2**30)[0].message == "1 % of 64.0 GiB memory is available"
+    assert memory.judge(2**30, 64 * 2**30, MEMORY)[0].message == "1 % of 64.0 GiB memory is available"
 
 
 @pytest.mark.parametrize(
@@ -58,12 +67,12 @@ def test_memory_says_how_much_there_is() -> None:
     [(2, 1, None), (2.1, 1, WARNING), (4, 1, WARNING), (4.1, 1, ERROR), (8, 4, None), (9, 4, WARNING), (17, 4, ERROR)],
 )
 def test_load_is_judged_per_core(load5: float, cores: int, severity: int | None) -> None:
-    assert [f.severity for f in load.judge(load5, cores)] == ([] if severity is None else [severity])
+    assert severities(load.judge((0, load5, 0), cores, LOAD)) == ([] if severity is None else [severity])
 
 
 def test_load_says_of_how_many_cores() -> None:
-    assert load.judge(9.2, 4)[0].message == "the load of the last 5 minutes is 9 on 4 cores"
-    assert load.judge(9.2, 1)[0].message == "the load of the last 5 minutes is 9 on 1 core"
+    assert load.judge((0, 9.2, 0), 4, LOAD)[0].message == "the load of the last 5 minutes is 9 on 4 cores"
+    assert load.judge((0, 9.2, 0), 1, LOAD)[0].message == "the load of the last 5 minutes is 9 on 1 core"
 
 
 @pytest.mark.parametrize("name", host.CHECKS)
@@ -73,5 +82,5 @@ def test_every_check_reads_this_host(name: str) -> None:
 
 
 def test_the_root_of_this_host_is_read() -> None:
-    assert all(0 <= usage.used <= 100 for usage in disk.read())
-    assert "/" in [usage.mountpoint for usage in disk.read()]
+    assert all(0 <= usage.used <= 100 for usage in disk.local())
+    assert "/" in [usage.mountpoint for usage in disk.local()]

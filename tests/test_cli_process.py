@@ -249,4 +249,7 @@ def test_every_example_in_a_help_works(fleet: Cimaa, example: str) -> None:
         db.squelch("^//web1/", "x", "ann")
     example = example.replace("/etc/cimaa/cimaa.cfg", "cimaa.cfg")
     result = run("-c", f"set -o pipefail; {example}", program="bash")
-    assert (result.returncode, "error" in result.stderr) == (0, False), result.stderr
+    # A plugin's status tells of the host; wrong usage would be 3.
+    good = (0, 1, 2) if example.startswith("cimaa check") else (0,)
+    assert result.returncode in good, result.stdout + result.stderr
+    assert "error" not in result.stderr

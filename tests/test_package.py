@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "zc" / "cimaa"
 
-DRIVERS = {"lmdb", "psycopg", "boto3", "botocore", "stevedore", "click", "rich", "psutil"}
+DRIVERS = {"lmdb", "psycopg", "boto3", "botocore", "stevedore", "click", "rich", "psutil", "urllib3"}
 
 # Each room, and the rooms before it, which it may import.
 ROOMS = [

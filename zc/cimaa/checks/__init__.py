@@ -1,4 +1,20 @@
-"""The checks that come with zc.cimaa: each reads something of this host with psutil, and judges it apart from that."""
+"""The checks that come with zc.cimaa: each reads something, and judges apart from that what it read.
+
+The rooms, each importing only those before it:
+
+``states``, ``ranges``
+    Pure: the states of Nagios' plugins, and the ranges by which values are judged.
+``items``, ``nagios``
+    Pure: what a check tells of each thing it looked at, and that as a Nagios plugin's output.
+``disk``, ``load``, ``memory``, ``swap``, ``processes``, ``http``, ``tcp``, ``file_age``
+    The checks.  Each has a function that reads, and a pure ``judge``.
+``host``
+    Those that an agent runs if nobody gave it any.
+``bounded``
+    Ends a check that takes too long.
+
+Importing this package loads none of them.
+"""
 
 from typing import NamedTuple
 

@@ -1,16 +1,17 @@
 """Is there room on the local file systems?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import psutil
 
-from ..faults import SEVERITIES
 from . import Finding
+from .items import Item, findings, measured, percent
+from .ranges import Thresholds, thresholds
+from .states import State
 
-#: From how many percent used a file system is reported.
-WARNING_USED = 90
-ERROR_USED = 95
+#: Of how much (percent of what may be used) is used.
+THRESHOLDS = ("90", "95")
 
 # Full by their nature, as they cannot be written to.
 _IMAGES = {"squashfs", "iso9660", "erofs", "cramfs", "udf"}
@@ -34,22 +35,31 @@ class Usage(NamedTuple):
 
 def check() -> list[Finding]:
     """What is wrong now."""
-    return judge(read())
+    return findings(read(thresholds(*THRESHOLDS)))
 
 
-def judge(usages: Iterable[Usage]) -> list[Finding]:
-    """What is wrong with file systems that are so full.
+def read(limits: Thresholds, paths: Sequence[str] = ()) -> list[Item]:
+    """How full the file systems of these paths are, by default the local ones that can be written to."""
+    if not paths:
+        return judge(local(), limits)
+    items: list[Item] = []
+    for path in paths:
+        try:
+            items += judge([Usage(path, psutil.disk_usage(path).percent)], limits)
+        except OSError as error:
+            items.append(Item(path, State.CRITICAL, f"{path} cannot be looked at: {error.strerror}"))
+    return items
+
+
+def judge(usages: Iterable[Usage], limits: Thresholds) -> list[Item]:
+    """Judge file systems that are so full.
 
     The message has whole percents, so that a report changes seldom.
     """
-    return [
-        Finding(usage.mountpoint, severity, f"{usage.mountpoint} is {int(usage.used)} % full")
-        for usage in usages
-        if (severity := _severity(usage.used)) is not None
-    ]
+    return [measured(path, f"{path} is {int(used)} % full", percent(path, used, limits)) for path, used in usages]
 
 
-def read() -> list[Usage]:
+def local() -> list[Usage]:
     """How full the local file systems are that can be written to."""
     usages = []
     for mount in relevant(_mounts(every=False), _mounts(every=True)):
@@ -76,12 +86,6 @@ def relevant(devices: Iterable[Mount], everything: Iterable[Mount]) -> list[Moun
 
 def _writable(mount: Mount) -> bool:
     return not ("ro" in mount.options.split(",") or mount.type in _IMAGES or mount.device.startswith("/dev/loop"))
-
-
-def _severity(used: float) -> int | None:
-    if used >= ERROR_USED:
-        return SEVERITIES["error"]
-    return SEVERITIES["warning"] if used >= WARNING_USED else None
 
 
 def _mounts(*, every: bool) -> list[Mount]:

@@ -2,26 +2,34 @@
 
 import psutil
 
-from ..faults import SEVERITIES
 from . import Finding
+from .items import Item, Metric, findings
+from .ranges import Thresholds, thresholds
 
-#: Above how much load (of five minutes) per core it is reported.
-WARNING_LOAD = 2
-ERROR_LOAD = 4
+#: Of the load (of five minutes) per core.
+THRESHOLDS = ("2", "4")
 
 
 def check() -> list[Finding]:
     """What is wrong now."""
-    return judge(psutil.getloadavg()[1], psutil.cpu_count() or 1)
+    return findings(read(thresholds(*THRESHOLDS)))
 
 
-def judge(load: float, cores: int) -> list[Finding]:
-    """What is wrong with such a load on so many cores.
+def read(limits: Thresholds) -> list[Item]:
+    """The load now."""
+    return judge(psutil.getloadavg(), psutil.cpu_count() or 1, limits)
+
+
+def judge(loads: tuple[float, float, float], cores: int, limits: Thresholds) -> list[Item]:
+    """Judge such loads of 1, 5 and 15 minutes on so many cores.
 
     The message has whole numbers, so that a report changes seldom.
     """
-    if load <= WARNING_LOAD * cores:
-        return []
-    severity = SEVERITIES["error" if load > ERROR_LOAD * cores else "warning"]
+    per_core = loads[1] / cores
     plural = "" if cores == 1 else "s"
-    return [Finding("", severity, f"the load of the last 5 minutes is {load:.0f} on {cores} core{plural}")]
+    message = f"the load of the last 5 minutes is {loads[1]:.0f} on {cores} core{plural}"
+    each = (
+        Metric(f"load{minutes}", round(load, 2), minimum=0) for minutes, load in zip((1, 5, 15), loads, strict=True)
+    )
+    metrics = (Metric("load5_per_core", round(per_core, 3), thresholds=limits, minimum=0), *each)
+    return [Item("", limits.state(per_core), message, metrics)]

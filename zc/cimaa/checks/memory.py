@@ -2,27 +2,30 @@
 
 import psutil
 
-from ..faults import SEVERITIES
 from . import Finding
+from .items import Item, findings, measured, percent
+from .ranges import Thresholds, thresholds
 
-#: Below how many percent available the memory is reported.
-WARNING_AVAILABLE = 10
-ERROR_AVAILABLE = 5
+#: Of how much (percent) is available.
+THRESHOLDS = ("10:", "5:")
 
 
 def check() -> list[Finding]:
     """What is wrong now."""
+    return findings(read(thresholds(*THRESHOLDS)))
+
+
+def read(limits: Thresholds) -> list[Item]:
+    """How much is available now."""
     memory = psutil.virtual_memory()
-    return judge(memory.available, memory.total)
+    return judge(memory.available, memory.total, limits)
 
 
-def judge(available: int, total: int) -> list[Finding]:
-    """What is wrong with so many bytes of memory available, of so many in all.
+def judge(available: int, total: int, limits: Thresholds) -> list[Item]:
+    """Judge so many bytes of memory available, of so many in all.
 
     The message has whole percents, so that a report changes seldom.
     """
-    percent = 100 * available / total
-    if percent >= WARNING_AVAILABLE:
-        return []
-    severity = SEVERITIES["error" if percent < ERROR_AVAILABLE else "warning"]
-    return [Finding("", severity, f"{int(percent)} % of {total / 2**30:.1f} GiB memory is available")]
+    left = 100 * available / total
+    message = f"{int(left)} % of {total / 2**30:.1f} GiB memory is available"
+    return [measured("", message, percent("available", left, limits))]

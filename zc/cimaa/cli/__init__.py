@@ -18,6 +18,7 @@ from .output import clean, message
 #: Each command, in the order of the help: the module that has it, and its name there.
 COMMANDS = {
     "agent": "agent:agent",
+    "check": "check:check",
     "faults": "faults:faults",
     "squelch": "squelches:squelch",
     "unsquelch": "squelches:unsquelch",

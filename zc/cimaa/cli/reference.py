@@ -111,6 +111,10 @@ def _commands(root: click.Context) -> Iterator[str]:
         assert command is not None
         context = click.Context(command, parent=root, info_name=name, terminal_width=WIDTH)
         yield from _section(f"cimaa {name}", context)
+        if isinstance(command, click.Group):
+            for part, plugin in command.commands.items():
+                context = click.Context(plugin, parent=context.parent, info_name=f"{name} {part}", terminal_width=WIDTH)
+                yield from _section(f"cimaa {name} {part}", context)
 
 
 def _options(title: str, options: Iterable[Option]) -> Iterator[str]:

@@ -1,0 +1,60 @@
+"""Were files written to lately enough?"""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..units import format_duration, parse_duration
+from .items import Item, Metric, measured
+from .ranges import Range, Thresholds, parse
+from .states import State
+
+#: Of how old (seconds) a file is.
+THRESHOLDS = ("1d", "2d")
+
+
+class File(NamedTuple):
+    """A file, and when it was written to (seconds since the epoch), or why that cannot be told."""
+
+    path: str
+    written: float | None
+    reason: str = ""
+
+
+def parse_range(text: str) -> Range:
+    """A range of durations (``1d``, ``1h:``), or seconds.
+
+    :raises ValueError: if it is none.
+    """
+    return parse(text, _seconds)
+
+
+def read(limits: Thresholds, paths: Sequence[str], now: float) -> list[Item]:
+    """How old these files are at ``now``."""
+    return judge(map(_file, paths), limits, now)
+
+
+def judge(files: Iterable[File], limits: Thresholds, now: float) -> list[Item]:
+    """Judge files by how old they are at ``now``."""
+    return [_item(file, file.written, limits, now) for file in files]
+
+
+def _item(file: File, written: float | None, limits: Thresholds, now: float) -> Item:
+    if written is None:
+        return Item(file.path, State.CRITICAL, f"{file.path}: {file.reason}")
+    age = now - written
+    told = f"was written {format_duration(age)} ago" if age >= 0 else f"is dated {format_duration(-age)} ahead"
+    return measured(file.path, f"{file.path} {told}", Metric(file.path, round(age), "s", limits))
+
+
+def _file(path: str) -> File:
+    try:
+        return File(path, Path(path).stat().st_mtime)
+    except (OSError, ValueError) as error:
+        return File(path, None, os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error))
+
+
+def _seconds(text: str) -> float:
+    return float(text) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", text) else parse_duration(text)

@@ -1,0 +1,101 @@
+"""Does a web server answer as it should, and soon enough?"""
+
+import re
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import urllib3
+
+from .items import Item, Metric
+from .ranges import Thresholds
+from .states import State
+
+#: Of how long (seconds) the answer takes.
+THRESHOLDS = (None, None)
+
+# So much (bytes) of the answer is read.
+_MOST = 1024 * 1024
+_REDIRECTS = 10
+
+
+class Request(NamedTuple):
+    """What to ask for, and what to expect."""
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = {}
+    #: The statuses that are good; both ends included.
+    status: tuple[int, int] = (200, 399)
+    #: A text that must be in the answer.
+    contains: str = ""
+    follow: bool = True
+    #: A file with the certificates to trust, in place of the system's.
+    ca_file: str | None = None
+
+
+class Answer(NamedTuple):
+    """What came."""
+
+    status: int
+    reason: str
+    body: bytes
+    seconds: float
+
+
+def read(limits: Thresholds, request: Request, timeout: float) -> list[Item]:
+    """Ask and see, within so many seconds for each step."""
+    try:
+        answer = _ask(request, timeout)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        return [Item("", State.CRITICAL, f"{request.url}: {_reason(error, timeout)}")]
+    return [judge(request, answer, limits)]
+
+
+def judge(request: Request, answer: Answer, limits: Thresholds) -> Item:
+    """Judge what came for a request."""
+    timed = Metric("time", round(answer.seconds, 6), "s", limits, 0)
+    size = Metric("size", len(answer.body), "B", minimum=0)
+    state, told = _content(request, answer)
+    state = state if state is not State.OK else limits.state(answer.seconds)
+    message = f"{request.url}: {told}, {answer.seconds:.3f} s"
+    return Item("", state, message, (timed, size))
+
+
+def _content(request: Request, answer: Answer) -> tuple[State, str]:
+    low, high = request.status
+    told = f"{answer.status} {answer.reason}".strip()
+    if not low <= answer.status <= high:
+        wanted = f"{low}" if low == high else f"{low} to {high}"
+        return State.CRITICAL, f"{told}, and not {wanted}"
+    if request.contains.encode(errors="surrogateescape") not in answer.body:
+        return State.CRITICAL, f"{told}, but the answer does not contain {request.contains!r}"
+    return State.OK, told
+
+
+def _ask(request: Request, timeout: float) -> Answer:
+    start = time.monotonic()
+    retries = urllib3.Retry(total=None, connect=0, read=0, other=0, redirect=_REDIRECTS if request.follow else False)
+    with urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(timeout), ca_certs=request.ca_file) as pool:
+        response = pool.request(
+            request.method, request.url, headers=dict(request.headers), preload_content=False, redirect=request.follow
+        )
+        try:
+            body = response.read(_MOST)
+        finally:
+            response.close()
+    return Answer(response.status, response.reason or "", body, time.monotonic() - start)
+
+
+def _reason(error: Exception, timeout: float) -> str:
+    """Why there is no answer, in a few words."""
+    cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
+    refused = isinstance(cause, urllib3.exceptions.NewConnectionError)  # which urllib3 takes for a timeout
+    if isinstance(cause, urllib3.exceptions.TimeoutError) and not refused:
+        return f"no answer within {timeout:g} s"
+    text = str(cause)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        found = re.search(r"certificate verify failed: ([^(]+)", text)
+        return f"its certificate is not to be trusted: {(found[1] if found else text).strip()}"
+    # urllib3 puts the object's repr in front.
+    return re.sub(r"^.*?(?:object at 0x[0-9a-f]+>|Connection\([^)]*\)): ", "", text)

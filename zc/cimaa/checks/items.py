@@ -1,0 +1,46 @@
+"""What a check tells of each thing that it looked at, and the findings that follow.  Pure."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from . import Finding
+from .ranges import Thresholds
+from .states import State
+
+
+class Metric(NamedTuple):
+    """A figure that a check measured, as performance data has it."""
+
+    label: str
+    value: float
+    #: ``%``, ``s``, ``B``, or nothing: a number of things.
+    unit: str = ""
+    thresholds: Thresholds = Thresholds()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class Item(NamedTuple):
+    """One thing that a check looked at."""
+
+    #: Which of them: a mount point, say.  Empty if there is only one.
+    name: str
+    state: State
+    #: What to tell of it, on one line.  It has whole numbers where it can, so that a report changes seldom.
+    message: str
+    metrics: tuple[Metric, ...] = ()
+
+
+def findings(items: Iterable[Item]) -> list[Finding]:
+    """What is wrong among the items."""
+    return [Finding(item.name, item.state.severity, item.message) for item in items if item.state is not State.OK]
+
+
+def measured(name: str, message: str, metric: Metric) -> Item:
+    """The item whose state follows from one metric."""
+    return Item(name, metric.thresholds.state(metric.value), message, (metric,))
+
+
+def percent(label: str, value: float, thresholds: Thresholds) -> Metric:
+    """A metric in percent."""
+    return Metric(label, round(value, 2), "%", thresholds, 0, 100)

@@ -1,0 +1,72 @@
+"""What a check found, as the output of a Nagios plugin.  Pure.
+
+``DISK WARNING - / is 91 % full | /=91%;90;95;0;100``: what is wrong (else what is
+good) on the first line, with the performance data behind it.  What is told at more
+length follows, one line for each thing that the check looked at.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from .items import Item, Metric
+from .ranges import number
+from .states import State, worst
+
+#: So many things that are wrong, or good, are told on the first line.
+_TOLD = 5
+
+
+def output(check: str, items: Sequence[Item], good: str, verbose: int = 0) -> tuple[State, str]:
+    """The state and the output; ``good`` is what to tell if nothing is wrong and there is not just one thing."""
+    state = worst(item.state for item in items)
+    bad = sorted((item for item in items if item.state is not State.OK), key=lambda item: item.state is not state)
+    told = _joined([item.message for item in bad]) or (items[0].message if len(items) == 1 else good)
+    metrics = [metric for item in items for metric in item.metrics]
+    lines = [line(check, state, told) + (f" | {performance_data(metrics)}" if metrics else "")]
+    if verbose:
+        lines += [f"{item.state.name}: {plain(item.message)}" for item in items]
+    return state, "\n".join(lines)
+
+
+def line(check: str, state: State, text: str) -> str:
+    """The first line of an output."""
+    return f"{check.upper()} {state.name} - {plain(text)}"
+
+
+def performance_data(metrics: Iterable[Metric]) -> str:
+    """The metrics as performance data: ``'label'=value[UOM];[warn];[crit];[min];[max]``, by spaces."""
+    return " ".join(map(_metric, metrics))
+
+
+def plain(text: str) -> str:
+    """The text on one line, with escapes in place of what Nagios or a terminal would take for more than text."""
+    return "".join(character if _is_plain(character) else _escaped(character) for character in text)
+
+
+def _metric(metric: Metric) -> str:
+    limits = (metric.thresholds.warning, metric.thresholds.critical)
+    ends = (metric.minimum, metric.maximum)
+    fields = [
+        f"{_label(metric.label)}={number(metric.value)}{metric.unit}",
+        *("" if limit is None else str(limit) for limit in limits),
+        *("" if end is None else number(end) for end in ends),
+    ]
+    return ";".join(fields).rstrip(";")
+
+
+def _label(label: str) -> str:
+    """The label, in quotes where it needs them; an equals sign or a quote may not be in it."""
+    text = plain(label).replace("=", "_").replace("'", "_")
+    return f"'{text}'" if " " in text or not text else text
+
+
+def _joined(messages: Sequence[str]) -> str:
+    told = "; ".join(messages[:_TOLD])
+    return f"{told}; and {len(messages) - _TOLD} more" if len(messages) > _TOLD else told
+
+
+def _is_plain(character: str) -> bool:
+    return character.isprintable() and character != "|"
+
+
+def _escaped(character: str) -> str:
+    return "\\x7c" if character == "|" else character.encode("unicode_escape").decode()

@@ -1,0 +1,58 @@
+"""Do as many processes run as should?"""
+
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import psutil
+
+from .items import Item, Metric, measured
+from .ranges import Thresholds
+
+
+class Process(NamedTuple):
+    """A process; what this user may not see of it is empty."""
+
+    pid: int
+    name: str
+    user: str
+    #: As psutil names it: ``running``, ``sleeping``, ``zombie``.
+    state: str
+    command: str
+
+
+class Wanted(NamedTuple):
+    """Which processes count: those that agree in all that is not ``None``."""
+
+    name: str | None = None
+    user: str | None = None
+    state: str | None = None
+    #: It is found anywhere in the command line.
+    command: str | None = None
+
+    def includes(self, process: Process) -> bool:
+        """True if the process counts."""
+        same = (self.name, process.name), (self.user, process.user), (self.state, process.state)
+        return all(wanted in (None, found) for wanted, found in same) and (self.command or "") in process.command
+
+    def __str__(self) -> str:
+        told = [f"{field} {value}" for field, value in self._asdict().items() if value is not None]
+        return f" with {', '.join(told)}" if told else ""
+
+
+def read(limits: Thresholds, wanted: Wanted) -> list[Item]:
+    """How many of the processes that are wanted run now, without this one."""
+    fields = ["pid", "name", "username", "status", "cmdline"]
+    running = (process.info for process in psutil.process_iter(fields) if process.pid != os.getpid())
+    processes = (
+        Process(p["pid"], p["name"] or "", p["username"] or "", p["status"] or "", " ".join(p["cmdline"] or ()))
+        for p in running
+    )
+    return judge(processes, limits, wanted)
+
+
+def judge(processes: Iterable[Process], limits: Thresholds, wanted: Wanted) -> list[Item]:
+    """Judge how many of these processes are wanted ones."""
+    count = sum(map(wanted.includes, processes))
+    message = f"{count} process{'' if count == 1 else 'es'}{wanted}"
+    return [measured("", message, Metric("processes", count, thresholds=limits, minimum=0))]

@@ -1,0 +1,93 @@
+"""The ranges of the Monitoring Plugins' guidelines, by which a measured value is judged.  Pure.
+
+A range says which values are good: ``10`` those from 0 to 10, ``10:`` those from 10
+on, ``~:10`` those up to 10, ``10:20`` those from 10 to 20.  With an ``@`` in front it
+says which are bad.  The ends belong to the range.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
+
+from .states import State
+
+_RANGE = re.compile(r"(?P<at>@?)(?:(?P<start>[^:]*)(?P<colon>:))?(?P<end>[^:]*)")
+_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
+_NOTHING = "write it like 10 (bad above 10), 10: (bad below), 10:20 (bad outside), @10:20 (bad inside) or ~:10"
+
+
+class Range(NamedTuple):
+    """A range, both ends included."""
+
+    start: float
+    end: float
+    #: True if the values inside are the bad ones.
+    inside: bool = False
+
+    def is_bad(self, value: float) -> bool:
+        """True if the value calls for an alert."""
+        return (self.start <= value <= self.end) == self.inside
+
+    def __str__(self) -> str:
+        at = "@" if self.inside else ""
+        start = "~" if self.start == -math.inf else number(self.start)
+        end = "" if self.end == math.inf else number(self.end)
+        return f"{at}{end}" if start == "0" and end else f"{at}{start}:{end}"
+
+
+class Thresholds(NamedTuple):
+    """The ranges for a warning and for a critical state; ``None``: nothing is bad."""
+
+    warning: Range | None = None
+    critical: Range | None = None
+
+    def state(self, value: float) -> State:
+        """What the value is by these."""
+        if self.critical is not None and self.critical.is_bad(value):
+            return State.CRITICAL
+        return State.WARNING if self.warning is not None and self.warning.is_bad(value) else State.OK
+
+
+def parse(text: str, read: Callable[[str], float] | None = None) -> Range:
+    """The range that a text describes; ``read`` reads one of its ends, by default a plain number.
+
+    :raises ValueError: if it describes none, or its ends are the wrong way round.
+    """
+    match = _RANGE.fullmatch(text.strip())
+    if match is None or not (match["start"] or match["end"]):
+        raise ValueError(f"{text!r} is no range: {_NOTHING}")
+    read = read or _plain
+    try:
+        start = -math.inf if match["start"] == "~" else read(match["start"]) if match["start"] else 0.0
+        end = read(match["end"]) if match["end"] else math.inf
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no range: {error}") from None
+    if start > end:
+        raise ValueError(f"{text!r} is no range: it starts above its end; {_NOTHING}")
+    return Range(start, end, bool(match["at"]))
+
+
+def thresholds(warning: str | None, critical: str | None) -> Thresholds:
+    """The thresholds of two texts.
+
+    :raises ValueError: if one is no range.
+    """
+    return Thresholds(warning and parse(warning), critical and parse(critical))  # type: ignore[arg-type]
+
+
+def number(value: float) -> str:
+    """The number as performance data may have it: exact, without an exponent, and without a fraction of zero."""
+    text = format(Decimal(repr(value)) if isinstance(value, float) else Decimal(value), "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def _plain(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is no number; {_NOTHING}")
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is too large")
+    return value

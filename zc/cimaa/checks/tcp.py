@@ -1,0 +1,68 @@
+"""Does a port answer, and soon enough?"""
+
+import socket
+import ssl
+import time
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from .items import Item, Metric, measured
+from .ranges import Thresholds
+from .states import State
+
+#: Of how long (seconds) the answer takes.
+THRESHOLDS = (None, None)
+
+# So much (bytes) is looked at for what is expected.
+_MOST = 64 * 1024
+
+
+class Service(NamedTuple):
+    """What to connect to, and what to expect of it."""
+
+    host: str
+    port: int
+    tls: bool = False
+    #: What to send, if anything.
+    send: bytes = b""
+    #: What must be in the answer; empty: connecting is enough.
+    expect: bytes = b""
+
+
+def read(limits: Thresholds, service: Service, timeout: float) -> list[Item]:
+    """Connect and see; a single step may take ``timeout`` seconds."""
+    where = f"{service.host} port {service.port}"
+    start = time.monotonic()
+    try:
+        answer = _talk(service, timeout)
+    except TimeoutError:
+        return [Item("", State.CRITICAL, f"{where}: no answer within {timeout:g} s")]
+    except ssl.SSLCertVerificationError as error:
+        return [Item("", State.CRITICAL, f"{where}: its certificate is not to be trusted: {error.verify_message}")]
+    except (OSError, UnicodeError) as error:
+        return [Item("", State.CRITICAL, f"{where}: {getattr(error, 'strerror', None) or error}")]
+    if service.expect not in answer:
+        first = answer.decode(errors="replace").partition("\n")[0].strip()[:80]
+        return [Item("", State.CRITICAL, f"{where}: the answer lacks what is expected; it starts with: {first}")]
+    return [judge(where, time.monotonic() - start, limits)]
+
+
+def judge(where: str, seconds: float, limits: Thresholds) -> Item:
+    """Judge an answer that took so long."""
+    metric = Metric("time", round(seconds, 6), "s", limits, 0)
+    return measured("", f"{where} answered in {seconds:.3f} s", metric)
+
+
+def _talk(service: Service, timeout: float) -> bytes:
+    with ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection((service.host, service.port), timeout))
+        if service.tls:
+            context = ssl.create_default_context()
+            connection = stack.enter_context(context.wrap_socket(connection, server_hostname=service.host))
+        connection.sendall(service.send)
+        answer = b""
+        while service.expect not in answer and len(answer) < _MOST:
+            if not (piece := connection.recv(4096)):
+                break
+            answer += piece
+        return answer
