@@ -21,7 +21,7 @@ ROOMS = [
     {"db"},
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb"},
-    {"testing", "checks", "alerters", "metrics"},
+    {"testing", "checks", "alerters", "metrics", "systemd"},
     {"agent"},
     {"cli"},
     {"__main__"},
