@@ -14,8 +14,7 @@ from .parameters import examples
     name="install-service",
     epilog=examples(
         "cimaa install-service --print",
-        "sudo cimaa install-service --write",
-        "cimaa install-service --write --root pkg",
+        "cimaa install-service --write --root package",
     ),
 )
 @click.option("--print", "show", is_flag=True, help="Write the unit to standard output, and nothing else.")
