@@ -217,6 +217,13 @@ def test_a_watchdog_that_would_not_wait_for_a_few_ticks_is_told_to(
         assert [systemd.recv(100) for _ in wanted] == wanted
 
 
+def test_checks_do_not_inherit_what_is_between_systemd_and_the_agent(host: Cimaa, start: Start) -> None:
+    command = """sh -c 'echo "told: $NOTIFY_SOCKET$WATCHDOG_USEC$WATCHDOG_PID"; exit 1'"""
+    (host.directory / "checks" / "f.cfg").write_text(f"[a]\ncommand = {command}\n")
+    start(NOTIFY_SOCKET=str(host.directory / "notify"), WATCHDOG_USEC="60000000", WATCHDOG_PID="1")
+    assert until(lambda: stored(host))["//web1/f/a"]["message"] == "told:"
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_it_logs_in_lines_or_in_json(host: Cimaa, start: Start, options: list[str]) -> None:
     start("--count", "1", *options).wait(timeout=20)

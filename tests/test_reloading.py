@@ -160,7 +160,7 @@ def test_what_needs_a_restart_is_told_and_stays(host: Host, caplog: pytest.LogCa
     simulation = host.run(4, at2=lambda: host.write(**change))
     assert simulation.times("a") == [0, 60, 120, 180]
     assert "a restart is needed, as these changed: [agent] parallel, [agent] base_interval, [database]" in caplog.text
-    assert "the configuration was read: 1 check" in caplog.text
+    assert "the configuration was read: 1 check\n" in caplog.text
 
 
 def test_without_a_change_no_restart_is_needed(host: Host, caplog: pytest.LogCaptureFixture) -> None:

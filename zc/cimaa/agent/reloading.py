@@ -73,7 +73,8 @@ class Reloader:
         self._current = current._replace(alerters=alerters, sinks=sinks)
         self._daemon.alerts.replace(alerters)
         await self._measuring.replace(sinks)
-        _LOG.info("the configuration was read: %d checks", len(self._daemon.standing()))
+        count = len(self._daemon.standing())
+        _LOG.info("the configuration was read: %d check%s", count, "" if count == 1 else "s")
         if changed := _needs_restart(current, new):
             _LOG.warning("a restart is needed, as these changed: %s", ", ".join(changed))
 

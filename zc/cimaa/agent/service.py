@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import MutableMapping
 
 from ..db import DB
 from ..units import format_duration
@@ -40,45 +41,50 @@ def run(path: str | os.PathLike[str] | None, db: DB, *, count: int | None, keep:
 async def _run(
     path: str | os.PathLike[str] | None, configuration: Configuration, db: DB, count: int | None, keep: bool
 ) -> int:
-    settings, clock = configuration.agent, SystemClock()
+    settings, clock, systemd = configuration.agent, SystemClock(), Systemd(os.environ)
     alerts = Alerts(settings.name, configuration.alerters, clock)
     daemon = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runs.run)
     measuring = Measuring(configuration.sinks, clock)
     measuring.start()
-    daemon.on_tick = lambda _tick: notify("WATCHDOG=1")
+    daemon.on_tick = lambda _tick: systemd.notify("WATCHDOG=1")
     daemon.on_report = lambda: measuring.publish(daemon)
     ended = _on_signals(Reloader(daemon, measuring, configuration, path))
     count_of, base = len(daemon.standing()), format_duration(settings.base_interval)
     _LOG.info("%s runs %d check%s every %s", settings.name, count_of, "" if count_of == 1 else "s", base)
-    notify("READY=1")
-    _prolong_watchdog(settings.base_interval)
+    systemd.notify("READY=1")
+    systemd.prolong_watchdog(settings.base_interval)
     try:
         await daemon.run(count)
         await measuring.finish()
     except asyncio.CancelledError:
-        notify("STOPPING=1")
+        systemd.notify("STOPPING=1")
         await daemon.end(keep=keep)
         _LOG.info("%s ends", settings.name)
         return 128 + signal.SIGINT if signal.SIGINT in ended else 0
     return 0
 
 
-def notify(state: str) -> None:
-    """Tell systemd something, if it started this process and wants to know."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-        told.connect(f"\0{address[1:]}" if address.startswith("@") else address)
-        told.send(state.encode())
+class Systemd:
+    """systemd, if it started this process and wants to be told something.  Checks do not inherit that."""
 
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        self._address = environment.pop("NOTIFY_SOCKET", "")
+        self._watchdog = environment.pop("WATCHDOG_USEC", "")
+        environment.pop("WATCHDOG_PID", None)
 
-def _prolong_watchdog(interval: float) -> None:
-    """Have systemd's watchdog wait for several ticks at least."""
-    given = os.environ.get("WATCHDOG_USEC", "")
-    wanted = int(_WATCHDOG_TICKS * interval * 1_000_000)
-    if given.isdecimal() and 0 < int(given) < wanted:
-        notify(f"WATCHDOG_USEC={wanted}")
+    def notify(self, state: str) -> None:
+        """Tell it something."""
+        if not self._address:
+            return
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.connect(f"\0{self._address[1:]}" if self._address.startswith("@") else self._address)
+            told.send(state.encode())
+
+    def prolong_watchdog(self, interval: float) -> None:
+        """Have its watchdog wait for several ticks at least."""
+        wanted = int(_WATCHDOG_TICKS * interval * 1_000_000)
+        if self._watchdog.isdecimal() and 0 < int(self._watchdog) < wanted:
+            self.notify(f"WATCHDOG_USEC={wanted}")
 
 
 class _JSON(logging.Formatter):
