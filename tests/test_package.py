@@ -23,6 +23,7 @@ ROOMS = [
     {"memory", "lmdb", "postgres", "dynamodb"},
     {"testing", "checks", "alerters", "metrics"},
     {"agent"},
+    {"meta"},
     {"cli"},
     {"__main__"},
 ]

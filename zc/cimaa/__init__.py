@@ -18,6 +18,8 @@ The rooms, each importing only those before it:
     The checks that come with zc.cimaa; what passes alerts on to people, and figures on to other systems.
 ``agent``
     What runs checks and makes faults of their results: once, or as a daemon that alerts people.
+``meta``
+    The check that watches the watchers: silent and double agents, forgotten squelches.
 ``cli``
     The ``cimaa`` command.
 
