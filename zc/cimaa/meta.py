@@ -354,8 +354,11 @@ def _names(rows: Iterable[dict[str, Any]]) -> frozenset[str]:
 def _hides(faults: int, criticals: int) -> str:
     if not faults:
         return "nothing now"
+    plural = "s" if faults != 1 else ""
+    if criticals == faults:
+        return f"{about(faults)} critical fault{plural} now"
     critical = f", {about(criticals)} of them critical" if criticals else ""
-    return f"{about(faults)} fault{'s' if faults != 1 else ''} now{critical}"
+    return f"{about(faults)} fault{plural} now{critical}"
 
 
 def _agents(names: Sequence[str]) -> str:
