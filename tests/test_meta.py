@@ -319,6 +319,11 @@ def test_it_is_an_error_if_it_hides_what_is_critical(
     assert f"and hides {hides}: " in text
 
 
+def test_the_expression_is_told_as_it_was_typed(squelched: Squelched) -> None:
+    ((_, text),) = squelched(7200, r"^//web1\.example\.com/").values()
+    assert r"set squelch '^//web1\.example\.com/' at" in text
+
+
 @pytest.mark.parametrize(
     ("ago", "options", "told"),
     [

@@ -18,7 +18,6 @@ from .agents import SEEN_WITHIN
 from .db import DB
 from .errors import InvalidInput
 from .faults import SEVERITIES, Fault
-from .limits import quoted
 from .squelches import Matcher, check_regex, compiled
 from .units import format_duration, format_utc
 
@@ -312,7 +311,9 @@ def _stale(stale: Sequence[dict[str, Any]], hidden: _Hidden) -> Iterable[Finding
         end = f"ends only {format_utc(squelch['expires'])}" if "expires" in squelch else "has no end"
         who = cut(squelch["user"], _SHOWN) or "somebody"
         why = cut(squelch["reason"], _SHOWN) or "no reason was given"
-        text = f"{who} set squelch {quoted(regex)} at {format_utc(squelch['time'])}; it {end}, and hides {hides}: {why}"
+        # As it is, so that it may be pasted into cimaa unsquelch.
+        what = f"'{cut(regex, _SHOWN)}'"
+        text = f"{who} set squelch {what} at {format_utc(squelch['time'])}; it {end}, and hides {hides}: {why}"
         # The name must hold nothing of the expression, or that would match it.
         yield _finding(fault_name(FILE, "squelch", digest(regex)), severity, text, squelches=[regex])
 

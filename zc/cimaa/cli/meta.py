@@ -39,8 +39,18 @@ def _count(text: str) -> float:
 
 _COUNT = Parsed("intervals", _count)
 _TIME = Parsed("duration", settings.TIMEOUT.parse)
-# Plugins take a number of seconds.
-_TIME_OR_SECONDS = Parsed("duration", lambda text: settings.TIMEOUT.parse(f"{text}s" if text.isdecimal() else text))
+_LONGEST = 24 * 60 * 60
+
+
+def _patience(text: str) -> int:
+    """A duration; or a number of seconds, as plugins take it."""
+    seconds: int = settings.TIMEOUT.parse(f"{text}s" if text.isdecimal() else text)
+    if seconds > _LONGEST:
+        raise ValueError(f"{text!r} is more than a day")
+    return seconds
+
+
+_PATIENCE = Parsed("duration", _patience)
 
 
 class _MetaCheck(Plugin):
@@ -128,7 +138,7 @@ class _MetaCheck(Plugin):
 @click.option(
     "-t",
     "--timeout",
-    type=_TIME_OR_SECONDS,
+    type=_PATIENCE,
     default=_TIMEOUT,
     show_default=True,
     metavar="DURATION",
