@@ -75,7 +75,7 @@ def format_time(seconds: float) -> str:
 
 
 def format_utc(seconds: float) -> str:
-    """Seconds since the epoch as ``2026-11-23 08:00 UTC``, the same on every host; else as :func:`format_time`."""
+    """Seconds since the epoch as ``2026-11-23 08:00 UTC``, the same on every host; beyond a calendar as they are."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, OverflowError, OSError):
