@@ -148,8 +148,8 @@ class _MetaCheck(Plugin):
 def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, timeout: int, **rules: Any) -> None:
     """Check the agents and the squelches themselves.
 
-    It tells of agents that are silent, of agents that run more than once, and of squelches that stand without an
-    end in sight; and if most agents fell silent together, of that alone.
+    It tells of agents that are silent (as one, if most of them fell silent together), of agents that run more than
+    once, and of squelches that stand without an end in sight.
 
     By default it writes the JSON of an agent's check, with faults and metrics, for a section of a check's file.
     With --nagios it is a Nagios plugin: status 0 if all is well, 1 for a warning, 2 for an error, 3 if it cannot be
