@@ -201,6 +201,7 @@ DRIVERS = {"boto3", "botocore", "psycopg", "psycopg_pool"}
         (["faults"], AGENT | DRIVERS | {"rich", "zc.cimaa.memory", "zc.cimaa.cli.squelches", "zc.cimaa.agent"}),
         (["agents"], AGENT | DRIVERS | {"rich", "zc.cimaa.agent"}),
         (["squelches"], AGENT | DRIVERS | {"rich", "zc.cimaa.agent"}),
+        (["meta-check"], {"asyncio", "psutil", "rich", "zc.cimaa.agent.processes"} | DRIVERS),
         (["report", "web1", "report.json"], AGENT | DRIVERS | {"rich"}),
         (["config"], {"asyncio", "psutil", "rich"} | DRIVERS),
         (["--version"], AGENT | DRIVERS | {"rich", "lmdb", "re2", "zc.cimaa.config"}),

@@ -34,6 +34,7 @@ ROOMS = [
     {"memory", "lmdb", "postgres", "dynamodb"},
     {"testing", "checks", "alerters", "metrics", "systemd"},
     {"agent"},
+    {"meta"},
     {"cli"},
     {"__main__"},
 ]

@@ -99,3 +99,11 @@ def test_the_next_morning_is_at_the_same_hour_when_summer_time_ends() -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="is no time: write it like 08:00"):
         units.parse_time(text, NOON)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(NOON, "2026-06-01 16:00 UTC"), (0, "1970-01-01 00:00 UTC"), (10**18, "1000000000000000000")],
+)
+def test_universal_time_is_the_same_everywhere(seconds: int, shown: str) -> None:
+    assert units.format_utc(seconds) == shown

@@ -20,6 +20,8 @@ The rooms, each importing only those before it:
     What runs checks and makes faults of their results: once, or as a daemon that alerts people.
 ``systemd``
     The files that make the agent a service of the host.
+``meta``
+    The check that watches the watchers: silent and double agents, forgotten squelches.
 ``cli``
     The ``cimaa`` command.
 

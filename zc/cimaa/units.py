@@ -1,7 +1,7 @@
 """Durations, sizes and times as people write and read them.  Pure."""
 
 import re
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 _SECONDS: dict[str, int] = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60}
 _BYTES: dict[str, int] = {"": 1, "B": 1} | {f"{unit}iB": 1024**power for power, unit in enumerate("KMGT", 1)}
@@ -70,5 +70,13 @@ def format_time(seconds: float) -> str:
     """Seconds since the epoch as local time, ``2026-11-23 08:00:00``; as they are beyond what a calendar has."""
     try:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
+
+
+def format_utc(seconds: float) -> str:
+    """Seconds since the epoch as ``2026-11-23 08:00 UTC``, the same on every host; beyond a calendar as they are."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, OverflowError, OSError):
         return str(seconds)

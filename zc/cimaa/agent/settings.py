@@ -54,6 +54,13 @@ TIMEOUT = Type("duration", _timeout)
 BASE_INTERVAL = "60s"
 
 SECTION = "agent"
+_INTERVAL = Option(
+    "base_interval",
+    "how often the daemon reports, and runs the checks that say nothing else; all other intervals are rounded up"
+    " to multiples of it",
+    TIMEOUT,
+    BASE_INTERVAL,
+)
 OPTIONS = (
     Option("name", "the name under which this agent reports; without it, this host's full name", default=host_name),
     Option(
@@ -64,13 +71,7 @@ OPTIONS = (
     ),
     Option("timeout", "how long a check may take that says nothing else", TIMEOUT, "60s"),
     Option("parallel", "how many checks may run at once", COUNT, "10"),
-    Option(
-        "base_interval",
-        "how often the daemon reports, and runs the checks that say nothing else; all other intervals are rounded up"
-        " to multiples of it",
-        TIMEOUT,
-        BASE_INTERVAL,
-    ),
+    _INTERVAL,
 )
 
 
@@ -90,3 +91,13 @@ def load(path: str | os.PathLike[str] | None = None) -> Settings:
         raise ConfigurationError(f"[{SECTION}] name: {error}") from error
     directory = None if values["directory"] is None else Path(values["directory"])
     return Settings(values["name"], directory, values["timeout"], values["parallel"], values["base_interval"])
+
+
+def base_interval(path: str | os.PathLike[str] | None = None) -> int:
+    """The ``base_interval`` (seconds) alone; nothing need be known of the host for it.
+
+    :raises ConfigurationError: if it is none.
+    """
+    file = config.find_file(path)
+    text = config.configuration(file).get(SECTION, {}).get(_INTERVAL.name)
+    return int(options.value(SECTION, _INTERVAL, text, f"file {file}" if text else ""))

@@ -26,6 +26,7 @@ COMMANDS = {
     "squelches": "squelches:squelches",
     "agents": "agents:agents",
     "remove-agent": "agents:remove_agent",
+    "meta-check": "meta:meta_check",
     "report": "report:report",
     "dump": "report:dump",
     "config": "settings:config",

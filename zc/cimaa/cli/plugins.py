@@ -12,6 +12,7 @@ from ..checks import bounded, nagios
 from ..checks.items import Item
 from ..checks.ranges import Range, parse
 from ..checks.states import State
+from ..errors import Error
 from .output import write
 from .parameters import Parsed
 
@@ -95,6 +96,8 @@ def finish(name: str, look: Callable[[], Sequence[Item]], timeout: float, good: 
         state, text = nagios.output(name, bounded.run(look, timeout), good, verbose)
     except TimeoutError as error:
         state, text = State.UNKNOWN, nagios.line(name, State.UNKNOWN, str(error))
+    except Error as error:
+        state, text = State.UNKNOWN, nagios.line(name, State.UNKNOWN, str(error))
     except Exception as error:  # a plugin tells whatever it is in one line
         state, text = State.UNKNOWN, nagios.line(name, State.UNKNOWN, f"{type(error).__name__}: {error}")
     write(text)
@@ -113,5 +116,5 @@ def _read(make: Callable[[], click.Context], name: str | None) -> click.Context:
 def _unknown(name: str | None, error: click.UsageError) -> click.exceptions.Exit:
     path = error.ctx.command_path if error.ctx else f"cimaa {name}"
     wrong = "Name one." if isinstance(error, click.exceptions.NoArgsIsHelpError) else error.format_message()
-    write(nagios.line(name or "", State.UNKNOWN, f"{wrong} See: {path} --help"))
+    write(nagios.line(name or "", State.UNKNOWN, f"{wrong.rstrip('.')}. See: {path} --help"))
     return click.exceptions.Exit(State.UNKNOWN)
