@@ -51,9 +51,9 @@ class Rules(NamedTuple):
     error: float = 5
     #: Those that have been silent so long are told as one, as mere information.
     forget: float = SEEN_WITHIN
-    #: How old a squelch may be that has no end, or one too far away.
+    #: How old a squelch may be that is not permanent.
     squelched: float = 60 * 60
-    #: How far away (from when it was set) the end of a squelch may be.
+    #: A squelch that ends so soon after it was set is no error, whatever it hides.
     planned: float = 7 * 24 * 60 * 60
     #: Only agents are looked at whose name one of these matches, if there are any; and never those that one of
     #: ``ignore`` matches.  Regular expressions of RE2.
@@ -162,7 +162,7 @@ def judge(seen: Seen, rules: Rules, now: float) -> Verdict:
         *_silence(silent, seen.lost, len(reporting), rules),
         *_forgotten(forgotten, rules),
         *_double(doubles, rules),
-        *_stale(stale, hidden),
+        *_stale(stale, hidden, rules),
     ]
     figures = {
         "agents": len(reporting) + len(silent),
@@ -179,13 +179,13 @@ def judge(seen: Seen, rules: Rules, now: float) -> Verdict:
 
 
 def is_stale(squelch: dict[str, Any], rules: Rules, now: float) -> bool:
-    """True if somebody should be asked about the squelch.
+    """True if it is to be told who set the squelch, and why: it is not meant to stand, and not new."""
+    return not squelch["permanent"] and now - squelch["time"] > rules.squelched
 
-    Not about one that is meant to stand, or is new, or will end soon enough by itself.
-    """
-    if squelch["permanent"] or now - squelch["time"] <= rules.squelched:
-        return False
-    return "expires" not in squelch or squelch["expires"] - squelch["time"] > rules.planned
+
+def is_planned(squelch: dict[str, Any], rules: Rules) -> bool:
+    """True if the squelch ends by itself, soon enough after it was set: then nobody need be woken for it."""
+    return "expires" in squelch and squelch["expires"] - squelch["time"] <= rules.planned
 
 
 def fell_together(silent: Iterable[tuple[int, str]], reporting: int, window: float) -> set[str]:
@@ -296,19 +296,21 @@ def _hidden(seen: Seen) -> _Hidden:
     return _Hidden(faults, criticals, by, criticals_by)
 
 
-def _stale(stale: Sequence[dict[str, Any]], hidden: _Hidden) -> Iterable[Finding]:
-    regexes = [squelch["regex"] for squelch in stale]
+def _stale(stale: Sequence[dict[str, Any]], hidden: _Hidden, rules: Rules) -> Iterable[Finding]:
+    grave = {s["regex"] for s in stale if hidden.criticals_by[s["regex"]] and not is_planned(s, rules)}
     if len(stale) > MANY:
-        severity = ERROR if any(hidden.criticals_by[regex] for regex in regexes) else WARNING
         users = sorted({squelch["user"] for squelch in stale})
-        text = f"{about(len(stale))} squelches without an end in sight, of {_several(users)}; see: cimaa squelches"
-        yield _finding(fault_name(FILE, "squelches"), severity, text, squelches=regexes)
+        text = f"{about(len(stale))} squelches that are not permanent, of {_several(users)}; see: cimaa squelches"
+        regexes = [squelch["regex"] for squelch in stale]
+        yield _finding(fault_name(FILE, "squelches"), ERROR if grave else WARNING, text, squelches=regexes)
         return
     for squelch in stale:
         regex = squelch["regex"]
-        severity = ERROR if hidden.criticals_by[regex] else WARNING
+        severity = ERROR if regex in grave else WARNING
         hides = _hides(hidden.by[regex], hidden.criticals_by[regex])
-        end = f"ends only {format_utc(squelch['expires'])}" if "expires" in squelch else "has no end"
+        end = "has no end"
+        if "expires" in squelch:
+            end = f"ends {'' if is_planned(squelch, rules) else 'only '}{format_utc(squelch['expires'])}"
         who = cut(squelch["user"], _SHOWN) or "somebody"
         why = cut(squelch["reason"], _SHOWN) or "no reason was given"
         # As it is, so that it may be pasted into cimaa unsquelch.

@@ -125,7 +125,7 @@ class _MetaCheck(Plugin):
     default="1h",
     show_default=True,
     metavar="DURATION",
-    help="A squelch may be so old, unless it is permanent or has an end.",
+    help="A squelch that is not permanent may be so old.",
 )
 @click.option(
     "--planned",
@@ -133,7 +133,7 @@ class _MetaCheck(Plugin):
     default="7d",
     show_default=True,
     metavar="DURATION",
-    help="The end of a squelch counts if it is at most so long after its start.",
+    help="A squelch that ends so soon after it was set is never an error, whatever it hides.",
 )
 @click.option(
     "-t",
