@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import Protocol
 
 # The longest sleep (seconds) in one piece: a clock that somebody sets is noticed so soon.
@@ -29,3 +30,16 @@ class SystemClock:
         """Return when that time has come, also if the clock is set meanwhile."""
         while (left := when - time.time()) > 0:
             await asyncio.sleep(min(left, _PIECE))
+
+
+async def wait(tasks: Collection["asyncio.Task[None]"], clock: Clock, seconds: float) -> None:
+    """Return when the tasks are done, or when so many seconds are over; then they go on."""
+    if not tasks:
+        return
+    timer = asyncio.ensure_future(clock.sleep_until(clock.time() + seconds))
+    done = asyncio.ensure_future(asyncio.wait(tasks))
+    try:
+        await asyncio.wait([done, timer], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+        done.cancel()
