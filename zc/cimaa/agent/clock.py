@@ -1,6 +1,7 @@
 """The time, as the daemon takes it; tests give it another."""
 
 import asyncio
+import math
 import time
 from collections.abc import Collection
 from typing import Protocol
@@ -16,7 +17,7 @@ class Clock(Protocol):
         """Seconds since the epoch."""
 
     async def sleep_until(self, when: float) -> None:
-        """Return when that time has come."""
+        """Return when that time has come, or when somebody set the clock back."""
 
 
 class SystemClock:
@@ -27,8 +28,10 @@ class SystemClock:
         return time.time()
 
     async def sleep_until(self, when: float) -> None:
-        """Return when that time has come, also if the clock is set meanwhile."""
-        while (left := when - time.time()) > 0:
+        """Return when that time has come, or when somebody set the clock back by more than some seconds."""
+        before = math.inf
+        while 0 < (left := when - time.time()) <= before:
+            before = left
             await asyncio.sleep(min(left, _PIECE))
 
 

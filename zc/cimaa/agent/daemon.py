@@ -76,10 +76,14 @@ class Daemon:
         name, base = self.settings.name, self.settings.base_interval
         await self._learn_briefly()
         last: int | None = None
+        tick = self._next_tick()
         while count is None or count > 0:
-            tick = schedule.next_tick(name, base, self._clock.time())
+            tick = min(tick, self._next_tick())  # somebody may have set the clock back
             await self._clock.sleep_until(schedule.time_of(name, base, tick))
-            tick = max(tick, schedule.next_tick(name, base, self._clock.time()) - 1)  # the last, if several passed
+            now = self._next_tick() - 1
+            if now < tick:
+                continue
+            tick = now  # the last, if several passed
             if last is not None and tick > last + 1:
                 self.missed += tick - last - 1
             self._holding = last is None
@@ -87,6 +91,11 @@ class Daemon:
             self._tick(tick)
             if count is not None:
                 count -= 1
+            if count != 0:
+                at = min(schedule.time_of(name, base, tick), self._clock.time())
+                await self._clock.sleep_until(at + base / 2)
+                self._settle_anyway()
+            tick += 1
         await self._finish()
 
     async def end(self, *, keep: bool, patience: float = 5) -> None:
@@ -129,9 +138,17 @@ class Daemon:
         for standing in self._standing:
             if standing.is_due(tick, self.settings.base_interval):
                 self._start(standing)
-        if lagging or not self._is_running():
+        if not self._is_running():
             self._settling.ask()
         self.on_tick(tick)
+
+    def _settle_anyway(self) -> None:
+        """A check that takes long must not make the agent look silent."""
+        if self._is_running():
+            self._settling.ask()
+
+    def _next_tick(self) -> int:
+        return schedule.next_tick(self.settings.name, self.settings.base_interval, self._clock.time())
 
     def _is_running(self) -> bool:
         return any(standing.task for standing in self._standing)
