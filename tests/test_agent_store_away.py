@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import postgres_servers
@@ -145,6 +146,42 @@ def knows(db: DB, host: Host, since: int) -> bool:
     """True if the agent reported since then, and the store has what it found, and that people were told."""
     updated = {agent["name"]: agent["updated"] for agent in db.get_agents()}
     return updated.get(host.simulation.settings.name, 0) >= since and "triggered" in host.stored()
+
+
+def test_a_server_that_freezes_holds_up_no_alert_and_learns_all_when_it_thaws(server: Server, tmp_path: Path) -> None:
+    speed = 60
+    with contextlib.ExitStack() as stack:
+        schema = stack.enter_context(postgres_servers.new_schema(server.socket_dsn, drop=False))
+        db = stack.enter_context(PostgresDB({"dsn": server.socket_dsn, "schema": schema}))
+        host = Host(db, tmp_path / "web1", clock=FastClock(speed), patience=15 / speed)
+
+        async def run() -> None:
+            clock = host.simulation.clock
+            agent = asyncio.create_task(host.simulation.daemon.run())
+            while not await asyncio.to_thread(db.get_agents):
+                await asyncio.sleep(0.01)
+            postmaster = psutil.Process(int((server.data / "postmaster.pid").read_text().split()[0]))
+            frozen = [postmaster, *postmaster.children(recursive=True)]
+            for process in frozen:
+                process.suspend()
+            try:
+                host.bad_since = clock.time()
+                await clock.sleep_until(clock.time() + 3 * TICK)
+            finally:
+                for process in frozen:
+                    process.resume()
+            back = clock.time()
+            while not await asyncio.to_thread(knows, db, host, 0):
+                assert clock.time() - back < TICK
+                await asyncio.sleep(0.01)
+            agent.cancel()
+            await asyncio.gather(agent, return_exceptions=True)
+            await host.simulation.daemon.end(keep=True)
+
+        asyncio.run(asyncio.wait_for(run(), 30))
+    ((when, _),) = host.pager.told
+    assert host.found is not None
+    assert when - host.found < TICK / 2
 
 
 def test_a_server_that_takes_connections_and_never_answers_holds_up_no_alert(tmp_path: Path) -> None:
