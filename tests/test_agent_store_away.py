@@ -95,7 +95,7 @@ def server() -> Iterator[Server]:
 
 
 def test_postgresql_stopped_for_three_minutes_under_ten_agents(server: Server, tmp_path: Path) -> None:
-    speed = 20
+    speed = 16  # a tick lasts less than four seconds
     with postgres_servers.new_schema(server.socket_dsn, drop=False) as schema:
         settings = {"dsn": server.socket_dsn, "schema": schema, "connect_timeout": "1s", "pool_size": "1"}
 
