@@ -57,9 +57,7 @@ def bare_update(dsn: str, agents: list[str]) -> Step:
 
 
 def touch(dsn: str, agents: list[str], **settings: str) -> Step:
-    db, report = opened(dsn, **settings), faults()
-    for agent in agents:
-        db.set_faults(agent, report)
+    db, report = known(dsn, agents, **settings), faults()
     return lambda n: db.set_faults(agents[n % AGENTS], report)
 
 
@@ -69,8 +67,8 @@ def durable_touch(dsn: str, agents: list[str]) -> Step:
 
 def some_changes(dsn: str, agents: list[str], **settings: str) -> Step:
     """One report in ten changes a fault."""
-    db = opened(dsn, **settings)
-    return lambda n: db.set_faults(agents[n // 10 % AGENTS], faults(n // 10))
+    db, reports = known(dsn, agents, **settings), [faults(changed) for changed in range(100)]
+    return lambda n: db.set_faults(agents[n // 10 % AGENTS], reports[n // 10 % 99 + 1])
 
 
 def durable_some_changes(dsn: str, agents: list[str]) -> Step:
@@ -128,13 +126,23 @@ def opened(dsn: str, **settings: str) -> DB:
     return DB({"dsn": dsn, "schema": SCHEMA, "pool_size": "1", **settings}, instance=Instance("host", 1, "1", "os"))
 
 
+def known(dsn: str, agents: list[str], **settings: str) -> DB:
+    """A store in which all agents have reported."""
+    db = opened(dsn, **settings)
+    for agent in agents:
+        db.set_faults(agent, faults())
+    return db
+
+
 def worker(pipe: Pipe, dsn: str, number: int) -> None:
     """One connection for each kind of work, which is done for a while whenever the pipe names it."""
-    agents = [f"agent-{number}-{n}.example.com" for n in range(AGENTS)]
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        for agent in agents:
-            connection.execute(f"INSERT INTO {SCHEMA}.bare VALUES (%s, 0)", (agent,))
-    steps = {name: make(dsn, agents) for name, make in WORK.items()}
+    steps = {}
+    for kind, (name, make) in enumerate(WORK.items()):
+        # Agents of its own: what one kind of work changed, the next would have to change back.
+        agents = [f"agent-{number}-{kind}-{n}.example.com" for n in range(AGENTS)]
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.cursor().executemany(f"INSERT INTO {SCHEMA}.bare VALUES (%s, 0)", [(agent,) for agent in agents])
+        steps[name] = make(dsn, agents)
     counts = dict.fromkeys(steps, 0)
     pipe.send("ready")
     while (name := pipe.recv()) is not None:

@@ -295,10 +295,7 @@ def test_checks_read_anew_stand_as_they_stood(tmp_path: Path) -> None:
         ticks += 1
         if ticks == 3:
             (tmp_path / "f.cfg").write_text("[a]\ncommand = x\nretry = 5\n[c]\ncommand = x\n")
-            simulation.daemon.reload()
-        if ticks == 4:
-            (tmp_path / "f.cfg").unlink()
-            simulation.daemon.reload()
+            simulation.daemon.reload(simulation.settings)
 
     simulation.daemon.on_tick = tick
     simulation.run(4)

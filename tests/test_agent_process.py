@@ -163,6 +163,21 @@ def test_sighup_reads_the_checks_anew(host: Cimaa, start: Start) -> None:
     assert process.poll() is None
 
 
+def test_sighup_reads_alerters_anew_and_tells_of_what_cannot_be_read(host: Cimaa, start: Start) -> None:
+    process = start()
+    assert until(lambda: remembered(host))
+    configuration = host.directory / "cimaa.cfg"
+    good = configuration.read_text()
+    configuration.write_text(f"{good}[alerter:other]\nclass = comand\n")
+    process.send_signal(signal.SIGHUP)
+    assert until(lambda: "//web1/agent/configuration" in stored(host))
+    configuration.write_text(f"{good}[alerter:other]\nclass = command\ncommand = {host.directory}/pager\n")
+    process.send_signal(signal.SIGHUP)
+    assert until(lambda: len(alerts(host)) == 2)
+    assert until(lambda: "//web1/agent/configuration" not in stored(host))
+    assert process.poll() is None
+
+
 def test_count_ends_by_itself_and_leaves_the_agent(host: Cimaa, start: Start) -> None:
     process = start("--count", "2")
     assert process.wait(timeout=20) == 0
@@ -204,6 +219,25 @@ def test_systemd_is_told_that_it_is_ready_and_alive(host: Cimaa, start: Start) -
         assert [systemd.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
         process.terminate()
         assert until(lambda: systemd.recv(100) == b"STOPPING=1")
+
+
+@pytest.mark.parametrize(("given", "told"), [("1000000", [b"WATCHDOG_USEC=5000000"]), ("5000000", []), ("", [])])
+def test_a_watchdog_that_would_not_wait_for_a_few_ticks_is_told_to(
+    host: Cimaa, start: Start, given: str, told: list[bytes]
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(host.directory / "notify"))
+        systemd.settimeout(20)
+        start(NOTIFY_SOCKET=str(host.directory / "notify"), WATCHDOG_USEC=given)
+        wanted = [b"READY=1", *told, b"WATCHDOG=1"]
+        assert [systemd.recv(100) for _ in wanted] == wanted
+
+
+def test_checks_do_not_inherit_what_is_between_systemd_and_the_agent(host: Cimaa, start: Start) -> None:
+    command = """sh -c 'echo "told: $NOTIFY_SOCKET$WATCHDOG_USEC$WATCHDOG_PID"; exit 1'"""
+    (host.directory / "checks" / "f.cfg").write_text(f"[a]\ncommand = {command}\n")
+    start(NOTIFY_SOCKET=str(host.directory / "notify"), WATCHDOG_USEC="60000000", WATCHDOG_PID="1")
+    assert until(lambda: stored(host))["//web1/f/a"]["message"] == "told:"
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -1,5 +1,9 @@
 """The checks that come with zc.cimaa: the judging by its edges, the reading by what this very host has."""
 
+import shlex
+import subprocess
+import sys
+
 import pytest
 
 from zc.cimaa.checks import disk, host, load, memory
@@ -44,6 +48,25 @@ def test_only_disks_that_can_fill_up_are_looked_at() -> None:
 def test_a_container_s_root_is_looked_at_although_it_has_no_device() -> None:
     everything = [Mount("overlay", "/", "overlay", "rw"), Mount("overlay", "/x", "overlay", "rw"), *PSEUDO]
     assert [mount.mountpoint for mount in disk.relevant([], everything)] == ["/"]
+
+
+def test_what_only_this_process_must_not_write_to_fills_up_all_the_same() -> None:
+    """In a service with ProtectSystem=strict every mount is read-only."""
+    found = disk.file_systems(
+        b"43 42 254:0 / / ro,relatime shared:1 - ext4 /dev/vda rw,discard\n"
+        b"44 43 0:25 / /mnt/two\\040words\\134 ro,nosuid - ext4 /dev/vdb ro,size=4k\n"
+    )
+    assert found == {"/": "rw,discard", "/mnt/two words\\": "ro,size=4k"}
+
+
+def test_a_service_that_may_write_nowhere_sees_the_same_disks() -> None:
+    code = "from zc.cimaa.checks import disk; print([usage.mountpoint for usage in disk.local()])"
+    see = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+    command = ["unshare", "-m", "sh", "-c", f"mount -o remount,ro,bind / && {see}"]
+    closed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    if closed.returncode:
+        pytest.skip(f"this user may make no mounts: {closed.stderr}")
+    assert closed.stdout == f"{[usage.mountpoint for usage in disk.local()]}\n"
 
 
 PSEUDO = [Mount("proc", "/proc", "proc", "rw"), Mount("tmpfs", "/run", "tmpfs", "rw")]

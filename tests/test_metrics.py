@@ -3,11 +3,13 @@
 import json
 import re
 import socket
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from zc.cimaa import memory
 from zc.cimaa.agent import measuring, plugins
@@ -89,24 +91,38 @@ def test_the_log_is_lines_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_prometheus_text() -> None:
-    assert prometheus.exposition(SAMPLES) == (
-        "# TYPE cimaa_agent_store_calls untyped\n"
-        'cimaa_agent_store_calls{agent="web1"} 12.0\n'
-        "# TYPE cimaa_metric untyped\n"
-        'cimaa_metric{agent="web1",check="disks/var",name="/var",unit="%"} 0.5\n'
-        'cimaa_metric{agent="web1",check="disks/var",name="a \\"b\\"\\\\\\n",unit=""} -3.0\n'
-    )
+def prometheus_sink(**settings: Any) -> prometheus.Sink:
+    return prometheus.Sink({"path": None, "port": None, "address": "127.0.0.1"} | settings)
+
+
+def figures(text: str) -> dict[tuple[str, ...], float]:
+    """What Prometheus' own parser finds: the values by name and labels."""
+    families = text_string_to_metric_families(text)
+    return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+
+
+FIGURES = {
+    ("cimaa_agent_store_calls", "web1"): 12.0,
+    ("cimaa_metric", "web1", "disks/var", "/var", "%"): 0.5,
+    ("cimaa_metric", "web1", "disks/var", 'a "b"\\\n', ""): -3.0,
+}
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+        return port
 
 
 def test_the_prometheus_file_is_replaced_whole_and_readable_by_all(tmp_path: Path) -> None:
     path = tmp_path / "cimaa.prom"
-    sink = prometheus.Sink({"path": str(path)})
+    sink = prometheus_sink(path=str(path))
     sink.write(SAMPLES)
     with path.open() as before:
         sink.write(SAMPLES[:1])
-        assert before.read() == prometheus.exposition(SAMPLES)
-    assert path.read_text() == prometheus.exposition(SAMPLES[:1])
+        assert figures(before.read()) == FIGURES
+    assert figures(path.read_text()) == {("cimaa_agent_store_calls", "web1"): 12.0}
     assert path.stat().st_mode & 0o777 == 0o644
     assert [found.name for found in tmp_path.iterdir()] == ["cimaa.prom"]
 
@@ -114,8 +130,56 @@ def test_the_prometheus_file_is_replaced_whole_and_readable_by_all(tmp_path: Pat
 def test_a_prometheus_file_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "cimaa.prom").mkdir()
     with pytest.raises(OSError, match="directory"):
-        prometheus.Sink({"path": str(tmp_path / "cimaa.prom")}).write(SAMPLES)
+        prometheus_sink(path=str(tmp_path / "cimaa.prom")).write(SAMPLES)
     assert [found.name for found in tmp_path.iterdir()] == ["cimaa.prom"]
+
+
+def get(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        text: str = answer.read().decode()
+        return text
+
+
+def test_prometheus_gets_the_latest_figures_by_http() -> None:
+    sink = prometheus_sink(port=(port := free_port()))
+    sink.start()
+    try:
+        assert figures(get(port)) == {}  # until there are any
+        sink.write(SAMPLES[:1])
+        assert figures(get(port)) == {("cimaa_agent_store_calls", "web1"): 12.0}
+        sink.write(SAMPLES)
+        assert figures(get(port)) == FIGURES
+    finally:
+        sink.close()
+    with pytest.raises(OSError, match="refused"):
+        get(port)
+
+
+def test_whoever_is_slow_to_ask_holds_up_nobody() -> None:
+    sink = prometheus_sink(port=(port := free_port()))
+    sink.start()
+    try:
+        with socket.create_connection(("127.0.0.1", port)):  # and never says anything
+            sink.write(SAMPLES)
+            assert figures(get(port)) == FIGURES
+    finally:
+        sink.close()
+
+
+def test_a_port_that_is_in_use_is_told_at_once_and_taken_when_it_is_free(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        sink = prometheus_sink(port=(port := other.getsockname()[1]), path=str(tmp_path / "x.prom"))
+        wrong = rf"\[metrics:a\] port: cannot listen on 127.0.0.1 port {port}: Address already in use"
+        with pytest.raises(ConfigurationError, match=wrong):
+            Measuring({"a": sink}, SimulatedClock()).start()
+    try:
+        sink.write(SAMPLES)
+        assert figures(get(port)) == FIGURES
+    finally:
+        sink.close()
 
 
 def test_statsd_gets_gauges() -> None:
@@ -166,7 +230,8 @@ def test_sections_name_sinks(configured: Configured) -> None:
     [
         ("[metrics:a]\n", r"\[metrics:a\] has no class; there is: log, prometheus, statsd"),
         ("[metrics:a]\nclass = prometeus\n", "there is no metrics' sink 'prometeus'; did you mean prometheus"),
-        ("[metrics:a]\nclass = prometheus\n", r"\[metrics:a\] path: there is none"),
+        ("[metrics:a]\nclass = prometheus\n", r"\[metrics:a\] has neither path nor port: give one, or both"),
+        ("[metrics:a]\nclass = prometheus\nport = 0\n", r"\[metrics:a\] port .*'0' is no port: ports are 1 to 65535"),
         ("[metrics:a]\nclass = statsd\nport = x\n", r"\[metrics:a\] port .*no whole number"),
         ("[metric:a]\nclass = log\n", r"unknown section \[metric:a\]; did you mean metrics:NAME"),
     ],

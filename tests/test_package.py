@@ -10,7 +10,18 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "zc" / "cimaa"
 
-DRIVERS = {"lmdb", "psycopg", "boto3", "botocore", "stevedore", "click", "rich", "psutil", "urllib3"}
+DRIVERS = {
+    "lmdb",
+    "psycopg",
+    "boto3",
+    "botocore",
+    "stevedore",
+    "click",
+    "rich",
+    "psutil",
+    "urllib3",
+    "prometheus_client",
+}
 
 # Each room, and the rooms before it, which it may import.
 ROOMS = [
@@ -21,7 +32,7 @@ ROOMS = [
     {"db"},
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb"},
-    {"testing", "checks", "alerters", "metrics"},
+    {"testing", "checks", "alerters", "metrics", "systemd"},
     {"agent"},
     {"cli"},
     {"__main__"},

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zc.cimaa.agent import performance
-from zc.cimaa.agent.performance import Metric, metrics, parse_range
+from zc.cimaa.agent.performance import Metric, metrics
 
 SEVERAL_LINES = """\
 DISK OK - free space: / 3326 MB (56%); | /=2643MB;5948;5958;0;5968
@@ -71,27 +71,3 @@ def test_whatever_a_quoted_label_is_called_it_is_read(label: str, value: float) 
 @given(st.text(max_size=200))
 def test_whatever_a_plugin_writes_the_metrics_are_numbers(output: str) -> None:
     assert all(math.isfinite(metric.value) and metric.name for metric in metrics(f"x | {output}"))
-
-
-@pytest.mark.parametrize(
-    ("text", "bad", "good"),
-    [
-        ("10", [-0.1, 10.1], [0, 10]),
-        ("10:", [9.9, -5], [10, 1e9]),
-        ("~:10", [10.1], [-1e9, 10]),
-        ("10:20", [9, 21], [10, 20]),
-        ("@10:20", [10, 15, 20], [9, 21]),
-        ("-5:-1", [-6, 0], [-5, -1]),
-        ("@10", [0, 10], [-1, 11]),
-    ],
-)
-def test_ranges(text: str, bad: list[float], good: list[float]) -> None:
-    made = parse_range(text)
-    assert all(made.is_bad(value) for value in bad)
-    assert not any(made.is_bad(value) for value in good)
-
-
-@pytest.mark.parametrize("text", ["", "x", "@", ":", "20:10", "1:2:3", "10;20", "~"])
-def test_what_is_no_range_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no range"):
-        parse_range(text)

@@ -203,7 +203,7 @@ def test_a_change_is_durable_and_a_heartbeat_need_not_be(
     db.set_faults("web1", [])
     assert execute("SELECT setting FROM noted") == [(heartbeat,)]
     execute("DROP TRIGGER note ON agents")
-    execute("CREATE TRIGGER note AFTER INSERT OR DELETE ON faults EXECUTE FUNCTION note()")
+    execute("CREATE TRIGGER note AFTER INSERT OR DELETE ON faults FOR EACH ROW EXECUTE FUNCTION note()")
     db.set_faults("web1", [fault("disk")])
     db.set_faults("web1", [])
     execute("DROP TRIGGER note ON faults")

@@ -18,6 +18,8 @@ The rooms, each importing only those before it:
     The checks that come with zc.cimaa; what passes alerts on to people, and figures on to other systems.
 ``agent``
     What runs checks and makes faults of their results: once, or as a daemon that alerts people.
+``systemd``
+    The files that make the agent a service of the host.
 ``cli``
     The ``cimaa`` command.
 

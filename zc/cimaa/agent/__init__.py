@@ -20,8 +20,9 @@ The rooms, each importing only those before it:
     Runs all checks once.
 ``link``, ``alerts``, ``standing``, ``daemon``
     The daemon: its store, its alerters, what it knows of each check, its loop.
-``measuring``, ``plugins``, ``service``
-    Its figures; the alerters and sinks that the configuration names; the daemon as a process.
+``measuring``, ``plugins``, ``reloading``, ``service``
+    Its figures; the alerters and sinks that the configuration names; what is done when it is read anew; the daemon as a
+    process.
 
 Importing this package loads none of them.
 """

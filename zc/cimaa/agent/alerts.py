@@ -46,6 +46,15 @@ class Alerts:
         for alerter, told in alerting.remembered(self._alerters, stored).items():
             self._told[alerter] = told | self._told[alerter]
 
+    def replace(self, alerters: Mapping[str, Alerter]) -> None:
+        """Pass alerts on by these from now on; what one was told counts for the one that has its name now."""
+        for name, alerter in self._alerters.items():
+            if alerters.get(name) is not alerter:
+                self._late.pop(name, None)
+                self._failing.pop(name, None)
+        self._alerters = alerters
+        self._told = {name: self._told.get(name, {}) for name in alerters}
+
     def dispatch(self, faults: Mapping[str, Fault], silenced: Callable[[str], object]) -> None:
         """Pass on what follows from these faults; what failed is tried again with each call."""
         self._faults, self._silenced = faults, silenced
@@ -74,6 +83,8 @@ class Alerts:
         return [worker for worker in self._workers.values() if not worker.done()]
 
     def _due(self, name: str) -> list[Alert]:
+        if name not in self._alerters:  # it was, when its worker began
+            return []
         now = int(self._clock.time())
         return alerting.due(self._agent, name, self._told[name], self._faults, self._silenced, now)
 
@@ -86,31 +97,37 @@ class Alerts:
 
     async def _send(self, name: str, alert: Alert, call: "Future[None]") -> bool:
         """Wait for the alert to be passed on; False if it was not."""
-        timeout = self._alerters[name].timeout
+        alerter = self._alerters[name]
         try:
-            await threads.bounded(call, timeout + self.grace)
+            await threads.bounded(call, alerter.timeout + self.grace)
         except TimeoutError:
-            self._late[name] = alert, call  # it may still succeed: to send it again would be one too many
-            self._fail(name, f"it takes longer than {format_duration(timeout)}")
+            if self._fail(name, alerter, f"it takes longer than {format_duration(alerter.timeout)}"):
+                self._late[name] = alert, call  # it may still succeed: to send it again would be one too many
             return False
         except Exception as error:  # an alerter is somebody else's code, and must not end the agent
-            self._fail(name, str(error) or type(error).__name__)
+            self._fail(name, alerter, str(error) or type(error).__name__)
             return False
         self._tell(name, alert)
         return True
 
     def _tell(self, name: str, alert: Alert) -> None:
+        self.sent += 1
+        if name not in self._told:  # it was, when the alert left
+            return
         if alert.event == RESOLVED:
             self._told[name].pop(alert.name, None)
         else:
             self._told[name][alert.name] = alerting.digest(alert.message)
-        self.sent += 1
         self._failing.pop(name, None)
         self.changed()
 
-    def _fail(self, name: str, reason: str) -> None:
+    def _fail(self, name: str, alerter: Alerter, reason: str) -> bool:
+        """Note that it fails; False if another has its place by now."""
         _LOG.error("alerter %s: %s", name, reason)
         self.failed += 1
+        if self._alerters.get(name) is not alerter:
+            return False
         if self._failing.get(name) != reason:
             self._failing[name] = reason
             self.changed()
+        return True

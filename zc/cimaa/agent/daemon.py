@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from ..errors import ConfigurationError, StoreError, StoreUnavailable
-from ..faults import Fault
+from ..errors import StoreError, StoreUnavailable
+from ..faults import SEVERITIES, Fault
 from . import alerting, clock, link, reports, results, schedule, states
 from . import standing as standings
 from .alerts import Alerts
@@ -13,7 +13,9 @@ from .clock import Clock
 from .errands import Errand
 from .files import Broken, Check
 from .link import Link
+from .naming import fault_name
 from .results import Result
+from .results import fault as make_fault
 from .settings import Settings
 from .standing import Standing
 
@@ -43,6 +45,7 @@ class Daemon:
         self._slots = asyncio.Semaphore(settings.parallel)
         self._standing: list[Standing] = []
         self._broken: list[Result] = []
+        self._outdated: list[Fault] = []
         self._recalled = False
         # Alerts wait for the store to tell which were sent already: until the second tick at the latest.
         self._holding = True
@@ -59,14 +62,20 @@ class Daemon:
         self.missed = 0
         self._take(standings.load(settings))
 
-    def reload(self) -> None:
-        """Read the checks anew; each stands as it stood.  If they cannot be read, all stays as it is."""
-        try:
-            self._take(standings.load(self.settings))
-        except ConfigurationError as error:
-            _LOG.error("the checks stay as they were: %s", error)
-        else:
-            _LOG.info("%d checks were read", len(self._standing))
+    def reload(self, settings: Settings) -> None:
+        """Read the checks anew, by these settings; those that are still there stand as they stood.
+
+        :raises ConfigurationError: if they cannot be read; all stays as it is.
+        """
+        self._take(standings.load(settings))
+        self.settings = settings
+
+    def tell_outdated(self, reason: str | None) -> None:
+        """Have the report tell that the configuration cannot be read anew, and why; ``None``: it was read."""
+        name = fault_name(self.settings.name, "agent", "configuration")
+        text = f"it stays as it was, as it cannot be read: {reason}"
+        self._outdated = [] if reason is None else [make_fault(name, SEVERITIES["error"], text)]
+        self._reporting.ask()
 
     async def run(self, count: int | None = None) -> None:
         """Run for so many ticks, or until it is cancelled; see :meth:`end` for what is to be done then.
@@ -115,7 +124,7 @@ class Daemon:
         name = self.settings.name
         found = [*self._broken, *(standing.result(name) for standing in self._standing)]
         found.append(Result(alerting.ALERTERS, "", self.alerts.faults()))
-        found.append(Result("agent", "", self.link.told()))
+        found.append(Result("agent", "", [*self.link.told(), *self._outdated]))
         found.append(Result(alerting.ALERTERS, "over", self.alerts.lingering(_names(found))))
         return reports.faults(name, [r._replace(faults=self.alerts.marked(r.faults)) for r in found])
 

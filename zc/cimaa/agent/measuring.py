@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
+from ..errors import ConfigurationError
 from ..faults import SEVERITIES
 from ..metrics import Sample, Sink
 from . import threads
@@ -31,9 +32,28 @@ class Measuring:
     """The sinks, of which none waits for another, and nothing waits for them."""
 
     def __init__(self, sinks: Mapping[str, Sink], clock: Clock) -> None:
-        self._sinks = sinks
+        self._sinks: Mapping[str, Sink] = sinks
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self) -> None:
+        """Have the sinks get ready.
+
+        :raises ConfigurationError: if one cannot.
+        """
+        for name, sink in self._sinks.items():
+            try:
+                sink.start()
+            except ConfigurationError as error:
+                raise ConfigurationError(f"[metrics:{name}] {error}") from error
+
+    async def replace(self, sinks: Mapping[str, Sink]) -> None:
+        """Pass figures on to these from now on, once those that are not among them are closed."""
+        old, self._sinks = self._sinks, {}
+        for name, sink in old.items():
+            if sinks.get(name) is not sink:
+                await self._close(name, sink)
+        self._sinks = sinks
 
     def publish(self, daemon: Daemon) -> None:
         """Pass on the figures as they stand; a sink that still has to do with the last ones gets none."""
@@ -47,6 +67,14 @@ class Measuring:
     async def finish(self) -> None:
         """Wait for what is on its way."""
         await asyncio.gather(*self._tasks.values())
+
+    async def _close(self, name: str, sink: Sink) -> None:
+        if name in self._tasks:
+            await self._tasks.pop(name)
+        try:
+            await threads.bounded(threads.start(sink.close), _PATIENCE)
+        except Exception as error:  # a sink is somebody else's code, and must not end the agent
+            _LOG.warning("metrics %s: it cannot be closed: %s", name, str(error) or type(error).__name__)
 
     async def _write(self, name: str, sink: Sink, found: Sequence[Sample]) -> None:
         try:

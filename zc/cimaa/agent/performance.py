@@ -2,6 +2,7 @@
 
 The format is that of the Monitoring Plugins' guidelines: behind a ``|`` on the
 first line, and behind another one further down, from where all lines belong to it.
+The ranges among it are passed over: by them the plugin chose its exit status.
 """
 
 import math
@@ -19,19 +20,6 @@ class Metric(NamedTuple):
     unit: str = ""
 
 
-class Range(NamedTuple):
-    """A range of the guidelines: ``10``, ``10:``, ``~:10``, ``10:20``, ``@10:20``."""
-
-    low: float
-    high: float
-    #: True if values within the range, its ends included, are the bad ones; else those outside of it.
-    inside: bool
-
-    def is_bad(self, value: float) -> bool:
-        """True if the range calls for an alert."""
-        return (self.low <= value <= self.high) == self.inside
-
-
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _METRIC = re.compile(
     rf"""(?: '(?P<quoted>(?:[^']|'')*)' | (?P<plain>[^\s=']+) )
@@ -41,7 +29,6 @@ _METRIC = re.compile(
 )
 # From where to go on behind what cannot be read: a quoted label may hold spaces.
 _UNREADABLE = re.compile(r"'(?:[^']|'')*'\S*|\S+")
-_RANGE = re.compile(rf"(?P<inside>@?)(?:(?P<low>~|{_NUMBER})?(?P<colon>:))?(?P<high>{_NUMBER})?")
 
 
 def message(output: str) -> str:
@@ -64,21 +51,6 @@ def metrics(output: str) -> list[Metric]:
     """
     found = {metric.name: metric for metric in _metrics(performance_data(output))}
     return list(found.values())
-
-
-def parse_range(text: str) -> Range:
-    """The range of a text.
-
-    :raises ValueError: if it is none.
-    """
-    match = _RANGE.fullmatch(text.strip())
-    if not match or (match["low"] is None and match["high"] is None):
-        raise ValueError(f"{text!r} is no range: write it like 10, 10:, ~:10, 10:20 or @10:20")
-    low = -math.inf if match["low"] == "~" else float(match["low"] or 0)
-    high = math.inf if match["high"] is None else float(match["high"])
-    if low > high:
-        raise ValueError(f"{text!r} is no range: it starts above its end")
-    return Range(low, high, bool(match["inside"]))
 
 
 def _metrics(text: str) -> Iterator[Metric]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .. import alerters as alerters_room
 from .. import config, metrics, options
@@ -11,6 +11,8 @@ from ..alerters import Alerter
 from ..config import Setting
 from ..errors import ConfigurationError
 from ..metrics import Sink
+
+P = TypeVar("P", Alerter, Sink)
 
 
 class Kind(NamedTuple):
@@ -41,12 +43,21 @@ def sinks(path: str | os.PathLike[str] | None = None) -> dict[str, Sink]:
     return _plugins(METRICS, path)
 
 
+def kept(old: Mapping[str, P], new: Mapping[str, P]) -> dict[str, P]:
+    """The new ones, but where nothing changed the old one."""
+    return {name: old[name] if name in old and _same(old[name], plugin) else plugin for name, plugin in new.items()}
+
+
 def settings(kind: Kind, file: Path | None) -> dict[str, list[Setting]]:
     """The effective settings of all sections of a kind, by their names, ``class`` first."""
     return {
         f"{kind.section}:{name}": _settings(kind, name, given, file)
         for name, given in config.named_sections(kind.section, file).items()
     }
+
+
+def _same(one: P, other: P) -> bool:
+    return type(one) is type(other) and one.settings == other.settings
 
 
 def _plugins(kind: Kind, path: str | os.PathLike[str] | None) -> dict[str, Any]:

@@ -8,77 +8,83 @@ import os
 import signal
 import socket
 import sys
-from typing import NamedTuple
+from collections.abc import MutableMapping
 
-from ..alerters import Alerter
 from ..db import DB
-from ..metrics import Sink
 from ..units import format_duration
-from . import plugins, runs
+from . import reloading, runs
 from .alerts import Alerts
 from .clock import SystemClock
 from .daemon import Daemon
 from .link import Link
 from .measuring import Measuring
-from .settings import Settings
+from .reloading import Configuration, Reloader
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
-
-class Parts(NamedTuple):
-    """What the configuration adds to an agent."""
-
-    alerters: dict[str, Alerter]
-    sinks: dict[str, Sink]
+# So many ticks may systemd miss before it takes the daemon for dead.
+_WATCHDOG_TICKS = 5
 
 
-def parts(path: str | os.PathLike[str] | None = None) -> Parts:
-    """What the configuration adds to an agent.
-
-    :raises ConfigurationError: naming what is wrong, and where.
-    """
-    return Parts(plugins.alerters(path), plugins.sinks(path))
-
-
-def run(settings: Settings, db: DB, added: Parts, *, count: int | None, keep: bool, as_json: bool) -> int:
+def run(path: str | os.PathLike[str] | None, db: DB, *, count: int | None, keep: bool, as_json: bool) -> int:
     """Run the daemon until it has done so many ticks, or is told to end; the exit status.
 
-    :raises ConfigurationError: if there are no checks.
+    ``path`` is the configuration file; see :func:`zc.cimaa.config.find_file`.
+
+    :raises ConfigurationError: naming what is wrong, and where; also if there are no checks.
     """
+    configuration = reloading.read(path)
     _log_to_stderr(as_json=as_json)
-    return asyncio.run(_run(settings, db, added, count, keep))
+    return asyncio.run(_run(path, configuration, db, count, keep))
 
 
-async def _run(settings: Settings, db: DB, added: Parts, count: int | None, keep: bool) -> int:
-    clock = SystemClock()
-    alerts = Alerts(settings.name, added.alerters, clock)
+async def _run(
+    path: str | os.PathLike[str] | None, configuration: Configuration, db: DB, count: int | None, keep: bool
+) -> int:
+    settings, clock, systemd = configuration.agent, SystemClock(), Systemd(os.environ)
+    alerts = Alerts(settings.name, configuration.alerters, clock)
     daemon = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runs.run)
-    measuring = Measuring(added.sinks, clock)
-    daemon.on_tick = lambda _tick: notify("WATCHDOG=1")
+    measuring = Measuring(configuration.sinks, clock)
+    measuring.start()
+    daemon.on_tick = lambda _tick: systemd.notify("WATCHDOG=1")
     daemon.on_report = lambda: measuring.publish(daemon)
-    ended = _on_signals(daemon)
+    ended = _on_signals(Reloader(daemon, measuring, configuration, path))
     count_of, base = len(daemon.standing()), format_duration(settings.base_interval)
     _LOG.info("%s runs %d check%s every %s", settings.name, count_of, "" if count_of == 1 else "s", base)
-    notify("READY=1")
+    systemd.notify("READY=1")
+    systemd.prolong_watchdog(settings.base_interval)
     try:
         await daemon.run(count)
         await measuring.finish()
     except asyncio.CancelledError:
-        notify("STOPPING=1")
+        systemd.notify("STOPPING=1")
         await daemon.end(keep=keep)
         _LOG.info("%s ends", settings.name)
         return 128 + signal.SIGINT if signal.SIGINT in ended else 0
     return 0
 
 
-def notify(state: str) -> None:
-    """Tell systemd something, if it started this process and wants to know."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-        told.connect(f"\0{address[1:]}" if address.startswith("@") else address)
-        told.send(state.encode())
+class Systemd:
+    """systemd, if it started this process and wants to be told something.  Checks do not inherit that."""
+
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        self._address = environment.pop("NOTIFY_SOCKET", "")
+        self._watchdog = environment.pop("WATCHDOG_USEC", "")
+        environment.pop("WATCHDOG_PID", None)
+
+    def notify(self, state: str) -> None:
+        """Tell it something."""
+        if not self._address:
+            return
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.connect(f"\0{self._address[1:]}" if self._address.startswith("@") else self._address)
+            told.send(state.encode())
+
+    def prolong_watchdog(self, interval: float) -> None:
+        """Have its watchdog wait for several ticks at least."""
+        wanted = int(_WATCHDOG_TICKS * interval * 1_000_000)
+        if self._watchdog.isdecimal() and 0 < int(self._watchdog) < wanted:
+            self.notify(f"WATCHDOG_USEC={wanted}")
 
 
 class _JSON(logging.Formatter):
@@ -105,7 +111,7 @@ def _log_to_stderr(*, as_json: bool) -> None:
     logger.setLevel(logging.INFO)
 
 
-def _on_signals(daemon: Daemon) -> set[int]:
+def _on_signals(reloader: Reloader) -> set[int]:
     """Have signals act on the daemon; the set is to hold those that told it to end."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
@@ -118,5 +124,5 @@ def _on_signals(daemon: Daemon) -> set[int]:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number)
-    loop.add_signal_handler(signal.SIGHUP, daemon.reload)
+    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
     return ended

@@ -1,6 +1,9 @@
 """Is there room on the local file systems?"""
 
-from collections.abc import Iterable, Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -15,6 +18,11 @@ THRESHOLDS = ("90", "95")
 
 # Full by their nature, as they cannot be written to.
 _IMAGES = {"squashfs", "iso9660", "erofs", "cramfs", "udf"}
+
+# Linux tells there of each mount also whether the file system itself can be written to.
+_MOUNTS = Path("/proc/self/mountinfo")
+# How it writes a blank, and the like, in a path.
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 class Mount(NamedTuple):
@@ -89,4 +97,22 @@ def _writable(mount: Mount) -> bool:
 
 
 def _mounts(*, every: bool) -> list[Mount]:
-    return [Mount(part.device, part.mountpoint, part.fstype, part.opts) for part in psutil.disk_partitions(all=every)]
+    own = file_systems(_MOUNTS.read_bytes()) if _MOUNTS.exists() else {}
+    return [
+        Mount(part.device, part.mountpoint, part.fstype, own.get(part.mountpoint, part.opts))
+        for part in psutil.disk_partitions(all=every)
+    ]
+
+
+def file_systems(mountinfo: bytes) -> Mapping[str, str]:
+    """The options of the file systems themselves, by where they are mounted.
+
+    Those of a mount say less: an agent that systemd keeps from writing
+    (``ProtectSystem=strict``) sees all of them read-only, and they fill up all the same.
+    """
+    found = {}
+    for line in mountinfo.splitlines():
+        mount, _, file_system = line.partition(b" - ")
+        path = _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), mount.split(b" ")[4])
+        found[os.fsdecode(path)] = file_system.rpartition(b" ")[2].decode(errors="replace")
+    return found

@@ -19,6 +19,7 @@ from .output import clean, message
 COMMANDS = {
     "agent": "agent:agent",
     "check": "check:check",
+    "install-service": "install_service:install_service",
     "faults": "faults:faults",
     "squelch": "squelches:squelch",
     "unsquelch": "squelches:unsquelch",

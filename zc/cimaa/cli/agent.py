@@ -34,8 +34,8 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, as_json
     the [agent] section, the *.cfg files there have a section for each check, with its command, which may be a Nagios
     plugin, or print JSON: {"faults": [{"name", "severity", "message"}]}.
 
-    With --once that is all.  Else it runs on, and logs on standard error: it ends with SIGTERM, and reads the checks
-    anew with SIGHUP.  Only then errors escalate, and alerts are sent.
+    With --once that is all.  Else it runs on, and logs on standard error: it ends with SIGTERM, and reads its
+    configuration anew with SIGHUP.  Only then errors escalate, and alerts are sent.
     """
     from ..agent import settings
 
@@ -48,7 +48,7 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, as_json
         from ..agent import service
 
         with open_store(ctx) as db:
-            ctx.exit(service.run(ours, db, service.parts(config_file(ctx)), count=count, keep=keep, as_json=as_json))
+            ctx.exit(service.run(config_file(ctx), db, count=count, keep=keep, as_json=as_json))
 
 
 def _once(ctx: click.Context, ours: "Settings", as_json: bool) -> None:

@@ -36,8 +36,20 @@ class Sink(ABC):
     COMMON: ClassVar[Sequence[Option]] = ()
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """Get ready; ``settings`` has the value of each option."""
+        """``settings`` has the value of each option.  Nothing is opened yet: it may be only looked at.
+
+        :raises ConfigurationError: if they do not fit together.
+        """
         self.settings = settings
+
+    def start(self) -> None:  # noqa: B027  # few have anything to do
+        """Get ready; once ready, it does nothing.
+
+        :raises ConfigurationError: if something that the settings name cannot be had.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of everything: no more figures come."""
 
     @abstractmethod
     def write(self, samples: Sequence[Sample]) -> None:

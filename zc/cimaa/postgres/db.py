@@ -18,7 +18,6 @@ from ..squelches import Squelch
 from . import records, replacement
 from .connections import SNAPSHOT, Connection, Connections, Pool, transaction
 from .conninfo import ConnInfo
-from .records import StoredRow
 from .statements import Statements, check_schema
 from .translate import SETUP
 from .versions import VERSION
@@ -81,10 +80,11 @@ class DB(Contract):
         if encoding != "UTF8":
             raise StoreIncompatible(f"{self._conninfo.where} is encoded in {encoding}: zc.cimaa needs one in UTF8")
         connection.durable = "on" if level == "off" else level
+        connection.heartbeats = level
         if self.settings["prepare"]:  # else the session is a proxy's, and not ours to set up
-            heartbeats = connection.durable if self.settings["durable_heartbeats"] else "off"
+            connection.heartbeats = connection.durable if self.settings["durable_heartbeats"] else "off"
             timeout = str(self.settings["statement_timeout"] * 1000)
-            connection.execute(self._sql.settings, (heartbeats, timeout, timeout))
+            connection.execute(self._sql.settings, (connection.heartbeats, timeout, timeout))
 
     def _close(self) -> None:
         self._connections.close()
@@ -92,7 +92,7 @@ class DB(Contract):
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
         now = self._given_time()
         values = (None if now is None else b"%d" % now, agent.encode(), digest.encode(), instance.encode())
-        return self._connections.run(lambda c: c.rows_changed(self._sql.touch, values) == 1, _AGENT)
+        return self._connections.run(lambda c: c.exchange((self._sql.touch, values))[0].command_tuples == 1, _AGENT)
 
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
         now = self._given_time()
@@ -191,7 +191,7 @@ def _microseconds(seconds: float) -> int:
 def _joined(rows: Iterable[tuple[Any, ...]], seen: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, Row]]:
     """The agents' names and rows; ``seen`` is sorted by agent."""
     instances = {agent: [records.seen(s[1:]) for s in listed] for agent, listed in groupby(seen, key=itemgetter(0))}
-    return ((name, StoredRow(*columns).row(instances.get(name, ()))) for name, *columns in rows)
+    return ((name, records.row(columns, instances.get(name, ()))) for name, *columns in rows)
 
 
 def _each(faults: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[Fault]]]:

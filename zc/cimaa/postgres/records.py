@@ -8,8 +8,7 @@ integer.  So floats are written without an exponent and with a fraction
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -18,19 +17,12 @@ from ..agents import Instance, Row, Seen
 from ..faults import Fault, decode, encode
 
 _COLUMNS = ("name", "severity", "since", "message")
-_column_values = itemgetter(*_COLUMNS)
 
 
-class StoredRow(NamedTuple):
-    """A row of the table ``agents``, but for the name."""
-
-    updated: int
-    digest: UUID
-    instance: UUID
-
-    def row(self, instances: Iterable[Seen]) -> Row:
-        """The agent's row, with these of its instances."""
-        return Row(self.updated, self.digest.hex, self.instance.hex, tuple(instances))
+def row(columns: Sequence[Any], instances: Iterable[Seen]) -> Row:
+    """An agent's row from the columns updated, digest, instance; with these of its instances."""
+    updated, digest, instance = columns
+    return Row(updated, _hexadecimal(digest), _hexadecimal(instance), tuple(instances))
 
 
 def fault(columns: Sequence[Any]) -> tuple[str, Fault]:
@@ -40,10 +32,9 @@ def fault(columns: Sequence[Any]) -> tuple[str, Fault]:
     return agent, stored if extras == "{}" else dict(sorted((stored | decode(extras)).items()))
 
 
-def fault_columns(faults: Iterable[Fault]) -> list[list[Any]]:
-    """The faults as columns: names, severities, sinces, messages, extras."""
-    rows = [(*_column_values(fault), _encode_extras(fault)) for fault in faults]
-    return [list(column) for column in zip(*rows, strict=True)]
+def encode_faults(faults: Iterable[Fault]) -> bytes:
+    """The faults as JSON objects, whose keys are columns."""
+    return encode([_record(fault) for fault in faults])
 
 
 def seen(columns: Sequence[Any]) -> Seen:
@@ -52,16 +43,18 @@ def seen(columns: Sequence[Any]) -> Seen:
     return Seen(Instance(host, pid, version, system), first, last)
 
 
-def seen_columns(instances: Iterable[Seen]) -> list[list[Any]]:
-    """The instances as columns: ids, hosts, pids, versions, operating systems, firsts, lasts."""
-    rows = [(s.instance.id, *s.instance, s.first, s.last) for s in instances]
-    return [list(column) for column in zip(*rows, strict=True)]
+def encode_seen(instances: Iterable[Seen]) -> bytes:
+    """The instances as JSON objects, whose keys are columns."""
+    return encode([{"id": s.instance.id, **s.instance._asdict(), "first": s.first, "last": s.last} for s in instances])
 
 
-def _encode_extras(fault: Fault) -> str:
-    if len(fault) == len(_COLUMNS):
-        return "{}"
-    return encode({key: _exact(value) for key, value in fault.items() if key not in _COLUMNS}).decode()
+def _hexadecimal(uuid: UUID | str) -> str:
+    return str(uuid).replace("-", "")
+
+
+def _record(fault: Fault) -> dict[str, Any]:
+    extras = {key: _exact(value) for key, value in fault.items() if key not in _COLUMNS}
+    return {**{key: fault[key] for key in _COLUMNS}, "extras": extras}
 
 
 def _exact(value: Any) -> Any:

@@ -5,6 +5,7 @@ Values are always parameters.  Times are microseconds since the epoch, but for
 stands in for the server's clock where it is not null.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from psycopg import sql
@@ -14,9 +15,6 @@ from ..errors import ConfigurationError
 
 #: The server's clock in microseconds, unless the parameter gives a time.
 _NOW = "coalesce(%s::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
-
-#: A report that repeats the last one; it goes past the driver's own way with parameters.
-_TOUCH = "UPDATE {schema}.agents SET updated = {now} WHERE name = $2 AND digest = $3 AND instance = $4"
 
 _FAULT = "agent, name, severity, since, message, extras::text"
 _WORST_FIRST = b" ORDER BY severity DESC, since, agent, name LIMIT %s"
@@ -31,33 +29,6 @@ _TEMPLATES = {
             set_config('idle_in_transaction_session_timeout', %s, false)
         """,
     "now": "SELECT {now}",
-    # A report that does not repeat the last one: one transaction, the agent's row locked first, in a statement of
-    # its own, because a statement takes its snapshot before it waits for a lock.
-    "lock": "SELECT updated, digest, instance FROM {schema}.agents WHERE name = %s FOR NO KEY UPDATE",
-    "instances": """
-        SELECT id, host, pid, version, os, first, last FROM {schema}.instances WHERE agent = %s ORDER BY first, id
-        """,
-    "faults": "SELECT {fault} FROM {schema}.faults WHERE agent = %s",
-    "durable": "SELECT set_config('synchronous_commit', %s, true)",
-    "insert_agent": """
-        INSERT INTO {schema}.agents (name, updated, digest, instance) VALUES (%s, %s, %s, %s)
-        ON CONFLICT DO NOTHING RETURNING name
-        """,
-    "update_agent": "UPDATE {schema}.agents SET updated = %s, digest = %s, instance = %s WHERE name = %s",
-    "put_instances": """
-        INSERT INTO {schema}.instances (agent, id, host, pid, version, os, first, last)
-        SELECT %s, * FROM unnest(
-            %s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
-        ON CONFLICT (agent, id) DO UPDATE SET first = excluded.first, last = excluded.last
-        """,
-    "keep_instances": "DELETE FROM {schema}.instances WHERE agent = %s AND id <> ALL (%s::uuid[])",
-    "put_faults": """
-        INSERT INTO {schema}.faults (agent, name, severity, since, message, extras)
-        SELECT %s, * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::jsonb[])
-        ON CONFLICT (agent, name) DO UPDATE SET
-            severity = excluded.severity, since = excluded.since, message = excluded.message, extras = excluded.extras
-        """,
-    "remove_faults": "DELETE FROM {schema}.faults WHERE agent = %s AND name = ANY (%s::text[])",
     # An agent's faults and instances go with its row.
     "remove_agent": "DELETE FROM {schema}.agents WHERE name = %s",
     # The fleet.
@@ -66,6 +37,7 @@ _TEMPLATES = {
         SELECT agent, id, host, pid, version, os, first, last FROM {schema}.instances ORDER BY agent, first, id
         """,
     "all_faults": "SELECT {fault} FROM {schema}.faults",
+    "faults": "SELECT {fault} FROM {schema}.faults WHERE agent = %s",
     "old": "SELECT name, updated FROM {schema}.agents WHERE updated <= (SELECT {now} - %s) ORDER BY name",
     "offline": """
         WITH clock AS MATERIALIZED (SELECT {now} AS now)
@@ -83,6 +55,7 @@ _TEMPLATES = {
         ORDER BY agent, first, id
         """,
     # Squelches.
+    "durable": "SELECT set_config('synchronous_commit', %s, true)",
     "put_squelch": """
         INSERT INTO {schema}.squelches (regex, reason, "user", "time", permanent, expires)
         VALUES (%s, %s, %s, %s, %s, %s)
@@ -94,6 +67,57 @@ _TEMPLATES = {
     "squelches": """SELECT regex, reason, "user", "time", permanent, expires FROM {schema}.squelches""",
 }
 
+# Reports.  They go past the driver's own way with parameters, which are all text.
+_REPORTS = {
+    # One that repeats the last one.
+    "touch": "UPDATE {schema}.agents SET updated = {now} WHERE name = $2 AND digest = $3 AND instance = $4",
+    # Any other: one transaction, the agent's row locked first, in a statement of its own, because a statement takes
+    # its snapshot before it waits for a lock; then one that reads, and one that writes what changes.
+    "lock": "SELECT FROM {schema}.agents WHERE name = $1 FOR NO KEY UPDATE",
+    "locked": """
+        SELECT json_build_array(
+            {now},
+            (SELECT json_build_array(updated, digest, instance) FROM {schema}.agents WHERE name = $2),
+            (SELECT json_agg(json_build_array(id, host, pid, version, os, first, last))
+            FROM {schema}.instances WHERE agent = $2),
+            (SELECT json_agg(json_build_array({fault})) FROM {schema}.faults WHERE agent = $2))
+        """,
+    # It gives a row if nobody else inserted the agent meanwhile.
+    "insert": """
+        WITH mine AS (
+            INSERT INTO {schema}.agents (name, updated, digest, instance) VALUES ($1, $2, $3, $4)
+            ON CONFLICT DO NOTHING RETURNING name),
+        put AS (
+            INSERT INTO {schema}.faults (agent, name, severity, since, message, extras)
+            SELECT mine.name, fault.* FROM mine, {reported})
+        SELECT set_config('synchronous_commit', $5, true) FROM mine
+        """,
+    "update": """
+        WITH mine AS (UPDATE {schema}.agents SET updated = $2, digest = $3, instance = $4 WHERE name = $1),
+        put AS (
+            INSERT INTO {schema}.faults (agent, name, severity, since, message, extras)
+            SELECT $1, fault.* FROM {reported}
+            ON CONFLICT (agent, name) DO UPDATE SET
+                severity = excluded.severity, since = excluded.since,
+                message = excluded.message, extras = excluded.extras),
+        removed AS (
+            DELETE FROM {schema}.faults
+            WHERE agent = $1 AND name = ANY (ARRAY(SELECT json_array_elements_text($7))))
+        SELECT set_config('synchronous_commit', $5, true)
+        """,
+    "put_instances": """
+        INSERT INTO {schema}.instances (agent, id, host, pid, version, os, first, last)
+        SELECT $1, seen.* FROM json_to_recordset($2)
+            AS seen (id uuid, host text, pid bigint, version text, os text, first bigint, last bigint)
+        ON CONFLICT (agent, id) DO UPDATE SET first = excluded.first, last = excluded.last
+        """,
+    "keep_instances": """
+        DELETE FROM {schema}.instances
+        WHERE agent = $1 AND id <> ALL (ARRAY(SELECT json_array_elements_text($2)::uuid))
+        """,
+}
+_REPORTED = "json_to_recordset($6) AS fault (name text, severity bigint, since bigint, message text, extras jsonb)"
+
 # PostgreSQL cuts names at 63 bytes, and the roles' names have "_operator" after this one.
 _SCHEMA_NAME = 63 - len("_operator")
 
@@ -101,15 +125,15 @@ _SCHEMA_NAME = 63 - len("_operator")
 class Statements:
     """The statements for the tables in one schema: an attribute for each name above.
 
-    All but ``touch`` are to be executed with values always, if only with ``()``.
+    Those of reports are for ``Connection.exchange``; all others are to be executed with values, if only with ``()``.
     """
 
     def __init__(self, schema: str) -> None:
-        now = sql.SQL(_NOW.replace("%s", "$1"))
-        self.touch = sql.SQL(_TOUCH).format(schema=sql.Identifier(schema), now=now).as_bytes(None)
-        quoted = sql.Identifier(schema).as_string(None).replace("%", "%%")  # a lone one would stand for a parameter
-        parts = {"schema": sql.SQL(quoted), "now": sql.SQL(_NOW), "fault": sql.SQL(_FAULT)}
-        self._encoded = {name: sql.SQL(text).format(**parts).as_bytes(None) for name, text in _TEMPLATES.items()}
+        name = sql.Identifier(schema).as_string(None)
+        parts = {"fault": _FAULT, "reported": _REPORTED}
+        doubled = name.replace("%", "%%")  # a lone one would stand for a parameter
+        self._encoded = _encoded(_TEMPLATES, schema=doubled, now=_NOW, **parts)
+        self._encoded |= _encoded(_REPORTS, schema=name, now=_NOW.replace("%s", "$1"), **parts)
 
     def __getattr__(self, name: str) -> bytes:
         return self._encoded[name]
@@ -123,6 +147,11 @@ class Statements:
         given = {condition: value for condition, value in wanted.items() if value is not None}
         where = f" WHERE {' AND '.join(given)}" if given else ""
         return self.all_faults + where.encode() + _WORST_FIRST, tuple(given.values())
+
+
+def _encoded(templates: Mapping[str, str], **parts: str) -> dict[str, bytes]:
+    formats = {name: sql.SQL(text) for name, text in parts.items()}
+    return {name: sql.SQL(text).format(**formats).as_bytes(None) for name, text in templates.items()}
 
 
 def check_schema(name: str) -> str:

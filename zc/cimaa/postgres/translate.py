@@ -17,6 +17,7 @@ _MOMENTARY = (
     pg.LockNotAvailable,
     pg.QueryCanceled,
     pg.TooManyConnections,
+    pg.InvalidSqlStatementName,  # a prepared statement that the server forgot is prepared anew
 )
 #: The connection is of no more use: it is lost, or the server behind it stops, or is no longer the primary.
 _LOST = (

@@ -1,0 +1,67 @@
+"""The command that makes the agent a service of the host."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from ..errors import ConfigurationError
+from .output import message, write
+from .parameters import examples
+
+
+@click.command(
+    name="install-service",
+    epilog=examples(
+        "cimaa install-service --print",
+        "cimaa install-service --write --root package",
+    ),
+)
+@click.option("--print", "show", is_flag=True, help="Write the unit to standard output, and nothing else.")
+@click.option("--write", "install", is_flag=True, help="Write the unit, its user, and an example configuration.")
+@click.option(
+    "--root", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write below DIR.  [default: /]"
+)
+def install_service(show: bool, install: bool, root: Path | None) -> None:
+    """Make the agent a service of systemd.
+
+    It runs as a user of its own, who may do little, and is restarted whatever ends it.  Files that are there stay as
+    they are: the configuration in /etc/cimaa, whatever it says; another unit under this name is an error.  To change
+    what the unit says, make a drop-in: systemctl edit cimaa-agent.
+    """
+    if show == install:
+        raise click.UsageError("Give one of --print and --write.")
+    if show and root is not None:
+        raise click.UsageError("--root is for --write.")
+    from .. import systemd
+
+    program = systemd.program()
+    if show:
+        write(systemd.unit(program).rstrip("\n"))
+    else:
+        _install(program, root or Path("/"))
+    if closed := systemd.closed(program):
+        message(f"Warning: the service's user will not be able to run {program}: {closed} is closed to others.")
+
+
+def _install(program: Path, root: Path) -> None:
+    from .. import systemd
+
+    again = shlex.join([str(program), "install-service"])
+    files = systemd.files(program, root)
+    try:
+        missing = systemd.missing(files)
+    except ConfigurationError as error:
+        hint = f"Nothing was written.  To see what would be: {again} --print.  To have it written: remove the file."
+        raise ConfigurationError(f"{error}.  {hint}") from error
+    for file in files:
+        if file in missing:
+            try:
+                systemd.write(file)
+            except ConfigurationError as error:
+                if not isinstance(error.__cause__, PermissionError):
+                    raise
+                hint = f"Only root may: sudo {again} --write.  To try it elsewhere: --root DIR."
+                raise ConfigurationError(f"{error}.  {hint}") from error
+        message(f"{file.path}: {'written' if file in missing else 'is there already'}")
+    message(f"Next, as root: {systemd.NEXT}")
