@@ -4,6 +4,7 @@ import asyncio
 import functools
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pytest
 
 from zc.cimaa import memory
 from zc.cimaa.agent import link, schedule
+from zc.cimaa.agent.clock import SystemClock
 from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.results import Finished
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
 
-from .simulation import START, SimulatedClock, Simulation
+from .simulation import START, FastClock, SimulatedClock, Simulation
 
 OK = Finished(0, b"fine", b"")
 BAD = Finished(2, b"bad", b"")
@@ -86,6 +88,10 @@ def test_a_day_of_fifty_checks(tmp_path: Path) -> None:
     assert simulation.daemon.missed == 0
     (agent,) = db.get_agents()
     assert simulation.clock.time() - agent["updated"] < 61
+    phase = schedule.phase("web1", 60)
+    for section, interval in (("daily", 86400), ("c0", 600), ("c4", 7800)):
+        multiples = [(at - phase) / interval for at, name in simulation.runs if name == section][1:]
+        assert multiples == pytest.approx([round(multiple) for multiple in multiples], abs=1e-6)
 
 
 def test_two_hundred_checks_at_once_miss_no_tick_and_no_more_run_than_may(tmp_path: Path) -> None:
@@ -147,6 +153,42 @@ def test_a_machine_that_slept_goes_on_and_counts_what_it_missed(tmp_path: Path) 
     simulation.run(3)
     assert simulation.times("a") == [0, 600, 660]
     assert simulation.daemon.missed == 9
+
+
+class SetBack(FastClock):
+    """A fast clock that somebody sets back by an hour."""
+
+    back = 0.0
+
+    def time(self) -> float:
+        return super().time() - self.back
+
+    async def sleep_until(self, when: float) -> None:
+        before = self.back
+        while self.back == before and self.time() < when:
+            await asyncio.sleep(0.01)
+
+
+def test_a_clock_that_is_set_back_stops_nothing(tmp_path: Path) -> None:
+    clock = SetBack(300)  # a tick lasts 0.2 seconds
+    simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", fine, tmp_path, clock=clock)
+    simulation.daemon.on_tick = lambda _: asyncio.get_running_loop().call_later(0.02, setattr, clock, "back", 3600.0)
+    simulation.run(3)
+    assert simulation.times("a") == pytest.approx([0, -3540, -3480], abs=30)
+    assert simulation.daemon.missed == 0
+
+
+def test_who_sleeps_by_the_system_s_clock_wakes_when_it_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([100.0, 99.0])
+    monkeypatch.setattr(time, "time", lambda: next(times) - 3600 * (len(gone) > 0))
+    gone: list[None] = []
+
+    async def sleep() -> None:
+        asyncio.get_running_loop().call_later(0.01, gone.append, None)
+        await SystemClock().sleep_until(100.05)
+
+    asyncio.run(asyncio.wait_for(sleep(), 5))
+    assert gone
 
 
 # Escalation

@@ -105,6 +105,22 @@ def test_after_kill_9_and_a_restart_no_alert_is_sent_twice(host: Cimaa, start: S
     assert until(lambda: not stored(host))
 
 
+def test_killed_after_an_alert_left_and_before_it_is_stored_it_sends_it_again_with_the_same_key(
+    host: Cimaa, start: Start
+) -> None:
+    directory = host.directory
+    (directory / "pager").write_text(
+        f"#!/bin/sh\ncat >> {directory}/alerts\nmkdir {directory}/once 2>/dev/null && kill -9 $PPID; exit 0\n"
+    )
+    assert start().wait(timeout=20) == -signal.SIGKILL
+    assert not remembered(host)
+    start()
+    assert until(lambda: remembered(host))
+    first, again = alerts(host)
+    assert {**first, "time": 0} == {**again, "time": 0}
+    assert again["key"] == "//web1/f/a"
+
+
 def test_sigterm_removes_the_agent_and_its_checks(host: Cimaa, start: Start) -> None:
     directory = host.directory
     (directory / "checks" / "f.cfg").write_text(

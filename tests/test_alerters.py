@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -372,6 +373,41 @@ def test_apprise_sends_to_every_url_and_a_retry_only_to_those_that_failed(tmp_pa
         server.shutdown()
     assert [path for path, _ in got] == ["/one", "/two", "/two"]
     assert (got[0][1]["title"], got[0][1]["message"], got[0][1]["type"]) == ("critical: //web1/f/a", "bad", "failure")
+
+
+def test_urls_may_have_what_alerts_about_one_fault_have_in_common(tmp_path: Path) -> None:
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            paths.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"json://127.0.0.1:{server.server_address[1]}/{{key}}"
+        alerter = configured(tmp_path, f"[alerter:a]\nclass = apprise\nurls = {url}\n")["a"]
+        alerter.send(ALERT)
+        alerter.send(ALERT._replace(event="resolved", message="it is over"))
+        alerter.send(ALERT._replace(key="//web1/f/b"))
+        server.shutdown()
+    assert all(re.fullmatch("/[0-9a-f]{32}/?", path) for path in paths)
+    assert paths[0] == paths[1] != paths[2]
+
+
+def test_the_page_s_url_makes_one_incident_of_pagerduty_s_for_one_fault() -> None:
+    import apprise
+
+    (url,) = re.findall(r"pagerduty://[^`]+", Path("doctests/alerts.rst").read_text())
+    service: Any = apprise.Apprise.instantiate(url.replace("INTEGRATION", "i" * 32).replace("API", "a" * 20))
+    assert (service.action, service.dedup) == ("map", "{key}")
 
 
 def test_alerters_need_no_library_that_they_do_not_use() -> None:

@@ -5,6 +5,7 @@ import functools
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,51 @@ def test_a_file_that_was_cut_short_is_refused(path: Path, size: int) -> None:
     for _ in range(2):
         with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="was cut short"):
             db.get_agents()
+
+
+@pytest.mark.parametrize("file", ["data.mdb", "lock.mdb"])
+@pytest.mark.parametrize("size", [0, 8192])
+def test_a_file_that_is_cut_short_in_use_is_an_error_and_kills_nobody(path: Path, file: str, size: int) -> None:
+    with opened(path) as db:
+        for number in range(20):
+            db.set_faults(f"agent{number}", [fault("f", message="m" * 5000)])
+        os.truncate(path / file, size)
+        with pytest.raises(errors.StoreUnavailable, match="were cut short: the next call looks again"):
+            db.get_agents()
+        if (file, size) == ("data.mdb", 8192):
+            with pytest.raises(errors.StoreIncompatible, match=r"data\.mdb was cut short: move it away"):
+                db.get_agents()
+        else:  # empty, it is a new one; the lock file holds nothing that lasts
+            assert len(db.get_agents()) == (0 if file == "data.mdb" else 20)
+
+
+@pytest.mark.parametrize("what", ["delete", "move", "replace"])
+def test_a_store_that_is_gone_while_in_use_is_made_anew(path: Path, what: str) -> None:
+    with opened(path) as db:
+        db.set_faults("old", [])
+        if what == "delete":
+            shutil.rmtree(path)
+        else:
+            path.rename(path.with_name("away"))
+        if what == "replace":
+            with opened(path.with_name("other")) as other:
+                other.set_faults("other", [])
+            path.with_name("other").rename(path)
+        with pytest.raises(errors.StoreUnavailable, match=r"were (deleted, or moved away|replaced): the next call"):
+            db.set_faults("new", [])
+        db.set_faults("new", [])
+        with_others = ["new", "other"] if what == "replace" else ["new"]
+        assert [agent["name"] for agent in db.get_agents()] == with_others
+
+
+@pytest.mark.parametrize("key", [b"a:web1", b"f:web1", b"s:x", b"f:\xff"])
+def test_a_record_that_cannot_be_read_is_an_error_that_says_what_to_do(path: Path, key: bytes) -> None:
+    with opened(path) as db:
+        db.set_faults("web1", [fault("f")])
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        transaction.put(key, b'[{"name": "\xed"}]')
+    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="a record that cannot be read"):
+        db.dump()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The time, as the daemon takes it; tests give it another."""
 
 import asyncio
+import math
 import time
+from collections.abc import Collection
 from typing import Protocol
 
 # The longest sleep (seconds) in one piece: a clock that somebody sets is noticed so soon.
@@ -15,7 +17,7 @@ class Clock(Protocol):
         """Seconds since the epoch."""
 
     async def sleep_until(self, when: float) -> None:
-        """Return when that time has come."""
+        """Return when that time has come, or when somebody set the clock back."""
 
 
 class SystemClock:
@@ -26,6 +28,21 @@ class SystemClock:
         return time.time()
 
     async def sleep_until(self, when: float) -> None:
-        """Return when that time has come, also if the clock is set meanwhile."""
-        while (left := when - time.time()) > 0:
+        """Return when that time has come, or when somebody set the clock back by more than some seconds."""
+        before = math.inf
+        while 0 < (left := when - time.time()) <= before:
+            before = left
             await asyncio.sleep(min(left, _PIECE))
+
+
+async def wait(tasks: Collection["asyncio.Task[None]"], clock: Clock, seconds: float) -> None:
+    """Return when the tasks are done, or when so many seconds are over; then they go on."""
+    if not tasks:
+        return
+    timer = asyncio.ensure_future(clock.sleep_until(clock.time() + seconds))
+    done = asyncio.ensure_future(asyncio.wait(tasks))
+    try:
+        await asyncio.wait([done, timer], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+        done.cancel()

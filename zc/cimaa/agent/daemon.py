@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from ..errors import StoreError, StoreUnavailable
 from ..faults import SEVERITIES, Fault
-from . import alerting, link, reports, results, schedule, states
+from . import alerting, clock, link, reports, results, schedule, states
 from . import standing as standings
 from .alerts import Alerts
 from .clock import Clock
@@ -23,6 +23,9 @@ from .standing import Standing
 Runner = Callable[[str, Check, Iterable[Fault]], Awaitable[Result]]
 
 _LOG = logging.getLogger("zc.cimaa.agent")
+
+# So long (seconds) alerts wait for the store to tell what is squelched: less, if ticks follow each other fast.
+_BRIEFLY = 2.0
 
 
 class Daemon:
@@ -44,6 +47,10 @@ class Daemon:
         self._broken: list[Result] = []
         self._outdated: list[Fault] = []
         self._recalled = False
+        # Alerts wait for the store to tell which were sent already: until the second tick at the latest.
+        self._holding = True
+        self._held = False
+        self._learning = Errand(self._learn)
         self._settling = Errand(self._settle)
         self._reporting = Errand(self._report)
         #: What is called, with the number of the tick, when a tick's checks were started.
@@ -76,21 +83,28 @@ class Daemon:
         :raises StoreUnavailable: if the store is away after the last tick.
         """
         name, base = self.settings.name, self.settings.base_interval
-        try:
-            await self._recall()
-        except StoreError as error:
-            _LOG.warning("what was reported before is not known yet: %s", error)
+        await self._learn_briefly()
         last: int | None = None
+        tick = self._next_tick()
         while count is None or count > 0:
-            tick = schedule.next_tick(name, base, self._clock.time())
+            tick = min(tick, self._next_tick())  # somebody may have set the clock back
             await self._clock.sleep_until(schedule.time_of(name, base, tick))
-            tick = max(tick, schedule.next_tick(name, base, self._clock.time()) - 1)  # the last, if several passed
+            now = self._next_tick() - 1
+            if now < tick:
+                continue
+            tick = now  # the last, if several passed
             if last is not None and tick > last + 1:
                 self.missed += tick - last - 1
+            self._holding = last is None
             last = tick
             self._tick(tick)
             if count is not None:
                 count -= 1
+            if count != 0:
+                at = min(schedule.time_of(name, base, tick), self._clock.time())
+                await self._clock.sleep_until(at + base / 2)
+                self._settle_anyway()
+            tick += 1
         await self._finish()
 
     async def end(self, *, keep: bool, patience: float = 5) -> None:
@@ -133,9 +147,17 @@ class Daemon:
         for standing in self._standing:
             if standing.is_due(tick, self.settings.base_interval):
                 self._start(standing)
-        if lagging or not self._is_running():
+        if not self._is_running():
             self._settling.ask()
         self.on_tick(tick)
+
+    def _settle_anyway(self) -> None:
+        """A check that takes long must not make the agent look silent."""
+        if self._is_running():
+            self._settling.ask()
+
+    def _next_tick(self) -> int:
+        return schedule.next_tick(self.settings.name, self.settings.base_interval, self._clock.time())
 
     def _is_running(self) -> bool:
         return any(standing.task for standing in self._standing)
@@ -173,14 +195,27 @@ class Daemon:
             self.on_report()
         if not self.alerts:
             return
-        try:
-            if self.link.away_since is None:
-                await self._recall()
-                await self.link.refresh_squelches()
-        except StoreError as error:
-            _LOG.warning("the squelches last known count: %s", error)
+        if self.link.away_since is None:
+            await self._learn_briefly()
+        self._held = self._holding and not self._recalled
+        if self._held:
+            return
         found = [*(fault for standing in self._standing for fault in standing.faults), *self.alerts.faults()]
         self.alerts.dispatch({fault["name"]: fault for fault in found}, self.link.silenced)
+
+    async def _learn_briefly(self) -> None:
+        """Learn what the store knows, if it tells soon; a store that is slow must not hold up alerts."""
+        self._learning.ask()
+        await clock.wait(self._learning.tasks(), self._clock, min(_BRIEFLY, self.settings.base_interval / 4))
+
+    async def _learn(self) -> None:
+        """Learn what an earlier process knew, and what is squelched."""
+        try:
+            await self._recall()
+            if self.alerts:
+                await self.link.refresh_squelches()
+        except StoreError as error:
+            _LOG.warning("what the store last told counts: %s", error)
 
     async def _report(self) -> None:
         """Report, as often as it takes."""
@@ -213,12 +248,17 @@ class Daemon:
         for standing in self._standing:
             own = [fault for fault in stored if states.owner(self.settings.name, checks, fault) is standing.check]
             standing.faults = states.mended(standing.faults, own) if standing.ran else own
+        if self._held:
+            self._settling.ask()
 
     async def _finish(self) -> None:
         """Wait for the checks that run, their report, and their alerts.
 
         :raises StoreUnavailable: if the store is away; then nobody learns of the last report.
         """
+        self._holding = False
+        if self._held:
+            self._settling.ask()
         while tasks := self._tasks():
             if self.link.away_since is not None and tasks == self._reporting.tasks():
                 tasks[0].cancel()
@@ -227,7 +267,13 @@ class Daemon:
 
     def _tasks(self) -> list["asyncio.Task[None]"]:
         running = [standing.task for standing in self._standing if standing.task is not None]
-        return [*running, *self._settling.tasks(), *self._reporting.tasks(), *self.alerts.tasks()]
+        return [
+            *running,
+            *self._learning.tasks(),
+            *self._settling.tasks(),
+            *self._reporting.tasks(),
+            *self.alerts.tasks(),
+        ]
 
 
 def _names(found: Iterable[Result]) -> list[str]:

@@ -1,6 +1,7 @@
 """The daemon's link to its store, which may be away: no call holds up anything else, and none waits for ever."""
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -48,8 +49,10 @@ class Link:
         self._patience = patience
         self._turn = asyncio.Lock()
         self._hanging: Future[Any] | None = None
-        self._regexes: list[str] | None = None
-        self._match: Callable[[str], object] = bool
+        # When each squelch last known ends, if ever; those in force until some time, and that time.
+        self._ends: dict[str, int | None] = {}
+        self._match: Callable[[str], object] = Matcher(()).matching
+        self._matches_until = math.inf
         #: Since when (seconds since the epoch) the store has been away.
         self.away_since: float | None = None
         self._absence: tuple[float, float] | None = None
@@ -66,15 +69,24 @@ class Link:
         return [{key: value for key, value in fault.items() if key != "agent"} for fault in stored]
 
     async def refresh_squelches(self) -> None:
-        """Learn which squelches are in force."""
-        regexes = await self._call(self._db.get_squelches)
-        if regexes != self._regexes:
-            self._match = Matcher(regexes).matching
-            self._regexes = regexes
+        """Learn which squelches there are."""
+        details = await self._call(self._db.get_squelch_details)
+        ends = {squelch["regex"]: squelch.get("expires") for squelch in details}
+        if ends != self._ends:
+            self._ends = ends
+            self._prepare()
 
     def silenced(self, name: str) -> object:
-        """True if a squelch matches the fault's name, by the squelches last known."""
-        return self._match(name) if self._regexes else False
+        """True if a squelch that is in force now matches the fault's name, by the squelches last known."""
+        if self._clock.time() >= self._matches_until:
+            self._prepare()
+        return self._match(name)
+
+    def _prepare(self) -> None:
+        now = self._clock.time()
+        in_force = {regex: end for regex, end in self._ends.items() if end is None or now < end}
+        self._match = Matcher(in_force).matching
+        self._matches_until = min((end for end in in_force.values() if end is not None), default=math.inf)
 
     async def remove(self) -> None:
         """Remove the agent."""

@@ -1,6 +1,7 @@
 """Sends alerts to any of the services that Apprise knows: PagerDuty, Slack, mail, and a hundred more."""
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 import apprise
@@ -10,6 +11,9 @@ from ..faults import severity_name
 from ..options import Option, Type
 from . import TRIGGERED, Alert
 from . import Alerter as Base
+
+#: In a URL, what stands for the same text in all alerts about one fault: 32 hexadecimal digits.
+KEY = "{key}"
 
 
 class Alerter(Base):
@@ -26,10 +30,10 @@ class Alerter(Base):
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
-        urls = settings["urls"] or ()
-        if not urls:
+        self._urls: list[str] = settings["urls"] or []
+        if not self._urls:
             raise ConfigurationError("urls: there is none")
-        self._services = [self._service(number, url) for number, url in enumerate(urls, 1)]
+        self._services = [self._service(number, url) for number, url in enumerate(self._urls, 1)]
         # The alert that failed last, and the services that have it: when it is tried again, it is for the others.
         self._failed: tuple[str, str, str] | None = None
         self._done: set[int] = set()
@@ -40,9 +44,10 @@ class Alerter(Base):
         if identity != self._failed:
             self._failed, self._done = identity, set()
         failed = []
-        for number, service in enumerate(self._services):
+        for number, url in enumerate(self._urls):
             if number in self._done:
                 continue
+            service = self._service(number + 1, url, alert.key) if KEY in url else self._services[number]
             if self._notify(service, alert):
                 self._done.add(number)
             else:
@@ -51,9 +56,9 @@ class Alerter(Base):
             raise AlertError(f"not sent by {', '.join(failed)}")
         self._failed = None
 
-    def _service(self, number: int, url: str) -> apprise.Apprise:
+    def _service(self, number: int, url: str, key: str = "") -> apprise.Apprise:
         service = apprise.Apprise()
-        if not service.add(url):
+        if not service.add(url.replace(KEY, blake2b(key.encode(), digest_size=16).hexdigest())):
             raise ConfigurationError(f"urls: Apprise cannot read URL {number}")
         return service
 

@@ -9,7 +9,7 @@ from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..errors import ConfigurationError
-from ..faults import Fault, Report, decode
+from ..faults import Fault, Report
 from ..options import PATH, SIZE, Option
 from ..squelches import Squelch
 from ..units import format_size
@@ -141,7 +141,7 @@ def _all(transaction: Transaction, kind: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _decoded_faults(stored: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, list[Fault]]]:
-    return ((records.name(key), decode(value)) for key, value in stored)
+    return ((records.name(key), records.decode_faults(value)) for key, value in stored)
 
 
 def _changed(old: list[Fault], changes: faults.Changes) -> list[Fault]:

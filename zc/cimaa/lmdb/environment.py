@@ -8,6 +8,8 @@ What LMDB asks of its users, and what is done about it here:
 - The lock file is written through a mapping, and a full disk would kill the process there (``SIGBUS``):
   its space is allocated before LMDB maps it.
 - A process that was killed leaves its reader's slot: the dead are cleared at open.
+- Whoever reads a mapped file beyond its end is killed, too, and one that was deleted is written to as if nothing had
+  happened: before each transaction the files are looked at, and if they are not what was opened, they are opened anew.
 """
 
 import errno
@@ -48,6 +50,10 @@ class Environment:
         self._handles = 0
         self._lock = threading.Lock()
         self._lmdb: lmdb.Environment | None = None
+        self._data, self._lock_file = os.fspath(path / "data.mdb"), os.fspath(path / "lock.mdb")
+        # What the open files are, data and lock: each device and inode.  And with which size the data was whole.
+        self._files: list[tuple[int, int]] = []
+        self._whole = 0
 
     @classmethod
     def acquire(cls, path: Path, map_size: int) -> "Environment":
@@ -85,7 +91,7 @@ class Environment:
     def _transact(self, work: Callable[[Transaction], T], write: bool) -> T:
         with self._lock:
             try:
-                environment = self._lmdb or self._open()
+                environment = self._current()
                 while True:
                     try:
                         with environment.begin(write=write) as transaction:
@@ -99,27 +105,56 @@ class Environment:
         """Return once all that was written is on disk."""
         with self._lock:
             try:
-                (self._lmdb or self._open()).sync(True)
+                self._current().sync(True)
             except lmdb.Error as error:
                 raise self._failed(error) from error
 
     def _failed(self, error: lmdb.Error) -> StoreError:
         translated = self._translated(error)
-        if isinstance(error, lmdb.PanicError):
-            self._forget()  # LMDB works with this environment no more: the next call opens another
+        if not isinstance(error, lmdb.MapFullError | lmdb.ReadersFullError):
+            self._forget()  # LMDB may work with this environment no more: the next call opens another
         return translated
+
+    def _current(self) -> lmdb.Environment:
+        """The environment, open and whole."""
+        if self._lmdb is None:
+            return self._open()
+        try:
+            changed = self._changed(self._lmdb)
+        except OSError:
+            changed = "deleted, or moved away"
+        if changed:
+            self._forget()
+            raise StoreUnavailable(f"the files of the store in {self._path} were {changed}: the next call looks again")
+        return self._lmdb
+
+    def _changed(self, environment: lmdb.Environment) -> str:
+        """What became of the files since they were opened, if anything."""
+        data, lock = os.stat(self._data), os.stat(self._lock_file)  # noqa: PTH116  # before each transaction: cheap
+        if [_identity(data), _identity(lock)] != self._files:
+            return "replaced"
+        if lock.st_size < _LOCK_FILE_SIZE:
+            _allocate(self._lock_file, _LOCK_FILE_SIZE)  # else closing it would end the process
+            return "cut short"
+        if data.st_size != self._whole:
+            if _is_cut(environment, data.st_size):
+                return "cut short"
+            self._whole = data.st_size
+        return ""
 
     def _open(self) -> lmdb.Environment:
         if not self._handles:
             raise StoreClosed(f"the store in {self._path} was closed by another thread")
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _allocate(self._path / "lock.mdb", _LOCK_FILE_SIZE)
+            _allocate(self._lock_file, _LOCK_FILE_SIZE)
             self._lmdb = lmdb.open(
                 os.fsencode(self._path), map_size=self._map_size, max_readers=_MAX_READERS, mode=0o600, metasync=False
             )
+            self._files = [_identity(Path(path).stat()) for path in (self._data, self._lock_file)]
+            if _is_cut(self._lmdb, Path(self._data).stat().st_size):
+                raise StoreIncompatible(f"{self._data} was cut short: move it away, or put back a backup")
             self._lmdb.reader_check()
-            self._check_size(self._lmdb)
             self._check_format(self._lmdb)
         except OSError as error:
             raise self._translated(error) from error
@@ -127,12 +162,6 @@ class Environment:
             self._forget()
             raise
         return self._lmdb
-
-    def _check_size(self, environment: lmdb.Environment) -> None:
-        """Whoever read beyond the end of a file that was cut short would be killed by the system."""
-        size = (self._path / "data.mdb").stat().st_size
-        if size < (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]:
-            raise StoreIncompatible(f"{self._path / 'data.mdb'} was cut short: move it away, or put back a backup")
 
     def _check_format(self, environment: lmdb.Environment) -> None:
         with environment.begin() as transaction:
@@ -180,8 +209,7 @@ class Environment:
             error, lmdb.InvalidError | lmdb.CorruptedError | lmdb.VersionMismatchError | lmdb.PageNotFoundError
         ):
             return StoreIncompatible(
-                f"{self._path / 'data.mdb'} is no LMDB file, or a damaged one ({text}):"
-                " move it away, or put back a backup"
+                f"{self._data} is no LMDB file, or a damaged one ({text}): move it away, or put back a backup"
             )
         if isinstance(error, lmdb.ReadersFullError):
             return StoreUnavailable(f"more than {_MAX_READERS} readers use the store in {self._path} at once")
@@ -201,7 +229,7 @@ class Environment:
         """How many bytes the data file may still grow by."""
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         free = shutil.disk_usage(self._path).free
-        return free if limit == resource.RLIM_INFINITY else min(free, limit - (self._path / "data.mdb").stat().st_size)
+        return free if limit == resource.RLIM_INFINITY else min(free, limit - Path(self._data).stat().st_size)
 
     @classmethod
     def _before_fork(cls) -> None:
@@ -231,7 +259,19 @@ os.register_at_fork(
 )
 
 
-def _allocate(path: Path, size: int) -> None:
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _is_cut(environment: lmdb.Environment, size: int) -> bool:
+    """True if a file of this size lacks pages; the first two are needed to ask LMDB for the others."""
+    if size < 2 * resource.getpagesize():
+        return True
+    pages: int = environment.info()["last_pgno"] + 1
+    return bool(size < pages * environment.stat()["psize"])
+
+
+def _allocate(path: str, size: int) -> None:
     """See to it that the file exists and has so many bytes on disk."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -12,11 +12,18 @@ key                value
 =================  ==========================================================================
 """
 
+import functools
+from collections.abc import Callable
 from hashlib import blake2b
+from typing import TypeVar
 
 from ..agents import Instance, Row, Seen
+from ..errors import StoreIncompatible
 from ..faults import Fault, decode, encode
 from ..squelches import Squelch
+
+Stored = TypeVar("Stored", bytes, bytes | None)
+T = TypeVar("T")
 
 FORMAT = 1
 
@@ -28,6 +35,23 @@ MARK = slice(17, 82)
 _INSTANCES = slice(83, None)
 
 
+def _reading(decoding: Callable[[Stored], T]) -> Callable[[Stored], T]:
+    """The function, with an error that says what to do if somebody else wrote there, or the disk fails."""
+
+    @functools.wraps(decoding)
+    def decoded(stored: Stored) -> T:
+        try:
+            return decoding(stored)
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreIncompatible(
+                "the embedded store has a record that cannot be read: its data.mdb is damaged: move it away, or put"
+                " back a backup"
+            ) from error
+
+    return decoded
+
+
+@_reading
 def name(key: bytes) -> str:
     """The agent's name in a key."""
     return key[2:].decode()
@@ -49,6 +73,7 @@ def encode_row(row: Row) -> bytes:
     return b"%016d %b %b" % (row.updated, mark(row.digest, row.instance), seen)
 
 
+@_reading
 def decode_row(value: bytes) -> Row:
     """A row from its value."""
     digest, instance = value[MARK].decode().split()
@@ -56,6 +81,7 @@ def decode_row(value: bytes) -> Row:
     return Row(heartbeat(value), digest, instance, seen)
 
 
+@_reading
 def heartbeat(row: bytes) -> int:
     """The heartbeat (microseconds) in a row's value."""
     return int(row[_UPDATED])
@@ -66,6 +92,7 @@ def encode_faults(faults: list[Fault]) -> bytes:
     return encode(faults)
 
 
+@_reading
 def decode_faults(value: bytes | None) -> list[Fault]:
     """An agent's faults from their value."""
     faults: list[Fault] = [] if value is None else decode(value)
@@ -82,6 +109,7 @@ def encode_squelch(squelch: Squelch) -> bytes:
     return encode(squelch._asdict())
 
 
+@_reading
 def decode_squelch(value: bytes) -> Squelch:
     """A squelch from its value."""
     return Squelch(**decode(value))
