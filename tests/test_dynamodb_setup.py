@@ -251,7 +251,7 @@ PARTS = {"Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem", "Cond
 @pytest.mark.parametrize(
     ("role", "calls"),
     [
-        ("agent", ["report", "report much", "report nothing", "get_squelches", "get_faults"]),
+        ("agent", ["report", "report much", "report nothing", "get_squelches", "get_faults", "remove"]),
         ("operator", ["remove", "squelch", "unsquelch", "dump", "get_faults"]),
         ("reader", ["dump", "old_agents", "get_faults"]),
     ],
@@ -290,8 +290,6 @@ def needed(operation: str, body: dict[str, Any]) -> list[tuple[str, str]]:
     """The permission, and the table that it is for, for each part of a request."""
     if operation == "TransactWriteItems":
         return [(PARTS[kind], part["TableName"]) for entry in body["TransactItems"] for kind, part in entry.items()]
-    if operation == "BatchWriteItem":
-        return [(operation, table) for table in body["RequestItems"]]
     return [(operation, body["TableName"])]
 
 

@@ -47,6 +47,11 @@ class Stored(NamedTuple):
     #: ``None`` if there is none, or only the mark of a first report that is going on.
     row: Row | None
 
+    @property
+    def unfinished(self) -> bool:
+        """True if there is a mark: a report or a removal is going on, or was interrupted."""
+        return self.revision is not None and (self.row is None or not self.row.digest)
+
 
 NOTHING = Stored(None, None)
 

@@ -6,15 +6,20 @@ written in parts, like this:
 
 1. the row is marked: it gets another revision and loses its digest, so that no
    report matches it any more, the last one neither;
-2. the faults are written, in batches;
-3. the row is written, on condition that the mark still stands.
+2. the faults are written in transactions, each on condition that the mark still stands;
+3. the last of them writes the row, too.
 
-Whoever else writes in between changes the revision, so the last step fails, and all
-is read and worked out again.  If it is interrupted, the mark stays: the next
-report, whatever it says, finds out what is there and mends it.
+If this is interrupted, the mark stays: the next report, whatever it says, finds
+out what is there and mends it.
+
+Whoever else writes changes the revision; then no part comes through any more,
+however late it is, and all is read and worked out again.  Whoever finds a mark
+that is not theirs replaces it before they read the faults, so that none of them
+changes behind their back.  (Batches would cost half, but take no conditions: one
+that is late could leave faults that are not those of the row.)
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .. import faults
@@ -25,9 +30,8 @@ from .items import Item
 #: One write in a request of several.
 Write = Mapping[str, Mapping[str, Any]]
 
-# DynamoDB's limits for one transaction (of the 4 MB, some are left free), and for one batch.
+# DynamoDB's limits for one transaction; of the 4 MB, some are left free.
 _ENTRIES, _BYTES = 100, 3 * 1024 * 1024
-_BATCH = 25
 
 
 class ConditionFailed(Exception):  # an outcome that whoever sets a condition reckons with
@@ -52,10 +56,6 @@ class Change(NamedTuple):
             return {"Delete": {"TableName": table, "Key": self.key}}
         return {"Put": {"TableName": table, "Item": self.item}}
 
-    def request(self) -> Write:
-        """The change as part of a batch."""
-        return {"DeleteRequest": {"Key": self.key}} if self.item is None else {"PutRequest": {"Item": self.item}}
-
 
 def changes(agent: str, old: Iterable[Fault], what: faults.Changes) -> list[Change]:
     """The writes that make these changes to the agent's old faults."""
@@ -70,15 +70,17 @@ def changes(agent: str, old: Iterable[Fault], what: faults.Changes) -> list[Chan
     return made
 
 
-def fit(changes: Sequence[Change]) -> bool:
-    """True if one transaction takes the changes together with the row."""
-    return len(changes) < _ENTRIES and sum(change.size for change in changes) <= _BYTES
-
-
-def batches(changes: Sequence[Change]) -> list[list[Write]]:
-    """The changes in batches."""
-    requests = [change.request() for change in changes]
-    return [requests[start : start + _BATCH] for start in range(0, len(requests), _BATCH)]
+def parts(changes: Iterable[Change]) -> list[list[Change]]:
+    """The changes in parts, of which there is at least one; each fits into a transaction together with the row."""
+    found: list[list[Change]] = [[]]
+    size = 0
+    for change in changes:
+        size += change.size
+        if len(found[-1]) == _ENTRIES - 1 or size > _BYTES:
+            found.append([])
+            size = change.size
+        found[-1].append(change)
+    return found
 
 
 class Agent:
@@ -113,6 +115,13 @@ class Agent:
             "UpdateExpression": "SET revision = :mark REMOVE digest",
             **condition,
             "ExpressionAttributeValues": values,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def check(self, revision: str | None) -> Write:
+        """Nothing is written with this in a transaction, unless the row's revision still is this."""
+        return {
+            "ConditionCheck": {"TableName": self._table, "Key": items.agent_key(self._name), **_unchanged(revision)}
         }
 
     def write(self, item: Item | None, revision: str | None) -> Write:
