@@ -35,6 +35,11 @@ def proxy(dynamodb_settings: dict[str, str]) -> Iterator[Proxy]:
     proxy.close()
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zc.cimaa.dynamodb.reports._PAUSE", 0.005)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock(1_700_000_000)

@@ -86,7 +86,8 @@ class DB(Contract):
             ProjectionExpression="#name, updated",
             ExpressionAttributeNames={"#name": "name"},  # a word that DynamoDB keeps for itself
         )
-        return ((item["name"]["S"], items.heartbeat(item)) for item in found if "updated" in item)
+        beats = ((item["name"]["S"], items.heartbeat(item)) for item in found)
+        return ((agent, updated) for agent, updated in beats if updated is not None)
 
     def _put_squelch(self, squelch: Squelch) -> None:
         item = items.encode_squelch(squelch)
