@@ -382,6 +382,11 @@ REFUSALS: dict[str, tuple[Way, type[errors.Error], str]] = {
         errors.StoreIncompatible,
         "another key",
     ),
+    "kind of key": (
+        refused("ValidationException", "Invalid: Type mismatch for key regex expected: N actual: S"),
+        errors.StoreIncompatible,
+        "another key",
+    ),
     "too large": (
         refused("ValidationException", "Item size has exceeded the maximum allowed size"),
         errors.StoreFull,
@@ -406,10 +411,11 @@ def test_missing_tables_name_the_command_that_makes_them(settings: dict[str, str
             assert "setup-dynamodb" in message_of(call, errors.StoreNotSetUp)
 
 
-def test_an_address_that_does_not_answer() -> None:
+def test_an_address_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
     with DB({**ACCESS, "endpoint_url": "http://127.0.0.1:9"}) as db:
         message = message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)
         assert re.search(r"no answer from DynamoDB at http://127.0.0.1:9 .*3 tries.*firewall", message)
+    assert caplog.messages == []  # the error says it all
 
 
 def test_a_server_that_takes_too_long(settings: dict[str, str], proxy: Proxy) -> None:
@@ -424,9 +430,35 @@ def test_a_server_that_takes_too_long(settings: dict[str, str], proxy: Proxy) ->
     done.set()
 
 
-def test_an_answer_that_is_none_of_dynamodbs(db: DB, proxy: Proxy) -> None:
-    proxy.next("Scan", lambda _body, _forward: Answer(200, b"<html>Welcome</html>"))
-    assert "see endpoint_url" in message_of(db.dump, errors.StoreUnavailable)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(Answer(200, body) for body in (b"<html>Welcome</html>", b"", b"[]", b'{"Items": [', b"null", b'"Items"')),
+        Answer(302, b""),
+        Answer(403, b"<html>Forbidden</html>"),
+        Answer(404, b"not here"),
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_none_of_dynamodbs(db: DB, proxy: Proxy, answer: Answer) -> None:
+    """A proxy's, say: it is never taken for success."""
+    calls = {
+        "UpdateItem": lambda: db.set_faults("a", []),
+        "TransactWriteItems": lambda: db.set_faults("a", [fault("f")]),
+        "Query": lambda: db.get_faults("a"),
+        "GetItem": lambda: db.get_faults("a"),
+        "PutItem": lambda: db.squelch("x", "", ""),
+        "DeleteItem": lambda: db.unsquelch("x"),
+        "Scan": db.dump,
+    }
+    for operation, call in calls.items():
+        proxy.next(operation, lambda _body, _forward: answer)
+        assert "see endpoint_url" in message_of(call, errors.StoreUnavailable)
+
+
+def test_the_tables_as_boto3_has_them_are_patient_too(db: DB, proxy: Proxy) -> None:
+    proxy.next("Scan", throttled)
+    assert db.agents.scan()["Items"] == []
 
 
 @pytest.fixture
