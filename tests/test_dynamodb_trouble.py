@@ -115,6 +115,28 @@ def test_what_passes_is_tried_again_and_nothing_is_lost(
     assert proxy.operations == ["UpdateItem"]
 
 
+# The requests of a report in three parts: the touch, the faults, the mark, the parts.
+IN_PARTS = ["UpdateItem", "Query", "UpdateItem", "TransactWriteItems", "TransactWriteItems", "TransactWriteItems"]
+
+
+@pytest.mark.parametrize("way", [throttled, lost, unanswered], ids=["throttled", "lost", "unanswered"])
+@pytest.mark.parametrize("number", range(1, len(IN_PARTS)))
+def test_each_request_of_a_report_in_parts_is_tried_again_alone(
+    db: DB, direct: DB, proxy: Proxy, number: int, way: Way
+) -> None:
+    """One that is not answered does not make the others go through it all again.
+
+    (moto knows no tokens of transactions: so the row is looked at after the last, as after a plain write.)
+    """
+    direct.set_faults("a", MUCH[:2])
+    passing = [after(lambda: None)] * IN_PARTS[:number].count(IN_PARTS[number])
+    proxy.next(IN_PARTS[number], *passing, way)
+    db.set_faults("a", MUCH[1:])
+    writes = [operation for operation in proxy.operations if operation != "GetItem"]
+    assert writes == [*IN_PARTS[: number + 1], *IN_PARTS[number:]]
+    assert direct.get_faults("a") == [{**one, "agent": "a"} for one in MUCH[1:]]
+
+
 @pytest.mark.parametrize("way", [throttled, lost, unanswered], ids=["throttled", "lost", "unanswered"])
 def test_reading_and_removing_are_tried_again(db: DB, direct: DB, proxy: Proxy, way: Way) -> None:
     db.set_faults("a", MANY[:5])
