@@ -153,9 +153,10 @@ def capacity(sent: list[tuple[str, dict[str, Any]]], before: list[faults.Fault])
     writes = reads = 0
     for operation, body in sent:
         if operation == "TransactWriteItems":
-            # A check costs as much as a write of the row that it looks at, which is below 1 KB.
-            entries = [write for entry in body["TransactItems"] for write in entry.values()]
-            writes += sum(2 * (wcu(write["Item"]) if "Item" in write else 1) for write in entries)
+            writes += sum(2 * wcu(write["Item"]) for entry in body["TransactItems"] for write in entry.values())
+        elif operation == "BatchWriteItem":
+            [batch] = body["RequestItems"].values()
+            writes += sum(wcu(one["PutRequest"]["Item"]) for one in batch)
         elif operation == "Query":
             size = sum(items.size(items.encode_fault("agent", {**one, "since": 1})) for one in before)
             reads += max(1, -(-size // 4096))

@@ -222,7 +222,7 @@ def test_a_row_with_all_the_instances_that_are_remembered_is_below_a_write_unit(
         row = reported(row, "d" * 32, host._replace(pid=4_000_000 + number), now)
     assert row is not None
     item = items.encode_row(name, row, "r" * 32)
-    assert items.decode_row(item) == ("r" * 32, row)
+    assert items.decode_row(item) == ("r" * 32, row, None)
     assert len(row.instances) == INSTANCES
     assert sum(len(key) + len("".join(value.values()).encode()) for key, value in item.items()) < 1024
 

@@ -306,6 +306,8 @@ def needed(operation: str, body: dict[str, Any]) -> list[tuple[str, str]]:
     """The permission, and the table that it is for, for each part of a request."""
     if operation == "TransactWriteItems":
         return [(PARTS[kind], part["TableName"]) for entry in body["TransactItems"] for kind, part in entry.items()]
+    if operation == "BatchWriteItem":
+        return [(operation, table) for table in body["RequestItems"]]
     return [(operation, body["TableName"])]
 
 

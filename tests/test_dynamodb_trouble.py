@@ -22,6 +22,7 @@ from .dynamodb_servers import (
     altered,
     cancelled,
     lost,
+    partly,
     refused,
     throttled,
     unanswered,
@@ -70,8 +71,6 @@ def states(db: DB) -> list[tuple[str, int, int]]:
 
 # More than a transaction takes.
 MANY = [fault(f"f{index:03}") for index in range(105)]
-# More than two take.
-MUCH = [fault(f"f{index:03}") for index in range(205)]
 PASSING: dict[str, Way] = {
     "throttled": throttled,
     "throttled on demand": refused("ThrottlingException", "Throughput exceeds the current capacity of your table"),
@@ -94,13 +93,12 @@ PASSING: dict[str, Way] = {
     [("TransactWriteItems", way) for way in PASSING.values()]
     + [(operation, way) for operation in ("UpdateItem", "Query") for way in (throttled, lost, unanswered)],
 )
-@pytest.mark.parametrize("many", [False, True])
 def test_what_passes_is_tried_again_and_nothing_is_lost(
-    db: DB, direct: DB, proxy: Proxy, clock: Clock, operation: str, way: Way, many: bool
+    db: DB, direct: DB, proxy: Proxy, clock: Clock, operation: str, way: Way
 ) -> None:
     """Whichever request of a report it hits: the old faults keep their since, what is over is gone."""
     start = int(clock())
-    before = MANY if many else MANY[:5]
+    before = MANY[:5]
     db.set_faults("a", before)
     clock.advance(100)
     reported = [one | {"severity": 50} for one in before[1:]] + [fault("new")]
@@ -115,26 +113,28 @@ def test_what_passes_is_tried_again_and_nothing_is_lost(
     assert proxy.operations == ["UpdateItem"]
 
 
-# The requests of a report in three parts: the touch, the faults, the mark, the parts.
-IN_PARTS = ["UpdateItem", "Query", "UpdateItem", "TransactWriteItems", "TransactWriteItems", "TransactWriteItems"]
+# The requests of a report in parts: the touch, the faults, the mark, the batches, the row.
+IN_PARTS = ["UpdateItem", "Query", "UpdateItem", *["BatchWriteItem"] * 5, "PutItem"]
 
 
 @pytest.mark.parametrize("way", [throttled, lost, unanswered], ids=["throttled", "lost", "unanswered"])
 @pytest.mark.parametrize("number", range(1, len(IN_PARTS)))
 def test_each_request_of_a_report_in_parts_is_tried_again_alone(
-    db: DB, direct: DB, proxy: Proxy, number: int, way: Way
+    db: DB, direct: DB, proxy: Proxy, clock: Clock, number: int, way: Way
 ) -> None:
-    """One that is not answered does not make the others go through it all again.
-
-    (moto knows no tokens of transactions: so the row is looked at after the last, as after a plain write.)
-    """
-    direct.set_faults("a", MUCH[:2])
+    """One that is not answered does not make the others go through it all again."""
+    start = int(clock())
+    direct.set_faults("a", MANY[:2])
+    clock.advance(10)
     passing = [after(lambda: None)] * IN_PARTS[:number].count(IN_PARTS[number])
     proxy.next(IN_PARTS[number], *passing, way)
-    db.set_faults("a", MUCH[1:])
+    db.set_faults("a", MANY[1:])
     writes = [operation for operation in proxy.operations if operation != "GetItem"]
     assert writes == [*IN_PARTS[: number + 1], *IN_PARTS[number:]]
-    assert direct.get_faults("a") == [{**one, "agent": "a"} for one in MUCH[1:]]
+    assert states(direct) == [(one["name"], 40, start if one == MANY[1] else start + 10) for one in MANY[1:]]
+    proxy.clear()
+    db.set_faults("a", MANY[1:])
+    assert proxy.operations == ["UpdateItem"]
 
 
 @pytest.mark.parametrize("way", [throttled, lost, unanswered], ids=["throttled", "lost", "unanswered"])
@@ -181,6 +181,34 @@ def test_at_the_bound_the_error_says_what_was_tried_and_for_how_long(settings: d
         assert len(db.get_faults("a")) == 1
 
 
+def test_what_a_batch_leaves_over_is_sent_again(
+    db: DB, direct: DB, proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy.next("BatchWriteItem", partly, partly, partly)
+    with caplog.at_level(logging.WARNING, "zc.cimaa.dynamodb"):
+        db.set_faults("a", MANY)
+    assert len(direct.get_faults("a")) == len(MANY)
+    assert [text for text in caplog.messages if "12 of 25 items were not processed" in text]
+    proxy.next("BatchWriteItem", partly, throttled, partly)
+    db.set_faults("a", [])
+    assert direct.get_faults("a") == []
+
+
+def test_a_batch_of_which_nothing_is_done_ends_at_the_bound(settings: dict[str, str], proxy: Proxy) -> None:
+    def nothing(body: dict[str, Any], _forward: object) -> Answer:
+        return altered(lambda answer: answer.update(UnprocessedItems=body["RequestItems"]))(
+            body, lambda _: Answer(200, b"{}")
+        )  # type: ignore[return-value]
+
+    with DB({**settings, "retry_for": "1s"}) as db:
+        proxy.always("BatchWriteItem", nothing)
+        with pytest.raises(errors.StoreUnavailable, match=r"reporting for agent 'a'.*25 of 25 items"):
+            db.set_faults("a", MANY)
+        proxy.clear()
+        db.set_faults("a", MANY)
+        assert len(db.get_faults("a")) == len(MANY)
+
+
 # Others who write in between
 
 
@@ -193,7 +221,7 @@ def test_whoever_writes_in_between_is_not_overlooked(
     db.set_faults("a", [fault("f"), fault("g")])
     clock.advance(10)
     extra = MANY if many else []
-    proxy.next("TransactWriteItems", after(lambda: direct.set_faults("a", [fault("h")])))
+    proxy.next("PutItem" if many else "TransactWriteItems", after(lambda: direct.set_faults("a", [fault("h")])))
     db.set_faults("a", [fault("h", 50), fault("g"), *extra])
     expected = [("g", 40, start + 10), ("h", 50, start + 10)] + [(one["name"], 40, start + 10) for one in extra]
     assert states(direct) == sorted(expected)
@@ -241,7 +269,7 @@ def test_half_of_a_transaction_is_not_shown(db: DB, direct: DB, proxy: Proxy) ->
 # Interruptions
 
 
-@pytest.mark.parametrize("requests", [2, 3, 4])
+@pytest.mark.parametrize("requests", [2, 3, 5, 8])
 @pytest.mark.parametrize("next_report", ["the old", "the new", "none"])
 def test_the_report_after_an_interrupted_one_mends_it(
     db: DB, direct: DB, proxy: Proxy, clock: Clock, monkeypatch: pytest.MonkeyPatch, requests: int, next_report: str
@@ -272,7 +300,7 @@ def killed_after(proxy: Proxy, requests: int, db: DB, report: list[Any]) -> None
         done += 1
         return forward(body) if done <= requests else Answer(400, b'{"__type": "KilledByTheTest", "message": ""}')
 
-    for operation in ("UpdateItem", "GetItem", "Query", "TransactWriteItems"):
+    for operation in ("UpdateItem", "GetItem", "Query", "BatchWriteItem", "PutItem"):
         proxy.always(operation, count)
     with pytest.raises(errors.StoreError, match="KilledByTheTest"):
         db.set_faults("a", report)
@@ -281,7 +309,7 @@ def killed_after(proxy: Proxy, requests: int, db: DB, report: list[Any]) -> None
 
 def test_a_removal_that_was_interrupted_can_be_done_again(db: DB, direct: DB, proxy: Proxy) -> None:
     db.set_faults("a", MANY)
-    proxy.next("TransactWriteItems", after(lambda: None), refused("KilledByTheTest"))
+    proxy.next("BatchWriteItem", after(lambda: None), refused("KilledByTheTest"))
     with pytest.raises(errors.StoreError):
         db.remove_agent("a")
     assert [agent["name"] for agent in direct.get_agents()] == ["a"]
@@ -291,26 +319,10 @@ def test_a_removal_that_was_interrupted_can_be_done_again(db: DB, direct: DB, pr
 
 def test_an_agent_whose_first_report_goes_on_is_not_shown(db: DB, direct: DB, proxy: Proxy) -> None:
     seen: list[Any] = []
-    proxy.next(
-        "TransactWriteItems",
-        after(lambda: None),
-        after(lambda: seen.extend([direct.get_agents(), direct.old_agents(0)])),
-    )
+    proxy.next("PutItem", after(lambda: seen.extend([direct.get_agents(), direct.old_agents(0)])))
     db.set_faults("a", MANY)
     assert seen == [[], []]
     assert [agent["name"] for agent in direct.get_agents()] == ["a"]
-
-
-def killed_at_the_second_part(proxy: Proxy, then: Way) -> None:
-    """The second part of the next report is done as ``then`` does it, after which its process is killed."""
-
-    def way(body: dict[str, Any], forward: Any) -> Answer:
-        then(body, forward)
-        for operation in ("UpdateItem", "GetItem", "Query", "TransactWriteItems"):
-            proxy.always(operation, refused("KilledByTheTest"))
-        return Answer(400, b'{"__type": "KilledByTheTest", "message": ""}')
-
-    proxy.next("TransactWriteItems", after(lambda: None), way)
 
 
 OTHERS: dict[str, list[Any]] = {
@@ -321,45 +333,69 @@ OTHERS: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize("other", [*OTHERS, "removal"])
-def test_what_a_report_writes_too_late_is_refused(db: DB, direct: DB, proxy: Proxy, other: str) -> None:
-    """One instance is slow, another takes over, and then a part of the slow one's comes, after which it dies."""
-    reported = OTHERS.get(other, [])
-
-    def late(body: dict[str, Any], forward: Any) -> Answer:
-        direct.remove_agent("a") if other == "removal" else direct.set_faults("a", reported)
-        answer: Answer = forward(body)
-        assert b"ConditionalCheckFailed" in answer.body
-        return answer
-
-    killed_at_the_second_part(proxy, late)
-    with pytest.raises(errors.StoreError, match="KilledByTheTest"):
-        db.set_faults("a", MUCH)
-    assert direct.get_faults("a") == [{**one, "agent": "a"} for one in reported]
-    assert [agent["name"] for agent in direct.get_agents()] == ([] if other == "removal" else ["a"])
-
-
-@pytest.mark.parametrize("other", [*OTHERS, "removal"])
-def test_no_part_comes_through_after_another_looked(
-    settings: dict[str, str], db: DB, direct: DB, proxy: Proxy, clock: Clock, other: str
+@pytest.mark.parametrize("early", [False, True], ids=["after the row", "before the row"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_batch_that_comes_too_late_is_mended(
+    settings: dict[str, str], db: DB, direct: DB, proxy: Proxy, clock: Clock, other: str, early: bool
 ) -> None:
-    """As before, but the late part comes when the other has read what is there, and is about to write."""
-    reported = OTHERS.get(other, [])
-    others_proxy = Proxy(f"http://{proxy.target}")
+    """One instance is slow, another takes over; then a batch of the slow one's comes, after which it dies.
 
-    def late(body: dict[str, Any], forward: Any) -> Answer:
-        with DB({**settings, "endpoint_url": others_proxy.url}, clock=clock) as db:
-            others_proxy.next("TransactWriteItems", after(lambda: forward(body)))
-            db.remove_agent("a") if other == "removal" else db.set_faults("a", reported)
-        return Answer(400, b"")
+    The batch comes when the other wrote its row, or when it is just about to.
+    """
+    reported = OTHERS[other]
+    others = Proxy(f"http://{proxy.target}")
 
-    killed_at_the_second_part(proxy, late)
+    def report() -> None:
+        with DB({**settings, "endpoint_url": others.url}, clock=clock) as db:
+            db.set_faults("a", reported)
+
+    def overtaken(body: dict[str, Any], forward: Any) -> Answer:
+        if early:
+            others.next("PutItem" if other == "much" else "TransactWriteItems", after(lambda: forward(body)))
+        report()
+        if not early:
+            forward(body)
+        for operation in ("UpdateItem", "GetItem", "Query", "BatchWriteItem", "PutItem"):
+            proxy.always(operation, refused("KilledByTheTest"))
+        return Answer(400, b'{"__type": "KilledByTheTest", "message": ""}')
+
+    proxy.next("BatchWriteItem", after(lambda: None), overtaken)
     with pytest.raises(errors.StoreError, match="KilledByTheTest"):
-        db.set_faults("a", MUCH)
-    assert others_proxy.operations.count("TransactWriteItems") >= 1
-    others_proxy.close()
+        db.set_faults("a", MANY)
+    clock.advance(60)
+    report()
     assert direct.get_faults("a") == [{**one, "agent": "a"} for one in reported]
-    assert [agent["name"] for agent in direct.get_agents()] == ([] if other == "removal" else ["a"])
+    # When no batch can come any more, an unchanged report is what it always was.
+    clock.advance(15 * 60)
+    report()
+    others.clear()
+    report()
+    assert others.operations == ["UpdateItem"]
+    others.close()
+
+
+def test_a_clock_that_was_set_back_makes_no_doubt_longer(db: DB, direct: DB, proxy: Proxy, clock: Clock) -> None:
+    killed_after(proxy, 5, db, MANY)
+    proxy.clear()
+    db.set_faults("a", [])
+    clock.advance(-100_000)
+    for seconds in (0, 15 * 60):
+        clock.advance(seconds)
+        db.set_faults("a", [])
+    proxy.clear()
+    db.set_faults("a", [])
+    assert proxy.operations == ["UpdateItem"]
+
+
+def test_whoever_lost_the_mark_writes_no_more(
+    db: DB, direct: DB, proxy: Proxy, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zc.cimaa.dynamodb.replacement.MARK", 0)
+    proxy.next("BatchWriteItem", after(lambda: None), after(lambda: direct.set_faults("a", [])))
+    db.set_faults("a", MANY)
+    start = ["UpdateItem", "Query", "UpdateItem", "UpdateItem", "BatchWriteItem", "UpdateItem", "BatchWriteItem"]
+    assert proxy.operations[: len(start) + 2] == [*start, "UpdateItem", "GetItem"]
+    assert direct.get_faults("a") == [{**one, "agent": "a"} for one in MANY]
 
 
 # What is told

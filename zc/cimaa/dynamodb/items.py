@@ -7,6 +7,7 @@ table          key                   attributes besides the key
                                      ``instances`` (JSON), ``revision`` (another with each write but
                                      a touch).  No ``digest``: a report or a removal is going on, or
                                      was interrupted; no ``updated``: the agent's first one is.
+                                     ``doubt``: until then (microseconds) the faults may change yet
 ``faults``     ``agent``, ``name``   ``severity``, ``message``, ``since``, and the extra keys
 ``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``
 =============  ====================  =============================================================
@@ -51,6 +52,8 @@ class Stored(NamedTuple):
     revision: str | None
     #: ``None`` if there is none, or only the mark of a first report that is going on.
     row: Row | None
+    #: Until when (microseconds) a batch may still come of a report that was overtaken.
+    doubt: int | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -81,9 +84,9 @@ def fault_key(agent: str, name: str) -> Item:
     return {"agent": {"S": agent}, "name": {"S": name}}
 
 
-def encode_row(agent: str, row: Row, revision: str) -> Item:
+def encode_row(agent: str, row: Row, revision: str, doubt: int | None = None) -> Item:
     """The agent's row as an item."""
-    return {
+    return ({} if doubt is None else {"doubt": number(doubt)}) | {
         "name": text(agent),
         "updated": number(row.updated),
         "digest": text(row.digest),
@@ -98,15 +101,19 @@ def decode_row(item: Item) -> Stored:
     revision, digest, instance, packed = (
         item.get(key, {}).get("S") for key in ("revision", "digest", "instance", "instances")
     )
-    updated = heartbeat(item)
+    updated, doubt = _time(item, "updated"), _time(item, "doubt")
     if updated is None or instance is None or packed is None:
-        return Stored(revision, None)
-    return Stored(revision, Row(updated, digest or "", instance, _unpacked(packed)))
+        return Stored(revision, None, doubt)
+    return Stored(revision, Row(updated, digest or "", instance, _unpacked(packed)), doubt)
 
 
 def heartbeat(item: Item) -> int | None:
     """The heartbeat (microseconds) in an agent's item, if there is one."""
-    number = _number(item.get("updated", {}).get("N", ""))
+    return _time(item, "updated")
+
+
+def _time(item: Item, key: str) -> int | None:
+    number = _number(item.get(key, {}).get("N", ""))
     return number if isinstance(number, int) else None
 
 

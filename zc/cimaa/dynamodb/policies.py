@@ -21,12 +21,12 @@ ROLES = {
 
 _READ = ("GetItem", "Query", "Scan")
 _AGENT = {
-    "agents": ("ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "UpdateItem"),
-    "faults": ("DeleteItem", "PutItem", "Query"),
+    "agents": ("DeleteItem", "GetItem", "PutItem", "UpdateItem"),
+    "faults": ("BatchWriteItem", "DeleteItem", "PutItem", "Query"),
 }
 _OPERATOR = {
-    "agents": ("ConditionCheckItem", "DeleteItem", "UpdateItem"),
-    "faults": ("DeleteItem",),
+    "agents": ("DeleteItem", "UpdateItem"),
+    "faults": ("BatchWriteItem", "DeleteItem"),
     "squelches": ("DeleteItem", "PutItem"),
 }
 _SETUP = (

@@ -6,32 +6,39 @@ written in parts, like this:
 
 1. the row is marked: it gets another revision and loses its digest, so that no
    report matches it any more, the last one neither;
-2. the faults are written in transactions, each on condition that the mark still stands;
-3. the last of them writes the row, too.
+2. the faults are written, in batches;
+3. the row is written, on condition that the mark still stands.
 
-If this is interrupted, the mark stays: the next report, whatever it says, finds
-out what is there and mends it.
+Whoever else writes in between changes the revision, so the last step fails, and all
+is read and worked out again.  If it is interrupted, the mark stays: the next
+report, whatever it says, finds out what is there and mends it.
 
-Whoever else writes changes the revision; then no part comes through any more,
-however late it is, and all is read and worked out again.  Whoever finds a mark
-that is not theirs replaces it before they read the faults, so that none of them
-changes behind their back.  (Batches would cost half, but take no conditions: one
-that is late could leave faults that are not those of the row.)
+But batches take no conditions.  (Transactions do, and cost twice as much.)  One of a
+slow report may come after somebody else found its mark and wrote row and faults.
+So what is written in place of a mark is in doubt for a while, as its row says: no
+report passes for an unchanged one, each looks what is there, and mends it.  The
+mark is renewed in time, so that whoever lost it stops long before the doubt ends.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .. import faults
+from ..agents import MICROSECONDS
 from ..faults import Fault
 from . import items
-from .items import Item
+from .items import Item, Stored
 
 #: One write in a request of several.
 Write = Mapping[str, Mapping[str, Any]]
 
-# DynamoDB's limits for one transaction; of the 4 MB, some are left free.
+# DynamoDB's limits for one transaction (of the 4 MB, some are left free), and for one batch.
 _ENTRIES, _BYTES = 100, 3 * 1024 * 1024
+_BATCH = 25
+
+#: Seconds: how long batches may be written after the mark, and how long what is written in place of another's is in
+#: doubt.  Between the two lies the time that one batch may take, with all that is tried again.
+MARK, DOUBT = 60, 15 * 60
 
 
 class ConditionFailed(Exception):  # an outcome that whoever sets a condition reckons with
@@ -56,6 +63,10 @@ class Change(NamedTuple):
             return {"Delete": {"TableName": table, "Key": self.key}}
         return {"Put": {"TableName": table, "Item": self.item}}
 
+    def request(self) -> Write:
+        """The change as part of a batch."""
+        return {"DeleteRequest": {"Key": self.key}} if self.item is None else {"PutRequest": {"Item": self.item}}
+
 
 def changes(agent: str, old: Iterable[Fault], what: faults.Changes) -> list[Change]:
     """The writes that make these changes to the agent's old faults."""
@@ -70,17 +81,24 @@ def changes(agent: str, old: Iterable[Fault], what: faults.Changes) -> list[Chan
     return made
 
 
-def parts(changes: Iterable[Change]) -> list[list[Change]]:
-    """The changes in parts, of which there is at least one; each fits into a transaction together with the row."""
-    found: list[list[Change]] = [[]]
-    size = 0
-    for change in changes:
-        size += change.size
-        if len(found[-1]) == _ENTRIES - 1 or size > _BYTES:
-            found.append([])
-            size = change.size
-        found[-1].append(change)
-    return found
+def doubt(stored: Stored, now: int) -> int | None:
+    """Until when (microseconds) what is written now, in place of what is stored, is in doubt; ``None``: it is not."""
+    longest = now + DOUBT * MICROSECONDS
+    if stored.unfinished:
+        return longest
+    # A clock that was set back makes no doubt longer.
+    return min(stored.doubt, longest) if stored.doubt is not None and stored.doubt > now else None
+
+
+def fit(changes: Sequence[Change]) -> bool:
+    """True if one transaction takes the changes together with the row."""
+    return len(changes) < _ENTRIES and sum(change.size for change in changes) <= _BYTES
+
+
+def batches(changes: Sequence[Change]) -> list[list[Write]]:
+    """The changes in batches."""
+    requests = [change.request() for change in changes]
+    return [requests[start : start + _BATCH] for start in range(0, len(requests), _BATCH)]
 
 
 class Agent:
@@ -91,12 +109,12 @@ class Agent:
         self._name = name
 
     def touch(self, digest: str, instance: str, now: int) -> dict[str, Any]:
-        """The heartbeat is ``now``, if digest and instance still are these: an ``UpdateItem``."""
+        """The heartbeat is ``now``, if digest and instance still are these, beyond doubt: an ``UpdateItem``."""
         return {
             "TableName": self._table,
             "Key": items.agent_key(self._name),
             "UpdateExpression": "SET updated = :now",
-            "ConditionExpression": "digest = :digest AND instance = :instance",
+            "ConditionExpression": "digest = :digest AND instance = :instance AND attribute_not_exists(doubt)",
             "ExpressionAttributeValues": {
                 ":now": items.number(now),
                 ":digest": items.text(digest),
@@ -116,12 +134,6 @@ class Agent:
             **condition,
             "ExpressionAttributeValues": values,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-
-    def check(self, revision: str | None) -> Write:
-        """Nothing is written with this in a transaction, unless the row's revision still is this."""
-        return {
-            "ConditionCheck": {"TableName": self._table, "Key": items.agent_key(self._name), **_unchanged(revision)}
         }
 
     def write(self, item: Item | None, revision: str | None) -> Write:

@@ -50,7 +50,8 @@ class Reports:
             now = self._now()
             row = agents.reported(stored.row, report.digest, instance, now)
             changes = faults.changes(old, report.faults(), now // agents.MICROSECONDS)
-            self._write(agent, doing, stored, items.encode_row(agent, row, revision), old, changes)
+            item = items.encode_row(agent, row, revision, replacement.doubt(stored, now))
+            self._write(agent, doing, stored.revision, item, old, changes)
 
         glimpsed, stored = self._glimpses.__dict__.pop("last", (None, None))
         self._contend(agent, doing, replace, stored if glimpsed == agent else None)
@@ -61,7 +62,7 @@ class Reports:
 
         def remove(stored: Stored, old: list[Fault], _revision: str) -> None:
             gone = Changes([], [fault["name"] for fault in old])
-            self._write(agent, doing, stored, None, old, gone)
+            self._write(agent, doing, stored.revision, None, old, gone)
 
         self._contend(agent, doing, remove)
 
@@ -110,9 +111,6 @@ class Reports:
             revision = uuid4().hex
             try:
                 stored, old = self.read(agent, doing, stored)
-                if stored.unfinished:  # from here on, whoever began it changes no more faults
-                    stored = self._mark(agent, doing, stored)
-                    old = self._query(agent, doing)
                 return attempt(stored, old, revision)
             except ConditionFailed as failed:
                 stored = self._row(agent, doing)
@@ -121,29 +119,41 @@ class Reports:
                 patience = patience or self._requests.patience(doing)
                 patience.pause_for_others(failed)
 
-    def _mark(self, agent: str, doing: str, stored: Stored) -> Stored:
-        """Mark the agent's row, if it is as it was read."""
+    def _write(
+        self, agent: str, doing: str, revision: str | None, row: Item | None, old: Iterable[Fault], changes: Changes
+    ) -> None:
+        """Make these changes and the row that goes with them (``None``: no row), if the row is as it was read."""
+        planned = replacement.changes(agent, old, changes)
+        write = replacement.Agent(self._agents, agent).write
+        if replacement.fit(planned):
+            entries = [change.entry(self._faults) for change in planned]
+            self._transact(doing, [write(row, revision), *entries])
+        else:
+            mark = self._write_batches(agent, doing, revision, replacement.batches(planned))
+            self._transact(doing, [write(row, mark)])
+
+    def _write_batches(
+        self, agent: str, doing: str, revision: str | None, batches: Iterable[list[replacement.Write]]
+    ) -> str:
+        """Mark the row, if its revision still is this, and write the batches while the mark stands; the mark."""
+        mark = self._mark(agent, doing, revision)
+        start = time.monotonic()
+        for batch in batches:
+            if time.monotonic() > start + replacement.MARK:
+                mark = self._mark(agent, doing, mark)
+                start = time.monotonic()
+            self._requests.write_batch(doing, self._faults, batch)
+        return mark
+
+    def _mark(self, agent: str, doing: str, revision: str | None) -> str:
         mark = uuid4().hex
-        request = replacement.Agent(self._agents, agent).mark(stored.revision, mark)
         try:
-            self._requests.send("update_item", doing, **request)
+            self._requests.send("update_item", doing, **replacement.Agent(self._agents, agent).mark(revision, mark))
         except ConditionFailed as failed:
             if failed.item is None or items.decode_row(failed.item).revision != mark:
                 raise
             # It was this very mark, whose first answer was lost.
-        return stored._replace(revision=mark)
-
-    def _write(
-        self, agent: str, doing: str, stored: Stored, row: Item | None, old: Iterable[Fault], changes: Changes
-    ) -> None:
-        """Make these changes and the row that goes with them (``None``: no row), if the row is as it was read."""
-        writes = replacement.Agent(self._agents, agent)
-        *first, last = replacement.parts(replacement.changes(agent, old, changes))
-        if first and not stored.unfinished:
-            stored = self._mark(agent, doing, stored)
-        for part in first:
-            self._transact(doing, [writes.check(stored.revision), *(change.entry(self._faults) for change in part)])
-        self._transact(doing, [writes.write(row, stored.revision), *(change.entry(self._faults) for change in last)])
+        return mark
 
     def _transact(self, doing: str, writes: list[replacement.Write]) -> None:
         if len(writes) > 1:

@@ -23,7 +23,7 @@ from ..errors import StoreUnavailable
 from . import trouble
 from .connection import Connection
 from .items import Item
-from .replacement import ConditionFailed
+from .replacement import ConditionFailed, Write
 from .trouble import Kind
 
 logger = logging.getLogger("zc.cimaa.dynamodb")
@@ -109,6 +109,18 @@ class Requests:
                     raise trouble.translated(error, doing, self._connection) from error
                 patience = patience or self.patience(doing)
                 patience.pause(kind, trouble.reason(error), error)
+
+    def write_batch(self, doing: str, table: str, writes: list[Write]) -> None:
+        """Write a batch, none of whose writes has a condition; what is left over is sent again."""
+        left: dict[str, list[Write]] = {table: writes}
+        patience = None
+        while left:
+            before = len(left[table])
+            left = self.send("batch_write_item", doing, RequestItems=left).get("UnprocessedItems", {})
+            if left:
+                if patience is None or len(left[table]) < before:
+                    patience = self.patience(doing)
+                patience.pause(Kind.THROTTLED, f"{len(left[table])} of {before} items were not processed")
 
     def query(self, doing: str, **parameters: Any) -> Iterator[Item]:
         """All items of a consistent query, in pages."""
