@@ -317,6 +317,16 @@ def test_a_removal_that_was_interrupted_can_be_done_again(db: DB, direct: DB, pr
     assert direct.dump()["faults"] == []
 
 
+def test_the_faults_of_an_interrupted_report_are_not_read_again_and_again(db: DB, direct: DB, proxy: Proxy) -> None:
+    killed_after(proxy, 5, db, MANY)
+    proxy.clear()
+    db.set_faults("a", [])
+    assert proxy.operations.count("Query") == 2
+    proxy.clear()
+    assert db.get_faults("a") == []
+    assert proxy.operations == ["Query", "GetItem"]
+
+
 def test_an_agent_whose_first_report_goes_on_is_not_shown(db: DB, direct: DB, proxy: Proxy) -> None:
     seen: list[Any] = []
     proxy.next("PutItem", after(lambda: seen.extend([direct.get_agents(), direct.old_agents(0)])))

@@ -75,8 +75,11 @@ class Reports:
         for look in range(_LOOKS):
             if look:
                 time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # no secret
+                stored = self._row(agent, doing)
+                if stored.unfinished and look < _LOOKS - 1:
+                    continue  # to read many faults would be in vain
             found = self._query(agent, doing)
-            if stored is None or look:
+            if stored is None:
                 stored = self._row(agent, doing)
             if stored == NOTHING or (stored.row is not None and belong(stored.row, found)):
                 break
