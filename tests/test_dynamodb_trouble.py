@@ -39,6 +39,7 @@ def proxy(dynamodb_settings: dict[str, str]) -> Iterator[Proxy]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zc.cimaa.dynamodb.reports._PAUSE", 0.005)
+    monkeypatch.setattr("zc.cimaa.dynamodb.requests._FIRST_PAUSE", 0.005)
 
 
 @pytest.fixture
