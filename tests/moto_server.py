@@ -5,7 +5,8 @@ and with it undoes whatever another request wrote in the meantime.
 
 For each entry of a transaction moto copies the table with all that is in it, which would make a large report take
 minutes.  Here the first copy does for all of them; and as puts and deletes leave the items themselves alone, it copies
-no more than where they are.
+no more than where they are.  And what goes over the wire as it is stored is not looked through for each kind of value
+that there is: that would be two thirds of the time that a large answer takes.
 """
 
 import copy
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models.table import Table
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -49,9 +51,20 @@ def copied(table: Table, _memo: dict[int, Any]) -> Table:
     return copies[id(table)]
 
 
+usual = BaseJSONSerializer._serialize_type_structure
+
+
+def as_it_is(self: Any, serialized: dict[str, Any], value: Any, shape: Any, key: str) -> None:
+    if shape.name == "AttributeValue" and isinstance(value, dict) and value.keys() <= {"S", "N", "BOOL", "SS"}:
+        serialized[self.get_serialized_name(shape, key)] = value
+    else:
+        usual(self, serialized, value, shape, key)
+
+
 def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     Table.__deepcopy__ = copied
+    BaseJSONSerializer._serialize_type_structure = as_it_is
     application = OneByOne(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
