@@ -193,11 +193,6 @@ def altered(change: Callable[[dict[str, Any]], object]) -> Way:
     return way
 
 
-def counted(body: dict[str, Any], forward: Callable[[dict[str, Any]], Answer]) -> Answer:
-    """The answer tells what the request consumed."""
-    return forward({**body, "ReturnConsumedCapacity": "TOTAL"})
-
-
 def partly(body: dict[str, Any], forward: Callable[[dict[str, Any]], Answer]) -> Answer:
     """Half of a batch is done; the rest comes back as unprocessed."""
     [(table, writes)] = body["RequestItems"].items()
@@ -206,3 +201,8 @@ def partly(body: dict[str, Any], forward: Callable[[dict[str, Any]], Answer]) ->
     if writes[half:]:
         answer["UnprocessedItems"] = {table: writes[half:]}
     return Answer(200, json.dumps(answer).encode())
+
+
+def counted(body: dict[str, Any], forward: Callable[[dict[str, Any]], Answer]) -> Answer:
+    """The answer tells what the request consumed."""
+    return forward({**body, "ReturnConsumedCapacity": "TOTAL"})

@@ -126,6 +126,63 @@ def test_what_other_tools_wrote_can_be_read(db: DB) -> None:
     assert db.get_faults("old") == [fault("f", agent="old")]
 
 
+ODD: list[Any] = [
+    "soon",
+    "",
+    Decimal("1.5"),
+    Decimal(10) ** 37,
+    Decimal("1E+100"),
+    True,
+    None,
+    b"bytes",
+    ["x"],
+    {"x": Decimal(1)},
+    {"x"},
+    {Decimal(2)},
+    {b"x"},
+    "[]",
+    "{}",
+    '[[["h", "v", "o"]], 5, [[0, "x", 1, 2]]]',
+    '[[["h", "v", "o"]], [], [[0, 1, [], []]]]',
+    '[[["h", 5, "o"]], 5, [[9, 1, 1, 2]]]',
+]
+KEYS = {
+    "agents": ("updated", "digest", "instance", "instances"),
+    "faults": ("severity", "message", "since", "extra"),
+    "squelches": ("reason", "user", "time", "permanent", "expires"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_no_item_keeps_others_from_being_read(db: DB, odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write one agent's items cannot hide the others'; and what is odd is replaced and removed like all."""
+    monkeypatch.setattr("zc.cimaa.dynamodb.reports._PAUSE", 0)
+    monkeypatch.setattr("zc.cimaa.dynamodb.reports._LOOKS", 1)
+    db.set_faults("good", [fault("f")])
+    db.squelch("good", "", "")
+    for table, keys in KEYS.items():
+        resource = getattr(db, table)
+        [whole] = resource.scan()["Items"]
+        name = next(key["AttributeName"] for key in zc.cimaa.dynamodb.schemas[table])
+        with resource.batch_writer() as batch:
+            for key in keys:
+                batch.put_item(Item={**whole, name: f"{key} odd", key: odd})
+                batch.put_item(Item={"name": "f", key: odd} | {name: f"{key} alone"})
+    listed = (db.dump()["faults"], db.find_faults(), db.get_faults("good"), db.find_faults(severity=40, limit=1000))
+    for faults in listed:
+        assert [one for one in faults if one["agent"] == "good"]
+    for agents in (db.get_agents(), db.old_agents(0), db.offline_agents(10**9, 0)):
+        assert "good" in [agent["name"] for agent in agents]
+    db.double_agents()
+    assert "good" in db.get_squelches()
+    assert len(db.get_squelch_details()) == 11
+    for name in ("updated odd", "instances alone", "severity odd"):
+        db.set_faults(name, [fault("new")])
+        assert db.get_faults(name) == [fault("new", agent=name)]
+        db.remove_agent(name)
+        assert db.get_faults(name) == []
+
+
 # What a report costs
 
 
@@ -165,7 +222,7 @@ def test_a_row_with_all_the_instances_that_are_remembered_is_below_a_write_unit(
         row = reported(row, "d" * 32, host._replace(pid=4_000_000 + number), now)
     assert row is not None
     item = items.encode_row(name, row, "r" * 32)
-    assert items.decode_row(item) == ("r" * 32, row)
+    assert items.decode_row(item) == ("r" * 32, row, None)
     assert len(row.instances) == INSTANCES
     assert sum(len(key) + len("".join(value.values()).encode()) for key, value in item.items()) < 1024
 

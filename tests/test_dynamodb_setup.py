@@ -17,7 +17,7 @@ from zc.cimaa.dynamodb import config_parse, schemas
 from zc.cimaa.dynamodb.costs import Fleet, Prices, cost, cost_with_index, shown
 from zc.cimaa.dynamodb.policies import ROLES, policy
 
-from .dynamodb_servers import ACCESS, Proxy, refused
+from .dynamodb_servers import ACCESS, Answer, Proxy, after, refused, unanswered
 
 
 @pytest.fixture
@@ -166,8 +166,24 @@ def test_a_refusal_is_told(conf: str, proxy: Proxy, capsys: pytest.CaptureFixtur
     status, message = stopped([conf], capsys)
     assert status == 1
     assert "do not permit dynamodb:CreateTable" in message
-    proxy.next("DescribeTable", refused("ThrottlingException", "slow down"))
+    proxy.always("DescribeTable", refused("ThrottlingException", "slow down"))
     assert "throttled by DynamoDB" in stopped([conf], capsys)[1]
+    proxy.always("DescribeTable", lambda _body, _forward: Answer(200, b"<html>"))
+    assert "see endpoint_url" in stopped([conf], capsys)[1]
+
+
+def test_what_is_refused_in_passing_is_asked_for_again(conf: str, proxy: Proxy, described: Described) -> None:
+    proxy.next("DescribeTable", refused("ThrottlingException", "slow down"))
+    proxy.next("CreateTable", refused("InternalServerError", "oh", 500))
+    main([conf])
+    assert described("squelches")["TableStatus"] == "ACTIVE"
+
+
+@pytest.mark.parametrize("first", ["this very command", "another"])
+def test_a_table_that_was_made_in_between_will_do(conf: str, proxy: Proxy, described: Described, first: str) -> None:
+    proxy.next("CreateTable", unanswered if first == "this very command" else after(lambda: main([conf])))
+    main([conf, "--wait", "5s"])
+    assert described("squelches")["TableStatus"] == "ACTIVE"
 
 
 # Configuration
@@ -251,7 +267,7 @@ PARTS = {"Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem", "Cond
 @pytest.mark.parametrize(
     ("role", "calls"),
     [
-        ("agent", ["report", "report much", "report nothing", "get_squelches", "get_faults"]),
+        ("agent", ["report", "report much", "report nothing", "get_squelches", "get_faults", "remove"]),
         ("operator", ["remove", "squelch", "unsquelch", "dump", "get_faults"]),
         ("reader", ["dump", "old_agents", "get_faults"]),
     ],

@@ -36,6 +36,12 @@ def proxy(dynamodb_settings: dict[str, str]) -> Iterator[Proxy]:
     proxy.close()
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zc.cimaa.dynamodb.reports._PAUSE", 0.005)
+    monkeypatch.setattr("zc.cimaa.dynamodb.requests._FIRST_PAUSE", 0.005)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock(1_700_000_000)
@@ -86,18 +92,14 @@ PASSING: dict[str, Way] = {
 @pytest.mark.parametrize(
     ("operation", "way"),
     [("TransactWriteItems", way) for way in PASSING.values()]
-    + [
-        (operation, way)
-        for operation in ("UpdateItem", "Query", "BatchWriteItem", "PutItem")
-        for way in (throttled, lost, unanswered)
-    ],
+    + [(operation, way) for operation in ("UpdateItem", "Query") for way in (throttled, lost, unanswered)],
 )
 def test_what_passes_is_tried_again_and_nothing_is_lost(
     db: DB, direct: DB, proxy: Proxy, clock: Clock, operation: str, way: Way
 ) -> None:
     """Whichever request of a report it hits: the old faults keep their since, what is over is gone."""
     start = int(clock())
-    before = MANY if operation in ("BatchWriteItem", "PutItem") else MANY[:5]
+    before = MANY[:5]
     db.set_faults("a", before)
     clock.advance(100)
     reported = [one | {"severity": 50} for one in before[1:]] + [fault("new")]
@@ -109,6 +111,30 @@ def test_what_passes_is_tried_again_and_nothing_is_lost(
     )
     proxy.clear()
     db.set_faults("a", reported)
+    assert proxy.operations == ["UpdateItem"]
+
+
+# The requests of a report in parts: the touch, the faults, the mark, the batches, the row.
+IN_PARTS = ["UpdateItem", "Query", "UpdateItem", *["BatchWriteItem"] * 5, "PutItem"]
+
+
+@pytest.mark.parametrize("way", [throttled, lost, unanswered], ids=["throttled", "lost", "unanswered"])
+@pytest.mark.parametrize("number", range(1, len(IN_PARTS)))
+def test_each_request_of_a_report_in_parts_is_tried_again_alone(
+    db: DB, direct: DB, proxy: Proxy, clock: Clock, number: int, way: Way
+) -> None:
+    """One that is not answered does not make the others go through it all again."""
+    start = int(clock())
+    direct.set_faults("a", MANY[:2])
+    clock.advance(10)
+    passing = [after(lambda: None)] * IN_PARTS[:number].count(IN_PARTS[number])
+    proxy.next(IN_PARTS[number], *passing, way)
+    db.set_faults("a", MANY[1:])
+    writes = [operation for operation in proxy.operations if operation != "GetItem"]
+    assert writes == [*IN_PARTS[: number + 1], *IN_PARTS[number:]]
+    assert states(direct) == [(one["name"], 40, start if one == MANY[1] else start + 10) for one in MANY[1:]]
+    proxy.clear()
+    db.set_faults("a", MANY[1:])
     assert proxy.operations == ["UpdateItem"]
 
 
@@ -292,12 +318,95 @@ def test_a_removal_that_was_interrupted_can_be_done_again(db: DB, direct: DB, pr
     assert direct.dump()["faults"] == []
 
 
+def test_the_faults_of_an_interrupted_report_are_not_read_again_and_again(db: DB, direct: DB, proxy: Proxy) -> None:
+    killed_after(proxy, 5, db, MANY)
+    proxy.clear()
+    db.set_faults("a", [])
+    assert proxy.operations.count("Query") == 2
+    proxy.clear()
+    assert db.get_faults("a") == []
+    assert proxy.operations == ["Query", "GetItem"]
+
+
 def test_an_agent_whose_first_report_goes_on_is_not_shown(db: DB, direct: DB, proxy: Proxy) -> None:
     seen: list[Any] = []
     proxy.next("PutItem", after(lambda: seen.extend([direct.get_agents(), direct.old_agents(0)])))
     db.set_faults("a", MANY)
     assert seen == [[], []]
     assert [agent["name"] for agent in direct.get_agents()] == ["a"]
+
+
+OTHERS: dict[str, list[Any]] = {
+    "nothing": [],
+    "little": [fault("other")],
+    "some of the same": [*MANY[100:103], fault("other")],
+    "much": [fault(f"other{index:03}") for index in range(105)],
+}
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["after the row", "before the row"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_batch_that_comes_too_late_is_mended(
+    settings: dict[str, str], db: DB, direct: DB, proxy: Proxy, clock: Clock, other: str, early: bool
+) -> None:
+    """One instance is slow, another takes over; then a batch of the slow one's comes, after which it dies.
+
+    The batch comes when the other wrote its row, or when it is just about to.
+    """
+    reported = OTHERS[other]
+    others = Proxy(f"http://{proxy.target}")
+
+    def report() -> None:
+        with DB({**settings, "endpoint_url": others.url}, clock=clock) as db:
+            db.set_faults("a", reported)
+
+    def overtaken(body: dict[str, Any], forward: Any) -> Answer:
+        if early:
+            others.next("PutItem" if other == "much" else "TransactWriteItems", after(lambda: forward(body)))
+        report()
+        if not early:
+            forward(body)
+        for operation in ("UpdateItem", "GetItem", "Query", "BatchWriteItem", "PutItem"):
+            proxy.always(operation, refused("KilledByTheTest"))
+        return Answer(400, b'{"__type": "KilledByTheTest", "message": ""}')
+
+    proxy.next("BatchWriteItem", after(lambda: None), overtaken)
+    with pytest.raises(errors.StoreError, match="KilledByTheTest"):
+        db.set_faults("a", MANY)
+    clock.advance(60)
+    report()
+    assert direct.get_faults("a") == [{**one, "agent": "a"} for one in reported]
+    # When no batch can come any more, an unchanged report is what it always was.
+    clock.advance(15 * 60)
+    report()
+    others.clear()
+    report()
+    assert others.operations == ["UpdateItem"]
+    others.close()
+
+
+def test_a_clock_that_was_set_back_makes_no_doubt_longer(db: DB, direct: DB, proxy: Proxy, clock: Clock) -> None:
+    killed_after(proxy, 5, db, MANY)
+    proxy.clear()
+    db.set_faults("a", [])
+    clock.advance(-100_000)
+    for seconds in (0, 15 * 60):
+        clock.advance(seconds)
+        db.set_faults("a", [])
+    proxy.clear()
+    db.set_faults("a", [])
+    assert proxy.operations == ["UpdateItem"]
+
+
+def test_whoever_lost_the_mark_writes_no_more(
+    db: DB, direct: DB, proxy: Proxy, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zc.cimaa.dynamodb.replacement.MARK", 0)
+    proxy.next("BatchWriteItem", after(lambda: None), after(lambda: direct.set_faults("a", [])))
+    db.set_faults("a", MANY)
+    start = ["UpdateItem", "Query", "UpdateItem", "UpdateItem", "BatchWriteItem", "UpdateItem", "BatchWriteItem"]
+    assert proxy.operations[: len(start) + 2] == [*start, "UpdateItem", "GetItem"]
+    assert direct.get_faults("a") == [{**one, "agent": "a"} for one in MANY]
 
 
 # What is told
@@ -342,6 +451,11 @@ REFUSALS: dict[str, tuple[Way, type[errors.Error], str]] = {
         errors.StoreIncompatible,
         "another key",
     ),
+    "kind of key": (
+        refused("ValidationException", "Invalid: Type mismatch for key regex expected: N actual: S"),
+        errors.StoreIncompatible,
+        "another key",
+    ),
     "too large": (
         refused("ValidationException", "Item size has exceeded the maximum allowed size"),
         errors.StoreFull,
@@ -366,10 +480,11 @@ def test_missing_tables_name_the_command_that_makes_them(settings: dict[str, str
             assert "setup-dynamodb" in message_of(call, errors.StoreNotSetUp)
 
 
-def test_an_address_that_does_not_answer() -> None:
+def test_an_address_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
     with DB({**ACCESS, "endpoint_url": "http://127.0.0.1:9"}) as db:
         message = message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)
         assert re.search(r"no answer from DynamoDB at http://127.0.0.1:9 .*3 tries.*firewall", message)
+    assert caplog.messages == []  # the error says it all
 
 
 def test_a_server_that_takes_too_long(settings: dict[str, str], proxy: Proxy) -> None:
@@ -384,9 +499,35 @@ def test_a_server_that_takes_too_long(settings: dict[str, str], proxy: Proxy) ->
     done.set()
 
 
-def test_an_answer_that_is_none_of_dynamodbs(db: DB, proxy: Proxy) -> None:
-    proxy.next("Scan", lambda _body, _forward: Answer(200, b"<html>Welcome</html>"))
-    assert "see endpoint_url" in message_of(db.dump, errors.StoreUnavailable)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(Answer(200, body) for body in (b"<html>Welcome</html>", b"", b"[]", b'{"Items": [', b"null", b'"Items"')),
+        Answer(302, b""),
+        Answer(403, b"<html>Forbidden</html>"),
+        Answer(404, b"not here"),
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_none_of_dynamodbs(db: DB, proxy: Proxy, answer: Answer) -> None:
+    """A proxy's, say: it is never taken for success."""
+    calls = {
+        "UpdateItem": lambda: db.set_faults("a", []),
+        "TransactWriteItems": lambda: db.set_faults("a", [fault("f")]),
+        "Query": lambda: db.get_faults("a"),
+        "GetItem": lambda: db.get_faults("a"),
+        "PutItem": lambda: db.squelch("x", "", ""),
+        "DeleteItem": lambda: db.unsquelch("x"),
+        "Scan": db.dump,
+    }
+    for operation, call in calls.items():
+        proxy.next(operation, lambda _body, _forward: answer)
+        assert "see endpoint_url" in message_of(call, errors.StoreUnavailable)
+
+
+def test_the_tables_as_boto3_has_them_are_patient_too(db: DB, proxy: Proxy) -> None:
+    proxy.next("Scan", throttled)
+    assert db.agents.scan()["Items"] == []
 
 
 @pytest.fixture

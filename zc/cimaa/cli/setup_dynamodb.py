@@ -81,7 +81,7 @@ def _command(
         return
     units = _units(read_units, write_units)
     wanted = Wanted(units, point_in_time_recovery, deletion_protection, dict(map(_tag, tags)))
-    connection = connected(settings)
+    connection = connected(settings, persistent=True)
     from ..dynamodb import trouble
 
     with trouble.told("setting up the tables", connection):

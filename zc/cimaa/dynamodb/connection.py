@@ -23,6 +23,8 @@ from ..errors import ConfigurationError
 
 # Connections that are kept open: as many threads may use one handle without opening new ones all the time.
 _CONNECTIONS = 32
+#: How often boto3 sends what was refused in passing, where nobody else sends it again.
+TRIES = 3
 
 
 class Connection:
@@ -30,12 +32,16 @@ class Connection:
 
     _all: ClassVar["WeakSet[Connection]"] = WeakSet()
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any], tries: int = 1) -> None:
         """Make the client; nothing is sent.
+
+        It sends what is refused in passing so many times: once where that is
+        :class:`~zc.cimaa.dynamodb.requests.Requests`' business.
 
         :raises ConfigurationError: if region, profile or credentials are set wrong.
         """
         self._settings = settings
+        self._tries = tries
         self._reset()
         self._all.add(self)
         self.client  # noqa: B018  # now, so that wrong settings show at once
@@ -52,7 +58,7 @@ class Connection:
             with self._lock:
                 if self._client is None:
                     self._session = _made(lambda: _session(self._settings))
-                    self._client = _made(lambda: _client(self._session, self._settings))
+                    self._client = _made(lambda: _client(self._session, self._settings, self._tries))
         return self._client
 
     @property
@@ -77,8 +83,8 @@ class Connection:
         """The table as boto3's resource: handy, and slower than the client."""
         self.client  # noqa: B018  # makes the session
         with self._lock:
-            url = self._settings["endpoint_url"]
-            return self._session.resource("dynamodb", endpoint_url=url, config=_config(self._settings)).Table(name)
+            url, config = self._settings["endpoint_url"], _config(self._settings, TRIES)
+            return self._session.resource("dynamodb", endpoint_url=url, config=config).Table(name)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -104,33 +110,42 @@ def _session(settings: Mapping[str, Any]) -> Any:
     )
 
 
-def _client(session: Any, settings: Mapping[str, Any]) -> Any:
-    client = session.client("dynamodb", endpoint_url=settings["endpoint_url"], config=_config(settings))
-    for operation in ("Scan", "Query"):
-        client.meta.events.register(f"before-parse.dynamodb.{operation}", _take_items)
+def _client(session: Any, settings: Mapping[str, Any], tries: int) -> Any:
+    client = session.client("dynamodb", endpoint_url=settings["endpoint_url"], config=_config(settings, tries))
+    client.meta.events.register("before-parse.dynamodb", _check_answer)
     return client
 
 
-def _config(settings: Mapping[str, Any]) -> Config:
+def _config(settings: Mapping[str, Any], tries: int) -> Config:
     return Config(
         connect_timeout=settings["connect_timeout"],
         read_timeout=settings["read_timeout"],
         max_pool_connections=_CONNECTIONS,
         tcp_keepalive=True,
         parameter_validation=False,  # what is sent was checked by the contract, or made here
-        retries={"total_max_attempts": 1, "mode": "standard"},  # they are requests.Requests' business
+        retries={"total_max_attempts": tries, "mode": "standard"},
     )
 
 
-def _take_items(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_others: object) -> None:
-    """Take a page's items as they came: botocore's walk through them takes ten times as long as reading the JSON."""
+def _check_answer(
+    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_others: object
+) -> None:
+    """See to it that an answer is one, and take a page's items as they came.
+
+    botocore takes whatever a proxy says with status 200 for success, and its walk
+    through the items takes ten times as long as reading the JSON.
+    """
     if response_dict["status_code"] == 200:
         try:
             body = orjson.loads(response_dict["body"])
+        except ValueError:
+            body = None
+        paged = operation_model.name in ("Query", "Scan")
+        if not isinstance(body, dict) or (paged and not isinstance(body.get("Items"), list)):
+            raise ResponseParserError("the answer is none of DynamoDB's")
+        if paged:
             customized_response_dict["Items"] = body.pop("Items")
-        except (ValueError, KeyError, AttributeError):
-            raise ResponseParserError("the answer is none of DynamoDB's") from None
-        response_dict["body"] = orjson.dumps(body)
+            response_dict["body"] = orjson.dumps(body)
 
 
 def _made(make: Callable[[], Any]) -> Any:

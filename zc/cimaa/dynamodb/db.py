@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DB(Contract):
-    """A store in three tables, which ``setup-dynamodb`` makes.
+    """A store in three tables of DynamoDB's, for a fleet of any size; setup-dynamodb makes them.
 
     Its attributes ``agents``, ``faults`` and ``squelches`` are the tables, as
     boto3's resources.
@@ -86,7 +86,8 @@ class DB(Contract):
             ProjectionExpression="#name, updated",
             ExpressionAttributeNames={"#name": "name"},  # a word that DynamoDB keeps for itself
         )
-        return ((item["name"]["S"], items.heartbeat(item)) for item in found if "updated" in item)
+        beats = ((item["name"]["S"], items.heartbeat(item)) for item in found)
+        return ((agent, updated) for agent, updated in beats if updated is not None)
 
     def _put_squelch(self, squelch: Squelch) -> None:
         item = items.encode_squelch(squelch)
@@ -116,18 +117,20 @@ class DB(Contract):
         return Snapshot(rows, found.items(), list(self._squelches()))
 
 
-def connected(settings: Mapping[str, Any]) -> "Connection":
-    """A connection with these settings.  Only here boto3 is needed.
+def connected(settings: Mapping[str, Any], *, persistent: bool = False) -> "Connection":
+    """A connection with these settings, which by itself sends again what is refused in passing, if so asked.
+
+    Only here boto3 is needed.
 
     :raises ConfigurationError: if it is not installed, or a setting is wrong.
     """
     if (settings["aws_access_key_id"] is None) != (settings["aws_secret_access_key"] is None):
         raise ConfigurationError("[database] aws_access_key_id and aws_secret_access_key belong together: give both")
     try:
-        from .connection import Connection
+        from .connection import TRIES, Connection
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"the backend zc.cimaa.dynamodb needs the Python package {error.name!r}, which is not installed:"
             " pip install 'zc.cimaa[dynamodb]'"
         ) from error
-    return Connection(settings)
+    return Connection(settings, TRIES if persistent else 1)

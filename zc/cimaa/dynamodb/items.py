@@ -7,6 +7,7 @@ table          key                   attributes besides the key
                                      ``instances`` (JSON), ``revision`` (another with each write but
                                      a touch).  No ``digest``: a report or a removal is going on, or
                                      was interrupted; no ``updated``: the agent's first one is.
+                                     ``doubt``: until then (microseconds) the faults may change yet
 ``faults``     ``agent``, ``name``   ``severity``, ``message``, ``since``, and the extra keys
 ``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``
 =============  ====================  =============================================================
@@ -18,6 +19,9 @@ a float with a fraction lie there as DynamoDB has them.  What it would not give
 back as it was set (a float without a fraction would be an integer), and what
 nests, lies there as JSON: in a set of one string, which nothing else here uses.
 
+Anything can be read.  Whoever may write an agent's items could otherwise write one that
+nobody can read, and with that keep everybody from listing the others'.
+
 An agent's row must stay below 1 KB to be touched for one write unit, with as many
 instances as are remembered.  So their parts that repeat are kept once, and times
 as differences.
@@ -28,15 +32,17 @@ from typing import Any, NamedTuple
 
 from ..agents import Instance, Row, Seen
 from ..faults import Fault, decode, encode
+from ..limits import INTEGER_MAX, INTEGER_MIN
 from ..squelches import Squelch
 
 #: A value, and an item, as they go over the wire: ``{"S": "text"}``, ``{"name": {"S": "text"}}``.
 Value = Mapping[str, Any]
 Item = Mapping[str, Value]
 
-# What an item that another tool wrote may lack.  (Once, no store of DynamoDB's kept an empty text.)
+# What an item that another tool wrote may lack, or have as something else.  (Once, no store of DynamoDB's kept an
+# empty text.)
 _FAULT: Fault = {"severity": 40, "message": "", "since": 0}
-_SQUELCH: dict[str, Any] = {"reason": "", "user": "", "time": 0, "permanent": False, "expires": None}
+_SQUELCH: dict[str, Any] = {"reason": "", "user": "", "time": 0, "permanent": False}
 
 
 class Stored(NamedTuple):
@@ -46,6 +52,13 @@ class Stored(NamedTuple):
     revision: str | None
     #: ``None`` if there is none, or only the mark of a first report that is going on.
     row: Row | None
+    #: Until when (microseconds) a batch may still come of a report that was overtaken.
+    doubt: int | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """True if there is a mark: a report or a removal is going on, or was interrupted."""
+        return self.revision is not None and (self.row is None or not self.row.digest)
 
 
 NOTHING = Stored(None, None)
@@ -71,9 +84,9 @@ def fault_key(agent: str, name: str) -> Item:
     return {"agent": {"S": agent}, "name": {"S": name}}
 
 
-def encode_row(agent: str, row: Row, revision: str) -> Item:
+def encode_row(agent: str, row: Row, revision: str, doubt: int | None = None) -> Item:
     """The agent's row as an item."""
-    return {
+    return ({} if doubt is None else {"doubt": number(doubt)}) | {
         "name": text(agent),
         "updated": number(row.updated),
         "digest": text(row.digest),
@@ -85,16 +98,23 @@ def encode_row(agent: str, row: Row, revision: str) -> Item:
 
 def decode_row(item: Item) -> Stored:
     """The agent's row from its item.  While there is no digest, the row has an empty one, which no report has."""
-    revision = item["revision"]["S"] if "revision" in item else None
-    if "updated" not in item or "instance" not in item:
-        return Stored(revision, None)
-    digest = item["digest"]["S"] if "digest" in item else ""
-    return Stored(revision, Row(heartbeat(item), digest, item["instance"]["S"], _unpacked(item["instances"]["S"])))
+    revision, digest, instance, packed = (
+        item.get(key, {}).get("S") for key in ("revision", "digest", "instance", "instances")
+    )
+    updated, doubt = _time(item, "updated"), _time(item, "doubt")
+    if updated is None or instance is None or packed is None:
+        return Stored(revision, None, doubt)
+    return Stored(revision, Row(updated, digest or "", instance, _unpacked(packed)), doubt)
 
 
-def heartbeat(item: Item) -> int:
-    """The heartbeat (microseconds) in an agent's item."""
-    return int(item["updated"]["N"])
+def heartbeat(item: Item) -> int | None:
+    """The heartbeat (microseconds) in an agent's item, if there is one."""
+    return _time(item, "updated")
+
+
+def _time(item: Item, key: str) -> int | None:
+    number = _number(item.get(key, {}).get("N", ""))
+    return number if isinstance(number, int) else None
 
 
 def encode_fault(agent: str, fault: Fault) -> Item:
@@ -104,7 +124,7 @@ def encode_fault(agent: str, fault: Fault) -> Item:
 
 def decode_fault(item: Item) -> tuple[str, Fault]:
     """The agent's name, and its fault with its keys in order, from an item."""
-    fault = _FAULT | {key: _decoded(value) for key, value in item.items() if key != "agent"}
+    fault = _with_defaults(_FAULT, {key: _decoded(value) for key, value in item.items() if key != "agent"})
     return item["agent"]["S"], dict(sorted(fault.items()))
 
 
@@ -114,8 +134,16 @@ def encode_squelch(squelch: Squelch) -> Item:
 
 
 def decode_squelch(item: Item) -> Squelch:
-    """A squelch from its item."""
-    return Squelch(**_SQUELCH | {key: _decoded(value) for key, value in item.items() if key in Squelch._fields})
+    """A squelch from its item.  One that ends at nobody knows when has ended."""
+    found = {key: _decoded(value) for key, value in item.items() if key in Squelch._fields}
+    expires = {"expires": 0} if found.get("expires") is not None else {"expires": None}
+    return Squelch(**_with_defaults(_SQUELCH | expires, found))
+
+
+def _with_defaults(defaults: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What was found, where it is of its default's kind."""
+    kept = {key: value for key, value in found.items() if type(value) is type(defaults.get(key, value))}
+    return {**defaults, **kept}
 
 
 def size(item: Item) -> int:
@@ -158,11 +186,12 @@ def _from_json(held: str) -> Any:
         return [held]
 
 
-def _number(digits: str) -> int | float:
+def _number(digits: str) -> int | float | None:
     try:
-        return int(digits)
+        number = int(digits)
     except ValueError:
-        return float(digits)
+        return float(digits) if digits else None
+    return number if INTEGER_MIN <= number <= INTEGER_MAX else float(number)
 
 
 def _packed(instances: tuple[Seen, ...]) -> list[Any]:
@@ -176,8 +205,22 @@ def _packed(instances: tuple[Seen, ...]) -> list[Any]:
 
 
 def _unpacked(packed: str) -> tuple[Seen, ...]:
-    hosts, start, seen = decode(packed.encode())
-    return tuple(
-        Seen(Instance(host, pid, version, os), start + first, start + last)
-        for (host, version, os), pid, first, last in ((hosts[index], *rest) for index, *rest in seen)
+    """The instances; none if they are not ours."""
+    try:
+        hosts, start, seen = decode(packed.encode())
+        found = tuple(
+            Seen(Instance(host, pid, version, os), start + first, start + last)
+            for (host, version, os), pid, first, last in ((hosts[index], *rest) for index, *rest in seen)
+        )
+        return found if all(map(_is_seen, found)) else ()
+    except (ValueError, TypeError, LookupError):
+        return ()
+
+
+def _is_seen(seen: Seen) -> bool:
+    (host, pid, version, os), first, last = seen
+    return (
+        type(host) is type(version) is type(os) is str
+        and type(first) is type(last) is int
+        and (pid is None or type(pid) is int)
     )

@@ -13,7 +13,7 @@ from .tables import full_name, schemas
 TAG = "cimaa-agent"
 
 ROLES = {
-    "agent": "reports for one agent, and reads the squelches",
+    "agent": "reports for one agent and removes it, and reads the squelches",
     "operator": "reads everything, sets and removes squelches, removes agents",
     "reader": "reads everything",
     "setup": "makes the tables",
@@ -21,7 +21,7 @@ ROLES = {
 
 _READ = ("GetItem", "Query", "Scan")
 _AGENT = {
-    "agents": ("GetItem", "PutItem", "UpdateItem"),
+    "agents": ("DeleteItem", "GetItem", "PutItem", "UpdateItem"),
     "faults": ("BatchWriteItem", "DeleteItem", "PutItem", "Query"),
 }
 _OPERATOR = {

@@ -12,15 +12,22 @@ written in parts, like this:
 Whoever else writes in between changes the revision, so the last step fails, and all
 is read and worked out again.  If it is interrupted, the mark stays: the next
 report, whatever it says, finds out what is there and mends it.
+
+But batches take no conditions.  (Transactions do, and cost twice as much.)  One of a
+slow report may come after somebody else found its mark and wrote row and faults.
+So what is written in place of a mark is in doubt for a while, as its row says: no
+report passes for an unchanged one, each looks what is there, and mends it.  The
+mark is renewed in time, so that whoever lost it stops long before the doubt ends.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .. import faults
+from ..agents import MICROSECONDS
 from ..faults import Fault
 from . import items
-from .items import Item
+from .items import Item, Stored
 
 #: One write in a request of several.
 Write = Mapping[str, Mapping[str, Any]]
@@ -28,6 +35,10 @@ Write = Mapping[str, Mapping[str, Any]]
 # DynamoDB's limits for one transaction (of the 4 MB, some are left free), and for one batch.
 _ENTRIES, _BYTES = 100, 3 * 1024 * 1024
 _BATCH = 25
+
+#: Seconds: how long batches may be written after the mark, and how long what is written in place of another's is in
+#: doubt.  Between the two lies the time that one batch may take, with all that is tried again.
+MARK, DOUBT = 60, 15 * 60
 
 
 class ConditionFailed(Exception):  # an outcome that whoever sets a condition reckons with
@@ -70,6 +81,15 @@ def changes(agent: str, old: Iterable[Fault], what: faults.Changes) -> list[Chan
     return made
 
 
+def doubt(stored: Stored, now: int) -> int | None:
+    """Until when (microseconds) what is written now, in place of what is stored, is in doubt; ``None``: it is not."""
+    longest = now + DOUBT * MICROSECONDS
+    if stored.unfinished:
+        return longest
+    # A clock that was set back makes no doubt longer.
+    return min(stored.doubt, longest) if stored.doubt is not None and stored.doubt > now else None
+
+
 def fit(changes: Sequence[Change]) -> bool:
     """True if one transaction takes the changes together with the row."""
     return len(changes) < _ENTRIES and sum(change.size for change in changes) <= _BYTES
@@ -89,12 +109,12 @@ class Agent:
         self._name = name
 
     def touch(self, digest: str, instance: str, now: int) -> dict[str, Any]:
-        """The heartbeat is ``now``, if digest and instance still are these: an ``UpdateItem``."""
+        """The heartbeat is ``now``, if digest and instance still are these, beyond doubt: an ``UpdateItem``."""
         return {
             "TableName": self._table,
             "Key": items.agent_key(self._name),
             "UpdateExpression": "SET updated = :now",
-            "ConditionExpression": "digest = :digest AND instance = :instance",
+            "ConditionExpression": "digest = :digest AND instance = :instance AND attribute_not_exists(doubt)",
             "ExpressionAttributeValues": {
                 ":now": items.number(now),
                 ":digest": items.text(digest),
@@ -113,6 +133,7 @@ class Agent:
             "UpdateExpression": "SET revision = :mark REMOVE digest",
             **condition,
             "ExpressionAttributeValues": values,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
     def write(self, item: Item | None, revision: str | None) -> Write:

@@ -50,7 +50,8 @@ class Reports:
             now = self._now()
             row = agents.reported(stored.row, report.digest, instance, now)
             changes = faults.changes(old, report.faults(), now // agents.MICROSECONDS)
-            self._write(agent, doing, stored.revision, items.encode_row(agent, row, revision), old, changes)
+            item = items.encode_row(agent, row, revision, replacement.doubt(stored, now))
+            self._write(agent, doing, stored.revision, item, old, changes)
 
         glimpsed, stored = self._glimpses.__dict__.pop("last", (None, None))
         self._contend(agent, doing, replace, stored if glimpsed == agent else None)
@@ -74,8 +75,11 @@ class Reports:
         for look in range(_LOOKS):
             if look:
                 time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # no secret
+                stored = self._row(agent, doing)
+                if stored.unfinished and look < _LOOKS - 1:
+                    continue  # to read many faults would be in vain
             found = self._query(agent, doing)
-            if stored is None or look:
+            if stored is None:
                 stored = self._row(agent, doing)
             if stored == NOTHING or (stored.row is not None and belong(stored.row, found)):
                 break
@@ -108,8 +112,8 @@ class Reports:
         patience = None
         while True:
             revision = uuid4().hex
-            stored, old = self.read(agent, doing, stored)
             try:
+                stored, old = self.read(agent, doing, stored)
                 return attempt(stored, old, revision)
             except ConditionFailed as failed:
                 stored = self._row(agent, doing)
@@ -122,17 +126,37 @@ class Reports:
         self, agent: str, doing: str, revision: str | None, row: Item | None, old: Iterable[Fault], changes: Changes
     ) -> None:
         """Make these changes and the row that goes with them (``None``: no row), if the row is as it was read."""
-        writes = replacement.Agent(self._agents, agent)
         planned = replacement.changes(agent, old, changes)
+        write = replacement.Agent(self._agents, agent).write
         if replacement.fit(planned):
             entries = [change.entry(self._faults) for change in planned]
-            self._transact(doing, [writes.write(row, revision), *entries])
+            self._transact(doing, [write(row, revision), *entries])
         else:
-            mark = uuid4().hex
-            self._requests.send("update_item", doing, **writes.mark(revision, mark))
-            for batch in replacement.batches(planned):
-                self._requests.write_batch(doing, self._faults, batch)
-            self._transact(doing, [writes.write(row, mark)])
+            mark = self._write_batches(agent, doing, revision, replacement.batches(planned))
+            self._transact(doing, [write(row, mark)])
+
+    def _write_batches(
+        self, agent: str, doing: str, revision: str | None, batches: Iterable[list[replacement.Write]]
+    ) -> str:
+        """Mark the row, if its revision still is this, and write the batches while the mark stands; the mark."""
+        mark = self._mark(agent, doing, revision)
+        start = time.monotonic()
+        for batch in batches:
+            if time.monotonic() > start + replacement.MARK:
+                mark = self._mark(agent, doing, mark)
+                start = time.monotonic()
+            self._requests.write_batch(doing, self._faults, batch)
+        return mark
+
+    def _mark(self, agent: str, doing: str, revision: str | None) -> str:
+        mark = uuid4().hex
+        try:
+            self._requests.send("update_item", doing, **replacement.Agent(self._agents, agent).mark(revision, mark))
+        except ConditionFailed as failed:
+            if failed.item is None or items.decode_row(failed.item).revision != mark:
+                raise
+            # It was this very mark, whose first answer was lost.
+        return mark
 
     def _transact(self, doing: str, writes: list[replacement.Write]) -> None:
         if len(writes) > 1:

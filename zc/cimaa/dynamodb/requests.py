@@ -57,7 +57,8 @@ class Patience:
         last = spent + pause > self._seconds or (kind is Kind.UNREACHABLE and self._tries >= _UNREACHABLE_TRIES)
         what = f"{kind.value} {self._connection.place} while {self._doing}"
         then = "giving up" if last else f"trying again in {pause:.2f} s"
-        level = logging.INFO if kind is Kind.BUSY else logging.WARNING
+        # The rest is either no news when it helped to try again, or told by the error.
+        level = logging.WARNING if kind in (Kind.THROTTLED, Kind.FAILED) else logging.INFO
         logger.log(level, "%s (try %d): %s; %s", what, self._tries, reason, then)
         if last:
             tries = "1 try" if self._tries == 1 else f"{self._tries} tries"

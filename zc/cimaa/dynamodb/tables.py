@@ -161,7 +161,18 @@ def _creation(client: Any, name: str, table: str, wanted: Wanted) -> Callable[[]
         request["DeletionProtectionEnabled"] = True
     if wanted.tags:
         request["Tags"] = _tags(wanted.tags)
-    return lambda: client.create_table(**request)
+
+    def create() -> None:
+        try:
+            client.create_table(**request)
+        except client.exceptions.ResourceInUseException:
+            # Somebody was faster, or it was this very request, whose first answer was lost.
+            found = described(client, name)
+            if found is None:
+                raise
+            check_key(found, table)
+
+    return create
 
 
 def _changes(client: Any, name: str, found: Mapping[str, Any], wanted: Wanted) -> Iterator[Step]:

@@ -24,6 +24,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 from botocore.exceptions import ConnectionError as BotoCoreConnectionError
+from botocore.parsers import ResponseParserError
 
 from ..errors import StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreNotSetUp, StoreUnavailable
 from .connection import Connection
@@ -128,6 +129,10 @@ def translated(error: Exception, doing: str, connection: Connection) -> StoreErr
         return StoreUnavailable(
             f"{connection.place} cannot be trusted while {doing} ({reason(error)}): see AWS_CA_BUNDLE, and the proxy"
         )
+    return _no_proper_answer(error, doing, connection)
+
+
+def _no_proper_answer(error: Exception, doing: str, connection: Connection) -> StoreError:
     return StoreUnavailable(
         f"{connection.place} gave no proper answer while {doing} ({reason(error)}): see endpoint_url, and the proxy"
     )
@@ -138,7 +143,7 @@ def told(doing: str, connection: Connection) -> Iterator[None]:
     """Translate what goes wrong within, where nothing is tried again."""
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
         what = kind(error)
         if what is Kind.FINAL:
             raise translated(error, doing, connection) from error
@@ -200,10 +205,12 @@ def _translated_answer(error: ClientError, doing: str, connection: Connection) -
         )
     if "item size" in said.lower():
         return StoreFull(f"{place} takes no item larger than 400 KB, while {doing} ({said})")
-    if "key" in said.lower() and "schema" in said.lower():
+    if re.search(r"\bkey\b.*schema|mismatch for key", said, re.IGNORECASE):
         return StoreIncompatible(
             f"{place} has a table of that name with another key, while {doing}: choose another prefix ({said})"
         )
+    if all(code.isdigit() for code in codes):
+        return _no_proper_answer(error, doing, connection)
     return StoreError(f"{place} refused {doing} ({reason(error)})")
 
 
