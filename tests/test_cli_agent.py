@@ -1,6 +1,7 @@
 """``cimaa agent --once``: checks run, faults stored and listed, and what can go wrong on the way."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def test_the_checks_run_and_their_faults_are_stored_and_listed(host: Cimaa) -> N
     assert result.stderr == f"web1 ran 3 checks: 1 fault, stored in zc.cimaa.lmdb (path {host.directory}/store).\n"
     with host.store() as db:
         assert [fault["message"] for fault in db.get_faults("web1")] == ["degraded"]
+
+
+def test_a_check_has_the_agents_configuration(host: Cimaa) -> None:
+    Path("checks/host.cfg").write_text("[told]\ncommand = sh -c 'echo $CIMAA_CONFIG; exit 1'\n")
+    ((fault,)) = json.loads(host("agent", "--once", "--json").stdout)
+    assert fault["message"] == f"{host.directory}/cimaa.cfg"
+    assert "CIMAA_CONFIG" not in os.environ
 
 
 def test_json_and_squelches_are_as_in_the_list_of_faults(host: Cimaa) -> None:

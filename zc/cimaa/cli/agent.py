@@ -1,6 +1,9 @@
 """The command that runs checks and reports what they found: once, or as a daemon."""
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -47,15 +50,34 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, as_json
     else:
         from ..agent import service
 
-        with open_store(ctx) as db:
+        with open_store(ctx) as db, _configuration_for_checks(ctx):
             ctx.exit(service.run(config_file(ctx), db, count=count, keep=keep, as_json=as_json))
+
+
+@contextmanager
+def _configuration_for_checks(ctx: click.Context) -> Iterator[None]:
+    """See to it that a check's own ``cimaa``, which runs in another directory, has this very configuration."""
+    file = config.find_file(config_file(ctx))
+    before = os.environ.get("CIMAA_CONFIG")
+    if file is None:
+        yield
+        return
+    os.environ["CIMAA_CONFIG"] = os.fspath(file.absolute())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CIMAA_CONFIG"]
+        else:
+            os.environ["CIMAA_CONFIG"] = before
 
 
 def _once(ctx: click.Context, ours: "Settings", as_json: bool) -> None:
     from ..agent import rounds
 
     with open_store(ctx, this_host()) as db:
-        done = rounds.run(ours)
+        with _configuration_for_checks(ctx):
+            done = rounds.run(ours)
         try:
             db.set_faults(ours.name, done.faults)
             found = db.find_faults(agent=ours.name)
