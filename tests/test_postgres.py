@@ -359,6 +359,18 @@ def test_a_statement_that_takes_too_long_may_be_tried_again(opened: Callable[...
     db.set_faults("web1", [fault("load")])
 
 
+def test_a_transaction_that_takes_too_long_may_be_tried_again(opened: Callable[..., DB], execute: Execute) -> None:
+    if execute("SELECT current_setting('transaction_timeout', true)") == [(None,)]:
+        pytest.skip("this server knows no transaction_timeout")
+    db = opened("-c transaction_timeout=300ms", connect_timeout="1s")
+    execute("BEGIN")
+    execute("LOCK TABLE agents")
+    with pytest.raises(errors.StoreUnavailable, match="transaction timeout"):
+        db.set_faults("web1", [fault("disk")])
+    execute("ROLLBACK")
+    db.set_faults("web1", [fault("disk")])
+
+
 def test_threads_wait_for_a_connection_of_a_small_pool(opened: Callable[..., DB]) -> None:
     db = opened(pool_size="2")
     with ThreadPoolExecutor(16) as executor:

@@ -96,19 +96,21 @@ class Connection(psycopg.Connection[TupleRow]):
     def _exchanged(self, sends: Iterable[Callable[[], None]]) -> list[PGresult]:
         """The results of what is sent, up to the first that failed, which is raised."""
         pgconn = self.pgconn
+        results: list[PGresult] = []
         try:
             pgconn.enter_pipeline_mode()
             for send in sends:
                 send()
             pgconn.pipeline_sync()
-            results = list(self._results())
+            for result in self._results():
+                results.append(result)  # noqa: PERF402  # one by one: what came before an error counts
             pgconn.exit_pipeline_mode()
-        except BaseException:
+        except BaseException as error:
             self.close()  # nobody knows what is under way
+            if isinstance(error, psycopg.Error):
+                _check(results)  # perhaps the server said why it ends the session
             raise
-        for result in results:
-            if result.status not in _DONE:
-                raise psycopg.errors.error_from_result(result)
+        _check(results)
         return results
 
     def _results(self) -> Iterator[PGresult]:
@@ -152,6 +154,13 @@ class Connection(psycopg.Connection[TupleRow]):
             keeper.connecting = False
         keeper.failure = None
         return connection
+
+
+def _check(results: Iterable[PGresult]) -> None:
+    """Raise the first error among the results."""
+    for result in results:
+        if result.status not in _DONE:
+            raise psycopg.errors.error_from_result(result)
 
 
 @cache

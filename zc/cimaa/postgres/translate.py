@@ -26,6 +26,7 @@ _LOST = (
     pg.CannotConnectNow,
     pg.IdleInTransactionSessionTimeout,
     pg.IdleSessionTimeout,
+    pg.TransactionTimeout,
     pg.ReadOnlySqlTransaction,
     pg.ConnectionException,
     pg.ConnectionDoesNotExist,
