@@ -237,6 +237,25 @@ def test_a_statement_that_the_server_forgot_is_no_trouble(opened: Callable[..., 
     assert db.old_agents(60) == []
 
 
+def test_statements_that_fail_again_and_again_leave_the_connection_as_good_as_new(
+    opened: Callable[..., DB], execute: Execute
+) -> None:
+    db = opened(pool_size="1", connect_timeout="1s")
+    for turn in range(4):
+        execute("ALTER TABLE squelches ADD CONSTRAINT broken CHECK (permanent) NOT VALID")
+        execute("ALTER TABLE faults ADD CONSTRAINT broken CHECK (severity < 50) NOT VALID")
+        with pytest.raises(errors.StoreError, match="broken"):
+            db.squelch("disk", "", "ops")
+        with pytest.raises(errors.StoreError, match="broken"):
+            db.set_faults("web1", [fault("disk", 50, turn=turn)])
+        execute("ALTER TABLE squelches DROP CONSTRAINT broken")
+        execute("ALTER TABLE faults DROP CONSTRAINT broken")
+        db.squelch("disk", "", "ops")
+        db.set_faults("web1", [fault("disk", 50, turn=turn)])
+        assert db.dump()["faults"][1]["turn"] == turn
+        assert db.get_squelches() == ["disk"]
+
+
 # Several at once
 
 

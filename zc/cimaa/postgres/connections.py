@@ -15,7 +15,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from hashlib import blake2b
 from typing import Any, ClassVar, Self, TypeVar
@@ -36,7 +36,7 @@ T = TypeVar("T")
 #: How transactions begin: one that writes, and one whose reads all see the same moment.
 WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
+COMMIT = b"COMMIT"
 
 #: A statement with the parameters ``$1`` and so on, and their values, as text.
 Call = tuple[bytes, Sequence[bytes | None]]
@@ -74,13 +74,14 @@ class Connection(psycopg.Connection[TupleRow]):
         try:
             return self._exchanged(sends)
         except psycopg.errors.InvalidSqlStatementName:
-            self._prepared_here.clear()  # somebody had the server forget them
+            self._prepared_here.clear()  # the driver has the server forget all statements after some errors
             raise
 
     def abandon(self) -> None:
         """Roll back the transaction, if there is one under way."""
         if not self.closed and self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            self._exchanged([partial(self.pgconn.send_query_params, ROLLBACK, ())])
+            with suppress(psycopg.Error):  # the connection is lost, then, and why it is to be rolled back is told
+                self.rollback()
 
     def _send(self, query: bytes, values: Sequence[bytes | None]) -> Callable[[], None]:
         """What sends a statement."""
