@@ -94,18 +94,21 @@ class Connection(psycopg.Connection[TupleRow]):
             self._prepared_here.add(query)
         return partial(self.pgconn.send_query_prepared, name, values)
 
-    def _exchanged(self, sends: Iterable[Callable[[], None]]) -> list[PGresult]:
+    def _exchanged(self, sends: Sequence[Callable[[], None]]) -> list[PGresult]:
         """The results of what is sent, up to the first that failed, which is raised."""
         pgconn = self.pgconn
         results: list[PGresult] = []
+        pipeline = len(sends) > 1  # the touch is one alone, and every microsecond of it counts
         try:
-            pgconn.enter_pipeline_mode()
+            if pipeline:
+                pgconn.enter_pipeline_mode()
             for send in sends:
                 send()
-            pgconn.pipeline_sync()
-            for result in self._results():
-                results.append(result)  # noqa: PERF402  # one by one: what came before an error counts
-            pgconn.exit_pipeline_mode()
+            if pipeline:
+                pgconn.pipeline_sync()
+            self._fetch(results, pipeline)
+            if pipeline:
+                pgconn.exit_pipeline_mode()
         except BaseException as error:
             self.close()  # nobody knows what is under way
             if isinstance(error, psycopg.Error):
@@ -114,8 +117,8 @@ class Connection(psycopg.Connection[TupleRow]):
         _check(results)
         return results
 
-    def _results(self) -> Iterator[PGresult]:
-        """The results up to that of the pipeline's end; while the server does not answer, threads and signals do."""
+    def _fetch(self, results: list[PGresult], pipeline: bool) -> None:
+        """Add the results as they come, up to the end of the pipeline; meanwhile, threads run and signals count."""
         pgconn = self.pgconn
         while pgconn.flush():
             self._wait(select.POLLIN | select.POLLOUT)
@@ -123,13 +126,15 @@ class Connection(psycopg.Connection[TupleRow]):
             while pgconn.is_busy():
                 self._wait(select.POLLIN)
             result = pgconn.get_result()
-            if result is None:  # that of the next statement follows
+            if result is None:
+                if not pipeline:
+                    return
                 if pgconn.status == pq.ConnStatus.BAD:
                     raise psycopg.OperationalError(pgconn.get_error_message())
-                continue
-            if result.status == pq.ExecStatus.PIPELINE_SYNC:
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
                 return
-            yield result
+            else:
+                results.append(result)
 
     def _wait(self, events: int) -> None:
         poll = select.poll()
