@@ -40,7 +40,7 @@ class Server:
         self.data = self.directory / "data"
         self.certificate = self.directory / "ca.pem"
         self.port = 5432 + next(numbers)
-        self._user = _server_user()
+        self.user = _server_user()
         self._own(self.directory)
         self._initialize(tls, fsync)
         self.start()
@@ -114,15 +114,15 @@ class Server:
                 [self.programs / program, "-D", self.data, *arguments],
                 stdout=output,
                 stderr=output,
-                user=self._user,
+                user=self.user,
                 cwd=self.directory,
             )
             output.seek(0)
             assert done.returncode == 0, output.read()
 
     def _own(self, path: Path) -> None:
-        if self._user is not None:
-            shutil.chown(path, self._user)
+        if self.user is not None:
+            shutil.chown(path, self.user)
 
 
 def _server_user() -> str | None:

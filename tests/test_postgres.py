@@ -1,6 +1,8 @@
 """The PostgreSQL backend keeps the contract, and what it promises beyond: values, statements, secrets, and trouble."""
 
 import os
+import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -235,6 +237,25 @@ def test_a_statement_that_the_server_forgot_is_no_trouble(opened: Callable[..., 
     assert db.old_agents(60) == []
 
 
+def test_statements_that_fail_again_and_again_leave_the_connection_as_good_as_new(
+    opened: Callable[..., DB], execute: Execute
+) -> None:
+    db = opened(pool_size="1", connect_timeout="1s")
+    for turn in range(4):
+        execute("ALTER TABLE squelches ADD CONSTRAINT broken CHECK (permanent) NOT VALID")
+        execute("ALTER TABLE faults ADD CONSTRAINT broken CHECK (severity < 50) NOT VALID")
+        with pytest.raises(errors.StoreError, match="broken"):
+            db.squelch("disk", "", "ops")
+        with pytest.raises(errors.StoreError, match="broken"):
+            db.set_faults("web1", [fault("disk", 50, turn=turn)])
+        execute("ALTER TABLE squelches DROP CONSTRAINT broken")
+        execute("ALTER TABLE faults DROP CONSTRAINT broken")
+        db.squelch("disk", "", "ops")
+        db.set_faults("web1", [fault("disk", 50, turn=turn)])
+        assert db.dump()["faults"][1]["turn"] == turn
+        assert db.get_squelches() == ["disk"]
+
+
 # Several at once
 
 
@@ -357,11 +378,55 @@ def test_a_statement_that_takes_too_long_may_be_tried_again(opened: Callable[...
     db.set_faults("web1", [fault("load")])
 
 
+def test_a_transaction_that_takes_too_long_may_be_tried_again(opened: Callable[..., DB], execute: Execute) -> None:
+    if execute("SELECT current_setting('transaction_timeout', true)") == [(None,)]:
+        pytest.skip("this server knows no transaction_timeout")
+    db = opened("-c transaction_timeout=300ms", connect_timeout="1s")
+    execute("BEGIN")
+    execute("LOCK TABLE agents")
+    with pytest.raises(errors.StoreUnavailable, match="transaction timeout"):
+        db.set_faults("web1", [fault("disk")])
+    execute("ROLLBACK")
+    db.set_faults("web1", [fault("disk")])
+
+
 def test_threads_wait_for_a_connection_of_a_small_pool(opened: Callable[..., DB]) -> None:
     db = opened(pool_size="2")
     with ThreadPoolExecutor(16) as executor:
         list(executor.map(lambda number: db.set_faults(f"a{number}", [fault("f")]), range(100)))
     assert len(db.find_faults()) == 100
+
+
+@pytest.mark.parametrize("agent", ["web1", "new"])
+@pytest.mark.parametrize("report", [[fault("disk")], [fault("load")]])
+def test_whoever_waits_for_a_lock_may_be_interrupted(
+    opened: Callable[..., DB], execute: Execute, agent: str, report: list[dict[str, Any]]
+) -> None:
+    db = opened(pool_size="1")
+    for _ in range(3):
+        db.set_faults("web1", [fault("disk")])
+    execute("BEGIN")
+    execute("SELECT FROM agents FOR UPDATE")
+    execute("INSERT INTO agents SELECT 'new', 1, gen_random_uuid(), gen_random_uuid()")
+    over = threading.Event()
+
+    def interrupt() -> bool:
+        """True if it was of use before the lock was gone."""
+        wait_for_a_lock(opened())
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        in_time = over.wait(5)
+        execute("ROLLBACK")
+        return in_time
+
+    with ThreadPoolExecutor() as executor:
+        interrupted = executor.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            db.set_faults(agent, report)
+        over.set()
+        assert interrupted.result()
+    assert [one["name"] for one in db.get_faults("web1")] == ["disk"]
+    db.set_faults(agent, report)
+    assert db.get_faults(agent)[0]["name"] == report[0]["name"]
 
 
 def test_a_pool_that_stays_busy_says_so(opened: Callable[..., DB], execute: Execute) -> None:
@@ -387,6 +452,27 @@ def test_the_first_host_that_is_there_serves(postgres_server: Server, schema: st
     dsn = f"host=/nowhere,{postgres_server.directory} port=1,{postgres_server.port} user=postgres dbname=postgres"
     with DB({"dsn": dsn, "schema": schema}) as db:
         assert db.get_agents() == []
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port of this machine where nobody answers, as if its host had vanished."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_silent_host_leaves_time_for_the_next_one(postgres_server: Server, schema: str, silent_port: int) -> None:
+    hosts = f"host=127.0.0.1,{postgres_server.directory} port={silent_port},{postgres_server.port}"
+    with DB({"dsn": f"{hosts} user=postgres dbname=postgres", "schema": schema}) as db:
+        assert db.get_agents() == []
+
+
+def test_a_server_that_does_not_answer_is_not_taken_for_a_pool_that_is_too_small(silent_port: int) -> None:
+    with (
+        DB({"dsn": f"host=127.0.0.1 port={silent_port}", "connect_timeout": "1s"}) as db,
+        pytest.raises(errors.StoreUnavailable, match="cannot be reached: no answer within 1 s"),
+    ):
+        db.get_agents()
 
 
 # Errors say what to do, and no secret
@@ -442,6 +528,15 @@ def test_no_message_holds_a_password(dsn: str) -> None:
     while error is not None:
         assert "hunter2" not in f"{error!r} {error}"
         error = error.__cause__
+
+
+@pytest.mark.parametrize("password", ["postgres", "e"])
+def test_a_password_that_is_a_common_word_spoils_no_message(password: str) -> None:
+    with (
+        DB({"dsn": f"host=/nowhere dbname=x password={password}", "connect_timeout": "1s"}) as db,
+        pytest.raises(errors.StoreUnavailable, match=r"^PostgreSQL at /nowhere, database x cannot be reached: connect"),
+    ):
+        db.get_agents()
 
 
 def test_a_handle_shows_no_dsn() -> None:

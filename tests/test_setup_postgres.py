@@ -189,6 +189,41 @@ def test_remote_makes_the_roles_where_it_may(server: Server, name: str, run: Run
         db.squelch("disk", "", "ops")
 
 
+def test_remote_lets_the_roles_connect_where_not_everybody_may(
+    server: Server, name: str, run: Run, owner_dsn: str
+) -> None:
+    psql(server, f'ALTER ROLE "{name}" CREATEROLE; REVOKE ALL ON DATABASE "{name}" FROM PUBLIC', "postgres")
+    done = run(owner_dsn, "--remote")
+    assert done.exit_code == 0, done.output
+    found = passwords(done.stdout)
+    with DB({"dsn": server.tcp_dsn(f"{name}_agent", found[f"{name}_agent"], name), "schema": name}) as db:
+        db.set_faults("web1", [])
+
+
+def test_the_owner_of_the_schema_alone_need_not_own_the_database(
+    server: Server, name: str, run: Run, owner_dsn: str
+) -> None:
+    psql(server, f'ALTER DATABASE "{name}" OWNER TO postgres', "postgres")
+    psql(server, f'CREATE SCHEMA "{name}" AUTHORIZATION "{name}"; CREATE ROLE "{name}_agent"', name)
+    done = run(owner_dsn, "--remote")
+    assert done.exit_code == 0, done.output
+
+
+def test_local_tells_whoever_is_no_superuser_how_to_become_one(
+    server: Server, name: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGUSER", "nobody_here")
+    done = run(local(server, name), "--local")
+    assert done.exit_code == 1
+    assert "sudo -u postgres" in done.stderr
+
+
+def test_a_standby_is_no_place_to_set_up(server: Server, name: str, run: Run, owner_dsn: str) -> None:
+    done = run(make_conninfo(owner_dsn, options="-c default_transaction_read_only=on"))
+    assert done.exit_code == 1
+    assert "can only be read" in done.stderr
+
+
 def test_remote_refuses_a_connection_without_tls(server: Server, name: str, run: Run) -> None:
     done = run(server.socket_dsn, "--remote")
     assert done.exit_code == 1

@@ -14,8 +14,10 @@ import random
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from hashlib import blake2b
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakSet
 
@@ -44,8 +46,8 @@ _DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 # Seconds: the first pause before work is done again, on average half of it, and the longest.
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
-# The pool logs what is raised here anyway; where nobody configured logging, it would appear on standard error.
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+# The driver logs what is raised here anyway; where nobody configured logging, it would appear on standard error.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class Connection(psycopg.Connection[TupleRow]):
@@ -59,53 +61,64 @@ class Connection(psycopg.Connection[TupleRow]):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        # The names under which statements that ran once are to be prepared, and which of those are.
-        self._names: dict[bytes, bytes] = {}
-        self._ready: set[bytes] = set()
+        # The statements that ran once, and those of them that are prepared by now.
+        self._known: set[bytes] = set()
+        self._prepared_here: set[bytes] = set()
 
     def exchange(self, *calls: Call) -> list[PGresult]:
         """The results of statements that are sent together: a third of the work that the driver's pipeline makes.
 
         A statement is prepared when it comes for the second time.
         """
-        names = [self._name(query) for query, _ in calls]
+        sends = [self._send(*call) for call in calls]
         try:
-            results = self._sent_together(calls, names)
-        except BaseException:
-            self.close()  # nobody knows what is under way
+            return self._exchanged(sends)
+        except psycopg.errors.InvalidSqlStatementName:
+            self._prepared_here.clear()  # the driver has the server forget all statements after some errors
             raise
-        if failed := next((result for result in results if result.status not in _DONE), None):
-            error = psycopg.errors.error_from_result(failed)
-            if isinstance(error, psycopg.errors.InvalidSqlStatementName):
-                self._ready.clear()  # the driver has the server forget all of them after some errors
-            raise error
-        return results
-
-    def _sent_together(self, calls: Sequence[Call], names: Sequence[bytes | None]) -> list[PGresult]:
-        pgconn = self.pgconn
-        if len(calls) == 1:  # the touch: every microsecond counts
-            ((query, values),), (name,) = calls, names
-            if name is None:
-                return [pgconn.exec_params(query, values)]
-            return [pgconn.exec_prepared(name, values)]  # type: ignore[arg-type]  # it takes None, for NULL
-        pgconn.enter_pipeline_mode()
-        for (query, values), name in zip(calls, names, strict=True):
-            if name is None:
-                pgconn.send_query_params(query, values)
-            else:
-                pgconn.send_query_prepared(name, values)
-        pgconn.pipeline_sync()
-        results = list(self._results())
-        pgconn.exit_pipeline_mode()
-        return results
 
     def abandon(self) -> None:
         """Roll back the transaction, if there is one under way."""
-        if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            self.rollback()
+        if not self.closed and self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            with suppress(psycopg.Error):  # the connection is lost, then, and why it is to be rolled back is told
+                self.rollback()
 
-    def _results(self) -> Iterator[PGresult]:
-        """The results up to that of the pipeline's end; other threads run while the server does not answer."""
+    def _send(self, query: bytes, values: Sequence[bytes | None]) -> Callable[[], None]:
+        """What sends a statement."""
+        if self.prepare_threshold is None or query not in self._known:
+            self._known.add(query)
+            return partial(self.pgconn.send_query_params, query, values)
+        name = _name(query)
+        if query not in self._prepared_here:
+            self._exchanged([partial(self.pgconn.send_prepare, name, query)])
+            self._prepared_here.add(query)
+        return partial(self.pgconn.send_query_prepared, name, values)
+
+    def _exchanged(self, sends: Sequence[Callable[[], None]]) -> list[PGresult]:
+        """The results of what is sent, up to the first that failed, which is raised."""
+        pgconn = self.pgconn
+        results: list[PGresult] = []
+        pipeline = len(sends) > 1  # the touch is one alone, and every microsecond of it counts
+        try:
+            if pipeline:
+                pgconn.enter_pipeline_mode()
+            for send in sends:
+                send()
+            if pipeline:
+                pgconn.pipeline_sync()
+            self._fetch(results, pipeline)
+            if pipeline:
+                pgconn.exit_pipeline_mode()
+        except BaseException as error:
+            self.close()  # nobody knows what is under way
+            if isinstance(error, psycopg.Error):
+                _check(results)  # perhaps the server said why it ends the session
+            raise
+        _check(results)
+        return results
+
+    def _fetch(self, results: list[PGresult], pipeline: bool) -> None:
+        """Add the results as they come, up to the end of the pipeline; meanwhile, threads run and signals count."""
         pgconn = self.pgconn
         while pgconn.flush():
             self._wait(select.POLLIN | select.POLLOUT)
@@ -113,13 +126,15 @@ class Connection(psycopg.Connection[TupleRow]):
             while pgconn.is_busy():
                 self._wait(select.POLLIN)
             result = pgconn.get_result()
-            if result is None:  # that of the next statement follows
+            if result is None:
+                if not pipeline:
+                    return
                 if pgconn.status == pq.ConnStatus.BAD:
                     raise psycopg.OperationalError(pgconn.get_error_message())
-                continue
-            if result.status == pq.ExecStatus.PIPELINE_SYNC:
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
                 return
-            yield result
+            else:
+                results.append(result)
 
     def _wait(self, events: int) -> None:
         poll = select.poll()
@@ -127,23 +142,10 @@ class Connection(psycopg.Connection[TupleRow]):
         poll.poll()
         self.pgconn.consume_input()
 
-    def _name(self, query: bytes) -> bytes | None:
-        """The name under which a statement is prepared, or ``None`` if it is not worth it yet."""
-        if self.prepare_threshold is None:
-            return None
-        name = self._names.get(query)
-        if name is None:
-            self._names[query] = b"cimaa_%d" % len(self._names)
-        elif name not in self._ready:
-            prepared = self.pgconn.prepare(name, query)
-            if prepared.status not in _DONE:
-                raise psycopg.errors.error_from_result(prepared)
-            self._ready.add(name)
-        return name
-
     @classmethod
     def connect(cls, conninfo: str = "", *, keeper: "Pool", **kwargs: Any) -> Self:  # type: ignore[override]
         """A new connection for this keeper, which is told if there is none."""
+        keeper.connecting = True
         try:
             connection = super().connect(conninfo, **kwargs)
             try:
@@ -154,8 +156,23 @@ class Connection(psycopg.Connection[TupleRow]):
         except (psycopg.Error, StoreError) as error:
             keeper.failed(error)
             raise
+        finally:
+            keeper.connecting = False
         keeper.failure = None
         return connection
+
+
+def _check(results: Iterable[PGresult]) -> None:
+    """Raise the first error among the results."""
+    for result in results:
+        if result.status not in _DONE:
+            raise psycopg.errors.error_from_result(result)
+
+
+@cache
+def _name(query: bytes) -> bytes:
+    """The name under which a statement is prepared: of no other, whoever else prepares some over the same session."""
+    return b"cimaa_" + blake2b(query, digest_size=16).hexdigest().encode()
 
 
 @contextmanager
@@ -171,12 +188,13 @@ def transaction(connection: Connection, begin: bytes = WRITING) -> Iterator[None
 
 
 class Pool:
-    """The connections of one process, and why the last attempt to make one failed, if it did."""
+    """The connections of one process; whether one is being made; why the last attempt to make one failed, if it did."""
 
     def __init__(
         self, conninfo: ConnInfo, size: int, prepare: bool, patience: float, greet: Callable[[Connection], None]
     ) -> None:
         self.failure: psycopg.Error | StoreError | None = None
+        self.connecting = False
         self.greet = greet
         self._pool = ConnectionPool(
             str(conninfo),
@@ -290,6 +308,8 @@ class Connections:
             return type(failure)(*failure.args)
         if self._closed:
             return StoreClosed("this zc.cimaa.postgres store has been closed")
+        if pool.connecting:
+            return StoreUnavailable(f"{self._conninfo.where} cannot be reached: no answer within {self._patience} s")
         return StoreUnavailable(
             f"no connection to {self._conninfo.where} was free in time: all of this process's are in use; set a larger"
             " pool_size in the [database] section, or a longer connect_timeout"

@@ -26,13 +26,17 @@ _NO_TEXT = "(it is not shown, because it may hold a password)"
 class ConnInfo:
     """A checked connection string."""
 
-    def __init__(self, dsn: str | None, **defaults: object) -> None:
-        """Read a ``dsn``, a libpq string or URI; ``defaults`` count where it says nothing.
+    def __init__(self, dsn: str | None, patience: int | None = None) -> None:
+        """Read a ``dsn``, a libpq string or URI.
+
+        ``patience`` is for how long to try to connect (seconds), all its hosts
+        included: if the first one is silent, time must be left for the next.
 
         :raises ConfigurationError: if it cannot be read; the message does not show it.
         """
         self._given = _parsed(dsn or "")
-        self._whole: dict[str, Any] = {**_DEFAULTS, **defaults, **self._given, "client_encoding": "UTF8"}
+        timeout = {} if patience is None else {"connect_timeout": max(patience // self._hosts, 1)}
+        self._whole: dict[str, Any] = {**_DEFAULTS, **timeout, **self._given, "client_encoding": "UTF8"}
 
     def __str__(self) -> str:
         """The string for libpq.  It may hold a password: never show it."""
@@ -42,6 +46,11 @@ class ConnInfo:
         """What the dsn says for a keyword, or else the environment variable that libpq takes for it."""
         given = self._given.get(keyword)
         return str(given) if given is not None else os.environ.get(_VARIABLES.get(keyword, ""))
+
+    @property
+    def _hosts(self) -> int:
+        """How many are tried, one after the other."""
+        return len((self.get("host") or self.get("hostaddr") or "").split(","))
 
     def but(self, changes: Mapping[str, object]) -> "ConnInfo":
         """The same with some keywords changed, or taken out: those that are ``None``."""
@@ -66,7 +75,7 @@ class ConnInfo:
         """The text without the passwords that it may hold."""
         for keyword in ("password", "sslpassword"):
             if secret := self.get(keyword):
-                text = text.replace(secret, MASK)
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
         return text
 
 

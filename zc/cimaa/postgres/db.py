@@ -56,7 +56,7 @@ class DB(Contract):
         self._schema = check_schema(settings["schema"])
         self._sql = Statements(self._schema)
         patience = max(settings["connect_timeout"], 1)
-        self._conninfo = ConnInfo(settings["dsn"], connect_timeout=patience)
+        self._conninfo = ConnInfo(settings["dsn"], patience)
         self._connections = Connections(self._conninfo, self._schema, patience, self._make_pool)
 
     def _make_pool(self) -> Pool:

@@ -33,7 +33,7 @@ class Installation:
     ) -> None:
         """Prepare it: ``place`` is ``local``, ``remote`` or neither; ``tell`` is for what people should know."""
         self._schema = check_schema(settings["schema"])
-        self._conninfo = ConnInfo(settings["dsn"], connect_timeout=max(settings["connect_timeout"], 1))
+        self._conninfo = ConnInfo(settings["dsn"], max(settings["connect_timeout"], 1))
         self._place = place
         self._show = show
         self._tell = tell
@@ -70,7 +70,7 @@ class Installation:
             facts = steps.facts() if connection is not None else Facts(owner=self._new_owner)
             existing, missing = self._sorted_out(facts)
             passwords = steps.make_roles(missing)
-            if self._place == "local":
+            if facts.grants_connect:
                 steps.let_connect([*existing, *missing], _database(self._conninfo))
             steps.make_tables(facts)
             steps.grant([*existing, *missing])
@@ -106,9 +106,10 @@ class Installation:
         try:
             return stack.enter_context(psycopg.Connection[TupleRow].connect(str(conninfo), autocommit=True))
         except psycopg.Error as error:
+            failed = setup_failed(error, conninfo, self._place == "local")
             if self._show is None or not is_lost(error):
-                raise setup_failed(error, conninfo) from error
-            self._tell(f"{setup_failed(error, conninfo)}; shown is what makes everything anew")
+                raise failed from error
+            self._tell(f"{failed}; shown is what makes everything anew")
             return None
 
     def _steps(self, connection: Connection | None) -> Steps:

@@ -44,10 +44,12 @@ _TEMPLATES = {
         SELECT name, updated FROM {schema}.agents
         WHERE updated <= (SELECT now - %s FROM clock) AND updated > (SELECT now - %s FROM clock) ORDER BY name
         """,
+    # Those with several instances, most often few, are found by the index alone, and then looked up one by one.
     "double": """
-        WITH several AS (SELECT agent AS name FROM {schema}.instances GROUP BY agent HAVING count(*) > 1),
-        lately AS MATERIALIZED (
-            SELECT seen.* FROM {schema}.seen JOIN several ON name = agent WHERE last > (SELECT {now} - %s))
+        WITH lately AS MATERIALIZED (
+            SELECT * FROM {schema}.seen
+            WHERE agent = ANY (ARRAY(SELECT agent FROM {schema}.instances GROUP BY agent HAVING count(*) > 1))
+            AND last > (SELECT {now} - %s))
         SELECT agent, updated, host, pid, version, os, first, last FROM lately AS one
         WHERE EXISTS (
             SELECT FROM lately AS other

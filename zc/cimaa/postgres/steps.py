@@ -29,6 +29,8 @@ class Facts(NamedTuple):
     is_owner: bool = True
     #: True if the one who is connected may create roles.
     creates_roles: bool = True
+    #: True if the one who is connected may let others connect to the database.
+    grants_connect: bool = True
     #: Those of the store's roles that exist.
     roles: frozenset[str] = frozenset()
     encoding: str = "UTF8"
@@ -36,6 +38,7 @@ class Facts(NamedTuple):
 
 _FACTS = """
     SELECT nspowner IS NOT NULL, pg_get_userbyid(owner), pg_has_role(owner, 'USAGE'), rolsuper OR rolcreaterole,
+        pg_has_role(datdba, 'USAGE'),
         (SELECT coalesce(array_agg(rolname), '{}') FROM pg_roles WHERE rolname = ANY (%s::name[])),
         current_setting('server_encoding')
     FROM pg_roles, pg_database LEFT JOIN pg_namespace ON nspname = %s,
@@ -69,9 +72,9 @@ class Steps:
     def facts(self) -> Facts:
         """What is there already."""
         values = (roles.names(self._schema), self._schema)
-        exists, owner, is_owner, creates, known, encoding = self._asked(_FACTS, values)
+        exists, owner, is_owner, creates, grants, known, encoding = self._asked(_FACTS, values)
         version = self._version() if is_owner else 0
-        return Facts(version, exists, owner, is_owner, creates, frozenset(known), encoding)
+        return Facts(version, exists, owner, is_owner, creates, grants, frozenset(known), encoding)
 
     def make_database(self, database: str) -> bool:
         """Make a database, and a role that owns it and that nobody logs in as, where they are missing; true if so."""

@@ -26,6 +26,7 @@ _LOST = (
     pg.CannotConnectNow,
     pg.IdleInTransactionSessionTimeout,
     pg.IdleSessionTimeout,
+    pg.TransactionTimeout,
     pg.ReadOnlySqlTransaction,
     pg.ConnectionException,
     pg.ConnectionDoesNotExist,
@@ -61,24 +62,25 @@ def may_pass(error: psycopg.Error) -> bool:
 
 def translated(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str) -> StoreError:
     """What to tell of a driver's error; ``role`` is the least of the store's roles that may do what failed."""
-    kind, message = _explained(error, conninfo, schema, role)
-    return kind(conninfo.masked(message))
+    kind, message = _explained(error, conninfo.where, _text(error, conninfo), schema, role)
+    return kind(message)
 
 
-def setup_failed(error: psycopg.Error, conninfo: ConnInfo) -> StoreError:
-    """What to tell of a driver's error that stopped the setting up."""
-    where, text = conninfo.where, _text(error)
+def setup_failed(error: psycopg.Error, conninfo: ConnInfo, local: bool = False) -> StoreError:
+    """What to tell of a driver's error that stopped the setting up: by a ``local`` superuser, or over the dsn."""
+    where, text = conninfo.where, _text(error, conninfo)
+    if local and is_lost(error) and _REFUSED.search(text):
+        hint = "run this as the server's superuser (sudo -u postgres), or name the one to connect as in PGUSER"
+        return StoreDenied(f"{where} refuses the connection: {text}; {hint}")
     if is_lost(error):
-        kind, message = _unconnected(where, text)
-    elif isinstance(error, pg.InsufficientPrivilege):
-        kind, message = StoreDenied, f"no permission in {where}: {text}; run this as its owner, or as a superuser"
-    else:
-        kind, message = StoreError, f"{where} refused: {text}"
-    return kind(conninfo.masked(message))
+        kind, message = _unconnected(error, where, text)
+        return kind(message)
+    if isinstance(error, pg.InsufficientPrivilege):
+        return StoreDenied(f"no permission in {where}: {text}; run this as its owner, or as a superuser")
+    return StoreError(f"{where} refused: {text}")
 
 
-def _explained(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str) -> tuple[type[StoreError], str]:
-    where, text = conninfo.where, _text(error)
+def _explained(error: psycopg.Error, where: str, text: str, schema: str, role: str) -> tuple[type[StoreError], str]:
     if isinstance(error, pg.UndefinedTable | pg.InvalidSchemaName | pg.UndefinedColumn):
         return StoreNotSetUp, f"{where} has no tables of zc.cimaa's in the schema {schema}: run {SETUP}"
     if isinstance(error, pg.InsufficientPrivilege):
@@ -93,15 +95,15 @@ def _explained(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str)
         return StoreUnavailable, f"a proxy before {where} lost a prepared statement: set prepare = off ({text})"
     if isinstance(error, _MOMENTARY):
         return StoreUnavailable, f"{where} is overloaded: {text}"
-    if isinstance(error, pg.ReadOnlySqlTransaction):
-        hint = "among several hosts, target_session_attrs=read-write in the dsn finds the one that can be written"
-        return StoreUnavailable, f"{where} can only be read: {text}; {hint}"
     if is_lost(error):
-        return _unconnected(where, text)
+        return _unconnected(error, where, text)
     return StoreError, f"{where} refused: {text}"
 
 
-def _unconnected(where: str, text: str) -> tuple[type[StoreError], str]:
+def _unconnected(error: psycopg.Error, where: str, text: str) -> tuple[type[StoreError], str]:
+    if isinstance(error, pg.ReadOnlySqlTransaction):
+        hint = "among several hosts, target_session_attrs=read-write in the dsn finds the one that can be written"
+        return StoreUnavailable, f"{where} can only be read: {text}; {hint}"
     if _NO_DATABASE.search(text):
         return StoreNotSetUp, f"{where}: {text}; setup-postgres --local CONFIG makes it on the server of this machine"
     if _REFUSED.search(text):
@@ -111,7 +113,7 @@ def _unconnected(where: str, text: str) -> tuple[type[StoreError], str]:
     return StoreUnavailable, f"{where} cannot be reached: {text}"
 
 
-def _text(error: psycopg.Error) -> str:
-    """The error in one line, without the words that only repeat where it happened."""
+def _text(error: psycopg.Error, conninfo: ConnInfo) -> str:
+    """The error in one line, without the words that only repeat where it happened, and without secrets."""
     text = error.diag.message_primary or str(error)
-    return _REPEATED.sub("", " ".join(text.split()))
+    return conninfo.masked(_REPEATED.sub("", " ".join(text.split())))
