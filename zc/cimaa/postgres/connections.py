@@ -64,6 +64,7 @@ class Connection(psycopg.Connection[TupleRow]):
         # The statements that ran once, and those of them that are prepared by now.
         self._known: set[bytes] = set()
         self._prepared_here: set[bytes] = set()
+        self._poll: select.poll | None = None
 
     def exchange(self, *calls: Call) -> list[PGresult]:
         """The results of statements that are sent together: a third of the work that the driver's pipeline makes.
@@ -137,10 +138,11 @@ class Connection(psycopg.Connection[TupleRow]):
                 results.append(result)
 
     def _wait(self, events: int) -> None:
-        poll = select.poll()
-        poll.register(self.pgconn.socket, events)
+        pgconn = self.pgconn
+        poll = self._poll = self._poll or select.poll()
+        poll.register(pgconn.socket, events)
         poll.poll()
-        self.pgconn.consume_input()
+        pgconn.consume_input()
 
     @classmethod
     def connect(cls, conninfo: str = "", *, keeper: "Pool", **kwargs: Any) -> Self:  # type: ignore[override]

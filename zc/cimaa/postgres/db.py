@@ -27,6 +27,8 @@ _AGENT, _OPERATOR, _READER = "agent", "operator", "reader"
 
 # What statements take for no limit, and for a time too long ago to count: far from overflow.
 _LARGE = 2**61
+# How many agents' last reports are remembered, by their digests, to spare a touch that would fail.
+_REMEMBERED = 1000
 # How many faults are fetched at once where it is not known how many will be wanted.
 _PART = 2000
 
@@ -55,6 +57,8 @@ class DB(Contract):
             raise ConfigurationError(f"[database] pool_size: there must be one at least, not {settings['pool_size']}")
         self._schema = check_schema(settings["schema"])
         self._sql = Statements(self._schema)
+        # The digests of what was reported last, by agent.
+        self._reported: dict[str, str] = {}
         patience = max(settings["connect_timeout"], 1)
         self._conninfo = ConnInfo(settings["dsn"], patience)
         self._connections = Connections(self._conninfo, self._schema, patience, self._make_pool)
@@ -90,6 +94,8 @@ class DB(Contract):
         self._connections.close()
 
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        if self._reported.get(agent, digest) != digest:
+            return False  # it would not match, unless another instance reported the same meanwhile: spare the way
         now = self._given_time()
         values = (None if now is None else b"%d" % now, agent.encode(), digest.encode(), instance.encode())
         return self._connections.run(lambda c: c.exchange((self._sql.touch, values))[0].command_tuples == 1, _AGENT)
@@ -97,6 +103,9 @@ class DB(Contract):
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
         now = self._given_time()
         self._connections.run(lambda c: replacement.replace(c, self._sql, agent, report, instance, now), _AGENT)
+        if len(self._reported) >= _REMEMBERED:
+            self._reported.clear()
+        self._reported[agent] = report.digest
 
     def _remove_agent(self, agent: str) -> None:
         self._write(self._sql.remove_agent, (agent,))
