@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import boto3
-import pytest
+
+from tests.needs import missing
 
 DYNALITE = "dynalite@4.0.0"
 #: What the servers take for credentials and region: anything.
@@ -38,9 +39,7 @@ def moto() -> Iterator[str]:
 def dynalite() -> Iterator[str]:
     """The address of a dynalite of one's own; it is fetched with npm when it is first needed."""
     if shutil.which("npm") is None or shutil.which("node") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("there is no node with npm here, which dynalite needs")
-        pytest.skip("there is no node with npm here")
+        missing("there is no node with npm here, which dynalite needs")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "zc.cimaa").expanduser()
     if not (cache / "node_modules" / "dynalite").is_dir():
         subprocess.run(["npm", "install", "--silent", "--prefix", cache, DYNALITE], check=True, timeout=300)

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.needs import missing
 from tests.postgres_servers import Server, new_schema, opener_for
 from zc.cimaa import errors
 from zc.cimaa.agents import Instance
@@ -29,7 +30,7 @@ def proxied(postgres_server: Server) -> Iterator[str]:
     """The dsn of a proxy before the tests' own server."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
-        pytest.skip("there is no pgbouncer")
+        missing("there is no pgbouncer: install Debian's package of that name")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     directory = Path(tempfile.mkdtemp(prefix="cimaa-", dir="/tmp"))
