@@ -21,7 +21,7 @@ from zc.cimaa.db import DB
 from .simulation import SimulatedClock, Simulation
 from .test_metrics import free_port
 
-BAD = Finished(0, json.dumps({"faults": [{"severity": 50, "message": "bad"}]}).encode(), b"n=1")
+BAD = Finished(0, json.dumps({"faults": [{"severity": 50, "message": "bad"}]}).encode(), b"")
 CONFIGURATION = "//web1/agent/configuration"
 
 
