@@ -98,7 +98,7 @@ def test_after_kill_9_and_a_restart_no_alert_is_sent_twice(host: Cimaa, start: S
         process.kill()
         process.wait()
     assert [alert["event"] for alert in alerts(host)] == ["triggered"]
-    (host.directory / "checks" / "f.cfg").write_text("[a]\ncommand = true\n")
+    (host.directory / "checks" / "f.cfg").write_text("[a]\ncommand = echo fine\n")
     start()
     assert until(lambda: len(alerts(host)) == 2)
     assert [alert["event"] for alert in alerts(host)] == ["triggered", "resolved"]

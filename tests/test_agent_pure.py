@@ -107,7 +107,7 @@ def test_a_severity_may_be_a_name() -> None:
 
 
 def test_status_0_is_no_fault() -> None:
-    assert of(0) == of(0, "DISK OK | /=2643MB;5948") == {}
+    assert of(0, "DISK OK") == of(0, "DISK OK | /=2643MB;5948") == of(0, "| a=1") == {}
 
 
 @pytest.mark.parametrize(("status", "severity"), [(1, 30), (2, 40), (3, 40)])
@@ -122,6 +122,21 @@ def test_a_failing_status_without_a_message_is_the_check_s_own_fault(output: str
     (fault,) = of(2, output, b"Traceback:\nmore").values()
     assert fault["name"] == "//web1/disks/var#monitor-output"
     assert fault["message"] == "exit status 2, and no output; on standard error: Traceback:"
+
+
+def test_a_check_that_writes_nothing_is_a_fault_although_all_is_well() -> None:
+    (fault,) = of(0, "\n", b"").values()
+    assert (fault["name"], fault["severity"]) == ("//web1/disks/var#monitor-output", 40)
+    assert fault["message"] == "exit status 0, and no output"
+
+
+@pytest.mark.parametrize(("status", "output"), [(0, "fine"), (2, "bad"), (0, '{"faults": []}')])
+def test_what_is_written_on_standard_error_is_a_warning_and_the_result_counts(status: int, output: str) -> None:
+    outcome = Finished(status, output.encode(), b"oops\nmore")
+    fault = by_name(outcome)["//web1/disks/var#monitor-stderr"]
+    assert (fault["severity"], fault["message"]) == (30, "it wrote on standard error: oops")
+    assert results.of_outcome("web1", CHECK, outcome).told
+    assert len(by_name(outcome)) == (2 if status else 1)
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,32 @@ def test_a_failing_alerter_is_a_critical_fault_which_the_others_tell_and_is_trie
     assert [f["name"] for f in db.get_faults("web1")] == ["//web1/f/a"]
 
 
+def test_an_alerter_that_fails_each_time_in_other_words_is_told_of_once(watch: Any, pager: Remembering) -> None:
+    mail = Remembering()
+    simulation = watch(after({0: critical()}), pager=pager, mail=mail)
+    simulation.daemon.on_tick = lambda tick: setattr(mail, "broken", AlertError(f"at {tick}: no route"))
+    simulation.run(6)
+    assert [event for event, name, _ in pager.told() if "mail" in name] == ["triggered"]
+
+
+def test_an_alerter_that_still_fails_after_a_restart_is_told_of_once(watch: Any, pager: Remembering) -> None:
+    mail = Remembering()
+    mail.broken = AlertError("no route")
+    db = memory.DB()
+    for _ in range(3):
+        watch(after({0: critical()}), db, pager=pager, mail=mail).run(3)
+    assert [event for event, name, _ in pager.told() if "mail" in name] == ["triggered"]
+
+
+def test_an_alerter_fails_no_longer_when_there_is_nothing_left_to_pass_on(watch: Any, pager: Remembering) -> None:
+    mail = Remembering()
+    mail.broken = AlertError("no route")
+    db = memory.DB()
+    watch(after({0: critical(), 130: OK}), db, pager=pager, mail=mail).run(6)
+    assert [event for event, name, _ in pager.told() if "mail" in name] == ["triggered", "resolved"]
+    assert db.get_faults("web1") == []
+
+
 def test_a_resolution_that_could_not_be_told_is_remembered_through_a_restart(watch: Any, pager: Remembering) -> None:
     db = memory.DB()
     simulation = watch(after({0: critical(), 130: OK}), db)

@@ -17,7 +17,7 @@ def host(cimaa: Cimaa) -> Cimaa:
         file.write("[agent]\nname = web1\ndirectory = checks\n")
     Path("checks").mkdir()
     Path("checks/host.cfg").write_text(
-        "[good]\ncommand = true\n[raid]\ncommand = sh -c 'echo degraded; exit 2'\n[fine]\ncommand = true\n"
+        "[good]\ncommand = echo fine\n[raid]\ncommand = sh -c 'echo degraded; exit 2'\n[fine]\ncommand = echo fine\n"
     )
     return cimaa
 
@@ -48,7 +48,7 @@ def test_json_and_squelches_are_as_in_the_list_of_faults(host: Cimaa) -> None:
 
 def test_a_fault_that_is_over_goes_with_the_next_run(host: Cimaa) -> None:
     host("agent", "--once")
-    Path("checks/host.cfg").write_text("[raid]\ncommand = true\n")
+    Path("checks/host.cfg").write_text("[raid]\ncommand = echo fine\n")
     result = host("agent", "--once")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith("web1 ran 1 check: no faults, stored in ")

@@ -34,7 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if status == 302:
             self.send_header("Location", "/")
         self.end_headers()
-        self.wfile.write(f"ready {self.headers.get('X-Who', '')}".encode())
+        self.wfile.write(f"ready {self.headers.get('X-Who', '')}{self.headers.get('Authorization', '')}".encode())
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -105,6 +105,15 @@ def test_http(cimaa: Cimaa, web: int, path: str, options: str, status: int, told
     assert (result.exit_code, result.stderr) == (status, "")
     assert result.stdout.startswith(f"HTTP {State(status).name} - http://127.0.0.1:{web}{path}: ")
     assert told in result.stdout
+
+
+def test_a_password_in_a_url_is_sent_and_not_shown(cimaa: Cimaa, web: int, closed: int) -> None:
+    signed = "--contains", "Basic YW5uOnNANWNyZXQ="
+    result = cimaa("check", "http", f"http://ann:s%405cret@127.0.0.1:{web}/?a@b", *signed)
+    assert (result.exit_code, "cret" in result.stdout) == (0, False)
+    assert f" http://127.0.0.1:{web}/?a@b: " in result.stdout
+    result = cimaa("check", "http", f"ann:s@5cret@127.0.0.1:{closed}", "-v")
+    assert (result.exit_code, "cret" in result.stdout) == (2, False)
 
 
 def test_a_server_that_is_not_there_is_critical(cimaa: Cimaa, closed: int) -> None:
@@ -227,6 +236,7 @@ def test_a_path_that_is_not_there_is_critical(cimaa: Cimaa) -> None:
         ("dsik", "Did you mean 'disk'?"),
         ("", "Name one."),
         ("http", "Missing argument 'URL'"),
+        ("http ftp://localhost/", "ftp is no scheme of the web"),
         ("http x --status x", "'x' is neither a status nor a range"),
         ("http x -H x", "'x' is no header"),
         ("tcp localhost 99999", "99999"),

@@ -21,7 +21,7 @@ from zc.cimaa.db import DB
 from .simulation import SimulatedClock, Simulation
 from .test_metrics import free_port
 
-BAD = Finished(0, json.dumps({"faults": [{"severity": 50, "message": "bad"}]}).encode(), b"n=1")
+BAD = Finished(0, json.dumps({"faults": [{"severity": 50, "message": "bad"}]}).encode(), b"")
 CONFIGURATION = "//web1/agent/configuration"
 
 
@@ -84,6 +84,41 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
+
+
+BROKEN = ["[a]\ncomand = x\n", "[a\n", "comand = x\n"]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_is_critical_stays_while_its_check_cannot_be_understood(host: Host, broken: str) -> None:
+    file = host.directory / "checks" / "f.cfg"
+    seen: list[set[str]] = []
+    changes = {
+        "at3": lambda: file.write_text(broken),
+        "at5": lambda: seen.append(set(host.faults())),
+        "at6": lambda: file.write_text("[a]\ncommand = x\n"),
+    }
+    host.write(host.alerter("pager", "told"))
+    host.run(8, **changes)
+    assert "//web1/f/a" in seen[0]
+    assert len(seen[0]) == 2
+    assert set(host.faults()) == {"//web1/f/a"}
+    assert host.alerts("told") == ["triggered"]
+
+
+@pytest.mark.parametrize("section", ["a", "//shop/a"])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_is_critical_stays_when_the_agent_starts_with_a_check_that_cannot_be_understood(
+    host: Host, section: str, broken: str
+) -> None:
+    host.write(host.alerter("pager", "told"))
+    alerters = reloading.read(host.path).alerters
+    for text in ("[a]\ncommand = x\n", broken, broken, "[a]\ncommand = x\n"):
+        checks = text.replace("[a", f"[{section}")
+        asyncio.run(Simulation(host.db, checks, bad, host.directory / "checks", alerters).daemon.run(3))
+    assert host.alerts("told") == ["triggered"]
+    asyncio.run(Simulation(host.db, "[b]\ncommand = x\n", bad, host.directory / "checks", alerters).daemon.run(3))
+    assert sorted(host.alerts("told")) == ["resolved", "triggered", "triggered"]
 
 
 def test_a_new_alerter_is_told_what_stands_and_the_old_one_nothing_twice(host: Host) -> None:

@@ -120,7 +120,17 @@ def test_metrics_come_from_json_too() -> None:
     ]
 
 
-@pytest.mark.parametrize("told", ["7", '[{"name": "n"}]', '[{"name": "n", "value": "7"}]', '[{"value": 1}]', "[7]"])
+def test_what_no_sink_could_encode_is_escaped_in_a_metric() -> None:
+    output = b'{"faults": [], "metrics": [{"name": "n\\ud800", "value": 7, "unit": "\\ud800"}]}'
+    assert results.of_outcome("web1", made(""), Finished(0, output, b"")).metrics == [Metric("n\\ud800", 7, "\\ud800")]
+
+
+_HUGE = f'[{{"name": "n", "value": 1{"0" * 400}}}]'
+
+
+@pytest.mark.parametrize(
+    "told", ["7", '[{"name": "n"}]', '[{"name": "n", "value": "7"}]', '[{"value": 1}]', "[7]", _HUGE]
+)
 def test_metrics_that_are_none_are_the_check_s_own_fault(told: str) -> None:
     output = f'{{"faults": [], "metrics": {told}}}'.encode()
     (fault,) = results.of_outcome("web1", made(""), Finished(0, output, b"")).faults

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
 from ..alerters import RESOLVED, Alert, Alerter
@@ -41,10 +41,14 @@ class Alerts:
     def __bool__(self) -> bool:
         return bool(self._alerters)
 
-    def remember(self, stored: Iterable[Fault]) -> None:
-        """Take over what alerters were told before, by the faults that the store has."""
+    def remember(self, stored: Sequence[Fault]) -> None:
+        """Take over what alerters were told before, and which failed, by the faults that the store has."""
         for alerter, told in alerting.remembered(self._alerters, stored).items():
             self._told[alerter] = told | self._told[alerter]
+        reports = {fault["name"]: fault["message"] for fault in stored if fault["severity"] >= alerting.CRITICAL}
+        for name in self._alerters:
+            if message := reports.get(alerting.own_name(self._agent, name)):
+                self._failing.setdefault(name, message.removeprefix(_failure(name, "")))
 
     def replace(self, alerters: Mapping[str, Alerter]) -> None:
         """Pass alerts on by these from now on; what one was told counts for the one that has its name now."""
@@ -60,8 +64,12 @@ class Alerts:
         self._faults, self._silenced = faults, silenced
         for name in self._alerters:
             worker = self._workers.get(name)
-            if (worker is None or worker.done()) and (self._due(name) or name in self._late):
+            if worker is not None and not worker.done():
+                continue
+            if name in self._late or self._due(name):
                 self._workers[name] = asyncio.create_task(self._work(name))
+            elif self._failing.pop(name, None) is not None:  # nothing waits for it: nobody would ever try it again
+                self.changed()
 
     def marked(self, faults: Iterable[Fault]) -> list[Fault]:
         """The faults, each with what the alerters were told of it."""
@@ -74,7 +82,7 @@ class Alerts:
     def faults(self) -> list[Fault]:
         """A critical fault for each alerter that fails."""
         return [
-            make_fault(alerting.own_name(self._agent, name), alerting.CRITICAL, f"the alerter {name} fails: {reason}")
+            make_fault(alerting.own_name(self._agent, name), alerting.CRITICAL, _failure(name, reason))
             for name, reason in sorted(self._failing.items())
         ]
 
@@ -127,7 +135,11 @@ class Alerts:
         self.failed += 1
         if self._alerters.get(name) is not alerter:
             return False
-        if self._failing.get(name) != reason:
+        if name not in self._failing:  # a new reason is no new fault: the others need not tell of each
             self._failing[name] = reason
             self.changed()
         return True
+
+
+def _failure(name: str, reason: str) -> str:
+    return f"the alerter {name} fails: {reason}"

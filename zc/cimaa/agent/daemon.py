@@ -17,7 +17,7 @@ from .naming import fault_name
 from .results import Result
 from .results import fault as make_fault
 from .settings import Settings
-from .standing import Standing
+from .standing import Standing, Unread
 
 #: Runs a check which had these faults before.
 Runner = Callable[[str, Check, Iterable[Fault]], Awaitable[Result]]
@@ -44,7 +44,7 @@ class Daemon:
         self._runner = runner
         self._slots = asyncio.Semaphore(settings.parallel)
         self._standing: list[Standing] = []
-        self._broken: list[Result] = []
+        self._unread: list[Unread] = []
         self._outdated: list[Fault] = []
         self._recalled = False
         # Alerts wait for the store to tell which were sent already: until the second tick at the latest.
@@ -122,7 +122,7 @@ class Daemon:
     def faults(self) -> list[Fault]:
         """The report as it stands."""
         name = self.settings.name
-        found = [*self._broken, *(standing.result(name) for standing in self._standing)]
+        found = [each.result(name) for each in self._known()]
         found.append(Result(alerting.ALERTERS, "", self.alerts.faults()))
         found.append(Result("agent", "", [*self.link.told(), *self._outdated]))
         found.append(Result(alerting.ALERTERS, "over", self.alerts.lingering(_names(found))))
@@ -133,11 +133,26 @@ class Daemon:
         return list(self._standing)
 
     def _take(self, found: list[Check | Broken]) -> None:
-        old, self._standing = self._standing, standings.renewed(self._standing, found)
+        name, old, was = self.settings.name, self._standing, self._found()
+        self._standing = standings.renewed(old, found)
+        checks = [standing.check for standing in self._standing]
+        for standing in self._standing:
+            if standing not in old:  # it may be that it could not be understood before
+                standing.faults = [f for f in was if states.owner(name, checks, f) is standing.check]
         for standing in old:
             if standing not in self._standing and standing.task is not None:
                 standing.task.cancel()
-        self._broken = [results.of_broken(self.settings.name, item) for item in found if isinstance(item, Broken)]
+        broken = [item for item in found if isinstance(item, Broken)]
+        self._unread = [Unread(item, states.kept(name, item, was)) for item in broken]
+        for item in broken:
+            _LOG.warning("%s: %s", item.file, item.reason)
+
+    def _known(self) -> "list[Unread | Standing]":
+        return [*self._unread, *self._standing]
+
+    def _found(self) -> list[Fault]:
+        """The checks' faults, as they stand."""
+        return [fault for each in self._known() for fault in each.faults]
 
     def _tick(self, tick: int) -> None:
         lagging = self._is_running()
@@ -175,8 +190,8 @@ class Daemon:
             async with self._slots:
                 result = await self._runner(self.settings.name, check, standing.faults)
         except Exception as error:  # whatever it is, it must end neither the check nor the agent
-            _LOG.exception("%s/%s", check.file, check.section)
             text = f"what it did could not be understood: {type(error).__name__}: {error}"
+            _LOG.error("%s/%s: %s", check.file, check.section, text)
             fault = results.monitor(self.settings.name, check.file, check.section, "command", text)
             result = Result(check.file, check.section, [fault], told=False)
         finally:
@@ -200,7 +215,7 @@ class Daemon:
         self._held = self._holding and not self._recalled
         if self._held:
             return
-        found = [*(fault for standing in self._standing for fault in standing.faults), *self.alerts.faults()]
+        found = [*self._found(), *self.alerts.faults()]
         self.alerts.dispatch({fault["name"]: fault for fault in found}, self.link.silenced)
 
     async def _learn_briefly(self) -> None:
@@ -248,6 +263,10 @@ class Daemon:
         for standing in self._standing:
             own = [fault for fault in stored if states.owner(self.settings.name, checks, fault) is standing.check]
             standing.faults = states.mended(standing.faults, own) if standing.ran else own
+        for unread in self._unread:
+            known = {fault["name"] for fault in unread.faults}
+            stayed = states.kept(self.settings.name, unread.broken, stored)
+            unread.faults += [fault for fault in stayed if fault["name"] not in known]
         if self._held:
             self._settling.ask()
 

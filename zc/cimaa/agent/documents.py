@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import InvalidFault
 from ..faults import parse_severity
 from ..limits import quoted
+from .naming import clean
 from .performance import Metric
 
 
@@ -75,11 +76,15 @@ def _metric(told: Any) -> Metric:
     if not isinstance(told, dict) or not (isinstance(told.get("name"), str) and told["name"]):
         raise InvalidFault("each of its 'metrics' must be an object with a 'name' and a 'value'")
     name, value, unit = told["name"], told.get("value"), told.get("unit", "")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidFault(f"metric {quoted(name)}: its value must be a number")
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidFault(f"metric {quoted(name)}: its value must be a number, less than 1e308")
     if not isinstance(unit, str):
         raise InvalidFault(f"metric {quoted(name)}: its unit must be text")
-    return Metric(name, float(value), unit)
+    return Metric(clean(name), number, clean(unit))
 
 
 def _numbered(fault: Any) -> Any:

@@ -10,6 +10,7 @@ from ..metrics import Sample, Sink
 from . import threads
 from .clock import Clock
 from .daemon import Daemon
+from .naming import clean
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
@@ -22,7 +23,7 @@ def samples(daemon: Daemon, now: float) -> list[Sample]:
     agent = daemon.settings.name
     own = [Sample(now, agent, "", name, value) for name, value in _figures(daemon).items()]
     return own + [
-        Sample(now, agent, f"{standing.check.file}/{standing.check.section}", *metric)
+        Sample(now, agent, clean(f"{standing.check.file}/{standing.check.section}"), *metric)
         for standing in daemon.standing()
         for metric in standing.metrics
     ]

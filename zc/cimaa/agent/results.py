@@ -23,7 +23,7 @@ from .performance import Metric
 from .performance import message as first_line
 from .thresholds import Crossing
 
-ERROR = SEVERITIES["error"]
+ERROR, WARNING = SEVERITIES["error"], SEVERITIES["warning"]
 
 #: The exit statuses of Nagios' plugins (OK, WARNING, CRITICAL, UNKNOWN), and the severities they stand for.
 #: A status alone makes nothing critical; JSON may.
@@ -89,7 +89,7 @@ def of_outcome(agent: str, check: Check, outcome: Outcome, before: Iterable[Faul
     """What follows from what a check did, after the faults that it had ``before``."""
     found = list(_faults(agent, check, outcome))
     measured = _metrics(check, outcome)
-    told = not any(is_monitor(fault) for fault in found)
+    told = not any(is_monitor(fault) and fault["severity"] >= ERROR for fault in found)
     if told or measured:
         found += _judged(agent, check, measured, before)
     by_name = {fault["name"]: fault for fault in sorted(found, key=lambda fault: fault["severity"])}
@@ -144,14 +144,23 @@ def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[Fault]:
     output = outcome.output.decode(errors="replace").strip()
     if _JSON.match(output):
         yield from _json(agent, check, outcome.status, output)
-    elif severity := STATUSES.get(outcome.status):
-        if text := first_line(output):
-            yield fault(check_fault_name(agent, check.file, check.section), severity, text)
-        else:
-            text = f"exit status {outcome.status}, and no output{_on_stderr(outcome)}"
-            yield monitor(agent, check.file, check.section, "output", text)
+    elif (severity := STATUSES.get(outcome.status)) and (text := first_line(output)):
+        yield fault(check_fault_name(agent, check.file, check.section), severity, text)
+    if outcome.status in STATUSES:
+        yield from _unclean(agent, check, outcome, output)
     if outcome.status not in STATUSES:
         yield monitor(agent, check.file, check.section, "status", f"{_ending(outcome.status)}{_said(output, outcome)}")
+
+
+def _unclean(agent: str, check: Check, outcome: Finished, output: str) -> Iterable[Fault]:
+    """The fault that a check wrote nothing, or wrote on standard error too."""
+    if not (first_line(output) if outcome.status else output):
+        text = f"exit status {outcome.status}, and no output{_on_stderr(outcome)}"
+        yield monitor(agent, check.file, check.section, "output", text)
+    elif line := _first_error(outcome):
+        # No more than a warning, for what it found is told all the same.
+        text = f"it wrote on standard error: {line}"
+        yield {**monitor(agent, check.file, check.section, "stderr", text), "severity": WARNING}
 
 
 def _metrics(check: Check, outcome: Outcome) -> list[Metric]:
@@ -230,5 +239,9 @@ def _said(output: str, outcome: Finished) -> str:
 
 
 def _on_stderr(outcome: Finished) -> str:
-    line = first_line(outcome.errors.decode(errors="replace").strip())
+    line = _first_error(outcome)
     return f"; on standard error: {line}" if line else ""
+
+
+def _first_error(outcome: Finished) -> str:
+    return next(iter(outcome.errors.decode(errors="replace").strip().splitlines()), "")

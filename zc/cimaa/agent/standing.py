@@ -47,6 +47,19 @@ class Standing:
         return Result(self.check.file, self.check.section, found, self.metrics)
 
 
+@dataclass(eq=False)
+class Unread:
+    """A check, or a whole file, that cannot be understood, and what was critical there."""
+
+    broken: Broken
+    faults: list[Fault] = field(default_factory=list)
+
+    def result(self, agent: str) -> Result:
+        """What is told of it, and what stays."""
+        result = results.of_broken(agent, self.broken)
+        return result._replace(faults=[*result.faults, *self.faults])
+
+
 def load(settings: Settings) -> list[Check | Broken]:
     """The agent's checks, or the built-in ones (with no command) if it has no directory of its own.
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from .. import limits
 from ..faults import SEVERITIES, Fault
-from .files import Check
-from .naming import PART, check_fault_name, cut
+from .files import Broken, Check
+from .naming import PART, check_fault_name, cut, fault_name
 from .results import FAILURES, Result, is_monitor, uncounted
 
 CRITICAL, ERROR = SEVERITIES["critical"], SEVERITIES["error"]
@@ -40,6 +40,11 @@ def owner(agent: str, checks: Iterable[Check], fault: Fault) -> Check | None:
     return next(by_name, None) or next((check for check in checks if told == _path(check)), None)
 
 
+def kept(agent: str, broken: Broken, faults: Iterable[Fault]) -> list[Fault]:
+    """Those of the faults that stay while their check, or its whole file, cannot be understood: what was critical."""
+    return [fault for fault in faults if fault["severity"] >= CRITICAL and _told_by(agent, broken, fault)]
+
+
 def mended(faults: Iterable[Fault], stored: Iterable[Fault]) -> list[Fault]:
     """The faults of a check that ran before the agent knew those that the store has: what is critical there stays."""
     critical = {fault["name"] for fault in stored if fault["severity"] >= CRITICAL}
@@ -51,9 +56,16 @@ def mended(faults: Iterable[Fault], stored: Iterable[Fault]) -> list[Fault]:
     ]
 
 
+def _told_by(agent: str, broken: Broken, fault: Fault) -> bool:
+    own, told = fault["name"].partition(PART)[0], str(fault.get(CHECK, ""))
+    if broken.section:
+        return check_fault_name(agent, broken.file, broken.section) == own or told == f"{broken.file}/{broken.section}"
+    return own.startswith(f"{fault_name(agent, broken.file)}/") or told.startswith(f"{broken.file}/")
+
+
 def _owned(agent: str, check: Check, fault: Fault) -> Fault:
-    """The fault, with the check that told it if its name does not say so."""
-    own = check_fault_name(agent, check.file, check.section)
+    """The fault, with the check that told it if its name does not say so, as a global one does not."""
+    own = fault_name(agent, check.file, check.section)
     return fault if fault["name"].partition(PART)[0] == own else {**fault, CHECK: _path(check)}
 
 

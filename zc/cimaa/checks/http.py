@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import urllib3
 
@@ -17,6 +18,7 @@ THRESHOLDS = (None, None)
 # So much (bytes) of the answer is read.
 _MOST = 1024 * 1024
 _REDIRECTS = 10
+_SIGNED = re.compile("(?P<scheme>https?://)(?P<who>[^/?#]*)@", re.IGNORECASE)
 
 
 class Request(NamedTuple):
@@ -32,6 +34,15 @@ class Request(NamedTuple):
     follow: bool = True
     #: A file with the certificates to trust, in place of the system's.
     ca_file: str | None = None
+
+
+def without_password(url: str) -> tuple[str, dict[str, str]]:
+    """The URL without the ``USER:PASSWORD@`` that it may have, to be shown, and the headers that say it instead."""
+    match = _SIGNED.match(url)
+    if not match:
+        return url, {}
+    headers = urllib3.util.make_headers(basic_auth=unquote(match["who"]))
+    return match["scheme"] + url[match.end() :], dict(headers)
 
 
 class Answer(NamedTuple):

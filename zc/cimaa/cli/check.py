@@ -37,6 +37,18 @@ _STATUSES = Parsed("statuses", _statuses)
 _HEADER = Parsed("header", _header)
 
 
+def _web_address(text: str) -> str:
+    scheme, separator, _ = text.partition("://")
+    if not separator or not scheme.isalnum():
+        return f"http://{text}"
+    if scheme.lower() not in ("http", "https"):
+        raise ValueError(f"{scheme} is no scheme of the web: write http or https")
+    return text
+
+
+_URL = Parsed("URL", _web_address)
+
+
 @click.group(
     cls=Plugins,
     epilog=examples(
@@ -102,7 +114,7 @@ def processes(name: str | None, user: str | None, state: str | None, command: st
         "cimaa check http http://localhost:8080/status --status 200 --contains ready",
     )
 )
-@click.argument("url")
+@click.argument("url", type=_URL)
 @click.option(
     "--status",
     type=_STATUSES,
@@ -129,12 +141,14 @@ def http(
     ca_file: str | None,
     **common: Any,
 ) -> None:
-    """Check whether a web server answers at URL as it should."""
+    """Check whether a web server answers at URL as it should.
+
+    A name and a password in it (https://USER:PASSWORD@HOST/) are sent, and not shown.
+    """
     from ..checks import http as web
 
-    if not url.lower().startswith(("http://", "https://")):
-        url = f"http://{url}"
-    request = web.Request(url, method, dict(headers), status, contains, not no_follow, ca_file)
+    url, signed = web.without_password(url)
+    request = web.Request(url, method, signed | dict(headers), status, contains, not no_follow, ca_file)
     _finish("http", lambda limits, timeout: web.read(limits, request, timeout), "", **common)
 
 

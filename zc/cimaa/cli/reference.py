@@ -87,7 +87,8 @@ what the others found:
 ``#monitor-timeout``  it took too long, and was killed with its children
 ``#monitor-command``  it could not be run
 ``#monitor-status``   it was killed, or its exit status is none of 0 to 3 or belies its JSON
-``#monitor-output``   it failed without saying why, or wrote more than 1 MiB
+``#monitor-output``   it wrote nothing, or more than 1 MiB
+``#monitor-stderr``   it wrote on standard error: a warning, as what it found counts
 ``#monitor-metric``   it has a threshold for something that it did not measure
 ``#monitor-slow``     the daemon should have run it again, and it was still running
 ``#monitor-json``     its JSON cannot be read, or breaks a rule
