@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from zc.cimaa import memory
-from zc.cimaa.agent import link, schedule
+from zc.cimaa.agent import link, schedule, threads
 from zc.cimaa.agent.clock import SystemClock
+from zc.cimaa.agent.errands import Errand
 from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.results import Finished
 from zc.cimaa.db import DB
@@ -491,3 +492,31 @@ def test_a_second_instance_is_told_as_a_double(tmp_path: Path) -> None:
                 Simulation(db, "[a]\ncommand = x\n", fine, tmp_path).run(1)
         (double,) = one.double_agents()
     assert [instance["host"] for instance in double["instances"]] == ["a", "b"]
+
+
+def test_an_errand_that_fails_is_logged_and_done_again(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[int] = []
+
+    async def work() -> None:
+        done.append(len(done))
+        if len(done) == 1:
+            errand.ask()
+            raise RuntimeError("a bug")
+
+    errand = Errand(work)
+
+    async def go() -> None:
+        errand.ask()
+        await asyncio.wait(errand.tasks())
+
+    asyncio.run(go())
+    assert done == [0, 1]
+    assert "RuntimeError: a bug" in caplog.text
+
+
+def test_a_call_in_a_thread_cannot_be_cancelled_before_it_begins() -> None:
+    go = threading.Event()
+    call = threads.start(go.wait, 20)
+    assert not call.cancel()
+    go.set()
+    assert call.result(20)

@@ -1,11 +1,14 @@
 """Work that is asked for again and again, and done by one task at a time."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+
+_LOG = logging.getLogger("zc.cimaa.agent")
 
 
 class Errand:
-    """Some work; whoever asks for it while it is done has it done once more."""
+    """Some work; whoever asks for it while it is done has it done once more, also if it fails, which is logged."""
 
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work
@@ -25,4 +28,7 @@ class Errand:
     async def _go(self) -> None:
         while self._asked:
             self._asked = False
-            await self._work()
+            try:
+                await self._work()
+            except Exception as error:  # else nobody would hear of it before the task is collected
+                _LOG.error("a defect of zc.cimaa's, please report it: %s: %s", type(error).__name__, error)

@@ -12,9 +12,9 @@ T = TypeVar("T")
 def start(function: Callable[..., T], *arguments: Any) -> "Future[T]":
     """Start the call in a daemon thread: if it never ends, the process may still."""
     future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # from here on nobody can cancel it, as nobody can stop the thread
 
     def call() -> None:
-        future.set_running_or_notify_cancel()
         try:
             result = function(*arguments)
         except BaseException as error:
