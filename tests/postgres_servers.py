@@ -149,8 +149,10 @@ def programs_18() -> Path:
 def server_18(**options: bool) -> Iterator[Server]:
     """A server from the wheel."""
     server = Server(programs_18(), **options)
-    yield server
-    server.remove()
+    try:
+        yield server
+    finally:
+        server.remove()
 
 
 @contextmanager
@@ -159,8 +161,10 @@ def server_15(**options: bool) -> Iterator[Server]:
     if not SYSTEM_15.is_dir():
         pytest.skip(f"there is no {SYSTEM_15}")
     server = Server(SYSTEM_15, **options)
-    yield server
-    server.remove()
+    try:
+        yield server
+    finally:
+        server.remove()
 
 
 @contextmanager
