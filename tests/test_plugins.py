@@ -34,6 +34,8 @@ class Case(NamedTuple):
     message: str = ""
     #: What it measures: names, and units.
     metrics: dict[str, str] = {}  # noqa: RUF012  # nobody changes it
+    #: True if it writes on standard error, too.
+    complains: bool = False
 
 
 LOADS = {"load1": "", "load5": "", "load15": ""}
@@ -76,7 +78,7 @@ CASES = {
     "ftp-warning": Case("check_ftp -H 127.0.0.1 -p {ssh}", WARNING, "FTP WARNING"),
     "time": Case("check_time -H 127.0.0.1 -p {time} -w 100 -c 200", metrics={"time": "s", "offset": "s"}),
     "negate": Case("negate {plugins}/check_dummy 0 fine", ERROR, "OK: fine"),
-    "usage": Case("check_load --none-such", ERROR),
+    "usage": Case("check_load --none-such", ERROR, complains=True),
 }
 
 
@@ -156,7 +158,10 @@ def saying(text: bytes) -> Any:
 def test_a_real_plugin(results: dict[str, Result], name: str) -> None:
     case, result = CASES[name], results[name]
     found = [(fault["name"], fault["severity"]) for fault in result.faults]
-    assert found == ([] if case.severity is None else [(f"//web1/real/{name}", case.severity)]), result.faults
+    expected = [(f"//web1/real/{name}#monitor-stderr", WARNING)] if case.complains else []
+    if case.severity is not None:
+        expected.append((f"//web1/real/{name}", case.severity))
+    assert found == expected, result.faults
     for fault in result.faults:
         assert fault["message"].startswith(case.message)
     assert result.told
