@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..db import DB
 from ..errors import StoreError, StoreUnavailable
 from ..faults import SEVERITIES, Fault
-from ..squelches import Matcher
+from ..squelches import Matcher, Squelch, in_force
 from ..units import format_duration, format_time
 from . import threads
 from .clock import Clock
@@ -49,8 +49,8 @@ class Link:
         self._patience = patience
         self._turn = asyncio.Lock()
         self._hanging: Future[Any] | None = None
-        # When each squelch last known ends, if ever; those in force until some time, and that time.
-        self._ends: dict[str, int | None] = {}
+        # The squelches last known; what matches those in force until some time, and that time.
+        self._squelches: list[Squelch] = []
         self._match: Callable[[str], object] = Matcher(()).matching
         self._matches_until = math.inf
         #: Since when (seconds since the epoch) the store has been away.
@@ -71,9 +71,9 @@ class Link:
     async def refresh_squelches(self) -> None:
         """Learn which squelches there are."""
         details = await self._call(self._db.get_squelch_details)
-        ends = {squelch["regex"]: squelch.get("expires") for squelch in details}
-        if ends != self._ends:
-            self._ends = ends
+        known = [Squelch(**{"expires": None, **squelch}) for squelch in details]
+        if known != self._squelches:
+            self._squelches = known
             self._prepare()
 
     def silenced(self, name: str) -> object:
@@ -84,9 +84,9 @@ class Link:
 
     def _prepare(self) -> None:
         now = self._clock.time()
-        in_force = {regex: end for regex, end in self._ends.items() if end is None or now < end}
-        self._match = Matcher(in_force).matching
-        self._matches_until = min((end for end in in_force.values() if end is not None), default=math.inf)
+        counting = [squelch for squelch in self._squelches if in_force(squelch, now)]
+        self._match = Matcher(squelch.regex for squelch in counting).matching
+        self._matches_until = min((s.expires for s in counting if s.expires is not None), default=math.inf)
 
     async def remove(self) -> None:
         """Remove the agent."""

@@ -148,7 +148,7 @@ def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[Fault]:
         yield fault(check_fault_name(agent, check.file, check.section), severity, text)
     if outcome.status in STATUSES:
         yield from _unclean(agent, check, outcome, output)
-    if outcome.status not in STATUSES:
+    else:
         yield monitor(agent, check.file, check.section, "status", f"{_ending(outcome.status)}{_said(output, outcome)}")
 
 

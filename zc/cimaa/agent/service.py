@@ -12,7 +12,7 @@ from collections.abc import MutableMapping
 
 from ..db import DB
 from ..units import format_duration
-from . import reloading, runs
+from . import runs
 from .alerts import Alerts
 from .clock import SystemClock
 from .daemon import Daemon
@@ -26,20 +26,27 @@ _LOG = logging.getLogger("zc.cimaa.agent")
 _WATCHDOG_TICKS = 5
 
 
-def run(path: str | os.PathLike[str] | None, db: DB, *, count: int | None, keep: bool, as_json: bool) -> int:
+def run(
+    configuration: Configuration,
+    db: DB,
+    path: str | os.PathLike[str] | None,
+    *,
+    count: int | None,
+    keep: bool,
+    as_json: bool,
+) -> int:
     """Run the daemon until it has done so many ticks, or is told to end; the exit status.
 
-    ``path`` is the configuration file; see :func:`zc.cimaa.config.find_file`.
+    ``path`` is the file that is read anew when it is told to; see :func:`zc.cimaa.config.find_file`.
 
-    :raises ConfigurationError: naming what is wrong, and where; also if there are no checks.
+    :raises ConfigurationError: if there are no checks, or a sink cannot start.
     """
-    configuration = reloading.read(path)
     _log_to_stderr(as_json=as_json)
-    return asyncio.run(_run(path, configuration, db, count, keep))
+    return asyncio.run(_run(configuration, db, path, count, keep))
 
 
 async def _run(
-    path: str | os.PathLike[str] | None, configuration: Configuration, db: DB, count: int | None, keep: bool
+    configuration: Configuration, db: DB, path: str | os.PathLike[str] | None, count: int | None, keep: bool
 ) -> int:
     settings, clock, systemd = configuration.agent, SystemClock(), Systemd(os.environ)
     alerts = Alerts(settings.name, configuration.alerters, clock)

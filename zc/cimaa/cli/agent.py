@@ -20,7 +20,7 @@ from .output import message
 from .parameters import config_file, examples, open_store
 
 if TYPE_CHECKING:
-    from ..agent.settings import Settings
+    pass
 
 
 @click.command(epilog=examples("cimaa agent --once", "cimaa agent --once --json"))
@@ -40,18 +40,17 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, as_json
     With --once that is all.  Else it runs on, and logs on standard error: it ends with SIGTERM, and reads its
     configuration anew with SIGHUP.  Only then errors escalate, and alerts are sent.
     """
-    from ..agent import settings
-
-    ours = settings.load(config_file(ctx))
     if once:
         if count is not None or keep:
             raise click.UsageError("--count and --keep are not for --once.")
-        _once(ctx, ours, as_json)
+        _once(ctx, as_json)
     else:
-        from ..agent import service
+        from ..agent import reloading, service
 
+        path = config_file(ctx)
+        configuration = reloading.read(path)
         with open_store(ctx) as db, _configuration_for_checks(ctx):
-            ctx.exit(service.run(config_file(ctx), db, count=count, keep=keep, as_json=as_json))
+            ctx.exit(service.run(configuration, db, path, count=count, keep=keep, as_json=as_json))
 
 
 @contextmanager
@@ -72,9 +71,10 @@ def _configuration_for_checks(ctx: click.Context) -> Iterator[None]:
             os.environ["CIMAA_CONFIG"] = before
 
 
-def _once(ctx: click.Context, ours: "Settings", as_json: bool) -> None:
-    from ..agent import rounds
+def _once(ctx: click.Context, as_json: bool) -> None:
+    from ..agent import rounds, settings
 
+    ours = settings.load(config_file(ctx))
     with open_store(ctx, this_host()) as db:
         with _configuration_for_checks(ctx):
             done = rounds.run(ours)

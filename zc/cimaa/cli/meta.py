@@ -149,7 +149,7 @@ def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, tim
     """Check the agents and the squelches themselves.
 
     It tells of agents that are silent (as one, if most of them fell silent together), of agents that run more than
-    once, and of squelches that stand without an end in sight.
+    once, and of squelches that are neither permanent nor new.
 
     By default it writes the JSON of an agent's check, with faults and metrics, for a section of a check's file.
     With --nagios it is a Nagios plugin: status 0 if all is well, 1 for a warning, 2 for an error, 3 if it cannot be
@@ -172,7 +172,7 @@ def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, tim
 def _verdict(ctx: click.Context, rules: Rules) -> tuple[Verdict, list[str]]:
     """The verdict, and the regular expressions of the squelches in force."""
     with open_store(ctx) as db:
-        seen = meta.look(db, rules.check())
+        seen = meta.look(db, rules)
     return meta.judge(seen, rules, time.time()), [squelch["regex"] for squelch in seen.squelches]
 
 

@@ -94,9 +94,7 @@ def finish(name: str, look: Callable[[], Sequence[Item]], timeout: float, good: 
     """Run a check, write what it found, and exit with its state."""
     try:
         state, text = nagios.output(name, bounded.run(look, timeout), good, verbose)
-    except TimeoutError as error:
-        state, text = State.UNKNOWN, nagios.line(name, State.UNKNOWN, str(error))
-    except Error as error:
+    except (TimeoutError, Error) as error:
         state, text = State.UNKNOWN, nagios.line(name, State.UNKNOWN, str(error))
     except Exception as error:  # a plugin tells whatever it is in one line
         state, text = State.UNKNOWN, nagios.line(name, State.UNKNOWN, f"{type(error).__name__}: {error}")

@@ -184,7 +184,7 @@ def transaction(connection: Connection, begin: bytes = WRITING) -> Iterator[None
         with connection.pipeline():
             connection.execute(begin)
             yield
-            connection.execute(b"COMMIT")
+            connection.execute(COMMIT)
     finally:
         connection.abandon()
 
