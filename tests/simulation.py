@@ -1,4 +1,4 @@
-"""Clocks for tests: one whose time passes only when nothing is left to be done, and one that is fast."""
+"""What daemons run in for tests: clocks, one that waits for nothing and a fast one, a store that fails, checks."""
 
 import asyncio
 import heapq
@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from zc.cimaa import memory
 from zc.cimaa.agent.alerts import Alerts
 from zc.cimaa.agent.clock import Clock
 from zc.cimaa.agent.daemon import Daemon
@@ -17,6 +18,7 @@ from zc.cimaa.agent.results import Finished, Result, of_outcome
 from zc.cimaa.agent.settings import Settings
 from zc.cimaa.alerters import Alerter
 from zc.cimaa.db import DB
+from zc.cimaa.errors import StoreUnavailable
 from zc.cimaa.faults import Fault
 
 #: A whole day's start (seconds since the epoch).
@@ -95,6 +97,44 @@ class FastClock:
             await asyncio.sleep(left / self._speed)
 
 
+class Away(memory.DB):
+    """A store that is out of reach while it is told to be, or that hangs."""
+
+    away = False
+    hanging: threading.Event | None = None
+
+    def hang(self) -> None:
+        self.hanging = threading.Event()
+
+    def recover(self) -> None:
+        self.away = False
+        if self.hanging is not None:
+            self.hanging.set()
+            self.hanging = None
+
+    def _answer(self) -> None:
+        if self.hanging is not None:
+            self.hanging.wait(20)
+        if self.away:
+            raise StoreUnavailable("nobody is there")
+
+    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        self._answer()
+        return super()._touch(agent, digest, instance)
+
+    def _agent_faults(self, agent: str) -> Any:
+        self._answer()
+        return super()._agent_faults(agent)
+
+    def _remove_agent(self, agent: str) -> None:
+        self._answer()
+        super()._remove_agent(agent)
+
+    def _squelches(self) -> Any:
+        self._answer()
+        return super()._squelches()
+
+
 class Simulation:
     """A daemon in simulated time, whose checks do what ``work`` says."""
 
@@ -124,6 +164,11 @@ class Simulation:
     def run(self, count: int) -> None:
         """Let so many ticks pass."""
         asyncio.run(self.daemon.run(count))
+
+    def at_ticks(self, **actions: Callable[[], Any]) -> None:
+        """Do something at the ticks whose numbers (from 1) are given, as ``at3``."""
+        numbers = itertools.count(1)
+        self.daemon.on_tick = lambda _: actions.get(f"at{next(numbers)}", lambda: None)()
 
     def times(self, section: str) -> list[float]:
         """When the check ran, in seconds since the first run of any check."""

@@ -20,7 +20,7 @@ from zc.cimaa.agent.results import Finished
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
 
-from .simulation import START, FastClock, SimulatedClock, Simulation
+from .simulation import START, Away, FastClock, SimulatedClock, Simulation
 
 OK = Finished(0, b"fine", b"")
 BAD = Finished(2, b"bad", b"")
@@ -304,35 +304,6 @@ def test_checks_read_anew_stand_as_they_stood(tmp_path: Path) -> None:
 
 
 # The store
-
-
-class Away(memory.DB):
-    """A store that is out of reach while it is told to be, or that hangs."""
-
-    away = False
-    hanging: threading.Event | None = None
-
-    def _answer(self) -> None:
-        if self.hanging is not None:
-            self.hanging.wait(20)
-        if self.away:
-            raise StoreUnavailable("nobody is there")
-
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        self._answer()
-        return super()._touch(agent, digest, instance)
-
-    def _agent_faults(self, agent: str) -> Any:
-        self._answer()
-        return super()._agent_faults(agent)
-
-    def _remove_agent(self, agent: str) -> None:
-        self._answer()
-        super()._remove_agent(agent)
-
-    def _squelches(self) -> Any:
-        self._answer()
-        return super()._squelches()
 
 
 def test_while_the_store_is_away_checks_go_on_and_the_last_report_comes_later(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import contextlib
 import itertools
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 
 from tests import postgres_servers
 from tests.postgres_servers import Server
-from zc.cimaa import memory
 from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.results import Finished
 from zc.cimaa.alerters import Alert, Alerter
@@ -24,7 +22,7 @@ from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
 from zc.cimaa.postgres import DB as PostgresDB
 
-from .simulation import START, FastClock, Simulation
+from .simulation import START, Away, FastClock, Simulation
 
 OK = Finished(0, b"fine", b"")
 CRITICAL = Finished(0, json.dumps({"faults": [{"severity": 50, "message": "bad"}]}).encode(), b"")
@@ -78,11 +76,6 @@ class Host:
         clock = self.simulation.clock
         waiting = asyncio.ensure_future(clock.sleep_until(clock.time() + seconds))
         waiting.add_done_callback(lambda _: action())
-
-    def at_ticks(self, **actions: Callable[[], Any]) -> None:
-        """Do something at the ticks whose numbers (from 1) are given, as ``at3``."""
-        ticks = iter(range(1, 1000))
-        self.simulation.daemon.on_tick = lambda _: actions.get(f"at{next(ticks)}", lambda: None)()
 
 
 # A real server
@@ -191,7 +184,7 @@ def test_a_server_that_takes_connections_and_never_answers_holds_up_no_alert(tmp
         with PostgresDB(settings) as db:
             host = Host(db, tmp_path / "web1", clock=FastClock(speed))
             # The first tick's alerts wait for the second: the store might tell that they were sent.
-            host.at_ticks(at3=lambda: setattr(host, "bad_since", host.simulation.clock.time()))
+            host.simulation.at_ticks(at3=lambda: setattr(host, "bad_since", host.simulation.clock.time()))
 
             async def run() -> None:
                 agent = asyncio.create_task(host.simulation.daemon.run())
@@ -209,44 +202,10 @@ def test_a_server_that_takes_connections_and_never_answers_holds_up_no_alert(tmp
 # A store that hangs, is away, or tells things late
 
 
-class Trouble(memory.DB):
-    """A store whose calls hang, or fail, while it is told so."""
-
-    away = False
-    hanging: threading.Event | None = None
-
-    def hang(self) -> None:
-        self.hanging = threading.Event()
-
-    def recover(self) -> None:
-        self.away = False
-        if self.hanging is not None:
-            self.hanging.set()
-            self.hanging = None
-
-    def _answer(self) -> None:
-        if self.hanging is not None:
-            self.hanging.wait(20)
-        if self.away:
-            raise StoreUnavailable("nobody is there")
-
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        self._answer()
-        return super()._touch(agent, digest, instance)
-
-    def _agent_faults(self, agent: str) -> Any:
-        self._answer()
-        return super()._agent_faults(agent)
-
-    def _squelches(self) -> Any:
-        self._answer()
-        return super()._squelches()
-
-
 def test_an_alert_waits_two_seconds_for_a_store_that_hangs(tmp_path: Path) -> None:
-    host = Host(db := Trouble(), tmp_path / "web1")
+    host = Host(db := Away(), tmp_path / "web1")
     host.bad_since = START + 2 * TICK
-    host.at_ticks(at2=db.hang, at5=db.recover)
+    host.simulation.at_ticks(at2=db.hang, at5=db.recover)
     host.simulation.run(7)
     ((when, _),) = host.pager.told
     assert host.found is not None
@@ -255,21 +214,21 @@ def test_an_alert_waits_two_seconds_for_a_store_that_hangs(tmp_path: Path) -> No
 
 
 def test_an_agent_that_starts_while_the_store_hangs_runs_its_checks_in_time(tmp_path: Path) -> None:
-    host = Host(db := Trouble(), tmp_path / "web1")
+    host = Host(db := Away(), tmp_path / "web1")
     db.hang()
-    host.at_ticks(at4=db.recover)
+    host.simulation.at_ticks(at4=db.recover)
     host.simulation.run(5)
     assert host.ran[0] - START <= TICK + 2
     assert [round(after - before) for before, after in itertools.pairwise(host.ran)] == [TICK] * 4
 
 
 def test_squelches_that_were_last_known_end_by_the_clock(tmp_path: Path) -> None:
-    db = Trouble(clock=lambda: host.simulation.clock.time())
+    db = Away(clock=lambda: host.simulation.clock.time())
     host = Host(db, tmp_path / "web1")
     host.bad_since = START
     db.squelch("f/a$", "a deploy", "jane", expires=int(START) + 4 * TICK)
     db.squelch("nothing", "for ever", "jane", permanent=True)
-    host.at_ticks(at2=lambda: setattr(db, "away", True), at7=db.recover)
+    host.simulation.at_ticks(at2=lambda: setattr(db, "away", True), at7=db.recover)
     host.simulation.run(8)
     ((when, _),) = host.pager.told
     assert 4 * TICK <= when - START < 5 * TICK + 2
@@ -279,30 +238,30 @@ def test_squelches_that_were_last_known_end_by_the_clock(tmp_path: Path) -> None
 
 
 @pytest.fixture
-def alerted(tmp_path: Path) -> Trouble:
+def alerted(tmp_path: Path) -> Away:
     """A store that has a fault of which an earlier process alerted."""
-    host = Host(db := Trouble(), tmp_path / "web1")
+    host = Host(db := Away(), tmp_path / "web1")
     host.bad_since = START
     host.simulation.run(1)
     assert host.events() == ["triggered"]
     return db
 
 
-def test_alerts_wait_one_tick_for_the_store_to_tell_what_was_sent(alerted: Trouble, tmp_path: Path) -> None:
+def test_alerts_wait_one_tick_for_the_store_to_tell_what_was_sent(alerted: Away, tmp_path: Path) -> None:
     host = Host(alerted, tmp_path / "web1")
     host.bad_since = START
     alerted.away = True
-    host.at_ticks(at1=lambda: host.later(TICK / 2, alerted.recover))
+    host.simulation.at_ticks(at1=lambda: host.later(TICK / 2, alerted.recover))
     host.simulation.run(4)
     assert host.events() == []
     assert host.stored()["triggered"]
 
 
-def test_alerts_do_not_wait_longer(alerted: Trouble, tmp_path: Path) -> None:
+def test_alerts_do_not_wait_longer(alerted: Away, tmp_path: Path) -> None:
     host = Host(alerted, tmp_path / "web1")
     host.bad_since = START
     alerted.away = True
-    host.at_ticks(at5=alerted.recover)
+    host.simulation.at_ticks(at5=alerted.recover)
     host.simulation.run(6)
     ((when, alert),) = host.pager.told
     assert (alert.event, alert.key) == ("triggered", "//web1/f/a")
@@ -310,16 +269,16 @@ def test_alerts_do_not_wait_longer(alerted: Trouble, tmp_path: Path) -> None:
     assert when - host.found == pytest.approx(TICK)
 
 
-def test_what_was_held_back_goes_out_as_soon_as_the_store_is_there(alerted: Trouble, tmp_path: Path) -> None:
+def test_what_was_held_back_goes_out_as_soon_as_the_store_is_there(alerted: Away, tmp_path: Path) -> None:
     host = Host(alerted, tmp_path / "web1")
     alerted.away = True
-    host.at_ticks(at2=alerted.recover)
+    host.simulation.at_ticks(at2=alerted.recover)
     host.simulation.run(3)
     assert host.events() == ["resolved"]
 
 
 def test_an_agent_that_ends_after_one_tick_holds_nothing_back(tmp_path: Path) -> None:
-    host = Host(db := Trouble(), tmp_path / "web1")
+    host = Host(db := Away(), tmp_path / "web1")
     host.bad_since = START
     db.away = True
     with pytest.raises(StoreUnavailable):

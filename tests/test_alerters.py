@@ -20,9 +20,9 @@ from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.alerters.command import Alerter as Command
 from zc.cimaa.alerters.log import Alerter as Log
 from zc.cimaa.db import DB
-from zc.cimaa.errors import AlertError, ConfigurationError, StoreUnavailable
+from zc.cimaa.errors import AlertError, ConfigurationError
 
-from .simulation import START, SimulatedClock, Simulation
+from .simulation import START, Away, SimulatedClock, Simulation
 
 ALERT = Alert("triggered", "//web1/f/a", "web1", "//web1/f/a", 50, "bad", 1_700_000_000)
 OK = Finished(0, b"fine", b"")
@@ -76,19 +76,6 @@ def watch(tmp_path: Path, pager: Remembering) -> Callable[..., Simulation]:
     return make
 
 
-def on_ticks(simulation: Simulation, **actions: Callable[[], Any]) -> None:
-    """Do something at the ticks whose numbers (from 1) are given, as ``at3``."""
-    number = 0
-
-    def tick(_: int) -> None:
-        nonlocal number
-        number += 1
-        if action := actions.get(f"at{number}"):
-            action()
-
-    simulation.daemon.on_tick = tick
-
-
 def test_once_for_each_fault_and_message_and_resolved_when_it_clears(watch: Any, pager: Remembering) -> None:
     watch(after({0: OK, 100: critical(), 400: critical("worse"), 700: OK})).run(20)
     assert pager.told() == [("triggered", "a", "bad"), ("triggered", "a", "worse"), ("resolved", "a", "it is over")]
@@ -128,7 +115,7 @@ def test_a_squelch_keeps_an_alert_back_until_it_ends(watch: Any, pager: Remember
     db.squelch("/f/a$", "known", "jane")
     simulation = watch(after({0: critical()}), db)
     seen: list[int] = []
-    on_ticks(simulation, at4=lambda: (seen.append(len(pager.alerts)), db.unsquelch("/f/a$")))
+    simulation.at_ticks(at4=lambda: (seen.append(len(pager.alerts)), db.unsquelch("/f/a$")))
     simulation.run(6)
     assert seen == [0]
     assert pager.told() == [("triggered", "a", "bad")]
@@ -137,23 +124,9 @@ def test_a_squelch_keeps_an_alert_back_until_it_ends(watch: Any, pager: Remember
 def test_a_fault_that_is_squelched_after_its_alert_is_resolved_when_it_clears(watch: Any, pager: Remembering) -> None:
     db = memory.DB()
     simulation = watch(after({0: critical(), 200: critical("worse"), 400: OK}), db)
-    on_ticks(simulation, at2=lambda: db.squelch("a", "known", "jane"))
+    simulation.at_ticks(at2=lambda: db.squelch("a", "known", "jane"))
     simulation.run(8)
     assert pager.told() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
-
-
-class Away(memory.DB):
-    away = False
-
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        if self.away:
-            raise StoreUnavailable("nobody is there")
-        return super()._touch(agent, digest, instance)
-
-    def _squelches(self) -> Any:
-        if self.away:
-            raise StoreUnavailable("nobody is there")
-        return super()._squelches()
 
 
 def test_while_the_store_is_away_alerts_go_out_by_the_squelches_last_known(
@@ -164,7 +137,7 @@ def test_while_the_store_is_away_alerts_go_out_by_the_squelches_last_known(
     checks = "[a]\ncommand = x\n[quiet]\ncommand = x\n"
     work = after({0: OK, 130: critical()})
     simulation = Simulation(db, checks, work, tmp_path, {"pager": pager})
-    on_ticks(simulation, at2=lambda: setattr(db, "away", True), at6=lambda: setattr(db, "away", False))
+    simulation.at_ticks(at2=lambda: setattr(db, "away", True), at6=lambda: setattr(db, "away", False))
     simulation.run(8)
     assert pager.told() == [("triggered", "a", "bad")]
     # It went out with the tick at which the fault was found, long before the store was back.
@@ -186,7 +159,7 @@ def test_a_failing_alerter_is_a_critical_fault_which_the_others_tell_and_is_trie
         seen.extend(f for f in db.get_faults("web1") if "alerters" in f["name"])
         mail.broken = None
 
-    on_ticks(simulation, at3=look)
+    simulation.at_ticks(at3=look)
     simulation.run(6)
     (fault,) = seen
     assert (fault["name"], fault["severity"]) == ("//web1/alerters/mail", 50)
@@ -229,7 +202,7 @@ def test_an_alerter_fails_no_longer_when_there_is_nothing_left_to_pass_on(watch:
 def test_a_resolution_that_could_not_be_told_is_remembered_through_a_restart(watch: Any, pager: Remembering) -> None:
     db = memory.DB()
     simulation = watch(after({0: critical(), 130: OK}), db)
-    on_ticks(simulation, at3=lambda: setattr(pager, "broken", RuntimeError("a bug")))
+    simulation.at_ticks(at3=lambda: setattr(pager, "broken", RuntimeError("a bug")))
     simulation.run(5)
     left = {f["name"]: (f["severity"], list(f.get("triggered", ()))) for f in db.get_faults("web1")}
     assert left == {"//web1/f/a": (20, ["pager"]), "//web1/alerters/pager": (50, [])}
@@ -253,7 +226,7 @@ def test_a_slow_alerter_is_a_critical_fault_holds_up_nothing_and_alerts_only_onc
         assert slow.stuck is not None
         slow.stuck.set()
 
-    on_ticks(simulation, at4=look)
+    simulation.at_ticks(at4=look)
     simulation.alerts.grace = 0.05
     simulation.run(7)
     assert simulation.times("a") == [60.0 * n for n in range(7)]

@@ -5,6 +5,7 @@ import json
 import logging
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,7 @@ class Host:
         measuring.start()
         simulation.daemon.on_report = lambda: measuring.publish(simulation.daemon)
         reloader = Reloader(simulation.daemon, measuring, current, self.path)
-        number = 0
-
-        def tick(_: int) -> None:
-            nonlocal number
-            number += 1
-            if change := changes.get(f"at{number}"):
-                change()
-                reloader.ask()
+        simulation.at_ticks(**{at: partial(self._change, change, reloader) for at, change in changes.items()})
 
         async def go() -> None:
             await simulation.daemon.run(count)
@@ -73,9 +67,13 @@ class Host:
             at_end()
             await measuring.replace({})
 
-        simulation.daemon.on_tick = tick
         asyncio.run(go())
         return simulation
+
+    @staticmethod
+    def _change(change: Callable[[], Any], reloader: Reloader) -> None:
+        change()
+        reloader.ask()
 
     def faults(self) -> dict[str, str]:
         return {fault["name"]: fault["message"] for fault in self.db.get_faults("web1")}
