@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
 
@@ -18,9 +17,6 @@ from . import listing
 from .listing import counted
 from .output import message
 from .parameters import config_file, examples, open_store
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(epilog=examples("cimaa agent --once", "cimaa agent --once --json"))
