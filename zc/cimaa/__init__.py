@@ -28,3 +28,6 @@ The rooms, each importing only those before it:
 
 Importing this package loads no driver and nothing else.
 """
+
+#: The version of zc.cimaa; setup.cfg reads it from here.
+__version__ = "0.1.0"

@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
-from . import limits
+from . import __version__, limits
 from .errors import InvalidAgent
 from .faults import encode
 from .limits import check_text, is_plain
@@ -102,9 +102,7 @@ os.register_at_fork(after_in_child=this_process.cache_clear)
 @lru_cache(maxsize=1)
 def this_host() -> Instance:
     """The instance that one-shot commands report as, so that one after the other counts as the same."""
-    from importlib.metadata import version
-
-    return Instance(platform.node(), None, version("zc.cimaa"), f"{platform.system()} {platform.release()}")
+    return Instance(platform.node(), None, __version__, f"{platform.system()} {platform.release()}")
 
 
 def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
