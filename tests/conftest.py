@@ -1,13 +1,16 @@
-"""A store of each backend, empty for each test; what is said of one there holds for all."""
+"""The conditions that all tests run under, and an empty store of each backend for each test."""
 
 import functools
 import os
+import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, Phase, settings
 
 pytest.register_assert_rewrite("zc.cimaa.testing")
 
@@ -24,6 +27,26 @@ from zc.cimaa.db import DB  # noqa: E402
 from zc.cimaa.testing import Opener  # noqa: E402
 
 from .dynamodb_fixtures import dynamodb_opener, dynamodb_settings, moto_client, moto_url  # noqa: E402, F401
+
+# A busy machine is no reason to fail.
+settings.register_profile("cimaa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("unshrunk", settings.get_profile("cimaa"), phases=[Phase.generate])
+settings.load_profile("cimaa")
+
+
+def pytest_configure() -> None:
+    """Signals have their usual effect, even in a background job (``nohup pytest &``), where some are ignored."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each reason for which tests were skipped, above the failures."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for reason, number in sorted(Counter(report.longrepr[2] for report in skipped).items()):
+        terminalreporter.write_line(f"SKIPPED [{number}] {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(params=["memory", "lmdb", "postgres", "dynamodb"])

@@ -14,6 +14,7 @@ from . import broken_backends
 def failures() -> dict[str, set[int]]:
     """The promises that the suite found broken, by backend."""
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider"]
+    command += ["--hypothesis-profile=unshrunk"]  # how it fails is not looked at
     result = subprocess.run(
         [*command, str(Path(broken_backends.__file__))], capture_output=True, text=True, timeout=300, check=False
     )

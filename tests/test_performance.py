@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zc.cimaa.agent import performance
@@ -60,12 +60,17 @@ def test_units_are_as_the_plugin_wrote_them(text: str, unit: str) -> None:
     assert metrics(f"|a={text};;;") == [Metric("a", 1, unit)]
 
 
+BEFORE, AFTER = "x" * 21, "z" * 21  # longer than the labels that are drawn, and so never the same
+
+
 @given(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20), st.floats(-1e15, 1e15))
+@example("z", 0.5)
 def test_whatever_a_quoted_label_is_called_it_is_read(label: str, value: float) -> None:
     if "|" in label or "\u2028" in label or "\u2029" in label:
         return
     quoted = label.replace("'", "''")
-    assert metrics(f"OK | 'x'=1 '{quoted}'={value!r}s;1;2 z=3")[-2:] == [Metric(label, value, "s"), Metric("z", 3)]
+    found = metrics(f"OK | '{BEFORE}'=1 '{quoted}'={value!r}s;1;2 {AFTER}=3")
+    assert found == [Metric(BEFORE, 1), Metric(label, value, "s"), Metric(AFTER, 3)]
 
 
 @given(st.text(max_size=200))

@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from zc.cimaa import systemd
 
 from .conftest import Cimaa
 
-PROGRAM = Path(sys.executable).with_name("cimaa")
+PROGRAM = systemd.program()
 UNIT = "etc/systemd/system/cimaa-agent.service"
 CONFIGURATION = "etc/cimaa/cimaa.cfg"
 CHECKS = "etc/cimaa/checks/host.cfg"
