@@ -1,13 +1,17 @@
-"""The package as a whole: its style, its types, what importing it loads, and which room imports which."""
+"""The package as a whole: what it is built into, what importing it loads, and which room imports which."""
 
 import ast
+import importlib.metadata
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
-import pytest
+import zc.cimaa
 
-ROOT = Path(__file__).parent.parent
+from .pages import ROOT
+
 PACKAGE = ROOT / "zc" / "cimaa"
 
 DRIVERS = {
@@ -25,6 +29,7 @@ DRIVERS = {
 
 # Each room, and the rooms before it, which it may import.
 ROOMS = [
+    {"__version__"},  # of the package itself
     {"errors", "types"},
     {"limits", "units"},
     {"faults"},
@@ -40,16 +45,24 @@ ROOMS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "command",
-    [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]],
-    ids=lambda command: " ".join(command),
-)
-def test_style_and_types(command: list[str]) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+def test_the_version_is_the_same_everywhere() -> None:
+    assert importlib.metadata.version("zc.cimaa") == zc.cimaa.__version__
+    assert (ROOT / "CHANGES.rst").read_text().splitlines()[3].split()[0] == zc.cimaa.__version__
+
+
+def test_the_source_distribution_holds_all_that_the_tests_need(tmp_path: Path) -> None:
+    """Built in a copy, where nothing of an earlier build is left over."""
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, tmp_path / "copy", ignore=left_out)
+    shutil.copytree(ROOT / ".ci", tmp_path / "copy" / ".ci")
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, tmp_path / "copy"]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        held = {name.partition("/")[2] for name in tar.getnames()}
+    copied = {str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*") if path.is_file()}
+    assert {name for name in copied if "egg-info" not in name} <= held
 
 
 def test_importing_the_package_loads_no_driver() -> None:
