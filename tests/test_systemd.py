@@ -95,12 +95,26 @@ def test_it_writes_a_service_and_a_configuration(cimaa: Cimaa, tmp_path: Path, u
     result = cimaa("install-service", "--write", "--root", str(root))
     assert result.exit_code == 0, result.stderr
     assert sorted(tree(root)) == sorted([CHECKS, CONFIGURATION, UNIT, "etc/sysusers.d/cimaa.conf"])
-    assert tree(root)[UNIT] == cimaa("install-service", "--print").stdout
+    assert tree(root)[UNIT] == cimaa("install-service", "--print", "--program", "/usr/bin/cimaa").stdout
     assert {path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()} == {0o644}
     assert {path.stat().st_mode & 0o777 for path in [root, *root.rglob("*")] if path.is_dir()} == {0o755}
     assert f"{root / UNIT}: written\n" in result.stderr
     assert "systemctl daemon-reload && systemctl enable --now cimaa-agent" in result.stderr
     assert result.stdout == ""
+
+
+def test_a_unit_for_another_host_names_no_path_of_this_one(cimaa: Cimaa, tmp_path: Path) -> None:
+    result = cimaa("install-service", "--write", "--root", str(tmp_path / "root"))
+    assert str(PROGRAM.parent) not in "".join(tree(tmp_path / "root").values())
+    assert "The service runs /usr/bin/cimaa.\n" in result.stderr
+    # where the installation is part of what is built, or a path is given
+    root = PROGRAM.parents[1]
+    assert systemd.installed_program(root) == Path("/bin/cimaa")
+    assert systemd.installed_program(Path(os.path.relpath(root))) == Path("/bin/cimaa")
+    assert systemd.installed_program(Path("/")) == PROGRAM
+    cimaa("install-service", "--write", "--root", "other", "--program", "/opt/x/cimaa")
+    unit = service(Path("other", UNIT).read_text())
+    assert (unit["ExecStart"].split()[0], unit["Environment"].split(":")[0]) == ("/opt/x/cimaa", "PATH=/opt/x")
 
 
 def test_it_may_be_run_again(cimaa: Cimaa, tmp_path: Path) -> None:
@@ -161,6 +175,7 @@ def test_what_else_is_in_the_way_is_told(cimaa: Cimaa, tmp_path: Path) -> None:
         ([], "Give one of --print and --write."),
         (["--print", "--write"], "Give one of --print and --write."),
         (["--print", "--root", "x"], "--root is for --write."),
+        (["--print", "--program", "cimaa"], "give the whole path, from /."),
         (["--wirte"], "No such option '--wirte'"),
     ],
 )
@@ -193,7 +208,7 @@ def test_the_example_is_a_valid_configuration(cimaa: Cimaa, tmp_path: Path) -> N
 
 def test_the_unit_s_command_runs_the_example(cimaa: Cimaa, tmp_path: Path) -> None:
     """As in the service: its arguments, its environment, its state directory."""
-    cimaa("install-service", "--write", "--root", str(tmp_path))
+    cimaa("install-service", "--write", "--root", str(tmp_path), "--program", str(PROGRAM))
     unit = service((tmp_path / UNIT).read_text())
     command = [word.replace("/etc/cimaa", f"{tmp_path}/etc/cimaa") for word in shlex.split(unit["ExecStart"])]
     environment = dict([shlex.split(unit["Environment"])[0].split("=", 1)])

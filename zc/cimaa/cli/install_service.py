@@ -10,19 +10,36 @@ from .output import message, write
 from .parameters import examples
 
 
+def _absolute(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and not path.is_absolute():
+        raise click.BadParameter("give the whole path, from /.")
+    return path
+
+
 @click.command(
     name="install-service",
     epilog=examples(
         "cimaa install-service --print",
-        "cimaa install-service --write --root package",
+        "cimaa install-service --write --root package --program /usr/bin/cimaa",
     ),
 )
 @click.option("--print", "show", is_flag=True, help="Write the unit to standard output, and nothing else.")
 @click.option("--write", "install", is_flag=True, help="Write the unit, its user, and an example configuration.")
 @click.option(
-    "--root", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write below DIR.  [default: /]"
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write below DIR, for a package or an image of another host.  [default: /]",
 )
-def install_service(show: bool, install: bool, root: Path | None) -> None:
+@click.option(
+    "--program",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    callback=_absolute,
+    help="The program that the service runs.  [default: this installation's; with --root, if it is not in DIR,"
+    " /usr/bin/cimaa]",
+)
+def install_service(show: bool, install: bool, root: Path | None, program: Path | None) -> None:
     """Make the agent a service of systemd.
 
     It runs as a user of its own, who may do little, and is restarted whatever ends it.  Files that are there stay as
@@ -35,20 +52,20 @@ def install_service(show: bool, install: bool, root: Path | None) -> None:
         raise click.UsageError("--root is for --write.")
     from .. import systemd
 
-    program = systemd.program()
+    service = program or systemd.installed_program(root or Path("/"))
     if show:
-        write(systemd.unit(program).rstrip("\n"))
+        write(systemd.unit(service).rstrip("\n"))
     else:
-        _install(program, root or Path("/"))
-    if closed := systemd.closed(program):
-        message(f"Warning: the service's user will not be able to run {program}: {closed} is closed to others.")
+        _install(service, root or Path("/"))
+    if service == systemd.program() and (closed := systemd.closed(service)):
+        message(f"Warning: the service's user will not be able to run {service}: {closed} is closed to others.")
 
 
-def _install(program: Path, root: Path) -> None:
+def _install(service: Path, root: Path) -> None:
     from .. import systemd
 
-    again = shlex.join([str(program), "install-service"])
-    files = systemd.files(program, root)
+    again = shlex.join([str(systemd.program()), "install-service"])
+    files = systemd.files(service, root)
     try:
         missing = systemd.missing(files)
     except ConfigurationError as error:
@@ -64,4 +81,5 @@ def _install(program: Path, root: Path) -> None:
                 hint = f"Only root may: sudo {again} --write.  To try it elsewhere: --root DIR."
                 raise ConfigurationError(f"{error}.  {hint}") from error
         message(f"{file.path}: {'written' if file in missing else 'is there already'}")
+    message(f"The service runs {service}.")
     message(f"Next, as root: {systemd.NEXT}")

@@ -18,6 +18,9 @@ UNIT = "cimaa-agent.service"
 #: What is to be done, as root, once the files are there.
 NEXT = "systemd-sysusers && systemctl daemon-reload && systemctl enable --now cimaa-agent"
 
+#: Where a package installs the program.
+PACKAGED = Path("/usr/bin/cimaa")
+
 # Where systemd has services look for programs, and where Nagios plugins are.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/usr/lib/nagios/plugins:/usr/lib64/nagios/plugins"
 _ESCAPES = str.maketrans({"\\": r"\\", "%": "%%"})
@@ -41,6 +44,13 @@ def program() -> Path:
     if not path.exists():
         raise ConfigurationError(f"there is no program {path}: install zc.cimaa with pip, so that there is")
     return path
+
+
+def installed_program(root: Path) -> Path:
+    """The path of the program on a host whose ``/`` is to be ``root``: this installation's if it is there."""
+    path = program()
+    below = root.resolve()
+    return Path("/", path.relative_to(below)) if path.is_relative_to(below) else PACKAGED
 
 
 def unit(program: Path) -> str:
