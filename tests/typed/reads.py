@@ -1,6 +1,6 @@
 """A program that reads the store, and reports to it."""
 
-from typing import Any
+from typing import Any, cast
 
 from zc.cimaa.config import open_database
 from zc.cimaa.types import Agent, Dump, Fault, FoundFault, Heartbeat, NewFault, Squelch
@@ -12,7 +12,7 @@ class OurFault(NewFault, total=False):
     runbook: str
 
 
-class StoredFault(Fault, total=False):
+class OurStoredFault(Fault, total=False):
     runbook: str
 
 
@@ -46,6 +46,8 @@ with open_database({"class": "zc.cimaa.memory"}) as db:
     disk: OurFault = {"name": "//web1/disk", "severity": 40, "message": "full", "runbook": "https://wiki/disk"}
     db.set_faults("web1", [disk])
     stored: list[Fault] = db.get_faults("web1")
+    ours = cast(list[OurStoredFault], stored)
+    print(ours[0].get("runbook", "").upper())
     db.set_faults("web1", stored)
     db.set_faults("web1", db.find_faults("web1"))
     computed: list[dict[str, Any]] = [{"name": "load", "severity": 30, "message": "", "values": [1.5, 2.5]}]
