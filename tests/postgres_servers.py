@@ -23,6 +23,8 @@ from psycopg import sql
 from zc.cimaa.postgres import DB, versions
 from zc.cimaa.testing import Opener
 
+from .ports import free_port
+
 #: A superuser's, or that of a role that may create schemas and roles.
 ENVIRONMENT = "CIMAA_TEST_POSTGRES_DSN"
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
@@ -39,7 +41,7 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="cimaa-", dir="/tmp"))
         self.data = self.directory / "data"
         self.certificate = self.directory / "ca.pem"
-        self.port = 5432 + next(numbers)
+        self.port = free_port()
         self.user = _server_user()
         self._own(self.directory)
         self._initialize(tls, fsync)

@@ -20,6 +20,7 @@ from zc.cimaa.errors import ConfigurationError
 from zc.cimaa.metrics import Sample, Sink, prometheus, statsd
 from zc.cimaa.metrics.log import Sink as Log
 
+from .ports import free_port
 from .simulation import SimulatedClock, Simulation
 
 SAMPLES = [
@@ -106,13 +107,6 @@ FIGURES = {
     ("cimaa_metric", "web1", "disks/var", "/var", "%"): 0.5,
     ("cimaa_metric", "web1", "disks/var", 'a "b"\\\n', ""): -3.0,
 }
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port
 
 
 def test_the_prometheus_file_is_replaced_whole_and_readable_by_all(tmp_path: Path) -> None:

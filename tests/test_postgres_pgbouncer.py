@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.needs import missing
+from tests.ports import free_port
 from tests.postgres_servers import Server, new_schema, opener_for
 from zc.cimaa import errors
 from zc.cimaa.agents import Instance
@@ -31,8 +31,7 @@ def proxied(postgres_server: Server) -> Iterator[str]:
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
         missing("there is no pgbouncer: install Debian's package of that name")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     directory = Path(tempfile.mkdtemp(prefix="cimaa-", dir="/tmp"))
     directory.chmod(0o755)
     config = directory / "pgbouncer.ini"

@@ -19,8 +19,8 @@ from zc.cimaa.agent.reloading import Reloader
 from zc.cimaa.agent.results import Finished
 from zc.cimaa.db import DB
 
+from .ports import free_port
 from .simulation import SimulatedClock, Simulation
-from .test_metrics import free_port
 
 BAD = Finished(0, json.dumps({"faults": [{"severity": 50, "message": "bad"}]}).encode(), b"")
 CONFIGURATION = "//web1/agent/configuration"
