@@ -23,7 +23,7 @@ def check(**options: str) -> Check:
     return made
 
 
-def told(*found: dict[str, object]) -> Finished:
+def wrote(*found: dict[str, object]) -> Finished:
     return Finished(0, json.dumps({"faults": list(found)}).encode(), b"")
 
 
@@ -38,7 +38,7 @@ def reported(before: list[Fault], result: Result) -> dict[str, int]:
 
 
 def runs(check: Check, *outcomes: Outcome) -> list[dict[str, int]]:
-    """What is reported after each run of the check, of those that end like this one after the other."""
+    """What is reported after each of several runs of the check, which end with these outcomes."""
     seen: list[dict[str, int]] = []
     standing: list[Fault] = []
     for outcome in outcomes:
@@ -51,20 +51,19 @@ def runs(check: Check, *outcomes: Outcome) -> list[dict[str, int]]:
 # Escalation
 
 
-def test_a_fault_in_json_may_say_that_it_does_not_escalate() -> None:
-    """It speaks for itself only."""
-    both = told({"name": "stays", "message": "m", "escalates": False}, {"name": "grows", "message": "m"})
+def test_escalates_false_in_json_keeps_that_fault_an_error_and_no_other() -> None:
+    both = wrote({"name": "stays", "message": "m", "escalates": False}, {"name": "grows", "message": "m"})
     assert runs(check(retry="1"), *[both] * 4) == [
         {"a#stays": 40, "a#grows": 40},
         *[{"a#stays": 40, "a#grows": 50}] * 3,
     ]
 
 
-def test_a_fault_in_json_that_says_it_escalates_does() -> None:
-    assert runs(check(retry="1"), *[told({"message": "m", "escalates": True})] * 2) == [{"a": 40}, {"a": 50}]
+def test_escalates_true_in_json_changes_nothing() -> None:
+    assert runs(check(retry="1"), *[wrote({"message": "m", "escalates": True})] * 2) == [{"a": 40}, {"a": 50}]
 
 
-def test_an_error_that_went_for_one_run_is_counted_from_the_start() -> None:
+def test_an_error_that_ended_is_counted_from_1_again() -> None:
     assert runs(check(retry="1"), BAD, OK, BAD, BAD) == [{"a": 40}, {}, {"a": 40}, {"a": 50}]
 
 
@@ -72,12 +71,12 @@ def test_without_retries_the_first_error_is_critical() -> None:
     assert runs(check(retry="0"), BAD, OK) == [{"a": 50}, {}]
 
 
-def test_a_warning_counts_for_nothing() -> None:
+def test_a_warning_does_not_count_as_a_failure() -> None:
     warning = Finished(1, b"hm", b"")
     assert runs(check(retry="1"), *[warning] * 4, BAD, BAD) == [*[{"a": 30}] * 4, {"a": 40}, {"a": 50}]
 
 
-def test_what_a_built_in_check_found_critical_is_over_when_it_finds_nothing() -> None:
+def test_a_critical_fault_of_a_built_in_check_ends_when_the_check_finds_nothing() -> None:
     disk = check(retry="1")
     full = results.of_findings("web1", "f", "a", [Finding("/", 40, "/ is 99 % full")])
     empty = results.of_findings("web1", "f", "a", [])
@@ -92,11 +91,11 @@ def test_what_a_built_in_check_found_critical_is_over_when_it_finds_nothing() ->
 # Misbehaviour
 
 
-def test_a_warning_is_over_when_its_check_does_not_tell_it_any_more_for_whatever_reason() -> None:
+def test_a_warning_ends_when_its_check_misbehaves() -> None:
     assert runs(check(), Finished(1, b"hm", b""), KILLED) == [{"a": 30}, {"a#monitor-timeout": 40}]
 
 
-def test_what_is_critical_stays_while_its_check_misbehaves_and_goes_when_it_is_well() -> None:
+def test_a_critical_fault_stays_while_its_check_misbehaves_and_ends_when_the_check_is_fine() -> None:
     assert runs(check(retry="0"), BAD, KILLED, KILLED, OK) == [
         {"a": 50},
         *[{"a": 50, "a#monitor-timeout": 40}] * 2,
@@ -104,24 +103,24 @@ def test_what_is_critical_stays_while_its_check_misbehaves_and_goes_when_it_is_w
     ]
 
 
-def test_what_is_written_on_standard_error_is_no_reason_to_keep_what_is_over() -> None:
+def test_output_on_standard_error_does_not_keep_a_critical_fault() -> None:
     assert runs(check(retry="0"), BAD, Finished(0, b"fine", b"oops")) == [{"a": 50}, {"a#monitor-stderr": 30}]
 
 
 # Thresholds
 
 
-def test_a_check_with_thresholds_that_measures_nothing_at_all_is_at_fault() -> None:
+def test_thresholds_without_any_performance_data_are_a_fault_of_the_check() -> None:
     assert runs(check(thresholds="n error > 5"), OK) == [{"a#monitor-metric": 40}]
 
 
-def test_what_a_check_measured_counts_although_it_misbehaves() -> None:
+def test_metrics_count_although_the_check_misbehaves() -> None:
     died = measured(7, status=99)
     assert runs(check(thresholds="n error > 5"), died) == [{"a#monitor-status": 40, "a#n": 40}]
 
 
 @pytest.mark.parametrize("outcome", [KILLED, Finished(99, b"", b"")])
-def test_that_a_check_which_did_not_come_to_its_end_measured_nothing_is_no_fault_besides(outcome: Outcome) -> None:
+def test_missing_metrics_of_a_check_that_failed_to_run_are_not_reported_as_well(outcome: Outcome) -> None:
     ((one, severity),) = runs(check(thresholds="n error > 5"), outcome)[0].items()
     assert (one.startswith("a#monitor-"), one != "a#monitor-metric", severity) == (True, True, 40)
 
@@ -136,12 +135,12 @@ def test_a_threshold_that_is_crossed_escalates_and_clears() -> None:
     ]
 
 
-def test_one_that_is_critical_by_its_own_limit_is_so_at_once() -> None:
+def test_a_held_error_becomes_critical_at_its_critical_limit() -> None:
     crossed = check(thresholds="n error > 5 critical > 9 clear < 2")
     assert runs(crossed, *map(measured, [6, 10, 6])) == [{"a#n": 40}, {"a#n": 50}, {"a#n": 50}]
 
 
-def test_the_worse_of_a_check_s_own_fault_and_a_threshold_s_of_the_same_name_is_reported() -> None:
+def test_a_fault_and_a_crossed_threshold_of_one_name_are_reported_as_the_worse() -> None:
     output = '{{"faults": [{{"name": "n", "message": "m", "severity": {}}}], "metrics": [{{"name": "n", "value": 7}}]}}'
     severities = [
         runs(check(thresholds="n error > 5"), Finished(0, output.format(severity).encode(), b""))[0]["a#n"]
