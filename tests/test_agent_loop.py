@@ -84,7 +84,7 @@ def test_the_next_tick_is_exact_to_the_last_bit_of_the_time(agent: str, base: in
 @pytest.mark.parametrize(
     ("base", "interval", "every"), [(60, 60, 1), (60, 90, 2), (60, 120, 2), (60, 121, 3), (60, 1, 1)]
 )
-def test_a_check_runs_every_so_many_ticks_of_its_interval_rounded_up(base: int, interval: int, every: int) -> None:
+def test_the_interval_of_a_check_is_rounded_up_to_whole_ticks(base: int, interval: int, every: int) -> None:
     assert [tick for tick in range(7) if schedule.is_due(tick, base, interval)] == list(range(0, 7, every))
 
 

@@ -1,10 +1,12 @@
 """The pure rules of agents: who reported, who is silent, and who is double."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zc.cimaa import agents
+from zc.cimaa import agents, memory
 from zc.cimaa.agents import INSTANCE_MEMORY, INSTANCES, MICROSECONDS, Instance, Row
+from zc.cimaa.errors import InvalidAgent
 
 A, B, C = (Instance("host", pid, "1", "Linux") for pid in (1, 2, 3))
 
@@ -94,6 +96,29 @@ def test_old_and_offline_share_one_edge() -> None:
 def test_an_instance_has_one_id_everywhere() -> None:
     assert A.id == "245fde7f7254d65454ff85837e34ab76"
     assert len({A.id, B.id, A._replace(pid=None).id, A._replace(version="2").id}) == 4
+
+
+def test_an_instance_may_have_nothing_to_say_of_its_host() -> None:
+    """A container without a name must be able to report."""
+    nameless = Instance("", 0, "", "")
+    with memory.DB(instance=nameless) as db:
+        db.set_faults("web1", [])
+        (agent,) = db.get_agents()
+    assert [(seen["host"], seen["pid"]) for seen in agent["instances"]] == [("", 0)]
+
+
+@pytest.mark.parametrize(
+    ("instance", "message"),
+    [
+        (A._replace(pid=-1), "the instance's pid is -1"),
+        (A._replace(pid=2**63), "the instance's pid is 9223372036854775808"),
+        (A._replace(host="h" * 256), "the instance's host '.*' has 256 bytes; at most 255 are allowed"),
+        (A._replace(os="\0"), "the instance's os .* holds a NUL character"),
+    ],
+)
+def test_an_instance_that_not_every_store_can_keep_is_refused(instance: Instance, message: str) -> None:
+    with pytest.raises(InvalidAgent, match=message):
+        memory.DB(instance=instance)
 
 
 def test_this_process_is_told_from_its_host() -> None:

@@ -75,6 +75,14 @@ def test_the_worst_is_told_first_and_data_follow() -> None:
     assert nagios.output("disk", [], "fine") == (State.OK, "DISK OK - fine")
 
 
+@pytest.mark.parametrize(
+    ("label", "written"),
+    [("", "''"), ("a b", "'a b'"), ("a=b", "a_b"), ("it's", "it_s"), ("a|b", "a\\x7cb"), ("/", "/")],
+)
+def test_a_label_is_quoted_where_it_must_be(label: str, written: str) -> None:
+    assert nagios.performance_data([Metric(label, 1), Metric("z", 2)]) == f"{written}=1 z=2"
+
+
 @given(st.text(), st.text())
 def test_nobody_s_text_breaks_the_line_or_the_data(message: str, label: str) -> None:
     _, text = nagios.output("x", [Item("", State.WARNING, message, (Metric(label, 1),))], "")

@@ -399,6 +399,33 @@ def test_more_squelches_than_anybody_would_read_are_told_as_one() -> None:
     assert (verdict.figures["hidden_faults"], verdict.figures["hidden_criticals"]) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("users", "shown"), [(1, "u0"), (2, "u0, u1"), (3, "u0, u1, u2"), (4, "u0, u1, u2 and others")]
+)
+def test_up_to_three_users_of_squelches_are_named(users: int, shown: str) -> None:
+    squelches = [
+        {"regex": f"disk{n}$", "reason": "", "user": f"u{n % users}", "time": 0, "permanent": False}
+        for n in range(meta.MANY + 1)
+    ]
+    (finding,) = meta.judge(Seen([{"name": "a", "updated": NOW}], squelches=squelches), Rules(), NOW).findings
+    assert finding.message.endswith(f", of {shown}; see: cimaa squelches")
+    assert finding.severity == 30
+
+
+@pytest.mark.parametrize(("count", "findings"), [(meta.MANY, meta.MANY), (meta.MANY + 1, 1)])
+@pytest.mark.parametrize("kind", ["silent", "double", "squelch"])
+def test_up_to_500_of_a_kind_are_told_one_by_one(kind: str, count: int, findings: int) -> None:
+    agents = [{"name": f"web{n}", "updated": NOW - 600 * (n + 2)} for n in range(count)]
+    names = [agent["name"] for agent in agents]
+    squelches = [{"regex": name, "reason": "", "user": "", "time": 0, "permanent": False} for name in names]
+    seen = {
+        "silent": Seen([*agents, {"name": "a", "updated": NOW}], names, names),
+        "double": Seen(agents, doubles=[{**agent, "instances": []} for agent in agents]),
+        "squelch": Seen(agents, squelches=squelches),
+    }
+    assert len(meta.judge(seen[kind], Rules(forget=1e9), NOW).findings) == findings
+
+
 # What every store, and every agent, takes
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=80)
