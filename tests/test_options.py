@@ -34,10 +34,21 @@ def test_a_default_is_read_as_a_value_is_and_without_one_there_is_none() -> None
     assert parsed(Option("number", "", INTEGER)) is None
 
 
-@pytest.mark.parametrize("text", ["", "a\0b"])
+@pytest.mark.parametrize(("text", "path"), [("a/b", "a/b"), ("/a", "/a"), ("~/a", "/home/me/a"), ("a/~", "a/~")])
+def test_a_path_is_read_with_the_home_directory(monkeypatch: pytest.MonkeyPatch, text: str, path: str) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert parsed(Option("path", "", PATH), path=text) == path
+
+
+@pytest.mark.parametrize("text", ["", "a\0b", "~nobody-of-that-name/a"])
 def test_a_path_that_no_file_can_have_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"\[section\] path: "):
         parsed(Option("path", "", PATH), path=text)
+
+
+def test_a_message_has_the_text_that_cannot_be_read() -> None:
+    with pytest.raises(ConfigurationError, match=r"\[section\] number: 'many' "):
+        parsed(Option("number", "", INTEGER), number="many")
 
 
 def test_the_text_of_a_secret_is_in_no_message() -> None:

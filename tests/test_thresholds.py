@@ -43,10 +43,16 @@ def test_an_error_holds_until_it_clears_and_a_warning_does_not() -> None:
     assert severities(FULL, 99, 90, 80, 79) == [40, 40, 40, 30]
     assert severities(FULL, 201, 100, 80, 79, 10) == [50, 50, 50, 30, 0]
     assert severities(FULL, 60, 40) == [30, 0]
+    assert severities("n warning > 50 error > 90 clear < 20", 60, 40) == [30, 0]
 
 
 def test_without_clear_nothing_holds() -> None:
     assert severities("n error > 50", 51, 50) == [40, 0]
+
+
+def test_an_error_that_holds_becomes_critical_and_stays_so() -> None:
+    assert severities(FULL, 99, 201) == [40, 50]
+    assert run(FULL, 99, 201, 90)[1:] == [(50, "queue is 201: critical > 200")] * 2
 
 
 def test_a_limit_may_be_one_below() -> None:
