@@ -94,8 +94,10 @@ def test_an_instance_that_reports_all_the_time_is_remembered_among_many_short_on
 
 @pytest.mark.parametrize(
     ("silent", "offline", "double"),
-    [(299, False, True), (300, True, True), (599, True, True), (600, True, False)]
-    + [(30 * 86400 - 1, True, False), (30 * 86400, False, False)],
+    [
+        *[(299, False, True), (300, True, True), (599, True, True), (600, True, False)],
+        *[(30 * 86400 - 1, True, False), (30 * 86400, False, False)],
+    ],
 )
 def test_the_default_ages_are_5_minutes_30_days_and_10_minutes(silent: int, offline: bool, double: bool) -> None:
     now = 1_700_000_000.0
