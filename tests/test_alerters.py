@@ -92,6 +92,14 @@ def test_an_error_alerts_when_it_escalates(watch: Any, pager: Remembering) -> No
     assert pager.told() == [("triggered", "a", "bad")]
 
 
+def test_a_fault_that_is_a_warning_now_is_resolved_with_the_warning_s_message(watch: Any, pager: Remembering) -> None:
+    watch(after({0: critical(), 100: Finished(1, b"hm", b"")})).run(5)
+    assert [(alert.event, alert.severity, alert.message) for alert in pager.alerts] == [
+        ("triggered", 50, "bad"),
+        ("resolved", 30, "hm"),
+    ]
+
+
 def test_a_restart_alerts_nobody_again_and_still_resolves(watch: Any, pager: Remembering) -> None:
     db = memory.DB()
     for _ in range(3):

@@ -91,8 +91,16 @@ def test_a_critical_fault_of_a_built_in_check_ends_when_the_check_finds_nothing(
 # Misbehaviour
 
 
-def test_a_warning_ends_when_its_check_misbehaves() -> None:
-    assert runs(check(), Finished(1, b"hm", b""), KILLED) == [{"a": 30}, {"a#monitor-timeout": 40}]
+def test_only_the_last_misbehaviour_of_a_check_is_reported() -> None:
+    assert runs(check(), Finished(99, b"", b""), KILLED, OK) == [
+        {"a#monitor-status": 40},
+        {"a#monitor-timeout": 40},
+        {},
+    ]
+
+
+def test_nothing_is_left_of_a_warning_after_its_check_misbehaved_and_is_fine() -> None:
+    assert runs(check(), Finished(1, b"hm", b""), KILLED, OK)[-1] == {}
 
 
 def test_a_critical_fault_stays_while_its_check_misbehaves_and_ends_when_the_check_is_fine() -> None:
