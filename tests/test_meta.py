@@ -89,6 +89,13 @@ def test_a_silent_agent_is_named_and_where_it_ran(fleet: Fleet) -> None:
     }
 
 
+def test_an_agent_that_moved_is_named_with_the_host_that_it_ran_on_last(fleet: Fleet) -> None:
+    fleet.reported(1, "web0")
+    fleet.reported(900, "shop", host="new")
+    fleet.reported(600, "shop", host="old")
+    assert fleet.told()["//shop/meta-check/silent"][1].endswith(", when it ran on old")
+
+
 def test_what_is_told_stays_the_same_while_nothing_happens(fleet: Fleet) -> None:
     fleet.reported(400, "web1", "web2")
     fleet.reported(40 * DAY, "old")
@@ -112,6 +119,19 @@ def test_the_forgotten_are_told_as_one(fleet: Fleet) -> None:
         )
     }
     assert "//meta-check/silent" in fleet.told(forget=50.0 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [("a", "1 agent has not"), ("abc", "3 agents have not"), ("abcd", "4 agents have not")],
+)
+def test_up_to_three_forgotten_agents_are_all_named(fleet: Fleet, names: str, text: str) -> None:
+    fleet.reported(1, "web0")
+    fleet.reported(40 * DAY, *names)
+    named = f"{'namely' if len(names) <= 3 else 'among them'}: {', '.join(names[:3])};"
+    message = fleet.told()["//meta-check/forgotten"][1]
+    assert message.startswith(text)
+    assert named in message
 
 
 def test_agents_are_chosen_by_patterns(fleet: Fleet) -> None:
@@ -352,6 +372,7 @@ def test_a_squelch_is_told_that_is_neither_permanent_nor_new(
         ({}, 40, "it has no end,"),
         ({"lasts": 30 * DAY}, 40, "it ends only 2026-12-21 08:00 UTC,"),
         ({"lasts": 7 * DAY}, 30, "it ends 2026-11-28 08:00 UTC,"),
+        ({"lasts": 7 * DAY + 1}, 40, "it ends only 2026-11-28 08:00 UTC,"),
         ({"lasts": 7 * DAY, "planned": 1.0 * DAY}, 40, "it ends only 2026-11-28 08:00 UTC,"),
     ],
 )
