@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from zc.cimaa import memory
 from zc.cimaa.agent import link, schedule, threads
@@ -60,6 +63,29 @@ def test_the_next_tick_is_after_now_and_no_more_than_an_interval(now: float) -> 
         assert now < schedule.time_of("web1", base, tick) <= now + base
         at = schedule.time_of("web1", base, tick)
         assert schedule.next_tick("web1", base, at) == tick + 1
+
+
+@given(st.text("abc", min_size=1), st.integers(1, 10**6), st.floats(0, 1e12))
+def test_the_next_tick_is_the_first_one_after_now(agent: str, base: int, now: float) -> None:
+    tick = schedule.next_tick(agent, base, now)
+    assert schedule.time_of(agent, base, tick - 1) <= now < schedule.time_of(agent, base, tick)
+
+
+# Rounding errors of the division: one too low, in 2038 when times need one more bit, and one too high.
+@example("web7", 60, 2**31 // 60)
+@example("w868047550", 482169, 11)
+@given(st.text("abc", min_size=1), st.integers(1, 10**6), st.integers(1, 10**7))
+def test_the_next_tick_is_exact_to_the_last_bit_of_the_time(agent: str, base: int, tick: int) -> None:
+    at = schedule.time_of(agent, base, tick)
+    assert schedule.next_tick(agent, base, math.nextafter(at, 0)) == tick
+    assert schedule.next_tick(agent, base, at) == tick + 1
+
+
+@pytest.mark.parametrize(
+    ("base", "interval", "every"), [(60, 60, 1), (60, 90, 2), (60, 120, 2), (60, 121, 3), (60, 1, 1)]
+)
+def test_the_interval_of_a_check_is_rounded_up_to_whole_ticks(base: int, interval: int, every: int) -> None:
+    assert [tick for tick in range(7) if schedule.is_due(tick, base, interval)] == list(range(0, 7, every))
 
 
 def test_an_hour(tmp_path: Path) -> None:

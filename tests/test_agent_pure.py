@@ -144,6 +144,7 @@ def test_what_is_written_on_standard_error_is_a_warning_and_the_result_counts(st
     [
         (4, "exit status 4, which is none of 0 to 3; it wrote: hm"),
         (127, "exit status 127, which is none of 0 to 3; it wrote: hm"),
+        (-1, "it was killed by SIGHUP; it wrote: hm"),
         (-9, "it was killed by SIGKILL; it wrote: hm"),
         (-63, "it was killed by signal 63; it wrote: hm"),
     ],

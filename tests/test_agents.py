@@ -1,10 +1,12 @@
 """The pure rules of agents: who reported, who is silent, and who is double."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zc.cimaa import agents
+from zc.cimaa import agents, memory
 from zc.cimaa.agents import INSTANCE_MEMORY, INSTANCES, MICROSECONDS, Instance, Row
+from zc.cimaa.errors import InvalidAgent
 
 A, B, C = (Instance("host", pid, "1", "Linux") for pid in (1, 2, 3))
 
@@ -82,6 +84,40 @@ def test_the_long_silent_are_forgotten_and_at_most_so_many_kept() -> None:
     assert [seen.instance.pid for seen in many.instances] == list(range(100 - INSTANCES, 100))
 
 
+def test_an_instance_that_reports_all_the_time_is_remembered_among_many_short_ones() -> None:
+    """Processes that crash and restart next to it must not hide that it is a double."""
+    many = [Instance("host", pid, "1", "Linux") for pid in range(100, 140)]
+    row = told(*((who, 2 * n + offset) for n, short in enumerate(many) for offset, who in enumerate((A, short))))
+    assert [seen.instance for seen in agents.instances(row)] == [A, *many[1 - INSTANCES :]]
+    assert A in rivals(row, 80)
+
+
+@pytest.mark.parametrize(
+    ("silent", "offline", "double"),
+    [
+        *[(299, False, True), (300, True, True), (599, True, True), (600, True, False)],
+        *[(30 * 86400 - 1, True, False), (30 * 86400, False, False)],
+    ],
+)
+def test_the_default_ages_are_5_minutes_30_days_and_10_minutes(silent: int, offline: bool, double: bool) -> None:
+    now = 1_700_000_000.0
+    with memory.DB({"name": "ages"}, instance=A, clock=lambda: now) as db:
+        with memory.DB({"name": "ages"}, instance=B, clock=lambda: now) as other:
+            for _ in range(2):
+                db.set_faults("web1", [])
+                other.set_faults("web1", [])
+                now += 0.001
+        now += silent - 0.001
+        assert bool(db.offline_agents()) is offline
+        assert bool(db.double_agents()) is double
+
+
+@pytest.mark.parametrize(("silent", "hosts"), [(86399, [1, 2]), (86400, [2])])
+def test_an_instance_is_forgotten_a_day_before_the_last_report(silent: int, hosts: list[int]) -> None:
+    row = told((A, 1), (B, 2), (B, 1 + silent))
+    assert [seen.instance.pid for seen in agents.instances(row)] == hosts
+
+
 def test_old_and_offline_share_one_edge() -> None:
     second = MICROSECONDS
     assert agents.is_old(10 * second, 5, 15 * second)
@@ -94,6 +130,29 @@ def test_old_and_offline_share_one_edge() -> None:
 def test_an_instance_has_one_id_everywhere() -> None:
     assert A.id == "245fde7f7254d65454ff85837e34ab76"
     assert len({A.id, B.id, A._replace(pid=None).id, A._replace(version="2").id}) == 4
+
+
+def test_an_instance_may_have_nothing_to_say_of_its_host() -> None:
+    """A container without a name must be able to report."""
+    nameless = Instance("", 0, "", "")
+    with memory.DB(instance=nameless) as db:
+        db.set_faults("web1", [])
+        (agent,) = db.get_agents()
+    assert [(seen["host"], seen["pid"]) for seen in agent["instances"]] == [("", 0)]
+
+
+@pytest.mark.parametrize(
+    ("instance", "message"),
+    [
+        (A._replace(pid=-1), "the instance's pid is -1"),
+        (A._replace(pid=2**63), "the instance's pid is 9223372036854775808"),
+        (A._replace(host="h" * 256), "the instance's host '.*' has 256 bytes; at most 255 are allowed"),
+        (A._replace(os="\0"), "the instance's os .* holds a NUL character"),
+    ],
+)
+def test_an_instance_that_not_every_store_can_keep_is_refused(instance: Instance, message: str) -> None:
+    with pytest.raises(InvalidAgent, match=message):
+        memory.DB(instance=instance)
 
 
 def test_this_process_is_told_from_its_host() -> None:

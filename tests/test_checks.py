@@ -50,6 +50,36 @@ def test_a_container_s_root_is_looked_at_although_it_has_no_device() -> None:
     assert [mount.mountpoint for mount in disk.relevant([], everything)] == ["/"]
 
 
+def test_on_a_host_of_containers_the_containers_overlays_are_not_looked_at() -> None:
+    root = Mount("/dev/sda1", "/", "ext4", "rw")
+    overlays = [Mount("overlay", f"/var/lib/docker/overlay2/{n}/merged", "overlay", "rw") for n in "ab"]
+    assert disk.relevant([root], [root, *overlays, *PSEUDO]) == [root]
+
+
+def test_a_root_in_memory_is_not_looked_at() -> None:
+    assert disk.relevant([], [Mount("none", "/", "tmpfs", "rw"), *PSEUDO]) == []
+
+
+def test_a_root_that_is_read_only_is_not_looked_at() -> None:
+    assert disk.relevant([], [Mount("overlay", "/", "overlay", "ro,relatime")]) == []
+
+
+def test_of_several_mounts_of_a_device_the_shortest_path_is_looked_at() -> None:
+    """Neither the first that is listed nor the first in the alphabet; and the paths come sorted."""
+    devices = [
+        Mount("/dev/sdb", "/srv/long", "ext4", "rw"),
+        Mount("/dev/sda", "/data/of/others", "ext4", "rw"),
+        Mount("/dev/sda", "/mnt", "ext4", "rw"),
+        Mount("/dev/sda", "/opt", "ext4", "rw"),
+    ]
+    assert [mount.mountpoint for mount in disk.relevant(devices, devices)] == ["/mnt", "/srv/long"]
+    assert [m.mountpoint for m in disk.relevant([*devices, Mount("/dev/sdc", "/z", "xfs", "rw")], [])] == [
+        "/mnt",
+        "/srv/long",
+        "/z",
+    ]
+
+
 def test_what_only_this_process_must_not_write_to_fills_up_all_the_same() -> None:
     """In a service with ProtectSystem=strict every mount is read-only."""
     found = disk.file_systems(

@@ -48,6 +48,17 @@ def test_a_number_is_written_exactly_and_without_an_exponent(value: float) -> No
     assert set(number(value)) <= set("-.0123456789")
 
 
+def test_there_is_no_negative_zero() -> None:
+    assert [number(value) for value in (-0.0, 0, 0.0, -0.5, 1e21, 100.0)] == [
+        "0",
+        "0",
+        "0",
+        "-0.5",
+        f"1{'0' * 21}",
+        "100",
+    ]
+
+
 def test_critical_comes_before_warning() -> None:
     limits = thresholds("10", "20")
     assert [limits.state(value) for value in (10, 11, 21)] == [State.OK, State.WARNING, State.CRITICAL]
@@ -73,6 +84,31 @@ def test_the_worst_is_told_first_and_data_follow() -> None:
     assert first == "DISK CRITICAL - c is worse; b is bad | a=1%;90;95;0;100 'c d'=0.5s"
     assert rest == ["OK: a is good", "WARNING: b is bad", "CRITICAL: c is worse"]
     assert nagios.output("disk", [], "fine") == (State.OK, "DISK OK - fine")
+
+
+@pytest.mark.parametrize(
+    ("label", "written"),
+    [("", "''"), ("a b", "'a b'"), ("a=b", "a_b"), ("it's", "it_s"), ("a|b", "a\\x7cb"), ("/", "/")],
+)
+def test_a_label_is_quoted_where_it_must_be(label: str, written: str) -> None:
+    assert nagios.performance_data([Metric(label, 1), Metric("z", 2)]) == f"{written}=1 z=2"
+
+
+def test_control_characters_are_escaped() -> None:
+    assert nagios.line("x", State.OK, "\x1b[2J a\n|é\u202e") == "X OK - \\x1b[2J a\\n\\x7cé\\u202e"
+
+
+def test_of_many_things_that_are_wrong_five_are_named() -> None:
+    items = [Item(str(n), State.WARNING, f"{n} is bad") for n in range(7)]
+    named = "0 is bad; 1 is bad; 2 is bad; 3 is bad; 4 is bad"
+    assert nagios.output("x", items[:5], "") == (State.WARNING, f"X WARNING - {named}")
+    assert nagios.output("x", items, "") == (State.WARNING, f"X WARNING - {named}; and 2 more")
+
+
+def test_a_single_thing_that_is_good_is_described() -> None:
+    good = [Item(name, State.OK, f"{name} is good") for name in "ab"]
+    assert nagios.output("x", good[:1], "fine") == (State.OK, "X OK - a is good")
+    assert nagios.output("x", good, "fine") == (State.OK, "X OK - fine")
 
 
 @given(st.text(), st.text())

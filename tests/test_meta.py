@@ -89,6 +89,13 @@ def test_a_silent_agent_is_named_and_where_it_ran(fleet: Fleet) -> None:
     }
 
 
+def test_an_agent_that_moved_is_named_with_the_host_that_it_ran_on_last(fleet: Fleet) -> None:
+    fleet.reported(1, "web0")
+    fleet.reported(900, "shop", host="new")
+    fleet.reported(600, "shop", host="old")
+    assert fleet.told()["//shop/meta-check/silent"][1].endswith(", when it ran on old")
+
+
 def test_what_is_told_stays_the_same_while_nothing_happens(fleet: Fleet) -> None:
     fleet.reported(400, "web1", "web2")
     fleet.reported(40 * DAY, "old")
@@ -112,6 +119,19 @@ def test_the_forgotten_are_told_as_one(fleet: Fleet) -> None:
         )
     }
     assert "//meta-check/silent" in fleet.told(forget=50.0 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [("a", "1 agent has not"), ("abc", "3 agents have not"), ("abcd", "4 agents have not")],
+)
+def test_up_to_three_forgotten_agents_are_all_named(fleet: Fleet, names: str, text: str) -> None:
+    fleet.reported(1, "web0")
+    fleet.reported(40 * DAY, *names)
+    named = f"{'namely' if len(names) <= 3 else 'among them'}: {', '.join(names[:3])};"
+    message = fleet.told()["//meta-check/forgotten"][1]
+    assert message.startswith(text)
+    assert named in message
 
 
 def test_agents_are_chosen_by_patterns(fleet: Fleet) -> None:
@@ -228,7 +248,10 @@ def test_each_agent_is_reporting_or_in_one_finding(data: st.DataObject, names: l
     assert verdict.figures["agents"] + verdict.figures["forgotten"] == len(names)
 
 
-@given(st.lists(st.tuples(st.integers(0, 500), st.integers()), unique=True, max_size=30), st.integers(0, 20))
+PAIRS = st.lists(st.tuples(st.integers(0, 500), st.integers()), unique_by=lambda pair: pair[1], max_size=30)
+
+
+@given(PAIRS, st.integers(0, 20))
 def test_who_fell_together_is_as_plain_counting_has_it(pairs: list[tuple[int, int]], reporting: int) -> None:
     silent = [(time, str(number)) for time, number in pairs]
     found: set[str] = set()
@@ -349,6 +372,7 @@ def test_a_squelch_is_told_that_is_neither_permanent_nor_new(
         ({}, 40, "it has no end,"),
         ({"lasts": 30 * DAY}, 40, "it ends only 2026-12-21 08:00 UTC,"),
         ({"lasts": 7 * DAY}, 30, "it ends 2026-11-28 08:00 UTC,"),
+        ({"lasts": 7 * DAY + 1}, 40, "it ends only 2026-11-28 08:00 UTC,"),
         ({"lasts": 7 * DAY, "planned": 1.0 * DAY}, 40, "it ends only 2026-11-28 08:00 UTC,"),
     ],
 )
@@ -397,6 +421,33 @@ def test_more_squelches_than_anybody_would_read_are_told_as_one() -> None:
         )
     ]
     assert (verdict.figures["hidden_faults"], verdict.figures["hidden_criticals"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("users", "shown"), [(1, "u0"), (2, "u0, u1"), (3, "u0, u1, u2"), (4, "u0, u1, u2 and others")]
+)
+def test_up_to_three_users_of_squelches_are_named(users: int, shown: str) -> None:
+    squelches = [
+        {"regex": f"disk{n}$", "reason": "", "user": f"u{n % users}", "time": 0, "permanent": False}
+        for n in range(meta.MANY + 1)
+    ]
+    (finding,) = meta.judge(Seen([{"name": "a", "updated": NOW}], squelches=squelches), Rules(), NOW).findings
+    assert finding.message.endswith(f", of {shown}; see: cimaa squelches")
+    assert finding.severity == 30
+
+
+@pytest.mark.parametrize(("count", "findings"), [(meta.MANY, meta.MANY), (meta.MANY + 1, 1)])
+@pytest.mark.parametrize("kind", ["silent", "double", "squelch"])
+def test_up_to_500_of_a_kind_are_told_one_by_one(kind: str, count: int, findings: int) -> None:
+    agents = [{"name": f"web{n}", "updated": NOW - 600 * (n + 2)} for n in range(count)]
+    names = [agent["name"] for agent in agents]
+    squelches = [{"regex": name, "reason": "", "user": "", "time": 0, "permanent": False} for name in names]
+    seen = {
+        "silent": Seen([*agents, {"name": "a", "updated": NOW}], names, names),
+        "double": Seen(agents, doubles=[{**agent, "instances": []} for agent in agents]),
+        "squelch": Seen(agents, squelches=squelches),
+    }
+    assert len(meta.judge(seen[kind], Rules(forget=1e9), NOW).findings) == findings
 
 
 # What every store, and every agent, takes

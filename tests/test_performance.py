@@ -46,6 +46,7 @@ def test_the_guidelines_own_example_of_several_lines() -> None:
         ("a=1 a=2", [("a", 2)]),
         ("rubbish a=1 b=x =3 'c d'=?? 'open=1 e=5", [("a", 1), ("e", 5)]),
         ("a=1e999", []),
+        ("''=7 a=1", [("a", 1)]),
         ("", []),
     ],
 )

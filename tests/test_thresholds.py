@@ -43,10 +43,16 @@ def test_an_error_holds_until_it_clears_and_a_warning_does_not() -> None:
     assert severities(FULL, 99, 90, 80, 79) == [40, 40, 40, 30]
     assert severities(FULL, 201, 100, 80, 79, 10) == [50, 50, 50, 30, 0]
     assert severities(FULL, 60, 40) == [30, 0]
+    assert severities("n warning > 50 error > 90 clear < 20", 60, 40) == [30, 0]
 
 
 def test_without_clear_nothing_holds() -> None:
     assert severities("n error > 50", 51, 50) == [40, 0]
+
+
+def test_an_error_that_holds_becomes_critical_and_stays_so() -> None:
+    assert severities(FULL, 99, 201) == [40, 50]
+    assert run(FULL, 99, 201, 90)[1:] == [(50, "queue is 201: critical > 200")] * 2
 
 
 def test_a_limit_may_be_one_below() -> None:
@@ -129,12 +135,30 @@ _HUGE = f'[{{"name": "n", "value": 1{"0" * 400}}}]'
 
 
 @pytest.mark.parametrize(
-    "told", ["7", '[{"name": "n"}]', '[{"name": "n", "value": "7"}]', '[{"value": 1}]', "[7]", _HUGE]
+    ("metrics", "wrong"),
+    [
+        ("7", "its 'metrics' must be a list, not a number"),
+        ("null", "its 'metrics' must be a list, not null"),
+        ("[7]", "each of its 'metrics' must be an object with a 'name' and a 'value'"),
+        ('[{"value": 1}]', "each of its 'metrics' must be"),
+        ('[{"name": "", "value": 1}]', "each of its 'metrics' must be"),
+        ('[{"name": 7, "value": 1}]', "each of its 'metrics' must be"),
+        ('[{"name": "n"}]', "metric 'n': its value must be a number"),
+        ('[{"name": "n", "value": "7"}]', "metric 'n': its value must be a number"),
+        ('[{"name": "n", "value": true}]', "metric 'n': its value must be a number"),
+        ('[{"name": "n", "value": 1e999}]', "metric 'n': its value must be a number"),
+        (_HUGE, "metric 'n': its value must be a number"),
+        ('[{"name": "n", "value": 1, "unit": 7}]', "metric 'n': its unit must be text"),
+        ('[{"name": "n", "value": 1}, {"name": "n", "value": 2}]', "two of its 'metrics' have the same name"),
+    ],
 )
-def test_metrics_that_are_none_are_the_check_s_own_fault(told: str) -> None:
-    output = f'{{"faults": [], "metrics": {told}}}'.encode()
-    (fault,) = results.of_outcome("web1", made(""), Finished(0, output, b"")).faults
+def test_metrics_that_are_none_are_the_check_s_own_fault(metrics: str, wrong: str) -> None:
+    output = f'{{"faults": [], "metrics": {metrics}}}'.encode()
+    result = results.of_outcome("web1", made(""), Finished(0, output, b""))
+    (fault,) = result.faults
     assert fault["name"] == "//web1/f/a#monitor-json"
+    assert wrong in fault["message"]
+    assert result.metrics == []
 
 
 NUMBERS = st.integers(-1000, 1000)

@@ -17,8 +17,9 @@ def phase(agent: str, interval: float) -> float:
 
 def next_tick(agent: str, interval: float, now: float) -> int:
     """The number of the agent's first tick that comes after ``now`` (seconds since the epoch)."""
-    number = math.floor((now - phase(agent, interval)) / interval) + 1
-    while time_of(agent, interval, number) <= now:  # as rounding may have it
+    # The quotient is rounded: this may be the last tick, the one before it, or already the next one.
+    number = math.floor((now - phase(agent, interval)) / interval)
+    while time_of(agent, interval, number) <= now:
         number += 1
     return number
 
