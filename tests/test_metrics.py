@@ -16,6 +16,7 @@ from zc.cimaa.agent import measuring, plugins
 from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.measuring import Measuring
 from zc.cimaa.agent.results import Finished
+from zc.cimaa.config import Config
 from zc.cimaa.errors import ConfigurationError
 from zc.cimaa.metrics import Sample, Sink, prometheus, statsd
 from zc.cimaa.metrics.log import Sink as Log
@@ -212,7 +213,7 @@ Configured = Callable[[str], dict[str, Any]]
 def configured(tmp_path: Path) -> Configured:
     def configured(text: str) -> dict[str, Any]:
         (tmp_path / "x.cfg").write_text(text)
-        return plugins.sinks(tmp_path / "x.cfg")
+        return plugins.sinks(Config.read(tmp_path / "x.cfg"))
 
     return configured
 
@@ -229,10 +230,13 @@ def test_sections_name_sinks(configured: Configured) -> None:
     ("text", "wrong"),
     [
         ("[metrics:a]\n", r"\[metrics:a\] has no class; there is: log, prometheus, statsd"),
-        ("[metrics:a]\nclass = prometeus\n", "there is no metrics' sink 'prometeus'; did you mean prometheus"),
+        ("[metrics:a]\nclass = prometeus\n", "there is no metrics sink 'prometeus'; did you mean prometheus"),
         ("[metrics:a]\nclass = prometheus\n", r"\[metrics:a\] has neither path nor port: give one, or both"),
-        ("[metrics:a]\nclass = prometheus\nport = 0\n", r"\[metrics:a\] port .*'0' is no port: ports are 1 to 65535"),
-        ("[metrics:a]\nclass = statsd\nport = x\n", r"\[metrics:a\] port .*no whole number"),
+        (
+            "[metrics:a]\nclass = prometheus\nport = 0\n",
+            r"\[metrics:a\] port .*'0' is not a port: ports are 1 to 65535",
+        ),
+        ("[metrics:a]\nclass = statsd\nport = x\n", r"\[metrics:a\] port .*not a whole number"),
         ("[metric:a]\nclass = log\n", r"unknown section \[metric:a\]; did you mean metrics:NAME"),
     ],
 )

@@ -26,10 +26,10 @@ DRIVERS = {
 # Each room, and the rooms before it, which it may import.
 ROOMS = [
     {"errors"},
-    {"limits", "units"},
+    {"limits", "units", "masking", "ini"},
     {"faults"},
     {"agents", "squelches", "options"},
-    {"db"},
+    {"db", "entrypoints"},
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb"},
     {"testing", "checks", "alerters", "metrics", "systemd"},

@@ -14,9 +14,10 @@ from ..checks.states import State
 from ..errors import StoreUnavailable
 from ..faults import SEVERITIES
 from ..meta import Finding, Rules, Verdict
+from ..options import TIMEOUT
 from ..squelches import Matcher
 from .output import write_json
-from .parameters import DURATION, Parsed, complete_agents, config_file, examples, open_store
+from .parameters import DURATION, Parsed, complete_agents, configuration, examples, open_store
 from .plugins import Plugin, finish
 
 NAME = "meta-check"
@@ -38,13 +39,13 @@ def _count(text: str) -> float:
 
 
 _COUNT = Parsed("intervals", _count)
-_TIME = Parsed("duration", settings.TIMEOUT.parse)
+_TIME = Parsed("duration", TIMEOUT.parse)
 _LONGEST = 24 * 60 * 60
 
 
 def _patience(text: str) -> int:
     """A duration; or a number of seconds, as plugins take it."""
-    seconds: int = settings.TIMEOUT.parse(f"{text}s" if text.isdecimal() else text)
+    seconds: int = TIMEOUT.parse(f"{text}s" if text.isdecimal() else text)
     if seconds > _LONGEST:
         raise ValueError(f"{text!r} is more than a day")
     return seconds
@@ -157,7 +158,7 @@ def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, tim
     """
 
     def verdict() -> tuple[Verdict, list[str]]:
-        every = settings.base_interval(config_file(ctx)) if interval is None else interval
+        every = settings.base_interval(configuration(ctx)) if interval is None else interval
         return _verdict(ctx, Rules(interval=every, **rules))
 
     if as_plugin:

@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from .. import config as configuration
+from .. import config as configurations
 from ..config import Setting
 from ..errors import Error
 from ..options import Option
 from .output import clean, message, write, write_json, write_table
-from .parameters import complete_backends, config_file, examples, json_option
+from .parameters import complete_backends, configuration, examples, json_option
 
 _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_CIMAA_COMPLETE"
@@ -30,12 +30,13 @@ def config(ctx: click.Context, as_json: bool) -> None:
     from ..agent import plugins
     from ..agent.settings import OPTIONS, SECTION
 
-    file = configuration.find_file(config_file(ctx))
-    found = [("database", setting) for setting in configuration.database_settings(file)]
-    found += [(SECTION, setting) for setting in configuration.settings(SECTION, OPTIONS, file)]
-    found += [
-        (section, s) for kind in plugins.KINDS for section, ss in plugins.settings(kind, file).items() for s in ss
-    ]
+    ours = configuration(ctx)
+    file = ours.file
+    found = [("database", setting) for setting in ours.database.settings]
+    found += [(SECTION, setting) for setting in ours.section(SECTION, OPTIONS)]
+    for kind in plugins.KINDS:
+        for section in ours.named(kind.section):
+            found += [(section, setting) for setting in plugins.settings(kind, section, ours)]
     message(f"Configuration file: {file}" if file else "There is no configuration file.")
     if as_json:
         settings = [_shape(section, setting) for section, setting in found]
@@ -56,9 +57,9 @@ def backends(backend: str | None, as_json: bool) -> None:
     A backend is what a [database] section names as its class; with BACKEND, the options are listed that it has.
     """
     if backend is not None:
-        _show_options(configuration.load_backend(backend).options, as_json)
+        _show_options(configurations.load_backend(backend).options, as_json)
         return
-    found = [{"name": name, "description": _description(name)} for name in configuration.backend_names()]
+    found = [{"name": name, "description": _description(name)} for name in configurations.backend_names()]
     if as_json:
         write_json(found)
     else:
@@ -94,7 +95,7 @@ def _shape(section: str, setting: Setting) -> dict[str, Any]:
 
 def _description(name: str) -> str:
     try:
-        backend = configuration.load_backend(name)
+        backend = configurations.load_backend(name)
     except Error as error:
         return f"not usable: {error}"
     return (inspect.getdoc(backend) or "").partition("\n\n")[0].replace("\n", " ")

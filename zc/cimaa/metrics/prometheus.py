@@ -12,18 +12,11 @@ from prometheus_client.core import UntypedMetricFamily
 from prometheus_client.registry import Collector
 
 from ..errors import ConfigurationError
-from ..options import INTEGER, PATH, Option, Type
+from ..options import PATH, PORT, Option
 from . import Sample
 from . import Sink as Base
 
 _UNFIT = re.compile("[^a-zA-Z0-9_]")
-
-
-def _port(text: str) -> int:
-    number = int(INTEGER.parse(text))
-    if not 1 <= number <= 65535:
-        raise ValueError(f"{text!r} is no port: ports are 1 to 65535")
-    return number
 
 
 class Sink(Base):
@@ -35,7 +28,7 @@ class Sink(Base):
 
     options = (
         Option("path", "the file to write, in the collector's directory; its name ends in .prom", PATH),
-        Option("port", "the port on which Prometheus gets /metrics by HTTP", Type("port", _port)),
+        Option("port", "the port on which Prometheus gets /metrics by HTTP", PORT),
         Option("address", "this host's address that the port is on", default="127.0.0.1"),
     )
 

@@ -1,0 +1,47 @@
+"""What may be shown of a text that can hold a credential.  Pure."""
+
+import re
+
+#: What stands where a secret would.
+MASK = "********"
+
+_SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:/+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+[^\s'\"<>]+")
+# Words after which a credential follows: password=x, token: x, --api-key x, Authorization: Bearer x.
+_SECRET = re.compile(
+    r"""(?ix) (?P<name> [\w-]* (?: passw(?:or)?d | passphrase | passwd | secret | token | api[-_]?key | access[-_]?key
+              | authorization | credential s? ) ["']? )
+        (?P<between> \s*[=:]\s* | \s+ (?=\S) )
+        (?P<value> (?: (?:bearer | basic | token)\s+ )? (?: "[^"]*" | '[^']*' | [^\s"']+ ) )""",
+)
+
+
+def mask_url(url: str) -> str:
+    """The URL with its user and password, its query and its fragment masked.
+
+    Where an ``@`` stands outside the authority (an unquoted ``/``, ``?`` or ``#`` in a
+    password looks like that), everything behind the scheme is masked.
+    """
+    scheme = _SCHEME.match(url)
+    start = scheme.end() if scheme else 0
+    authority, rest = _split(url[start:], "/?#")
+    if "@" in rest:
+        return f"{url[:start]}{MASK}"
+    path, query = _split(rest, "?#")
+    user, at, host = authority.rpartition("@")
+    shown = f"{url[:start]}{MASK}{at}{host}" if user or at else f"{url[:start]}{host}"
+    return f"{shown}{path}{query[:1]}{MASK if query[1:] else ''}"
+
+
+def mask_text(text: str) -> str:
+    """The text with the credentials masked that can be recognized in it: in URLs, and after words like ``password=``.
+
+    It is for text that is shown although anything may stand in it, such as a command line.
+    """
+    return _SECRET.sub(rf"\g<name>\g<between>{MASK}", _URL.sub(lambda match: mask_url(match[0]), text))
+
+
+def _split(text: str, marks: str) -> tuple[str, str]:
+    """The text before the first of the marks, and the rest."""
+    found = re.search(f"[{re.escape(marks)}]", text)
+    return (text, "") if found is None else (text[: found.start()], text[found.start() :])
