@@ -270,9 +270,8 @@ def _with_files(section: str, names: Iterable[str], given: Mapping[str, _Given])
             del texts[key]
             if name in given:
                 raise ConfigurationError(f"[{section}] has both {name} and {key}: give one of them")
-            path = value.path()
-            source = f"file {mask_text(path)} (named by {key} in {value.source})"
-            texts[name] = _Given(_content(section, path, key, value.source), source)
+            content = _content(f"[{section}] {key} ({value.source})", value)
+            texts[name] = _Given(content, f"file {value.path()} (named by {key} in {value.source})")
     return texts
 
 
@@ -285,11 +284,13 @@ def _setting(section: str, option: Option, given: _Given | None) -> Setting:
     return Setting(option, text, source, value)
 
 
-def _content(section: str, path: str, key: str, source: str) -> str:
+def _content(where: str, named: _Given) -> str:
+    """The text in the file that a setting names."""
+    if "://" in named.text or mask_text(named.text) != named.text:  # the secret itself
+        raise ConfigurationError(f"{where}: it is not the path of a file (it is not shown, because it may be a secret)")
+    path = named.path()
     try:
         return Path(options.PATH.parse(path)).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigurationError(
-            f"[{section}] {key} ({source}): cannot read {mask_text(path)}: {mask_text(str(reason))}"
-        ) from error
+        raise ConfigurationError(f"{where}: cannot read {path}: {reason}") from error

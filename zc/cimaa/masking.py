@@ -7,12 +7,14 @@ MASK = "********"
 
 _SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:/+")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+[^\s'\"<>]+")
-# Words after which a credential follows: password=x, token: x, --api-key x, Authorization: Bearer x.
+# A word that announces a credential: password=x, "token": "x", --api-key x, Authorization: Bearer x.
 _SECRET = re.compile(
-    r"""(?ix) (?P<name> [\w-]* (?: passw(?:or)?d | passphrase | passwd | secret | token | api[-_]?key | access[-_]?key
-              | authorization | credential s? ) ["']? )
-        (?P<between> \s*[=:]\s* | \s+ (?=\S) )
-        (?P<value> (?: (?:bearer | basic | token)\s+ )? (?: "[^"]*" | '[^']*' | [^\s"']+ ) )""",
+    r"""(?P<before> (?P<option> --? )? [\w-]*
+            (?: password | passwd | passphrase | pwd | secret | token | api[-_]?key | access[-_]?key | authorization )
+            ["']? (?(option) (?: \s*[=:]\s* | \s+ ) | \s*[=:]\s* ) )
+        (?: (?P<scheme> bearer | basic | token ) \s+ )?
+        (?: "[^"]*" | '[^']*' | [^\s"']+ )""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -33,12 +35,17 @@ def mask_url(url: str) -> str:
     return f"{shown}{path}{query[:1]}{MASK if query[1:] else ''}"
 
 
+def mask_urls(text: str) -> str:
+    """The text with the URLs in it masked."""
+    return _URL.sub(lambda match: mask_url(match[0]), text)
+
+
 def mask_text(text: str) -> str:
     """The text with the credentials masked that can be recognized in it: in URLs, and after words like ``password=``.
 
     It is for text that is shown although anything may stand in it, such as a command line.
     """
-    return _SECRET.sub(rf"\g<name>\g<between>{MASK}", _URL.sub(lambda match: mask_url(match[0]), text))
+    return _SECRET.sub(rf"\g<before>{MASK}", mask_urls(text))
 
 
 def _split(text: str, marks: str) -> tuple[str, str]:

@@ -1,11 +1,13 @@
 """What a setting of a section is: declared once, read, checked and explained everywhere from that.  Pure."""
 
 import difflib
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
 from .masking import MASK as MASK  # for those who show a setting
@@ -58,6 +60,29 @@ def _timeout(text: str) -> int:
     return seconds
 
 
+def _url(text: str) -> str:
+    """The URL of a server, without what would hide which part of it is a password."""
+    wrong = "not a URL" if re.search(r"[\s\"'<>\\^`{|}]", text) else _wrong_part(text)
+    if wrong:
+        raise ValueError(
+            f"it is {wrong} (it is not shown, because it may hold a password): write it like https://host:443/path;"
+            " special characters in a user name or a password are percent-encoded, a slash as %2F"
+        )
+    return text
+
+
+def _wrong_part(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises an error if it is not a number
+    except ValueError:
+        return "a URL with an invalid port or address"
+    if not (parts.scheme and parts.hostname):
+        return "not a URL with a scheme and a host"
+    hidden = "@" in parts.path + parts.query + parts.fragment or parts.netloc.count("@") > 1
+    return "a URL with an @ behind the host" if hidden else ""
+
+
 def _words(text: str) -> list[str]:
     if not (words := shlex.split(text)):
         raise ValueError("there is none")
@@ -93,7 +118,7 @@ DURATION = Type("duration", parse_duration)
 #: A duration of at least one second.
 TIMEOUT = Type("duration", _timeout)
 SIZE = Type("size", parse_size)
-URL = Type("URL", str, mask_url)
+URL = Type("URL", _url, mask_url)
 #: A program and its arguments: words as a shell splits them.
 COMMAND = Type("command", _words, mask_text)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import AlertError, ConfigurationError
 from ..faults import encode
+from ..masking import mask_text
 from ..options import COMMAND, Option
 from . import Alert
 from . import Alerter as Base
@@ -49,7 +50,7 @@ class Alerter(Base):
             finally:
                 _kill(process)
         if process.returncode:
-            said = errors.decode(errors="replace").strip()[-_TOLD:]
+            said = mask_text(errors.decode(errors="replace").strip())[-_TOLD:]
             raise AlertError(f"{command[0]} ended with status {process.returncode}{f': {said}' if said else ''}")
 
 

@@ -20,6 +20,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from ..errors import ConfigurationError
+from ..masking import mask_url, mask_urls
 
 # Connections that are kept open: as many threads may use one handle without opening new ones all the time.
 _CONNECTIONS = 32
@@ -65,7 +66,7 @@ class Connection:
     def place(self) -> str:
         """Where the store is, for messages."""
         region, url = self.client.meta.region_name, self.client.meta.endpoint_url
-        return f"DynamoDB in {region}" if ".amazonaws.com" in url else f"DynamoDB at {url} ({region})"
+        return f"DynamoDB in {region}" if ".amazonaws.com" in url else f"DynamoDB at {mask_url(url)} ({region})"
 
     @property
     def regions(self) -> set[str]:
@@ -164,4 +165,6 @@ def _made(make: Callable[[], Any]) -> Any:
             f"the AWS credentials are incomplete ({error}): aws_access_key_id and aws_secret_access_key belong together"
         ) from error
     except (ConfigParseError, BotoCoreError, ValueError) as error:
-        raise ConfigurationError(f"[database] the settings make no client of DynamoDB's: {error}") from error
+        raise ConfigurationError(
+            f"[database] these settings make no DynamoDB client: {mask_urls(str(error))}"
+        ) from error
