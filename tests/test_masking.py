@@ -24,7 +24,11 @@ def secret_letters(shown: str) -> str:
     return "".join(letter for letter in shown if letter in "XYZ")
 
 
-@given(SECRETS, SECRETS, st.sampled_from(["http://", " https://", "http:/", "postgresql://", ""]))
+@given(
+    st.sampled_from(["", "ann", "a.b-c"]),
+    SECRETS,
+    st.sampled_from(["http://", " https://", "http:/", "postgresql://", ""]),
+)
 def test_no_part_of_a_password_is_shown(user: str, password: str, scheme: str) -> None:
     for end in ("", "/", "/path", f"?token={password}", f"/path?a=b#{password}"):
         shown = mask_url(f"{scheme}{user}:{password}@host{end}")
@@ -44,6 +48,8 @@ def test_no_part_of_a_password_is_shown(user: str, password: str, scheme: str) -
         ("http://host#x", f"http://host#{MASK}"),
         ("http://u:p@host/a?b=c#d", f"http://{MASK}@host/a?{MASK}"),
         ("http://u:p/w@host/", f"http://{MASK}"),
+        ("http://host:80/?to=a@b", f"http://host:80/?{MASK}"),
+        ("http://to/ken@host/", f"http://{MASK}"),
         ("http:/u:p@h/", f"http:/{MASK}@h/"),
         (" http://u:p@h/", f" http://{MASK}@h/"),
         ("localhost:8000", "localhost:8000"),
@@ -99,7 +105,6 @@ def test_other_command_lines_are_shown_as_they_are(text: str) -> None:
         "http://u:hush@h:hush/",
         "http://u:hu sh@h/",
         'http://u:hu"sh@h/',
-        "http://u:hu@sh@h/",
         "http://[u:hush@h/",
     ],
 )

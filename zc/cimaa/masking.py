@@ -6,6 +6,7 @@ import re
 MASK = "********"
 
 _SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:/+")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+[^\s'\"<>]+")
 # A word that announces a credential: password=x, "token": "x", --api-key x, Authorization: Bearer x.
 _SECRET = re.compile(
@@ -21,15 +22,15 @@ _SECRET = re.compile(
 def mask_url(url: str) -> str:
     """The URL with its user and password, its query and its fragment masked.
 
-    Where an ``@`` stands outside the authority (an unquoted ``/``, ``?`` or ``#`` in a
-    password looks like that), everything behind the scheme is masked.
+    An ``@`` behind the authority may belong to a password with an unquoted ``/``, ``?`` or
+    ``#``: then all behind the scheme is masked, unless it is in the query of a plain host.
     """
     scheme = _SCHEME.match(url)
     start = scheme.end() if scheme else 0
     authority, rest = _split(url[start:], "/?#")
-    if "@" in rest:
-        return f"{url[:start]}{MASK}"
     path, query = _split(rest, "?#")
+    if "@" in path or ("@" in query and not _HOST.fullmatch(authority)):
+        return f"{url[:start]}{MASK}"
     user, at, host = authority.rpartition("@")
     shown = f"{url[:start]}{MASK}{at}{host}" if user or at else f"{url[:start]}{host}"
     return f"{shown}{path}{query[:1]}{MASK if query[1:] else ''}"

@@ -63,6 +63,10 @@ class _MetaCheck(Plugin):
             return super().make_context(info_name, args, *rest, **extra)
         return click.Command.make_context(self, info_name, args, *rest, **extra)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        return super().invoke(ctx) if ctx.params["as_plugin"] else click.Command.invoke(self, ctx)
+
 
 @click.command(
     cls=_MetaCheck,
