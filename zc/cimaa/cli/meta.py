@@ -182,7 +182,7 @@ def _verdict(ctx: click.Context, rules: Rules) -> tuple[Verdict, list[str]]:
 
 
 def items(verdict: Verdict, squelches: Sequence[str]) -> list[Item]:
-    """What a Nagios plugin tells of the verdict, where these squelches are in force."""
+    """The output of a Nagios plugin for the verdict, where these squelches are in force."""
     figures = verdict.figures
     told = f"agents reporting: {figures['reporting']} of {figures['agents']}; squelches: {figures['squelches']}"
     metrics = tuple(Metric(name, value, minimum=0) for name, value in figures.items())
@@ -191,9 +191,11 @@ def items(verdict: Verdict, squelches: Sequence[str]) -> list[Item]:
 
 
 def _item(finding: Finding, squelches: Sequence[str]) -> Item:
-    if squelches and not finding.squelches:  # no squelch keeps secret that squelches are forgotten
-        return Item(finding.name, State.OK, f"{finding.message} (squelched by {', '.join(squelches)})")
-    return Item(finding.name, _state(finding.severity), finding.message)
+    if squelches and not finding.squelches:  # no squelch hides that squelches are forgotten
+        text = f"{finding.message} (squelched by {', '.join(squelches)})"
+        return Item(finding.name, State.OK, text, noted=True)
+    state = _state(finding.severity)
+    return Item(finding.name, state, finding.message, noted=state is State.OK)
 
 
 def _state(severity: int) -> State:
