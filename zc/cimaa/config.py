@@ -39,12 +39,16 @@ _PLUGIN = Option("class", "the plugin: the name of an entry point")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """An effective setting: its option, its text (``None``: not set), where that came from, and the parsed value."""
+    """An effective setting of a section."""
 
     option: Option
+    #: Its text; ``None``: it is not set.
     text: str | None
+    #: Where that came from, for people; and the file that holds it, if one does.
     source: str
+    #: The parsed text.
     value: Any = None
+    file: Path | None = None
 
     @property
     def shown(self) -> str | None:
@@ -69,12 +73,14 @@ class Database(NamedTuple):
 class _Given:
     text: str
     source: str
-    #: The configuration file that a relative path starts from; ``None`` for the current directory.
+    #: The file that holds it.
     file: Path | None = None
+    #: The directory that a relative path starts from.
+    base: Path = Path()
 
     def path(self) -> str:
         """The text as a path."""
-        return self.text if self.file is None or self.text.startswith("~") else str(self.file.parent / self.text)
+        return self.text if self.text.startswith("~") else str(self.base / self.text)
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,8 @@ class Config:
         """
         file = find_file(path)
         sections = {} if file is None else ini.read(file)
-        for wrong in filter(None, map(_wrong_section, sections)):
-            raise ConfigurationError(f"{file} {wrong}")
+        wrong = filter(None, map(_wrong, sections))
+        ConfigurationError.raise_all([ConfigurationError(f"{file} {each}") for each in wrong])
         environment = {name: text for name, text in os.environ.items() if name.startswith(_ENVIRONMENT)}
         return cls(file, sections, environment)
 
@@ -157,7 +163,8 @@ class Config:
 
     def _texts(self, section: str) -> dict[str, _Given]:
         given = self.sections.get(section, {})
-        return {key: _Given(text, self.source, self.file) for key, text in given.items()}
+        base = Path() if self.file is None else self.file.parent
+        return {key: _Given(text, self.source, self.file, base) for key, text in given.items()}
 
     def _database_texts(self) -> dict[str, _Given]:
         """The texts of the section and the environment; a key of the latter hides both forms of it in the section."""
@@ -240,7 +247,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _wrong_section(name: str) -> str:
+def _wrong(name: str) -> str:
     """What is wrong with a section's name; empty: nothing."""
     kind, _, own = name.partition(":")
     if name in SECTIONS or (kind in NAMED_SECTIONS and own):
@@ -256,9 +263,19 @@ def _effective(
     declared = list(declared)
     names = [option.name for option in declared]
     texts = _with_files(section, names, given)
+    settings, wrong = [], []
     for key in texts:
-        options.check_keys(f"[{section}] ({texts[key].source})", [key], [*others, *names])
-    return [_setting(section, option, texts.get(option.name)) for option in declared]
+        try:
+            options.check_keys(f"[{section}] ({texts[key].source})", [key], [*others, *names])
+        except ConfigurationError as error:
+            wrong.append(error)
+    for option in declared:
+        try:
+            settings.append(_setting(section, option, texts.get(option.name)))
+        except ConfigurationError as error:
+            wrong.append(error)
+    ConfigurationError.raise_all(wrong)
+    return settings
 
 
 def _with_files(section: str, names: Iterable[str], given: Mapping[str, _Given]) -> dict[str, _Given]:
@@ -270,27 +287,27 @@ def _with_files(section: str, names: Iterable[str], given: Mapping[str, _Given])
             del texts[key]
             if name in given:
                 raise ConfigurationError(f"[{section}] has both {name} and {key}: give one of them")
-            content = _content(f"[{section}] {key} ({value.source})", value)
-            texts[name] = _Given(content, f"file {value.path()} (named by {key} in {value.source})")
+            file, content = _content(f"[{section}] {key} ({value.source})", value)
+            texts[name] = _Given(content, f"file {file} (named by {key} in {value.source})", file)
     return texts
 
 
 def _setting(section: str, option: Option, given: _Given | None) -> Setting:
     if given is None:
-        text, source = option.default_text(), "default"
-    else:
-        text, source = given.path() if option.type is options.PATH and given.text else given.text, given.source
-    value = None if text is None else options.value(section, option, text, source)
-    return Setting(option, text, source, value)
+        text = option.default_text()
+        return Setting(option, text, "default", None if text is None else options.value(section, option, text))
+    text = given.path() if option.type is options.PATH and given.text else given.text
+    return Setting(option, text, given.source, options.value(section, option, text, given.source), given.file)
 
 
-def _content(where: str, named: _Given) -> str:
-    """The text in the file that a setting names."""
+def _content(where: str, named: _Given) -> tuple[Path, str]:
+    """The file that a setting names, and the text in it."""
     if "://" in named.text or mask_text(named.text) != named.text:  # the secret itself
         raise ConfigurationError(f"{where}: it is not the path of a file (it is not shown, because it may be a secret)")
     path = named.path()
     try:
-        return Path(options.PATH.parse(path)).read_text(encoding="utf-8").rstrip("\r\n")
+        file = Path(options.PATH.parse(path))
+        return file, file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError(f"{where}: cannot read {path}: {reason}") from error

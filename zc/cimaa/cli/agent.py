@@ -43,13 +43,13 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, as_json
         from ..agent import reloading, service
 
         daemon = reloading.load(configuration(ctx))
-        with open_store(ctx) as db, _configuration_for_checks(ctx):
+        with open_store(ctx) as db, configuration_for_checks(ctx):
             ctx.exit(service.run(daemon, db, count=count, keep=keep, as_json=as_json))
 
 
 @contextmanager
-def _configuration_for_checks(ctx: click.Context) -> Iterator[None]:
-    """See to it that a check's own ``cimaa``, which runs in another directory, has this very configuration."""
+def configuration_for_checks(ctx: click.Context) -> Iterator[None]:
+    """Pass this configuration on to the ``cimaa`` that a check runs, in another directory."""
     file = configuration(ctx).path
     before = os.environ.get("CIMAA_CONFIG")
     if file is None:
@@ -70,7 +70,7 @@ def _once(ctx: click.Context, as_json: bool) -> None:
 
     ours = settings.load(configuration(ctx))
     with open_store(ctx, this_host()) as db:
-        with _configuration_for_checks(ctx):
+        with configuration_for_checks(ctx):
             done = rounds.run(ours)
         try:
             db.set_faults(ours.name, done.faults)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from weakref import WeakSet
 
 import boto3
+import botocore.session
 import orjson
 from botocore.config import Config
 from botocore.exceptions import (
@@ -100,6 +101,27 @@ class Connection:
 
 
 os.register_at_fork(after_in_child=Connection._after_fork)
+
+
+def inherited(settings: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
+    """What is in effect though it is not set: by option its text, and where boto3 finds it."""
+    found = {}
+    profile = settings["profile"] or os.environ.get("AWS_PROFILE") or "default"
+    try:
+        session = botocore.session.Session(profile=settings["profile"])
+        region = session.get_config_variable("region")
+    except (ConfigParseError, BotoCoreError):  # opening the store reports it
+        return {}
+    if settings["profile"] is None and "AWS_PROFILE" in os.environ:
+        found["profile"] = profile, "environment variable AWS_PROFILE"
+    if settings["region"] is None and region:
+        variable = "AWS_DEFAULT_REGION"
+        source = f"environment variable {variable}" if os.environ.get(variable) else f"AWS profile {profile}"
+        found["region"] = region, source
+    for variable in ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"):
+        if settings["endpoint_url"] is None and (url := os.environ.get(variable)):
+            found.setdefault("endpoint_url", (url, f"environment variable {variable}"))
+    return found
 
 
 def _session(settings: Mapping[str, Any]) -> Any:

@@ -37,6 +37,15 @@ class DB(Contract):
         Option("retry_for", "how long to try again what was throttled or failed in passing", DURATION, "30s"),
     )
 
+    @classmethod
+    def inherited(cls, settings: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
+        """The region and the address that boto3 takes from the environment or the profile."""
+        try:
+            from .connection import inherited
+        except ModuleNotFoundError:  # then nothing is in effect, and opening the store reports it
+            return {}
+        return inherited(settings)
+
     def _open(self) -> None:
         prefix = check_prefix(self.settings["prefix"])
         self._names = {table: full_name(prefix, table) for table in schemas}
