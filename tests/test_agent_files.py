@@ -9,6 +9,7 @@ import pytest
 
 from zc.cimaa.agent import files, settings
 from zc.cimaa.agent.files import Broken, Check
+from zc.cimaa.config import Config
 from zc.cimaa.errors import ConfigurationError
 
 
@@ -29,20 +30,20 @@ def written(path: Path, text: str) -> Path:
 
 
 def test_without_a_configuration_the_host_runs_its_built_in_checks() -> None:
-    assert settings.load() == (settings.host_name(), None, 60, 10, 60)
+    assert settings.load(Config.read()) == (settings.host_name(), None, 60, 10, 60)
 
 
 def test_the_directory_is_found_from_the_file(tmp_path: Path) -> None:
     path = written(
         tmp_path / "etc" / "x.cfg", "[agent]\nname = web1\ndirectory = checks\ntimeout = 1m30s\nparallel = 3\n"
     )
-    assert settings.load(path) == ("web1", tmp_path / "etc" / "checks", 90, 3, 60)
+    assert settings.load(Config.read(path)) == ("web1", tmp_path / "etc" / "checks", 90, 3, 60)
 
 
 def test_the_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     path = written(tmp_path / "x.cfg", "[agent]\ndirectory = ~/checks\n")
-    assert settings.load(path).directory == Path("/home/somebody/checks")
+    assert settings.load(Config.read(path)).directory == Path("/home/somebody/checks")
 
 
 @pytest.mark.parametrize(
@@ -54,16 +55,16 @@ def test_the_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.Mo
         ("[agent]\nname = _", "no agent may be named '_'"),
         ("[agent]\nname =", "the agent's name is empty"),
         ("[agent]\nparallel = 0", "'0' is less than 1"),
-        ("[agent]\nparallel = many", "'many' is no whole number"),
+        ("[agent]\nparallel = many", "'many' is not a whole number"),
         ("[agent]\ntimeout = 60", "'60' is no duration"),
         ("[agent]\ntimeout = 0s", "'0s' leaves no time"),
-        ("[agent]\ndirectory = ~nobody-of-that-name/x", "whose home ~ stands for is not known"),
+        ("[agent]\ndirectory = ~nobody-of-that-name/x", "the home directory that ~ stands for is unknown"),
         ("name = web1", "line 1 stands before any"),
     ],
 )
 def test_a_wrong_setting_is_refused(tmp_path: Path, text: str, wrong: str) -> None:
     with pytest.raises(ConfigurationError, match=wrong):
-        settings.load(written(tmp_path / "x.cfg", text))
+        settings.load(Config.read(written(tmp_path / "x.cfg", text)))
 
 
 @pytest.mark.parametrize(
@@ -164,5 +165,5 @@ def test_no_directory_or_no_check_in_it_is_an_error_that_says_what_to_do(tmp_pat
 
 
 def test_an_empty_directory_setting_is_no_wish_for_the_built_in_checks(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"directory .*'' is no path"):
-        settings.load(written(tmp_path / "x.cfg", "[agent]\ndirectory =\n"))
+    with pytest.raises(ConfigurationError, match=r"directory .*'' is not a path"):
+        settings.load(Config.read(written(tmp_path / "x.cfg", "[agent]\ndirectory =\n")))

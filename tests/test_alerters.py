@@ -19,6 +19,7 @@ from zc.cimaa.agent.results import Finished
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.alerters.command import Alerter as Command
 from zc.cimaa.alerters.log import Alerter as Log
+from zc.cimaa.config import Config
 from zc.cimaa.db import DB
 from zc.cimaa.errors import AlertError, ConfigurationError
 
@@ -313,7 +314,7 @@ def test_the_commands_alerts_survive_on_lmdb(command: Any, tmp_path: Path) -> No
 
 def configured(tmp_path: Path, text: str) -> dict[str, Alerter]:
     (tmp_path / "x.cfg").write_text(text)
-    return plugins.alerters(tmp_path / "x.cfg")
+    return plugins.alerters(Config.read(tmp_path / "x.cfg"))
 
 
 def test_sections_name_alerters_and_secrets_come_from_files(tmp_path: Path) -> None:

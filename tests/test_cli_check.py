@@ -7,6 +7,7 @@ import socket
 import socketserver
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,12 +16,13 @@ from pathlib import Path
 import click
 import pytest
 
-from zc.cimaa.checks import bounded, file_age, processes, swap, tcp
+from zc.cimaa.checks import bounded, disk, file_age, processes, swap, tcp
 from zc.cimaa.checks.file_age import File
 from zc.cimaa.checks.processes import Process, Wanted
 from zc.cimaa.checks.ranges import thresholds
 from zc.cimaa.checks.states import State
 from zc.cimaa.cli.check import check
+from zc.cimaa.masking import MASK
 
 from .conftest import Cimaa
 
@@ -111,7 +113,7 @@ def test_a_password_in_a_url_is_sent_and_not_shown(cimaa: Cimaa, web: int, close
     signed = "--contains", "Basic YW5uOnNANWNyZXQ="
     result = cimaa("check", "http", f"http://ann:s%405cret@127.0.0.1:{web}/?a@b", *signed)
     assert (result.exit_code, "cret" in result.stdout) == (0, False)
-    assert f" http://127.0.0.1:{web}/?a@b: " in result.stdout
+    assert f" http://127.0.0.1:{web}/?{MASK}: " in result.stdout
     result = cimaa("check", "http", f"ann:s@5cret@127.0.0.1:{closed}", "-v")
     assert (result.exit_code, "cret" in result.stdout) == (2, False)
 
@@ -134,11 +136,11 @@ def test_https_needs_a_certificate_to_trust(
     url = f"https://localhost:{secure}/"
     result = cimaa("check", "http", url)
     assert result.exit_code == 2
-    assert "its certificate is not to be trusted" in result.stdout
+    assert "its certificate is not trusted" in result.stdout
     assert cimaa("check", "http", url, "--ca-file", f"{certificate}.crt").exit_code == 0
     result = cimaa("check", "tcp", "localhost", str(secure), "--tls")
     assert result.exit_code == 2
-    assert "its certificate is not to be trusted" in result.stdout
+    assert "its certificate is not trusted" in result.stdout
     monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
     assert cimaa("check", "tcp", "localhost", str(secure), "--tls").exit_code == 0
 
@@ -224,21 +226,28 @@ def test_this_host_is_read(cimaa: Cimaa, name: str) -> None:
 def test_a_path_that_is_not_there_is_critical(cimaa: Cimaa) -> None:
     result = cimaa("check", "disk", "-v", "-p", "/", "-p", "/nowhere", "-w", "100", "-c", "100")
     assert result.exit_code == 2
-    assert result.stdout.startswith("DISK CRITICAL - /nowhere cannot be looked at: No such file or directory | /=")
+    assert result.stdout.startswith("DISK CRITICAL - /nowhere cannot be read: No such file or directory | /=")
     assert result.stdout.count("\n") == 3
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("disk -w 90%", "'90%' is no number"),
+        ("load -w 90%", "'90%' is not a number"),
         ("disk --pth /", "Did you mean '--path'?"),
         ("dsik", "Did you mean 'disk'?"),
         ("", "Name one."),
         ("http", "Missing argument 'URL'"),
-        ("http ftp://localhost/", "ftp is no scheme of the web"),
+        ("http ftp://localhost/", "the scheme ftp is not supported"),
+        ("http http://u:hu/sh@h/", "invalid port or address (it is not shown"),
+        ("http http:/u:hush@h/", "not a URL with a scheme and a host (it is not shown"),
+        ("http u:hush@", "not a URL with a scheme and a host (it is not shown"),
+        ("http x -H hush", "this is not a header (it is not shown"),
+        ("http x -H hush\u20ac:x", "this is not a header"),
+        ("http x -H x:hush\u20ac", "this is not a header"),
+        ("http x --method GE/T", "'GE/T' is not an HTTP method"),
+        ("http x --ca-file nowhere.pem", "'nowhere.pem' does not exist"),
         ("http x --status x", "'x' is neither a status nor a range"),
-        ("http x -H x", "'x' is no header"),
         ("tcp localhost 99999", "99999"),
         ("disk -t 0", "0"),
         ("disk -V", "cimaa "),
@@ -249,6 +258,95 @@ def test_wrong_usage_is_unknown_and_told_on_standard_output(cimaa: Cimaa, argume
     result = cimaa("check", *arguments.split())
     assert (result.exit_code, result.stderr) == (3, "")
     assert told in result.stdout
+    assert "hush" not in result.stdout
+
+
+ODD = [
+    "",
+    " ",
+    "\u20ac",
+    "\udcff",
+    "\x1b[2J",
+    "a\nb",
+    "|",
+    "-1",
+    "1e999",
+    "9" * 400,
+    "nan",
+    "%",
+    "99999999d",
+    "~",
+    "/" * 5000,
+]
+OPTIONS = {
+    "disk": ["{}", "-p {}", "-w {}", "-c {}", "-t {}"],
+    "memory": ["-w {}"],
+    "load": ["-c {}"],
+    "swap": ["-w {}"],
+    "processes": ["--name {}", "--user {}", "--state {}", "--command {}"],
+    "http": [
+        "{}",
+        "http://{}@127.0.0.1:9/",
+        "http://127.0.0.1:9/{}",
+        "127.0.0.1:{}",
+        *(f"127.0.0.1:9 {option}" for option in ("--contains {}", "-H {}", "-H x:{}", "--method {}", "--ca-file {}")),
+        "127.0.0.1:9 --status {}",
+    ],
+    "tcp": ["{} 9", "127.0.0.1 {}", "127.0.0.1 9 --send {}", "127.0.0.1 9 --expect {}"],
+    "file-age": ["{}", "-w {} /etc/passwd"],
+    "{}": [""],
+}
+
+
+@pytest.mark.parametrize(("name", "options"), [(name, option) for name, some in OPTIONS.items() for option in some])
+def test_odd_arguments_get_one_line_and_a_status_that_nagios_knows(name: str, options: str) -> None:
+    """In one process of its own for all, as arguments that are not text reach a plugin."""
+    lines = [[word.format(odd) for word in ["check", name, *options.split()]] for odd in ODD]
+    code = (
+        "import sys\n"
+        "from zc.cimaa.cli import main\n"
+        f"for arguments in {lines!r}:\n"
+        "    sys.argv[1:] = arguments\n"
+        "    print('status', main(), flush=True)\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, check=False, env=environment)
+    assert done.stderr == b""
+    told = done.stdout.decode().splitlines()
+    assert len(told) == 2 * len(ODD), told
+    for first, status in zip(told[::2], told[1::2], strict=True):
+        state = first.partition(" - ")[0].split()[-1]
+        assert status == f"status {State[state].value}", (first, status)
+        assert "Error:" not in first, first  # the name of an exception
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(["http", "http://u:p\u20ac@127.0.0.1:{port}/"], 0), (["tcp", "127.0.0.1", "{port}", "--send", "\udcff"], 0)],
+)
+def test_what_is_not_ascii_is_sent_as_it_was_typed(web: int, arguments: list[str], status: int) -> None:
+    command = [Path(sys.executable).with_name("cimaa"), "check", *(word.format(port=web) for word in arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (status, "")
+
+
+def test_a_token_in_the_query_is_sent_and_not_shown(cimaa: Cimaa, web: int) -> None:
+    result = cimaa("check", "http", f"http://127.0.0.1:{web}/?token=hush")
+    assert result.stdout.startswith(f"HTTP OK - http://127.0.0.1:{web}/?{MASK}: 200 OK")
+    result = cimaa("check", "http", f" http://ann:hush@127.0.0.1:{web}/broken")
+    assert result.stdout.startswith(f"HTTP CRITICAL - http://127.0.0.1:{web}/broken: 500")
+
+
+@pytest.mark.parametrize("limits", ["-w 100% -c 100%", "-w 0%:100 -c @101%:102%"])
+def test_percentages_may_be_written_with_their_sign(cimaa: Cimaa, limits: str) -> None:
+    for name in ("disk -p /", "memory"):
+        result = cimaa("check", *name.split(), *limits.split())
+        assert (result.exit_code, result.stderr) == (0, ""), result.stdout
+
+
+def test_without_a_file_system_to_look_at_it_is_not_known_that_all_is_well() -> None:
+    (item,) = disk.judge_all([], thresholds("90", "95"))
+    assert (item.state, item.message[:20]) == (State.UNKNOWN, "no local file system")
 
 
 def test_what_never_ends_is_given_up() -> None:

@@ -193,7 +193,11 @@ def test_a_nagios_plugin_has_a_line_a_list_and_performance_data(fleet: Cimaa) ->
         ("--match web1 --squelched 3h", 0, "META-CHECK OK - agents reporting: 1 of 1; squelches: 1 |"),
         ("--match db1 --squelched 3h", 1, "META-CHECK WARNING - db1 has not reported since "),
         ("--match db1 --squelched 3h --interval 30s", 2, "META-CHECK CRITICAL - db1 has not reported since "),
-        ("--match 'db1|web1' --squelched 3h --interval 30s --forget 3m", 0, "META-CHECK OK - the agents report, each"),
+        (
+            "--match 'db1|web1' --squelched 3h --interval 30s --forget 3m",
+            0,
+            "META-CHECK OK - nothing to alert on, but noted: 1 ",
+        ),
         ("--match nobody --squelched 3h", 2, "META-CHECK CRITICAL - none of 3 agents is one that is looked for"),
     ],
 )
@@ -207,8 +211,25 @@ def test_a_squelched_agent_does_not_count_for_nagios(fleet: Cimaa) -> None:
     fleet("squelch", "^//db1/", "new rack", "--for", "2h")
     result = fleet("meta-check", "--nagios", "--match", "db1", "--squelched", "3h")
     assert result.exit_code == 0
-    assert "OK: db1 has not reported since" in result.stdout
-    assert "(squelched by ^//db1/)" in result.stdout
+    first, *rest = result.stdout.splitlines()
+    assert first.startswith("META-CHECK OK - nothing to alert on, but noted: db1 has not reported since ")
+    assert "(squelched by ^//db1/) | agents=" in first
+    assert any(line.startswith("OK: db1 has not reported since ") for line in rest)
+
+
+def test_what_is_squelched_is_on_the_first_line_also_beside_what_is_wrong(fleet: Cimaa) -> None:
+    fleet("squelch", "^//db1/", "new rack", "--for", "2h")
+    first = fleet("meta-check", "--nagios", "--squelched", "3h").stdout.splitlines()[0]
+    assert first.startswith("META-CHECK CRITICAL - 2 report as twice")
+    assert "; db1 has not reported since " in first
+    assert first.index("2 report as twice") < first.index("db1 has") < first.index("(squelched by ^//db1/) | ")
+
+
+def test_agents_that_were_forgotten_are_on_the_first_line(fleet: Cimaa) -> None:
+    options = "--match db1 --match web1 --squelched 3h --forget 199s --interval 30s"
+    result = fleet("meta-check", "--nagios", *options.split())
+    assert result.exit_code == 0
+    assert "but noted: 1 agent has not reported for more than 3m 19s; namely: db1" in result.stdout.splitlines()[0]
 
 
 def test_no_squelch_hides_from_nagios_that_it_was_forgotten(fleet: Cimaa) -> None:

@@ -170,7 +170,7 @@ def test_backends_that_cannot_be_used_say_why(others: Callable[..., subprocess.C
     assert "not usable" in listed["missing"]
     assert "pip install" in listed["missing"]
     assert "not usable" in listed["lost"]
-    assert "is no backend" in listed["nothing"]
+    assert "is not a backend" in listed["nothing"]
 
 
 def test_names_that_are_no_text_are_shown_with_escapes(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,14 +207,14 @@ def test_boto3_is_needed_only_to_open_a_store(conf: str) -> None:
     code = f"""
         import sys
         sys.modules["boto3"] = None
-        from zc.cimaa.config import database_settings, open_database
+        from zc.cimaa.config import Config, open_database
         from zc.cimaa.dynamodb import costs
         from zc.cimaa.cli.setup_dynamodb import main
         from zc.cimaa.errors import ConfigurationError
 
         assert costs.shown(costs.Fleet(), costs.Prices())
         main([{conf!r}, "--policy", "agent"])
-        assert database_settings({conf!r})
+        assert Config.read({conf!r}).database
         try:
             open_database({conf!r})
         except ConfigurationError as error:

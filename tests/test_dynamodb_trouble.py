@@ -562,7 +562,7 @@ class TestSettings:
             ({"prefix": "a b"}, "prefix: 'a b' cannot begin"),
             ({"prefix": ""}, "prefix"),
             ({"aws_secret_access_key": None}, "belong together"),
-            ({"endpoint_url": "nowhere"}, "nowhere"),
+            ({"endpoint_url": "nowhere"}, "endpoint_url: it is not a URL with a scheme and a host"),
             ({"read_timeout": "10"}, "90s"),
             ({"regoin": "x"}, "did you mean region"),
         ],

@@ -16,8 +16,9 @@ from zc.cimaa.agent import measuring, plugins
 from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.measuring import Measuring
 from zc.cimaa.agent.results import Finished
+from zc.cimaa.config import Config
 from zc.cimaa.errors import ConfigurationError
-from zc.cimaa.metrics import Sample, Sink, prometheus, statsd
+from zc.cimaa.metrics import Sample, Sink, exposition, prometheus, statsd
 from zc.cimaa.metrics.log import Sink as Log
 
 from .ports import free_port
@@ -103,10 +104,62 @@ def figures(text: str) -> dict[tuple[str, ...], float]:
 
 
 FIGURES = {
-    ("cimaa_agent_store_calls", "web1"): 12.0,
-    ("cimaa_metric", "web1", "disks/var", "/var", "%"): 0.5,
-    ("cimaa_metric", "web1", "disks/var", 'a "b"\\\n', ""): -3.0,
+    ("cimaa_agent_store_calls_total", "web1"): 12.0,
+    ("cimaa_check_ratio", "web1", "disks/var", "/var"): 0.005,
+    ("cimaa_check_value", "web1", "disks/var", 'a "b"\\\n', ""): -3.0,
 }
+
+
+def exposed(*samples: Sample) -> dict[str, tuple[str, str, dict[tuple[str, ...], float]]]:
+    """What Prometheus' own parser reads: type, help, and values by labels, by the family's name."""
+    written = exposition.text(exposition.of_samples(samples)).decode()
+    return {
+        family.name: (family.type, family.documentation, {tuple(s.labels.values()): s.value for s in family.samples})
+        for family in text_string_to_metric_families(written)
+    }
+
+
+def test_prometheus_gets_types_units_and_a_help_for_each(tmp_path: Path) -> None:
+    simulation = run(tmp_path, Collecting(), 3)
+    found = exposed(*measuring.samples(simulation.daemon, 0))
+    counters = {name for name, (kind, _, _) in found.items() if kind == "counter"}
+    assert counters == {
+        f"cimaa_agent_{name}"
+        for name in ("missed_ticks", "store_calls", "store_errors", "store_seconds", "alerts_sent", "alerts_failed")
+    }
+    assert {kind for kind, _, _ in found.values()} == {"counter", "gauge"}
+    assert {"cimaa_agent_last_report_timestamp_seconds", "cimaa_check_seconds"} <= found.keys()
+    assert found["cimaa_agent_faults"][2]["web1", "error"] == 2
+    helps = [text for _, text, _ in found.values()]
+    assert len(set(helps)) == len(helps)
+    assert not [text for text in helps if "The agent's figure" in text]
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "name", "exposed_value"),
+    [
+        ("s", 2, "cimaa_check_seconds", 2),
+        ("ms", 250, "cimaa_check_seconds", 0.25),
+        ("us", 10, "cimaa_check_seconds", 1e-5),
+        ("%", 50, "cimaa_check_ratio", 0.5),
+        ("B", 7, "cimaa_check_bytes", 7),
+        ("KB", 2, "cimaa_check_bytes", 2048),
+        ("MiB", 1, "cimaa_check_bytes", 2**20),
+        ("c", 9, "cimaa_check", 9),
+        ("", 3, "cimaa_check_value", 3),
+        ("requests", 3, "cimaa_check_value", 3),
+    ],
+)
+def test_what_checks_measured_is_in_base_units(unit: str, value: float, name: str, exposed_value: float) -> None:
+    ((found, (kind, _, values)),) = exposed(Sample(0, "web1", "f/s", "n", value, unit)).items()
+    assert (found, kind) == (name, "counter" if unit == "c" else "gauge")
+    assert list(values.values()) == [pytest.approx(exposed_value)]
+
+
+def test_a_figure_that_is_new_has_a_name_and_a_help() -> None:
+    assert exposed(Sample(0, "web1", "", "odd figure", 1)) == {
+        "cimaa_agent_odd_figure": ("gauge", "The agent's figure odd figure.", {("web1",): 1})
+    }
 
 
 def test_the_prometheus_file_is_replaced_whole_and_readable_by_all(tmp_path: Path) -> None:
@@ -116,7 +169,7 @@ def test_the_prometheus_file_is_replaced_whole_and_readable_by_all(tmp_path: Pat
     with path.open() as before:
         sink.write(SAMPLES[:1])
         assert figures(before.read()) == FIGURES
-    assert figures(path.read_text()) == {("cimaa_agent_store_calls", "web1"): 12.0}
+    assert figures(path.read_text()) == {("cimaa_agent_store_calls_total", "web1"): 12.0}
     assert path.stat().st_mode & 0o777 == 0o644
     assert [found.name for found in tmp_path.iterdir()] == ["cimaa.prom"]
 
@@ -141,7 +194,7 @@ def test_prometheus_gets_the_latest_figures_by_http() -> None:
     try:
         assert figures(get(port)) == {}  # until there are any
         sink.write(SAMPLES[:1])
-        assert figures(get(port)) == {("cimaa_agent_store_calls", "web1"): 12.0}
+        assert figures(get(port)) == {("cimaa_agent_store_calls_total", "web1"): 12.0}
         sink.write(SAMPLES)
         assert figures(get(port)) == FIGURES
     finally:
@@ -206,7 +259,7 @@ Configured = Callable[[str], dict[str, Any]]
 def configured(tmp_path: Path) -> Configured:
     def configured(text: str) -> dict[str, Any]:
         (tmp_path / "x.cfg").write_text(text)
-        return plugins.sinks(tmp_path / "x.cfg")
+        return plugins.sinks(Config.read(tmp_path / "x.cfg"))
 
     return configured
 
@@ -223,10 +276,14 @@ def test_sections_name_sinks(configured: Configured) -> None:
     ("text", "wrong"),
     [
         ("[metrics:a]\n", r"\[metrics:a\] has no class; there is: log, prometheus, statsd"),
-        ("[metrics:a]\nclass = prometeus\n", "there is no metrics' sink 'prometeus'; did you mean prometheus"),
+        ("[metrics:a]\nclass = prometeus\n", "there is no metrics sink 'prometeus'; did you mean prometheus"),
         ("[metrics:a]\nclass = prometheus\n", r"\[metrics:a\] has neither path nor port: give one, or both"),
-        ("[metrics:a]\nclass = prometheus\nport = 0\n", r"\[metrics:a\] port .*'0' is no port: ports are 1 to 65535"),
-        ("[metrics:a]\nclass = statsd\nport = x\n", r"\[metrics:a\] port .*no whole number"),
+        (
+            "[metrics:a]\nclass = prometheus\nport = 0\n",
+            r"\[metrics:a\] port .*'0' is not a port: ports are 1 to 65535",
+        ),
+        ("[metrics:a]\nclass = statsd\nport = x\n", r"\[metrics:a\] port .*not a whole number"),
+        ("[metrics:a]\nclass = statsd\nport = 99999\n", r"\[metrics:a\] port .*'99999' is not a port: ports are 1"),
         ("[metric:a]\nclass = log\n", r"unknown section \[metric:a\]; did you mean metrics:NAME"),
     ],
 )

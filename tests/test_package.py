@@ -31,10 +31,10 @@ DRIVERS = {
 ROOMS = [
     {"__version__"},  # of the package itself
     {"errors", "types"},
-    {"limits", "units"},
+    {"limits", "units", "masking", "ini"},
     {"faults"},
     {"agents", "squelches", "options"},
-    {"db"},
+    {"db", "entrypoints"},
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb"},
     {"testing", "checks", "alerters", "metrics", "systemd"},

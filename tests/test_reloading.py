@@ -17,6 +17,7 @@ from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.measuring import Measuring
 from zc.cimaa.agent.reloading import Reloader
 from zc.cimaa.agent.results import Finished
+from zc.cimaa.config import Config
 from zc.cimaa.db import DB
 
 from .ports import free_port
@@ -53,12 +54,12 @@ class Host:
 
     def run(self, count: int, at_end: Callable[[], Any] = lambda: None, **changes: Callable[[], Any]) -> Simulation:
         """Let so many ticks pass; with ``at3=...`` the configuration is changed so, and read, at the third."""
-        current = reloading.read(self.path)
+        current = reloading.load(Config.read(self.path))
         simulation = Simulation(self.db, "[a]\ncommand = x\n", bad, self.directory / "checks", current.alerters)
         measuring = Measuring(current.sinks, simulation.clock)
         measuring.start()
         simulation.daemon.on_report = lambda: measuring.publish(simulation.daemon)
-        reloader = Reloader(simulation.daemon, measuring, current, self.path)
+        reloader = Reloader(simulation.daemon, measuring, current)
         simulation.at_ticks(**{at: partial(self._change, change, reloader) for at, change in changes.items()})
 
         async def go() -> None:
@@ -110,7 +111,7 @@ def test_what_is_critical_stays_when_the_agent_starts_with_a_check_that_cannot_b
     host: Host, section: str, broken: str
 ) -> None:
     host.write(host.alerter("pager", "told"))
-    alerters = reloading.read(host.path).alerters
+    alerters = reloading.load(Config.read(host.path)).alerters
     for text in ("[a]\ncommand = x\n", broken, broken, "[a]\ncommand = x\n"):
         checks = text.replace("[a", f"[{section}")
         asyncio.run(Simulation(host.db, checks, bad, host.directory / "checks", alerters).daemon.run(3))
@@ -164,7 +165,7 @@ def test_a_mended_alerter_is_tried_at_once(host: Host) -> None:
         (lambda host: host.path.unlink(), "there is no configuration file "),
         (lambda host: host.write(agent="directory2 = x\n"), "has no option 'directory2'; did you mean directory?"),
         (lambda host: host.write("[alerter:x]\nclass = comand\n"), "there is no alerter 'comand'"),
-        (lambda host: host.write("[metrics:x]\nclass = statsd\nport = x\n"), "'x' is no whole number"),
+        (lambda host: host.write("[metrics:x]\nclass = statsd\nport = x\n"), "'x' is not a whole number"),
         (lambda host: host.write(database="clas = x\n"), "has no option 'clas'; did you mean class?"),
         (lambda host: (host.directory / "checks" / "f.cfg").unlink(), "there is no check in "),
     ],
@@ -199,6 +200,30 @@ def test_what_needs_a_restart_is_told_and_stays(host: Host, caplog: pytest.LogCa
 def test_without_a_change_no_restart_is_needed(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     host.write()
     host.run(3, at2=lambda: None)
+    assert "restart" not in caplog.text
+
+
+def test_the_same_file_found_and_named_needs_no_restart(
+    host: Host, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon found ./cimaa.cfg; its checks get the absolute path in $CIMAA_CONFIG."""
+    monkeypatch.chdir(host.directory)
+    monkeypatch.delenv("CIMAA_CONFIG", raising=False)
+    host.write(database="path = store\n")
+    found = Config.read()
+    monkeypatch.setenv("CIMAA_CONFIG", str(host.path))
+    caplog.set_level(logging.INFO)
+    simulation = Simulation(host.db, "[a]\ncommand = x\n", bad, host.directory / "checks")
+    reloader = Reloader(simulation.daemon, Measuring({}, simulation.clock), reloading.load(found))
+    simulation.at_ticks(at2=reloader.ask)
+    simulation.run(3)
+    assert "the configuration was read: 1 check" in caplog.text
+    assert "restart" not in caplog.text
+
+
+def test_a_store_that_is_spelled_otherwise_needs_no_restart(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    host.write(database="map_size = 1MiB\n")
+    host.run(3, at2=lambda: host.write(database="map_size = 1048576\n"))
     assert "restart" not in caplog.text
 
 

@@ -2,15 +2,16 @@
 
 The rooms, each importing only those before it:
 
-``errors``, ``types``, ``limits``, ``units``
-    Every exception, under one root; the types of what a store takes and returns; the sizes that every store keeps;
-    durations, sizes and times as text.
+``errors``, ``types``, ``limits``, ``units``, ``masking``, ``ini``
+    Every exception, under one root; the types of what a store takes and returns; the sizes that every store keeps; durations, sizes and times as text; text with its
+    credentials masked; INI files.
 ``faults``, ``agents``, ``squelches``, ``options``
     The pure rules: what a fault, an agent's row, a squelch and a setting is, and what follows from one.
-``db``
-    The contract: the abstract class :class:`~zc.cimaa.db.DB`.
+``db``, ``entrypoints``
+    The contract: the abstract class :class:`~zc.cimaa.db.DB`; plugins, found through entry points.
 ``config``
-    From a ``[database]`` section to an open :class:`~zc.cimaa.db.DB`; finds backends through entry points.
+    A configuration, read once and asked for its parts; from its ``[database]`` section to an open
+    :class:`~zc.cimaa.db.DB`.
 ``memory``, ``lmdb``, ``postgres``, ``dynamodb``
     The backends.  None imports another.
 ``testing``

@@ -16,7 +16,7 @@ from . import agents, faults, limits, options, squelches, types
 from .agents import Instance, Row
 from .errors import InvalidInput, StoreClosed
 from .faults import Fault, Report
-from .options import Option
+from .options import Option, Values
 from .squelches import Squelch
 
 #: Gives the time in seconds since the epoch, as :func:`time.time` does.
@@ -48,13 +48,13 @@ class DB(ABC):
     ) -> None:
         """Open the store that a ``[database]`` section (``config``) describes.
 
-        ``instance`` is who reports, by default this process; ``clock`` stands in
-        for the store's own, in tests.
+        It has the texts of a section, or the :class:`~zc.cimaa.options.Values` that
+        were parsed from one.  ``instance`` is who reports, by default this process;
+        ``clock`` stands in for the store's own, in tests.
 
         :raises ConfigurationError: for an unknown key, or a value that cannot be read.
         """
-        given = {key: text for key, text in (config or {}).items() if key != "class"}
-        self.settings: Mapping[str, Any] = options.parse("database", self.options, given)
+        self.settings: Mapping[str, Any] = config if isinstance(config, Values) else self._parsed(config or {})
         self._given_instance = None if instance is None else agents.check_instance(instance)
         self._clock = clock or time.time
         self._closed = False
@@ -232,9 +232,13 @@ class DB(ABC):
     ) -> None:
         self.close()
 
+    @classmethod
+    def _parsed(cls, config: Mapping[str, str]) -> Values:
+        given = {key: text for key, text in config.items() if key != "class"}
+        return options.parse("database", cls.options, given)
+
     def __repr__(self) -> str:
-        secret = {option.name for option in self.options if option.secret}
-        shown = {key: options.MASK if key in secret and value else value for key, value in self.settings.items()}
+        shown = {option.name: option.shown(self.settings[option.name]) for option in self.options}
         return f"{type(self).__module__}.{type(self).__qualname__}({shown})"
 
     @property
@@ -303,6 +307,14 @@ class DB(ABC):
         """Everything, as it was at one moment where the store can tell."""
 
     # What a backend may implement: where its store can do better, or has a clock of its own
+
+    @classmethod
+    def inherited(cls, settings: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:  # noqa: ARG003  # most have none
+        """Options that are not set, but in effect: by name the text that the driver finds, and where it does.
+
+        It is what ``cimaa config`` shows in place of nothing; ``settings`` has the value of each option.
+        """
+        return {}
 
     def _now(self) -> int:
         """The store's time in microseconds since the epoch."""

@@ -4,6 +4,8 @@ A message names the culprit and says what to do.  Where a driver's exception
 was the reason, it is the ``__cause__``.  No message holds a secret.
 """
 
+from collections.abc import Sequence
+
 
 class Error(Exception):
     """The root: whoever catches it catches all that zc.cimaa raises on purpose."""
@@ -27,6 +29,17 @@ class InvalidSquelch(InvalidInput):
 
 class ConfigurationError(Error):
     """A setting is unknown, missing or wrong, or a library it needs is not installed."""
+
+    #: Further errors that were found together with this one.
+    others: Sequence["ConfigurationError"] = ()
+
+    @classmethod
+    def raise_all(cls, found: Sequence["ConfigurationError"]) -> None:
+        """Raise the first of the errors that were found, if there are any; it has the others."""
+        if found:
+            first, *rest = (error for one in found for error in (one, *one.others))
+            first.others = rest
+            raise first
 
 
 class AlertError(Error):

@@ -1,31 +1,91 @@
 """What a setting of a section is: declared once, read, checked and explained everywhere from that.  Pure."""
 
 import difflib
+import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
+from .masking import MASK as MASK  # for those who show a setting
+from .masking import mask_text, mask_url
 from .units import parse_duration, parse_size
-
-#: What stands where a secret would.
-MASK = "********"
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """How a setting's text becomes a value: ``parse`` raises :exc:`ValueError` for text that it cannot read."""
+    """How a setting's text becomes a value: ``parse`` raises :exc:`ValueError` for text that it cannot read.
+
+    ``shown`` is the text as people may see it: a type whose texts can hold
+    credentials masks them there, so that every setting of this type is safe.
+    """
 
     name: str
     parse: Callable[[str], Any]
+    shown: Callable[[str], str] = str
+
+
+class Values(dict[str, Any]):
+    """The value of every option of a section, by the option's name."""
 
 
 def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no whole number") from None
+        raise ValueError(f"{text!r} is not a whole number") from None
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if (number := _integer(text)) < least:
+            raise ValueError(f"{text!r} is less than {least}")
+        return number
+
+    return parse
+
+
+def _port(text: str) -> int:
+    if not 1 <= (number := _integer(text)) <= 65535:
+        raise ValueError(f"{text!r} is not a port: ports are 1 to 65535")
+    return number
+
+
+def _timeout(text: str) -> int:
+    if not (seconds := parse_duration(text)):
+        raise ValueError(f"{text!r} leaves no time at all: write at least 1s")
+    return seconds
+
+
+def _url(text: str) -> str:
+    """The URL, if it is one of which it is clear what is the password: masking it in messages relies on that."""
+    wrong = "not a URL" if re.search(r"[\s\"'<>\\^`{|}\ud800-\udfff]", text) else _wrong_part(text)
+    if wrong:
+        raise ValueError(
+            f"it is {wrong} (it is not shown, because it may hold a password): write it like https://host:443/path;"
+            " special characters in a user name or a password are percent-encoded, a slash as %2F"
+        )
+    return text
+
+
+def _wrong_part(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises an error if it is not a number
+    except ValueError:
+        return "a URL with an invalid port or address"
+    if not (parts.scheme and parts.hostname):
+        return "not a URL with a scheme and a host"
+    return ""
+
+
+def _words(text: str) -> list[str]:
+    if not (words := shlex.split(text)):
+        raise ValueError("there is none")
+    return words
 
 
 def _flag(text: str) -> bool:
@@ -38,19 +98,28 @@ def _flag(text: str) -> bool:
 
 def _path(text: str) -> str:
     if not text or "\0" in text:
-        raise ValueError(f"{text!r} is no path")
+        raise ValueError(f"{text!r} is not a path")
     try:
         return str(Path(text).expanduser())
     except RuntimeError:
-        raise ValueError(f"{text!r}: whose home ~ stands for is not known; write the path without it") from None
+        raise ValueError(f"{text!r}: the home directory that ~ stands for is unknown; write the whole path") from None
 
 
 TEXT = Type("text", str)
 PATH = Type("path", _path)
 INTEGER = Type("integer", _integer)
 FLAG = Type("true or false", _flag)
+#: An integer of at least 1, and one of at least 0.
+COUNT = Type("count", _at_least(1))
+RETRIES = Type("count", _at_least(0))
+PORT = Type("port", _port)
 DURATION = Type("duration", parse_duration)
+#: A duration of at least one second.
+TIMEOUT = Type("duration", _timeout)
 SIZE = Type("size", parse_size)
+URL = Type("URL", _url, mask_url)
+#: A program and its arguments: words as a shell splits them.
+COMMAND = Type("command", _words, mask_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +140,21 @@ class Option:
         """The default as text."""
         return self.default() if callable(self.default) else self.default
 
+    def shown(self, value: Any) -> Any:
+        """The option's text, or its value, as people may see it: credentials are masked."""
+        if self.secret and value:
+            return MASK
+        return self.type.shown(value) if isinstance(value, str) else value
 
-def parse(section: str, options: Iterable[Option], given: Mapping[str, str]) -> dict[str, Any]:
+
+def parse(section: str, options: Iterable[Option], given: Mapping[str, str]) -> Values:
     """The value of every option, by name, from the texts in ``given``.
 
     :raises ConfigurationError: for a key that no option has, and a value that its option cannot read.
     """
     declared = {option.name: option for option in options}
     check_keys(f"[{section}]", given, declared)
-    return {name: value(section, option, given.get(name)) for name, option in declared.items()}
+    return Values({name: value(section, option, given.get(name)) for name, option in declared.items()})
 
 
 def value(section: str, option: Option, text: str | None, source: str = "") -> Any:
@@ -95,9 +170,9 @@ def value(section: str, option: Option, text: str | None, source: str = "") -> A
 
 
 def check_keys(where: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse the first key that nobody knows, and name the nearest one that somebody does.
+    """Refuse the first key that is not known.
 
-    :raises ConfigurationError: naming both.
+    :raises ConfigurationError: naming the key, and the nearest known one.
     """
     known = list(known)
     for key in given:
@@ -106,7 +181,7 @@ def check_keys(where: str, given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What to tell somebody who wrote a name that is not among the known ones."""
+    """A hint for the user who wrote a name that is not among the known ones."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"there is: {', '.join(known) or 'none'}"

@@ -21,8 +21,10 @@ The rooms, each importing only those before it:
 ``link``, ``alerts``, ``standing``, ``daemon``
     The daemon: its store, its alerters, what it knows of each check, its loop.
 ``measuring``, ``plugins``, ``reloading``, ``service``
-    Its figures; the alerters and sinks that the configuration names; what is done when it is read anew; the daemon as a
-    process.
+    Its figures; the alerters and sinks that the configuration names; reading it again while the daemon runs; the daemon
+    as a process.
+``inspection``, ``trial``
+    What is wrong with a configuration and its checks; one check, run once to see what the agent makes of it.
 
 Importing this package loads none of them.
 """

@@ -6,22 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import config, options
+from .. import ini, options
 from ..errors import ConfigurationError
-from ..options import FLAG, Option, Type
+from ..options import FLAG, RETRIES, TIMEOUT, Option, Type
 from . import thresholds
 from .naming import PART
-from .settings import TIMEOUT
 from .thresholds import Threshold
 
 SUFFIX = ".cfg"
-
-
-def _retries(text: str) -> int:
-    number = options.INTEGER.parse(text)
-    if number < 0:
-        raise ValueError(f"{text!r} is less than 0")
-    return int(number)
 
 
 #: The keys that a check's section may have.
@@ -33,7 +25,7 @@ OPTIONS = (
     ),
     Option("timeout", "how long it may take; default: the agent's timeout", TIMEOUT),
     Option("interval", "how often it runs; default: the agent's base_interval", TIMEOUT),
-    Option("retry", "how often an error is tried again before it is critical", Type("count", _retries), "3"),
+    Option("retry", "how often an error is tried again before it is critical", RETRIES, "3"),
     Option(
         "retry_interval", "how often it runs while it fails; default: the agent's base_interval, or its own", TIMEOUT
     ),
@@ -132,7 +124,7 @@ def _read(path: Path, timeout: float, interval: int) -> list[Check | Broken]:
     if not path.is_file():  # a pipe would not even end
         return [Broken(file, "", f"{path} is no file, or a link to one that is missing")]
     try:
-        sections = config.read_sections(path)
+        sections = ini.read(path)
     except ConfigurationError as error:
         return [Broken(file, "", str(error))]
     directory = path.parent.absolute()

@@ -1,12 +1,10 @@
-"""The configuration of a daemon, and what is done when it is to be read anew while the daemon runs."""
+"""The configuration of a daemon, and reading it again while the daemon runs."""
 
 import logging
-import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .. import config
 from ..alerters import Alerter
-from ..config import Setting
+from ..config import Config
 from ..errors import ConfigurationError
 from ..metrics import Sink
 from . import plugins, settings
@@ -22,48 +20,44 @@ FIXED = ("name", "parallel", "base_interval")
 
 
 class Configuration(NamedTuple):
-    """All that a file says of a daemon, but the checks."""
+    """All that a configuration says about a daemon, but the checks."""
 
+    config: Config
     agent: Settings
-    database: list[Setting]
     alerters: dict[str, Alerter]
     sinks: dict[str, Sink]
 
 
-def read(path: str | os.PathLike[str] | None = None) -> Configuration:
-    """What the configuration says; see :func:`zc.cimaa.config.find_file` for ``path``.
+def load(config: Config) -> Configuration:
+    """What the configuration says about a daemon.
 
     :raises ConfigurationError: naming what is wrong, and where.
     """
-    file = config.find_file(path)
-    database = config.database_settings(file)
-    return Configuration(settings.load(file), database, plugins.alerters(file), plugins.sinks(file))
+    config.database  # noqa: B018  # raises what is wrong with it
+    return Configuration(config, settings.load(config), plugins.alerters(config), plugins.sinks(config))
 
 
 class Reloader:
-    """Reads the configuration anew: all of it counts, or nothing."""
+    """Reads the configuration again: all of it counts, or nothing."""
 
-    def __init__(
-        self, daemon: Daemon, measuring: Measuring, current: Configuration, path: str | os.PathLike[str] | None
-    ) -> None:
+    def __init__(self, daemon: Daemon, measuring: Measuring, current: Configuration) -> None:
         """``current`` is what the daemon was started with."""
         self._daemon = daemon
         self._measuring = measuring
         self._current = current
-        self._path = path
         self._errand = Errand(self.reload)
 
     def ask(self) -> None:
-        """Have it read, soon."""
+        """Read it soon."""
         self._errand.ask()
 
     async def reload(self) -> None:
-        """Read it: what can change changes.  If it cannot be read, all stays as it is, and a fault tells so."""
+        """Read it: what can change changes.  If it cannot be read, all stays as it is, and a fault reports that."""
         current = self._current
         try:
-            new = read(self._path)
+            new = load(current.config.again())
             self._daemon.reload(new.agent._replace(**{key: getattr(current.agent, key) for key in FIXED}))
-        except Exception as error:  # a plugin is somebody else's code, and must not end the agent
+        except Exception as error:  # a plugin's code must not end the agent
             reason = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
             _LOG.error("the configuration stays as it was: %s", reason)
             self._daemon.tell_outdated(reason)
@@ -81,4 +75,10 @@ class Reloader:
 
 def _needs_restart(current: Configuration, new: Configuration) -> list[str]:
     changed = [f"[agent] {key}" for key in FIXED if getattr(current.agent, key) != getattr(new.agent, key)]
-    return changed if current.database == new.database else [*changed, "[database]"]
+    return changed if _store(current) == _store(new) else [*changed, "[database]"]
+
+
+def _store(configuration: Configuration) -> tuple[type[Any], dict[str, Any]]:
+    """What tells one store from another: wherever its settings come from."""
+    database = configuration.config.database
+    return database.backend, database.values

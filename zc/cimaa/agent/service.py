@@ -29,7 +29,6 @@ _WATCHDOG_TICKS = 5
 def run(
     configuration: Configuration,
     db: DB,
-    path: str | os.PathLike[str] | None,
     *,
     count: int | None,
     keep: bool,
@@ -37,17 +36,13 @@ def run(
 ) -> int:
     """Run the daemon until it has done so many ticks, or is told to end; the exit status.
 
-    ``path`` is the file that is read anew when it is told to; see :func:`zc.cimaa.config.find_file`.
-
     :raises ConfigurationError: if there are no checks, or a sink cannot start.
     """
     _log_to_stderr(as_json=as_json)
-    return asyncio.run(_run(configuration, db, path, count, keep))
+    return asyncio.run(_run(configuration, db, count, keep))
 
 
-async def _run(
-    configuration: Configuration, db: DB, path: str | os.PathLike[str] | None, count: int | None, keep: bool
-) -> int:
+async def _run(configuration: Configuration, db: DB, count: int | None, keep: bool) -> int:
     settings, clock, systemd = configuration.agent, SystemClock(), Systemd(os.environ)
     alerts = Alerts(settings.name, configuration.alerters, clock)
     daemon = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runs.run)
@@ -55,7 +50,7 @@ async def _run(
     measuring.start()
     daemon.on_tick = lambda _tick: systemd.notify("WATCHDOG=1")
     daemon.on_report = lambda: measuring.publish(daemon)
-    ended = _on_signals(Reloader(daemon, measuring, configuration, path))
+    ended = _on_signals(Reloader(daemon, measuring, configuration))
     count_of, base = len(daemon.standing()), format_duration(settings.base_interval)
     _LOG.info("%s runs %d check%s every %s", settings.name, count_of, "" if count_of == 1 else "s", base)
     systemd.notify("READY=1")

@@ -1,15 +1,14 @@
 """The ``[agent]`` section: who this agent is, and which checks it runs."""
 
-import os
 import platform
 import socket
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .. import agents, config, options
+from .. import agents, config
+from ..config import Config
 from ..errors import ConfigurationError, InvalidAgent
-from ..options import PATH, Option, Type
-from ..units import parse_duration
+from ..options import COUNT, PATH, TIMEOUT, Option
 
 
 class Settings(NamedTuple):
@@ -35,31 +34,13 @@ def host_name() -> str:
     return full if "." in full and not full.startswith("localhost") else node or "localhost"
 
 
-def _count(text: str) -> int:
-    number = options.INTEGER.parse(text)
-    if number < 1:
-        raise ValueError(f"{text!r} is less than 1")
-    return int(number)
-
-
-def _timeout(text: str) -> int:
-    seconds = parse_duration(text)
-    if not seconds:
-        raise ValueError(f"{text!r} leaves no time at all")
-    return seconds
-
-
-COUNT = Type("count", _count)
-TIMEOUT = Type("duration", _timeout)
-BASE_INTERVAL = "60s"
-
 SECTION = "agent"
 _INTERVAL = Option(
     "base_interval",
     "how often the daemon reports, and runs the checks that say nothing else; all other intervals are rounded up"
     " to multiples of it",
     TIMEOUT,
-    BASE_INTERVAL,
+    "60s",
 )
 OPTIONS = (
     Option("name", "the name under which this agent reports; without it, this host's full name", default=host_name),
@@ -75,16 +56,12 @@ OPTIONS = (
 )
 
 
-def load(path: str | os.PathLike[str] | None = None) -> Settings:
-    """What the ``[agent]`` section of the configuration says; see :func:`zc.cimaa.config.find_file` for ``path``.
+def load(configuration: Config) -> Settings:
+    """What the ``[agent]`` section of the configuration says.
 
     :raises ConfigurationError: naming what is wrong, and where.
     """
-    file = config.find_file(path)
-    values: dict[str, Any] = {
-        setting.option.name: options.value(SECTION, setting.option, setting.text, setting.source)
-        for setting in config.settings(SECTION, OPTIONS, file)
-    }
+    values = config.values(configuration.section(SECTION, OPTIONS))
     try:
         agents.check_name(values["name"])
     except InvalidAgent as error:
@@ -93,11 +70,9 @@ def load(path: str | os.PathLike[str] | None = None) -> Settings:
     return Settings(values["name"], directory, values["timeout"], values["parallel"], values["base_interval"])
 
 
-def base_interval(path: str | os.PathLike[str] | None = None) -> int:
-    """The ``base_interval`` (seconds) alone; nothing need be known of the host for it.
+def base_interval(configuration: Config) -> int:
+    """The ``base_interval`` (seconds) alone, without looking up the name of this host.
 
-    :raises ConfigurationError: if it is none.
+    :raises ConfigurationError: if it is invalid.
     """
-    file = config.find_file(path)
-    text = config.configuration(file).get(SECTION, {}).get(_INTERVAL.name)
-    return int(options.value(SECTION, _INTERVAL, text, f"file {file}" if text else ""))
+    return int(configuration.setting(SECTION, _INTERVAL).value)

@@ -8,8 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from ..options import Option, Type
-from ..units import parse_duration
+from ..options import TIMEOUT, Option
 
 #: The entry points' group; a name in it is what ``class`` names.
 GROUP = "zc.cimaa.alerter"
@@ -33,13 +32,6 @@ class Alert(NamedTuple):
     time: int
 
 
-def _timeout(text: str) -> int:
-    seconds = parse_duration(text)
-    if not seconds:
-        raise ValueError(f"{text!r} leaves no time at all")
-    return seconds
-
-
 class Alerter(ABC):
     """Passes alerts on.  One alert is passed at a time, in a thread."""
 
@@ -47,9 +39,7 @@ class Alerter(ABC):
     options: ClassVar[Sequence[Option]] = ()
 
     #: The keys that every alerter's section may have.
-    COMMON: ClassVar[Sequence[Option]] = (
-        Option("timeout", "how long passing on one alert may take", Type("duration", _timeout), "30s"),
-    )
+    COMMON: ClassVar[Sequence[Option]] = (Option("timeout", "how long passing on one alert may take", TIMEOUT, "30s"),)
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Get ready; ``settings`` has the value of each option."""

@@ -1,7 +1,6 @@
 """Runs a program for each alert."""
 
 import os
-import shlex
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -10,7 +9,8 @@ from typing import Any
 
 from ..errors import AlertError, ConfigurationError
 from ..faults import encode
-from ..options import Option, Type
+from ..masking import mask_text
+from ..options import COMMAND, Option
 from . import Alert
 from . import Alerter as Base
 
@@ -18,19 +18,10 @@ from . import Alerter as Base
 _TOLD = 200
 
 
-def _words(text: str) -> list[str]:
-    words = shlex.split(text)
-    if not words:
-        raise ValueError("there is none")
-    return words
-
-
 class Alerter(Base):
     """Runs a program for each alert, which reads it as one line of JSON, and ends with status 0 if it passed it on."""
 
-    options = (
-        Option("command", "what to run: words as a shell splits them, but no shell runs them", Type("command", _words)),
-    )
+    options = (Option("command", "what to run: words as a shell splits them, but no shell runs them", COMMAND),)
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
@@ -59,7 +50,7 @@ class Alerter(Base):
             finally:
                 _kill(process)
         if process.returncode:
-            said = errors.decode(errors="replace").strip()[-_TOLD:]
+            said = mask_text(errors.decode(errors="replace").strip())[-_TOLD:]
             raise AlertError(f"{command[0]} ended with status {process.returncode}{f': {said}' if said else ''}")
 
 

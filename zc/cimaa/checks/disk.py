@@ -43,19 +43,20 @@ class Usage(NamedTuple):
 
 def check() -> list[Finding]:
     """What is wrong now."""
-    return findings(read(thresholds(*THRESHOLDS)))
+    return findings(judge(local(), thresholds(*THRESHOLDS)))
 
 
 def read(limits: Thresholds, paths: Sequence[str] = ()) -> list[Item]:
     """How full the file systems of these paths are, by default the local ones that can be written to."""
     if not paths:
-        return judge(local(), limits)
+        return judge_all(local(), limits)
     items: list[Item] = []
     for path in paths:
         try:
             items += judge([Usage(path, psutil.disk_usage(path).percent)], limits)
-        except OSError as error:
-            items.append(Item(path, State.CRITICAL, f"{path} cannot be looked at: {error.strerror}"))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            items.append(Item(path, State.CRITICAL, f"{path} cannot be read: {reason}"))
     return items
 
 
@@ -65,6 +66,12 @@ def judge(usages: Iterable[Usage], limits: Thresholds) -> list[Item]:
     The message has whole percents, so that a report changes seldom.
     """
     return [measured(path, f"{path} is {int(used)} % full", percent(path, used, limits)) for path, used in usages]
+
+
+def judge_all(usages: Sequence[Usage], limits: Thresholds) -> list[Item]:
+    """Judge the local file systems; if there is none, it is not known that all is well."""
+    nothing = Item("", State.UNKNOWN, "no local file system that can be written to was found: name one with --path")
+    return judge(usages, limits) or [nothing]
 
 
 def local() -> list[Usage]:

@@ -1,13 +1,15 @@
 """Does a web server answer as it should, and soon enough?"""
 
+import base64
 import re
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 import urllib3
 
+from ..masking import mask_url, mask_urls
 from .items import Item, Metric
 from .ranges import Thresholds
 from .states import State
@@ -18,7 +20,6 @@ THRESHOLDS = (None, None)
 # So much (bytes) of the answer is read.
 _MOST = 1024 * 1024
 _REDIRECTS = 10
-_SIGNED = re.compile("(?P<scheme>https?://)(?P<who>[^/?#]*)@", re.IGNORECASE)
 
 
 class Request(NamedTuple):
@@ -37,12 +38,13 @@ class Request(NamedTuple):
 
 
 def without_password(url: str) -> tuple[str, dict[str, str]]:
-    """The URL without the ``USER:PASSWORD@`` that it may have, to be shown, and the headers that say it instead."""
-    match = _SIGNED.match(url)
-    if not match:
+    """The URL without the ``USER:PASSWORD@`` that it may have, and the headers that say it instead."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
         return url, {}
-    headers = urllib3.util.make_headers(basic_auth=unquote(match["who"]))
-    return match["scheme"] + url[match.end() :], dict(headers)
+    credentials = base64.b64encode(unquote_to_bytes(user)).decode()
+    return urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {credentials}"}
 
 
 class Answer(NamedTuple):
@@ -59,7 +61,7 @@ def read(limits: Thresholds, request: Request, timeout: float) -> list[Item]:
     try:
         answer = _ask(request, timeout)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        return [Item("", State.CRITICAL, f"{request.url}: {_reason(error, timeout)}")]
+        return [Item("", State.CRITICAL, f"{mask_url(request.url)}: {_reason(error, timeout)}")]
     return [judge(request, answer, limits)]
 
 
@@ -69,7 +71,7 @@ def judge(request: Request, answer: Answer, limits: Thresholds) -> Item:
     size = Metric("size", len(answer.body), "B", minimum=0)
     state, told = _content(request, answer)
     state = state if state is not State.OK else limits.state(answer.seconds)
-    message = f"{request.url}: {told}, {answer.seconds:.3f} s"
+    message = f"{mask_url(request.url)}: {told}, {answer.seconds:.3f} s"
     return Item("", state, message, (timed, size))
 
 
@@ -104,9 +106,9 @@ def _reason(error: Exception, timeout: float) -> str:
     refused = isinstance(cause, urllib3.exceptions.NewConnectionError)  # which urllib3 takes for a timeout
     if isinstance(cause, urllib3.exceptions.TimeoutError) and not refused:
         return f"no answer within {timeout:g} s"
-    text = str(cause)
+    text = mask_urls(str(cause))
     if "CERTIFICATE_VERIFY_FAILED" in text:
         found = re.search(r"certificate verify failed: ([^(]+)", text)
-        return f"its certificate is not to be trusted: {(found[1] if found else text).strip()}"
+        return f"its certificate is not trusted: {(found[1] if found else text).strip()}"
     # urllib3 puts the object's repr in front.
     return re.sub(r"^.*?(?:object at 0x[0-9a-f]+>|Connection\([^)]*\)): ", "", text)

@@ -29,6 +29,8 @@ class Item(NamedTuple):
     #: What to tell of it, on one line.  It has whole numbers where it can, so that a report changes seldom.
     message: str
     metrics: tuple[Metric, ...] = ()
+    #: True if it is OK only in that nobody is to be alerted: then it is on the first line all the same.
+    noted: bool = False
 
 
 def findings(items: Iterable[Item]) -> list[Finding]:

@@ -1,8 +1,8 @@
 """What a check found, as the output of a Nagios plugin.  Pure.
 
 ``DISK WARNING - / is 91 % full | /=91%;90;95;0;100``: what is wrong (else what is
-good) on the first line, with the performance data behind it.  What is told at more
-length follows, one line for each thing that the check looked at.
+good) on the first line, with the performance data behind it.  The long output
+follows, one line for each thing that the check looked at.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,15 +11,15 @@ from .items import Item, Metric
 from .ranges import number
 from .states import State, worst
 
-#: So many things that are wrong, or good, are told on the first line.
+#: At most this many things that are wrong, or noted, are on the first line.
 _TOLD = 5
 
 
 def output(check: str, items: Sequence[Item], good: str, verbose: int = 0) -> tuple[State, str]:
-    """The state and the output; ``good`` is what to tell if nothing is wrong and there is not just one thing."""
+    """The state and the output; ``good`` is the text if nothing is wrong and there is not just one thing."""
     state = worst(item.state for item in items)
     bad = sorted((item for item in items if item.state is not State.OK), key=lambda item: item.state is not state)
-    told = _joined([item.message for item in bad]) or (items[0].message if len(items) == 1 else good)
+    told = _first(bad, [item for item in items if item.noted]) or (items[0].message if len(items) == 1 else good)
     metrics = [metric for item in items for metric in item.metrics]
     lines = [line(check, state, told) + (f" | {performance_data(metrics)}" if metrics else "")]
     if verbose:
@@ -57,6 +57,12 @@ def _label(label: str) -> str:
     """The label, in quotes where it needs them; an equals sign or a quote may not be in it."""
     text = plain(label).replace("=", "_").replace("'", "_")
     return f"'{text}'" if " " in text or not text else text
+
+
+def _first(bad: Sequence[Item], noted: Sequence[Item]) -> str:
+    """What the first line says is wrong, and what is only noted; empty: nothing."""
+    told = [_joined([item.message for item in some]) for some in (bad, noted) if some]
+    return "; ".join(told) if bad or not noted else f"nothing to alert on, but noted: {told[0]}"
 
 
 def _joined(messages: Sequence[str]) -> str:

@@ -57,16 +57,24 @@ def parse(text: str, read: Callable[[str], float] | None = None) -> Range:
     """
     match = _RANGE.fullmatch(text.strip())
     if match is None or not (match["start"] or match["end"]):
-        raise ValueError(f"{text!r} is no range: {_NOTHING}")
+        raise ValueError(f"{text!r} is not a range: {_NOTHING}")
     read = read or _plain
     try:
         start = -math.inf if match["start"] == "~" else read(match["start"]) if match["start"] else 0.0
         end = read(match["end"]) if match["end"] else math.inf
     except ValueError as error:
-        raise ValueError(f"{text!r} is no range: {error}") from None
+        raise ValueError(f"{text!r} is not a range: {error}") from None
     if start > end:
-        raise ValueError(f"{text!r} is no range: it starts above its end; {_NOTHING}")
+        raise ValueError(f"{text!r} is not a range: it starts above its end; {_NOTHING}")
     return Range(start, end, bool(match["at"]))
+
+
+def parse_percent(text: str) -> Range:
+    """A range of percentages: :func:`parse`, with or without percent signs.
+
+    :raises ValueError: if it is not one.
+    """
+    return parse(text, lambda end: _plain(end.removesuffix("%")))
 
 
 def thresholds(warning: str | None, critical: str | None) -> Thresholds:
@@ -86,7 +94,7 @@ def number(value: float) -> str:
 
 def _plain(text: str) -> float:
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{text!r} is no number; {_NOTHING}")
+        raise ValueError(f"{text!r} is not a number; {_NOTHING}")
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text!r} is too large")

@@ -38,7 +38,7 @@ def read(limits: Thresholds, service: Service, timeout: float) -> list[Item]:
     except TimeoutError:
         return [Item("", State.CRITICAL, f"{where}: no answer within {timeout:g} s")]
     except ssl.SSLCertVerificationError as error:
-        return [Item("", State.CRITICAL, f"{where}: its certificate is not to be trusted: {error.verify_message}")]
+        return [Item("", State.CRITICAL, f"{where}: its certificate is not trusted: {error.verify_message}")]
     except (OSError, UnicodeError) as error:
         return [Item("", State.CRITICAL, f"{where}: {getattr(error, 'strerror', None) or error}")]
     if service.expect not in answer:

@@ -19,6 +19,7 @@ from .output import clean, message
 #: Each command, in the order of the help: the module that has it, and its name there.
 COMMANDS = {
     "agent": "agent:agent",
+    "run": "run:run",
     "check": "check:check",
     "install-service": "install_service:install_service",
     "faults": "faults:faults",

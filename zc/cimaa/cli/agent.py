@@ -8,7 +8,6 @@ from typing import cast
 
 import click
 
-from .. import config
 from ..agents import this_host
 from ..config import Setting
 from ..errors import StoreError
@@ -18,7 +17,7 @@ from ..types import FoundFault
 from . import listing
 from .listing import counted
 from .output import message
-from .parameters import config_file, examples, open_store
+from .parameters import configuration, examples, open_store
 
 
 @click.command(epilog=examples("cimaa agent --once", "cimaa agent --once --json"))
@@ -45,21 +44,20 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, as_json
     else:
         from ..agent import reloading, service
 
-        path = config_file(ctx)
-        configuration = reloading.read(path)
-        with open_store(ctx) as db, _configuration_for_checks(ctx):
-            ctx.exit(service.run(configuration, db, path, count=count, keep=keep, as_json=as_json))
+        daemon = reloading.load(configuration(ctx))
+        with open_store(ctx) as db, configuration_for_checks(ctx):
+            ctx.exit(service.run(daemon, db, count=count, keep=keep, as_json=as_json))
 
 
 @contextmanager
-def _configuration_for_checks(ctx: click.Context) -> Iterator[None]:
-    """See to it that a check's own ``cimaa``, which runs in another directory, has this very configuration."""
-    file = config.find_file(config_file(ctx))
+def configuration_for_checks(ctx: click.Context) -> Iterator[None]:
+    """Pass this configuration on to the ``cimaa`` that a check runs, in another directory."""
+    file = configuration(ctx).path
     before = os.environ.get("CIMAA_CONFIG")
     if file is None:
         yield
         return
-    os.environ["CIMAA_CONFIG"] = os.fspath(file.absolute())
+    os.environ["CIMAA_CONFIG"] = os.fspath(file)
     try:
         yield
     finally:
@@ -72,9 +70,9 @@ def _configuration_for_checks(ctx: click.Context) -> Iterator[None]:
 def _once(ctx: click.Context, as_json: bool) -> None:
     from ..agent import rounds, settings
 
-    ours = settings.load(config_file(ctx))
+    ours = settings.load(configuration(ctx))
     with open_store(ctx, this_host()) as db:
-        with _configuration_for_checks(ctx):
+        with configuration_for_checks(ctx):
             done = rounds.run(ours)
         try:
             db.set_faults(ours.name, done.faults)
@@ -95,7 +93,7 @@ def _unstored(agent: str, faults: list[Fault]) -> list[listing.Listed]:
 
 def _store(ctx: click.Context) -> str:
     """Which store it is: its backend, and what tells it from another of the kind."""
-    settings = config.database_settings(config_file(ctx))
+    settings = configuration(ctx).database.settings
     telling = [f"{s.option.name} {s.shown}" for s in settings if _tells(s)]
     return " ".join([settings[0].text or "", f"({', '.join(telling)})" if telling else ""]).strip()
 

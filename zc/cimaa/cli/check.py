@@ -1,11 +1,14 @@
 """The checks that come with zc.cimaa, as Nagios plugins."""
 
+import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
+from .. import options
 from ..checks import disk as disks
 from ..checks import file_age as ages
 from ..checks import load as loads
@@ -13,9 +16,13 @@ from ..checks import memory as memories
 from ..checks import processes as process_table
 from ..checks import swap as swaps
 from ..checks import tcp as ports
-from ..checks.ranges import Range, Thresholds
+from ..checks.ranges import Range, Thresholds, parse_percent
 from .parameters import Parsed, examples
 from .plugins import Plugins, finish, plugin_options
+
+# A method or the name of a header, and a header's value, as HTTP has them.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t -~\xa0-\xff]*")
 
 
 def _statuses(text: str) -> tuple[int, int]:
@@ -23,14 +30,21 @@ def _statuses(text: str) -> tuple[int, int]:
     try:
         return int(low), int(high or low)
     except ValueError:
-        raise ValueError(f"{text!r} is neither a status nor a range of them, like 200-399") from None
+        raise ValueError(f"{text!r} is neither a status nor a range of statuses, like 200-399") from None
 
 
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
-    if not (name and colon):
-        raise ValueError(f"{text!r} is no header: write it like 'Accept: text/html'")
+    if not (colon and _TOKEN.fullmatch(name.strip()) and _HEADER_VALUE.fullmatch(value.strip())):
+        hint = "it is not shown, because it may hold a password"
+        raise ValueError(f"this is not a header ({hint}): write it like 'Accept: text/html', in Latin-1")
     return name.strip(), value.strip()
+
+
+def _method(text: str) -> str:
+    if not _TOKEN.fullmatch(text):
+        raise ValueError(f"{text!r} is not an HTTP method: write it like GET")
+    return text
 
 
 _STATUSES = Parsed("statuses", _statuses)
@@ -38,15 +52,30 @@ _HEADER = Parsed("header", _header)
 
 
 def _web_address(text: str) -> str:
-    scheme, separator, _ = text.partition("://")
-    if not separator or not scheme.isalnum():
-        return f"http://{text}"
-    if scheme.lower() not in ("http", "https"):
-        raise ValueError(f"{scheme} is no scheme of the web: write http or https")
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):/", text.strip())
+    url: str = options.URL.parse(text.strip() if scheme else f"http://{text.strip()}")
+    if scheme and scheme[1].lower() not in ("http", "https"):
+        raise ValueError(f"the scheme {scheme[1]} is not supported: write http or https")
+    return url
+
+
+def _host(text: str) -> str:
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{text!r} is not the name or address of a host") from None
     return text
 
 
+def _bytes(text: str) -> bytes:
+    """What was typed, also if that is not text."""
+    return os.fsencode(text)
+
+
 _URL = Parsed("URL", _web_address)
+_METHOD = Parsed("method", _method)
+_HOST = Parsed("host", _host)
+_BYTES = Parsed("text", _bytes)
 
 
 @click.group(
@@ -69,14 +98,14 @@ def check() -> None:
 
 @check.command(epilog=examples("cimaa check disk", "cimaa check disk -p / -p /var -w 80 -c 90"))
 @click.option("-p", "--path", "paths", multiple=True, help="Only the file system of this path; may be repeated.")
-@plugin_options(*disks.THRESHOLDS, "the percentage that is used")
+@plugin_options(*disks.THRESHOLDS, "the percentage that is used", parse_percent)
 def disk(paths: Sequence[str], **common: Any) -> None:
     """Check whether there is room on the local file systems."""
     _finish("disk", lambda limits, _: disks.read(limits, paths), "no file system is too full", **common)
 
 
 @check.command(epilog=examples("cimaa check memory -w 20: -c 10:"))
-@plugin_options(*memories.THRESHOLDS, "the percentage that is available")
+@plugin_options(*memories.THRESHOLDS, "the percentage that is available", parse_percent)
 def memory(**common: Any) -> None:
     """Check whether there is memory that programs can get without swapping."""
     _finish("memory", lambda limits, _: memories.read(limits), "", **common)
@@ -90,7 +119,7 @@ def load(**common: Any) -> None:
 
 
 @check.command(epilog=examples("cimaa check swap -w 20 -c 50"))
-@plugin_options(*swaps.THRESHOLDS, "the percentage that is used")
+@plugin_options(*swaps.THRESHOLDS, "the percentage that is used", parse_percent)
 def swap(**common: Any) -> None:
     """Check whether there is swap space left."""
     _finish("swap", lambda limits, _: swaps.read(limits), "", **common)
@@ -124,12 +153,17 @@ def processes(name: str | None, user: str | None, state: str | None, command: st
     help="The statuses that are good.",
 )
 @click.option("--contains", default="", metavar="TEXT", help="What the answer must contain, in its first MiB.")
-@click.option("--method", default="GET", show_default=True, help="The method.")
+@click.option("--method", type=_METHOD, default="GET", metavar="METHOD", show_default=True, help="The method.")
 @click.option(
     "-H", "--header", "headers", type=_HEADER, multiple=True, metavar="NAME:VALUE", help="A header; may be repeated."
 )
 @click.option("--no-follow", is_flag=True, help="Follow no redirects.")
-@click.option("--ca-file", metavar="FILE", help="The certificates to trust, in place of the system's.")
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The certificates to trust, in place of the system's.",
+)
 @plugin_options(None, None, "the time of the answer (seconds)")
 def http(
     url: str,
@@ -143,7 +177,8 @@ def http(
 ) -> None:
     """Check whether a web server answers at URL as it should.
 
-    A name and a password in it (https://USER:PASSWORD@HOST/) are sent, and not shown.
+    A user name and a password in it (https://USER:PASSWORD@HOST/) are sent, but not shown, and neither is its query.
+    Special characters in them are percent-encoded: a slash as %2F.
     """
     from ..checks import http as web
 
@@ -155,16 +190,15 @@ def http(
 @check.command(
     epilog=examples("cimaa check tcp localhost 22 --expect SSH", "cimaa check tcp www.example.com 443 --tls")
 )
-@click.argument("host")
+@click.argument("host", type=_HOST)
 @click.argument("port", type=click.IntRange(1, 65535))
 @click.option("--tls", is_flag=True, help="Speak TLS, and check the certificate.")
-@click.option("--send", default="", metavar="TEXT", help="What to send; a line break follows.")
-@click.option("--expect", default="", metavar="TEXT", help="What must be in the answer.")
+@click.option("--send", type=_BYTES, default="", metavar="TEXT", help="What to send; a line break follows.")
+@click.option("--expect", type=_BYTES, default="", metavar="TEXT", help="What must be in the answer.")
 @plugin_options(*ports.THRESHOLDS, "the time of the answer (seconds)")
-def tcp(host: str, port: int, tls: bool, send: str, expect: str, **common: Any) -> None:
+def tcp(host: str, port: int, tls: bool, send: bytes, expect: bytes, **common: Any) -> None:
     """Check whether PORT of HOST answers."""
-    sent = f"{send}\r\n".encode() if send else b""
-    service = ports.Service(host, port, tls, sent, expect.encode())
+    service = ports.Service(host, port, tls, send + b"\r\n" if send else b"", expect)
     _finish("tcp", lambda limits, timeout: ports.read(limits, service, timeout), "", **common)
 
 

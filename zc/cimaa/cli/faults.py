@@ -8,7 +8,7 @@ from ..db import DB
 from ..faults import SEVERITIES
 from . import listing
 from .listing import Listed, ago, counted
-from .output import message
+from .output import message, write
 from .parameters import SEVERITY, complete_agents, examples, json_option, open_store, unknown
 
 #: The exit status of ``--exit-code`` if a fault is listed that nobody squelched.
@@ -20,6 +20,7 @@ UNSQUELCHED = 3
         "cimaa faults",
         "cimaa faults --severity error --unsquelched --limit 20",
         "cimaa faults --match '/disk#' --json",
+        "cimaa faults --prometheus > cimaa.prom.new && mv cimaa.prom.new /var/lib/node_exporter/cimaa.prom",
         "cimaa faults --severity critical --exit-code || echo 'something is critical'",
     )
 )
@@ -38,6 +39,11 @@ UNSQUELCHED = 3
     is_flag=True,
     help=f"Exit with status {UNSQUELCHED} if a fault is listed that is not squelched.",
 )
+@click.option(
+    "--prometheus",
+    is_flag=True,
+    help="Write counts by agent and severity, as node_exporter's textfile collector reads.",
+)
 @json_option
 @click.pass_context
 def faults(
@@ -48,26 +54,42 @@ def faults(
     limit: int | None,
     squelched: bool | None,
     exit_code: bool,
+    prometheus: bool,
     as_json: bool,
 ) -> None:
     """List the current faults, worst first.
 
     A fault's severity, how long it has stood, its agent, name and message, and the squelches that silence it.
     """
+    if prometheus and (as_json or limit is not None):
+        raise click.UsageError("--prometheus does not go with --json or --limit.")
     with open_store(ctx) as db:
         # One more than shown tells whether there are more; which are squelched only the whole list can tell.
         most = None if limit is None or squelched is not None else limit + 1
         found = listing.listed(db, db.find_faults(agent, severity, pattern, most))
         chosen = [fault for fault in found if squelched is None or bool(fault.squelches) is squelched]
-        if not chosen:
+        if prometheus:
+            _expose(db, agent, chosen)
+        elif not chosen:
             filtered = (severity, pattern, squelched) != (None, None, None)
             message(_nothing(db, agent, "No faults match" if filtered else "No faults"))
     shown = chosen[:limit]
-    listing.show(shown, as_json=as_json)
+    if not prometheus:
+        listing.show(shown, as_json=as_json)
     if len(shown) < len(chosen):
         message(f"Only the worst {counted(len(shown))} shown; there are more.")
     if exit_code and _any_unsquelched(shown):
         ctx.exit(UNSQUELCHED)
+
+
+def _expose(db: DB, agent: str | None, faults: list[Listed]) -> None:
+    """Write the faults' counts, and the heartbeats, in Prometheus' text format."""
+    from ..metrics import exposition
+
+    heartbeats = {row["name"]: row["updated"] for row in db.get_agents() if agent in (None, row["name"])}
+    counted = [(each.fault["agent"], each.fault["severity"], bool(each.squelches)) for each in faults]
+    families = exposition.of_store(counted, heartbeats, len(db.get_squelches()))
+    write(exposition.text(families).decode().removesuffix("\n"))
 
 
 def _any_unsquelched(faults: list[Listed]) -> bool:

@@ -14,9 +14,10 @@ from ..checks.states import State
 from ..errors import StoreUnavailable
 from ..faults import SEVERITIES
 from ..meta import Finding, Rules, Verdict
+from ..options import TIMEOUT
 from ..squelches import Matcher
 from .output import write_json
-from .parameters import DURATION, Parsed, complete_agents, config_file, examples, open_store
+from .parameters import DURATION, Parsed, complete_agents, configuration, examples, open_store
 from .plugins import Plugin, finish
 
 NAME = "meta-check"
@@ -38,13 +39,13 @@ def _count(text: str) -> float:
 
 
 _COUNT = Parsed("intervals", _count)
-_TIME = Parsed("duration", settings.TIMEOUT.parse)
+_TIME = Parsed("duration", TIMEOUT.parse)
 _LONGEST = 24 * 60 * 60
 
 
 def _patience(text: str) -> int:
     """A duration; or a number of seconds, as plugins take it."""
-    seconds: int = settings.TIMEOUT.parse(f"{text}s" if text.isdecimal() else text)
+    seconds: int = TIMEOUT.parse(f"{text}s" if text.isdecimal() else text)
     if seconds > _LONGEST:
         raise ValueError(f"{text!r} is more than a day")
     return seconds
@@ -61,6 +62,10 @@ class _MetaCheck(Plugin):
         if "--nagios" in args:
             return super().make_context(info_name, args, *rest, **extra)
         return click.Command.make_context(self, info_name, args, *rest, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        return super().invoke(ctx) if ctx.params["as_plugin"] else click.Command.invoke(self, ctx)
 
 
 @click.command(
@@ -157,7 +162,7 @@ def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, tim
     """
 
     def verdict() -> tuple[Verdict, list[str]]:
-        every = settings.base_interval(config_file(ctx)) if interval is None else interval
+        every = settings.base_interval(configuration(ctx)) if interval is None else interval
         return _verdict(ctx, Rules(interval=every, **rules))
 
     if as_plugin:
@@ -177,7 +182,7 @@ def _verdict(ctx: click.Context, rules: Rules) -> tuple[Verdict, list[str]]:
 
 
 def items(verdict: Verdict, squelches: Sequence[str]) -> list[Item]:
-    """What a Nagios plugin tells of the verdict, where these squelches are in force."""
+    """The output of a Nagios plugin for the verdict, where these squelches are in force."""
     figures = verdict.figures
     told = f"agents reporting: {figures['reporting']} of {figures['agents']}; squelches: {figures['squelches']}"
     metrics = tuple(Metric(name, value, minimum=0) for name, value in figures.items())
@@ -186,9 +191,11 @@ def items(verdict: Verdict, squelches: Sequence[str]) -> list[Item]:
 
 
 def _item(finding: Finding, squelches: Sequence[str]) -> Item:
-    if squelches and not finding.squelches:  # no squelch keeps secret that squelches are forgotten
-        return Item(finding.name, State.OK, f"{finding.message} (squelched by {', '.join(squelches)})")
-    return Item(finding.name, _state(finding.severity), finding.message)
+    if squelches and not finding.squelches:  # no squelch hides that squelches are forgotten
+        text = f"{finding.message} (squelched by {', '.join(squelches)})"
+        return Item(finding.name, State.OK, text, noted=True)
+    state = _state(finding.severity)
+    return Item(finding.name, state, finding.message, noted=state is State.OK)
 
 
 def _state(severity: int) -> State:

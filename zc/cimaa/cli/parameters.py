@@ -8,6 +8,7 @@ import click
 
 from .. import config
 from ..agents import Instance
+from ..config import Config
 from ..db import DB
 from ..faults import SEVERITIES, parse_severity
 from ..units import parse_duration, parse_time
@@ -50,6 +51,8 @@ def _time_to_come(text: str) -> int:
     return seconds
 
 
+_CONFIG = f"{__name__}.configuration"
+
 SEVERITY = Severity()
 DURATION = Parsed("duration", parse_duration)
 TIME_TO_COME = Parsed("time", _time_to_come)
@@ -60,15 +63,17 @@ def examples(*commands: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
-def config_file(ctx: click.Context) -> str | None:
-    """What ``--config`` says."""
-    file: str | None = ctx.find_root().params.get("config")
-    return file
+def configuration(ctx: click.Context) -> Config:
+    """The configuration that ``--config`` names, or that is found; read once for each command."""
+    if _CONFIG not in ctx.meta:
+        ctx.meta[_CONFIG] = Config.read(ctx.find_root().params.get("config"))
+    found: Config = ctx.meta[_CONFIG]
+    return found
 
 
 def open_store(ctx: click.Context, instance: Instance | None = None) -> DB:
     """The store that the configuration describes."""
-    return config.open_database(config_file(ctx), instance=instance)
+    return configuration(ctx).open_database(instance)
 
 
 def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:

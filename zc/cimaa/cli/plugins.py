@@ -18,7 +18,8 @@ from .output import write
 from .parameters import Parsed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_TIMEOUT = 10
+_TIMEOUT = "10"
+_LONGEST = 86400
 
 
 class Plugin(click.Command):
@@ -27,6 +28,17 @@ class Plugin(click.Command):
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         """The context, in which the arguments are read."""
         return _read(lambda: super(Plugin, self).make_context(info_name, args, *rest, **extra), info_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; whatever goes wrong is UNKNOWN, and has its line."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except click.UsageError as error:
+            raise _unknown(ctx.info_name, error) from error
+        except Exception as error:
+            raise _failed(ctx.info_name or "", error) from error
 
 
 class Plugins(click.Group):
@@ -48,6 +60,12 @@ class Plugins(click.Group):
             raise _unknown(ctx.info_name, error) from error
 
 
+def _seconds(text: str) -> float:
+    if not 0 < (seconds := float(text)) <= _LONGEST:
+        raise ValueError(f"{text} is not in the range from more than 0 to {_LONGEST}")
+    return seconds
+
+
 def plugin_options(
     warning: str | None, critical: str | None, of: str, read: Callable[[str], Range] = parse
 ) -> Callable[[_Command], _Command]:
@@ -62,7 +80,7 @@ def plugin_options(
             click.option(
                 "-t",
                 "--timeout",
-                type=click.FloatRange(min=0, min_open=True, max=86400),
+                type=Parsed("seconds", _seconds),
                 default=_TIMEOUT,
                 show_default=True,
                 metavar="SECONDS",
@@ -92,15 +110,16 @@ def plugin_options(
 
 
 def finish(name: str, look: Callable[[], Sequence[Item]], timeout: float, good: str, verbose: int) -> None:
-    """Run a check, write what it found, and exit with its state."""
-    try:
-        state, text = nagios.output(name, bounded.run(look, timeout), good, verbose)
-    except (TimeoutError, Error) as error:
-        state, text = State.UNKNOWN, nagios.line(name, State.UNKNOWN, str(error))
-    except Exception as error:  # a plugin tells whatever it is in one line
-        state, text = State.UNKNOWN, nagios.line(name, State.UNKNOWN, f"{type(error).__name__}: {error}")
+    """Run a check within ``timeout`` seconds, write what it found, and exit with its state."""
+    state, text = nagios.output(name, bounded.run(look, timeout), good, verbose)
     write(text)
     raise click.exceptions.Exit(state)
+
+
+def _failed(name: str, error: Exception) -> click.exceptions.Exit:
+    expected = isinstance(error, TimeoutError | Error)
+    write(nagios.line(name, State.UNKNOWN, str(error) if expected else f"{type(error).__name__}: {error}"))
+    return click.exceptions.Exit(State.UNKNOWN)
 
 
 def _read(make: Callable[[], click.Context], name: str | None) -> click.Context:

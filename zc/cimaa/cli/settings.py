@@ -5,37 +5,51 @@ from typing import Any
 
 import click
 
-from .. import config as configuration
-from ..config import Setting
-from ..errors import Error
+from .. import config as configurations
+from ..config import Database, Setting
+from ..errors import ConfigurationError, Error
 from ..options import Option
+from .listing import counted
 from .output import clean, message, write, write_json, write_table
-from .parameters import complete_backends, config_file, examples, json_option
+from .parameters import complete_backends, configuration, examples, json_option
 
 _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_CIMAA_COMPLETE"
 
 
-@click.command(epilog=examples("cimaa config", "cimaa --config /etc/cimaa/cimaa.cfg config --json"))
+@click.command(
+    epilog=examples(
+        "cimaa config",
+        "cimaa config --check",
+        "cimaa --config /etc/cimaa/cimaa.cfg config --json",
+    )
+)
+@click.option("--check", is_flag=True, help="Check everything that the agent would read; status 1 if it has problems.")
 @json_option
 @click.pass_context
-def config(ctx: click.Context, as_json: bool) -> None:
+def config(ctx: click.Context, check: bool, as_json: bool) -> None:
     """Show the effective settings.
 
-    Each with where it came from; secrets are masked.  The configuration file is the first of: --config,
+    Each is shown with its source; secrets are masked.  The configuration file is the first of: --config,
     $CIMAA_CONFIG, ./cimaa.cfg, ~/.config/cimaa/cimaa.cfg (or under $XDG_CONFIG_HOME), /etc/cimaa/cimaa.cfg.
-    Without one the defaults count.  For a KEY of [database], $CIMAA_DATABASE_KEY comes first, and KEY_file may name
+    Without one the defaults apply.  For a KEY of [database], $CIMAA_DATABASE_KEY comes first, and KEY_file may name
     a file that holds the value.
+
+    With --check the problems are listed instead, one a line: of the settings, the alerters, the sinks, and the checks
+    with all their files.  Nothing is started, and the store is not opened.
     """
-    from ..agent import plugins
+    from ..agent import inspection, plugins
     from ..agent.settings import OPTIONS, SECTION
 
-    file = configuration.find_file(config_file(ctx))
-    found = [("database", setting) for setting in configuration.database_settings(file)]
-    found += [(SECTION, setting) for setting in configuration.settings(SECTION, OPTIONS, file)]
-    found += [
-        (section, s) for kind in plugins.KINDS for section, ss in plugins.settings(kind, file).items() for s in ss
-    ]
+    if check:
+        _check(ctx, as_json)
+    ours = configuration(ctx)
+    file = ours.file
+    found = [("database", setting) for setting in _with_inherited(ours.database)]
+    found += [(SECTION, setting) for setting in ours.section(SECTION, OPTIONS)]
+    for kind in plugins.KINDS:
+        for section in ours.named(kind.section):
+            found += [(section, setting) for setting in plugins.settings(kind, section, ours)]
     message(f"Configuration file: {file}" if file else "There is no configuration file.")
     if as_json:
         settings = [_shape(section, setting) for section, setting in found]
@@ -45,6 +59,10 @@ def config(ctx: click.Context, as_json: bool) -> None:
             ("section", "option", "value", "from"),
             ((f"[{section}]", s.option.name, s.shown or "", s.source) for section, s in found),
         )
+    if problems := inspection.inspect(ours).problems:
+        for problem in problems:
+            message(f"Warning: {problem}")
+        message("The agent would report or refuse that; see also: cimaa config --check")
 
 
 @click.command(epilog=examples("cimaa backends", "cimaa backends zc.cimaa.lmdb", "cimaa backends --json"))
@@ -56,9 +74,9 @@ def backends(backend: str | None, as_json: bool) -> None:
     A backend is what a [database] section names as its class; with BACKEND, the options are listed that it has.
     """
     if backend is not None:
-        _show_options(configuration.load_backend(backend).options, as_json)
+        _show_options(configurations.load_backend(backend).options, as_json)
         return
-    found = [{"name": name, "description": _description(name)} for name in configuration.backend_names()]
+    found = [{"name": name, "description": _description(name)} for name in configurations.backend_names()]
     if as_json:
         write_json(found)
     else:
@@ -86,6 +104,43 @@ def completion(ctx: click.Context, shell: str) -> None:
     write(made(ctx.find_root().command, {}, "cimaa", _VARIABLE).source())
 
 
+def _check(ctx: click.Context, as_json: bool) -> None:
+    """List the problems, and exit."""
+    from ..agent import inspection
+
+    problems, warnings = [], []
+    try:
+        ours = configuration(ctx)
+    except ConfigurationError as error:
+        problems = [str(each) for each in (error, *error.others)]
+        told = ""
+    else:
+        found = inspection.inspect(ours)
+        problems, warnings = found.problems, found.warnings
+        counts = (found.checks, "check"), (found.alerters, "alerter"), (found.sinks, "metrics sink")
+        told = f"{ours.file or 'the defaults'}: {', '.join(counted(len(some), what) for some, what in counts)}"
+    if as_json:
+        write_json({"problems": list(map(clean, problems)), "warnings": list(map(clean, warnings))})
+    else:
+        for problem in problems:
+            write(clean(problem))
+        for warning in warnings:
+            message(f"Warning: {warning}")
+    if not problems:
+        message(f"No problems in {told}.")
+    ctx.exit(1 if problems else 0)
+
+
+def _with_inherited(database: Database) -> list[Setting]:
+    """The settings of the store; in place of those that are not set, what its driver takes from elsewhere."""
+    found = database.backend.inherited(database.values)
+    return [
+        setting if setting.text is not None or name not in found else Setting(setting.option, *found[name])
+        for setting in database.settings
+        for name in [setting.option.name]
+    ]
+
+
 def _shape(section: str, setting: Setting) -> dict[str, Any]:
     # Names of files, and with them settings, may hold bytes that are no text.
     value = None if setting.shown is None else clean(setting.shown)
@@ -94,7 +149,7 @@ def _shape(section: str, setting: Setting) -> dict[str, Any]:
 
 def _description(name: str) -> str:
     try:
-        backend = configuration.load_backend(name)
+        backend = configurations.load_backend(name)
     except Error as error:
         return f"not usable: {error}"
     return (inspect.getdoc(backend) or "").partition("\n\n")[0].replace("\n", " ")

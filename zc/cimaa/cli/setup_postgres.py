@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from .. import options
-from ..config import database_settings
+from ..config import Config
 from ..errors import ConfigurationError, Error
 
 BACKEND = "zc.cimaa.postgres"
@@ -49,10 +48,11 @@ def main(config: Path, local: bool, remote: bool, show: bool, passwords: Path | 
 
 def _settings(config: Path) -> dict[str, Any]:
     """The section's values by option."""
-    chosen, *rest = database_settings(config)
+    database = Config.read(config).database
+    chosen = database.settings[0]
     if chosen.text != BACKEND:
         raise ConfigurationError(f"[database] class ({chosen.source}) is {chosen.text}: this command is for {BACKEND}")
-    return {s.option.name: options.value("database", s.option, s.text, s.source) for s in rest}
+    return database.values
 
 
 def _install(settings: dict[str, Any], place: str | None, show: bool, file: Path | None) -> None:

@@ -1,8 +1,8 @@
-"""The ``[database]`` section of a file, for whoever opens this very backend."""
+"""The ``[database]`` section of a file, for programs that open this backend directly."""
 
 import os
 
-from ..config import database_settings, load_backend
+from ..config import Config
 from ..errors import ConfigurationError
 from .db import DB
 
@@ -14,11 +14,10 @@ def config_parse(filename: str | os.PathLike[str]) -> dict[str, str]:
 
     :raises ConfigurationError: if it cannot be read, or describes another backend.
     """
-    backend, *settings = database_settings(filename)
-    if not issubclass(load_backend(backend.text or ""), DB):
+    database = Config.read(filename).database
+    if not issubclass(database.backend, DB):
+        chosen = database.settings[0]
         raise ConfigurationError(
-            f"[database] class ({backend.source}) is {backend.text}; this is for class = zc.cimaa.dynamodb"
+            f"[database] class ({chosen.source}) is {chosen.text}; this is for class = zc.cimaa.dynamodb"
         )
-    return {
-        one.option.name: one.text for one in [backend, *settings] if one.text is not None and one.source != "default"
-    }
+    return {s.option.name: s.text for s in database.settings if s.text is not None and s.source != "default"}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from weakref import WeakSet
 
 import boto3
+import botocore.session
 import orjson
 from botocore.config import Config
 from botocore.exceptions import (
@@ -20,6 +21,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from ..errors import ConfigurationError
+from ..masking import mask_url, mask_urls
 
 # Connections that are kept open: as many threads may use one handle without opening new ones all the time.
 _CONNECTIONS = 32
@@ -65,7 +67,7 @@ class Connection:
     def place(self) -> str:
         """Where the store is, for messages."""
         region, url = self.client.meta.region_name, self.client.meta.endpoint_url
-        return f"DynamoDB in {region}" if ".amazonaws.com" in url else f"DynamoDB at {url} ({region})"
+        return f"DynamoDB in {region}" if ".amazonaws.com" in url else f"DynamoDB at {mask_url(url)} ({region})"
 
     @property
     def regions(self) -> set[str]:
@@ -99,6 +101,27 @@ class Connection:
 
 
 os.register_at_fork(after_in_child=Connection._after_fork)
+
+
+def inherited(settings: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
+    """What is in effect though it is not set: by option its text, and where boto3 finds it."""
+    found = {}
+    profile = settings["profile"] or os.environ.get("AWS_PROFILE") or "default"
+    try:
+        session = botocore.session.Session(profile=settings["profile"])
+        region = session.get_config_variable("region")
+    except (ConfigParseError, BotoCoreError):  # opening the store reports it
+        return {}
+    if settings["profile"] is None and "AWS_PROFILE" in os.environ:
+        found["profile"] = profile, "environment variable AWS_PROFILE"
+    if settings["region"] is None and region:
+        variable = "AWS_DEFAULT_REGION"
+        source = f"environment variable {variable}" if os.environ.get(variable) else f"AWS profile {profile}"
+        found["region"] = region, source
+    for variable in ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"):
+        if settings["endpoint_url"] is None and (url := os.environ.get(variable)):
+            found.setdefault("endpoint_url", (url, f"environment variable {variable}"))
+    return found
 
 
 def _session(settings: Mapping[str, Any]) -> Any:
@@ -164,4 +187,6 @@ def _made(make: Callable[[], Any]) -> Any:
             f"the AWS credentials are incomplete ({error}): aws_access_key_id and aws_secret_access_key belong together"
         ) from error
     except (ConfigParseError, BotoCoreError, ValueError) as error:
-        raise ConfigurationError(f"[database] the settings make no client of DynamoDB's: {error}") from error
+        raise ConfigurationError(
+            f"[database] these settings make no DynamoDB client: {mask_urls(str(error))}"
+        ) from error

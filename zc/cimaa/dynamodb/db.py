@@ -8,7 +8,7 @@ from ..db import DB as Contract
 from ..db import Snapshot
 from ..errors import ConfigurationError
 from ..faults import Fault, Report
-from ..options import DURATION, Option
+from ..options import DURATION, URL, Option
 from ..squelches import Squelch
 from . import items
 from .reports import Reports, belong
@@ -31,11 +31,20 @@ class DB(Contract):
         Option("profile", "the profile of ~/.aws to take credentials and region from"),
         Option("aws_access_key_id", "without, boto3 looks in the environment, ~/.aws, and the host's role"),
         Option("aws_secret_access_key", "goes with aws_access_key_id", secret=True),
-        Option("endpoint_url", "another address than AWS's own, such as DynamoDB Local's"),
+        Option("endpoint_url", "another address than AWS's own, such as DynamoDB Local's", URL),
         Option("connect_timeout", "how long to wait for a connection", DURATION, "5s"),
         Option("read_timeout", "how long to wait for an answer", DURATION, "10s"),
         Option("retry_for", "how long to try again what was throttled or failed in passing", DURATION, "30s"),
     )
+
+    @classmethod
+    def inherited(cls, settings: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
+        """The region and the address that boto3 takes from the environment or the profile."""
+        try:
+            from .connection import inherited
+        except ModuleNotFoundError:  # then nothing is in effect, and opening the store reports it
+            return {}
+        return inherited(settings)
 
     def _open(self) -> None:
         prefix = check_prefix(self.settings["prefix"])

@@ -27,6 +27,7 @@ from botocore.exceptions import ConnectionError as BotoCoreConnectionError
 from botocore.parsers import ResponseParserError
 
 from ..errors import StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreNotSetUp, StoreUnavailable
+from ..masking import mask_urls
 from .connection import Connection
 
 
@@ -110,10 +111,10 @@ def item(error: Exception) -> Any:
 
 
 def reason(error: Exception) -> str:
-    """The error in its own words, on one line."""
+    """The error in its own words, on one line, with the credentials masked that a URL in it may have."""
     if isinstance(error, ClientError):
         return f"{', '.join(sorted(_codes(error)))}: {_first_line(error)}"
-    return " ".join(str(error).split())
+    return mask_urls(" ".join(str(error).split()))
 
 
 def translated(error: Exception, doing: str, connection: Connection) -> StoreError:

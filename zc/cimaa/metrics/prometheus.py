@@ -1,41 +1,29 @@
-"""Gives figures to Prometheus: in a file for the node_exporter's textfile collector, over HTTP, or both."""
+"""Exposes figures to Prometheus: in a file for node_exporter's textfile collector, over HTTP, or both."""
 
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
-from prometheus_client.core import UntypedMetricFamily
 from prometheus_client.registry import Collector
 
 from ..errors import ConfigurationError
-from ..options import INTEGER, PATH, Option, Type
-from . import Sample
+from ..options import PATH, PORT, Option
+from . import Sample, exposition
 from . import Sink as Base
-
-_UNFIT = re.compile("[^a-zA-Z0-9_]")
-
-
-def _port(text: str) -> int:
-    number = int(INTEGER.parse(text))
-    if not 1 <= number <= 65535:
-        raise ValueError(f"{text!r} is no port: ports are 1 to 65535")
-    return number
 
 
 class Sink(Base):
-    """Writes a file for the node_exporter's textfile collector, or lets Prometheus come for the figures.
+    """Writes a file for node_exporter's textfile collector, or serves the figures to Prometheus over HTTP.
 
-    A check's figure is ``cimaa_metric``, labelled with the agent, the check, its name
-    and its unit; one of the agent's own is ``cimaa_agent_NAME``.
+    See :func:`zc.cimaa.metrics.exposition.of_samples` for the names of the metrics.
     """
 
     options = (
         Option("path", "the file to write, in the collector's directory; its name ends in .prom", PATH),
-        Option("port", "the port on which Prometheus gets /metrics by HTTP", Type("port", _port)),
+        Option("port", "the port on which Prometheus scrapes /metrics by HTTP", PORT),
         Option("address", "this host's address that the port is on", default="127.0.0.1"),
     )
 
@@ -66,7 +54,7 @@ class Sink(Base):
             self._server = None
 
     def write(self, samples: Sequence[Sample]) -> None:
-        """Have them ready for whoever asks, and replace the file."""
+        """Have them ready for the next scrape, and replace the file."""
         self._latest.samples = samples
         self.start()  # where the port was not free before
         if self.settings["path"]:
@@ -78,18 +66,8 @@ class _Latest(Collector):
 
     samples: Sequence[Sample] = ()
 
-    def collect(self) -> Iterable[UntypedMetricFamily]:
-        families: dict[str, UntypedMetricFamily] = {}
-        for sample in self.samples:
-            if sample.check:
-                name, text = "cimaa_metric", "What a check measured."
-                labels = {"agent": sample.agent, "check": sample.check, "name": sample.name, "unit": sample.unit}
-            else:
-                name, text = f"cimaa_agent_{_UNFIT.sub('_', sample.name)}", "A figure of the agent's own."
-                labels = {"agent": sample.agent}
-            family = families.setdefault(name, UntypedMetricFamily(name, text, labels=list(labels)))
-            family.add_metric(list(labels.values()), sample.value)
-        return families.values()
+    def collect(self) -> Iterable[exposition.Family]:
+        return exposition.of_samples(self.samples)
 
 
 def _replace(path: Path, text: bytes) -> None:
@@ -98,7 +76,7 @@ def _replace(path: Path, text: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text)
-            os.fchmod(file.fileno(), 0o644)  # the exporter runs as somebody else
+            os.fchmod(file.fileno(), 0o644)  # the exporter runs as another user
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 
-from ..options import INTEGER, Option
+from ..options import PORT, Option
 from . import Sample
 from . import Sink as Base
 
@@ -18,7 +18,7 @@ class Sink(Base):
 
     options = (
         Option("host", "the server's name or address", default="localhost"),
-        Option("port", "its port", INTEGER, "8125"),
+        Option("port", "its port", PORT, "8125"),
         Option("prefix", "with what the names start", default="cimaa"),
     )
 

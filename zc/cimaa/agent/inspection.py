@@ -1,0 +1,90 @@
+"""What is wrong with a configuration, with everything that the agent would read because of it."""
+
+import shutil
+import stat
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from .. import options
+from ..config import Config, Setting
+from ..errors import ConfigurationError
+from . import plugins, settings, standing
+from .files import SUFFIX, Broken, Check
+from .settings import Settings
+
+
+class Inspection(NamedTuple):
+    """What was looked at, and what is wrong with it."""
+
+    #: The checks that can be run.
+    checks: list[Check]
+    alerters: list[str]
+    sinks: list[str]
+    #: What the agent refuses, or reports as a fault: a line each.
+    problems: list[str]
+    #: What may be wrong, a line each: it depends on who runs the agent.
+    warnings: list[str]
+
+
+def inspect(config: Config) -> Inspection:
+    """Look at everything that the agent would read; nothing is started, and the store is not opened."""
+    problems: list[str] = []
+    found = _settings(config, problems)
+    ours = _tried(lambda: settings.load(config), problems)
+    checks = [] if ours is None else _checks(ours, problems)
+    warnings = [*_readable(found), *_programs(found, checks)]
+    alerters, sinks = (config.named(kind.section) for kind in plugins.KINDS)
+    return Inspection(checks, alerters, sinks, list(dict.fromkeys(problems)), warnings)
+
+
+def _settings(config: Config, problems: list[str]) -> list[tuple[str, Setting]]:
+    """The settings of the store, the alerters and the sinks, by their sections."""
+    found = []
+    if (database := _tried(lambda: config.database, problems)) is not None:
+        found += [("database", setting) for setting in database.settings]
+    for kind in plugins.KINDS:
+        for section in config.named(kind.section):
+            given = _tried(lambda kind=kind, section=section: plugins.settings(kind, section, config), problems)
+            if given is not None:
+                found += [(section, setting) for setting in given]
+                _tried(lambda kind=kind, section=section: plugins.make(kind, section, config), problems)
+    return found
+
+
+def _tried(what: Callable[..., Any], problems: list[str]) -> Any:
+    """What a function returns; ``None`` if it fails, with the reasons among the problems."""
+    try:
+        return what()
+    except ConfigurationError as error:
+        problems += [str(each) for each in (error, *error.others)]
+    except Exception as error:  # a plugin's code may raise anything
+        problems.append(f"{type(error).__name__}: {error}")
+    return None
+
+
+def _checks(ours: Settings, problems: list[str]) -> list[Check]:
+    found: list[Check | Broken] = _tried(lambda: standing.load(ours), problems) or []
+    broken = [item for item in found if isinstance(item, Broken)]
+    problems += [f"{ours.directory}/{item.file}{SUFFIX}: {item.reason}" for item in broken]
+    return [item for item in found if isinstance(item, Check)]
+
+
+def _programs(found: Iterable[tuple[str, Setting]], checks: Iterable[Check]) -> Iterable[str]:
+    """Warnings about programs that this user cannot run."""
+    commands = [(f"[{section}]", s.value) for section, s in found if s.option.type is options.COMMAND and s.value]
+    commands += [(f"{check.file}{SUFFIX}: [{check.section}]", check.command) for check in checks if check.command]
+    for where, (program, *_) in commands:
+        if shutil.which(program) is None:
+            on_path = "" if "/" in program else " on the PATH"
+            yield f"{where} command: there is no program {program}{on_path} that this user may run"
+
+
+def _readable(found: Iterable[tuple[str, Setting]]) -> Iterable[str]:
+    """Warnings about files with secrets that every user of the host may read."""
+    for section, setting in found:
+        if setting.option.secret and setting.text and setting.file and setting.file.stat().st_mode & stat.S_IROTH:
+            name = setting.option.name
+            yield (
+                f"[{section}] {name} is a secret, and every user may read it in {setting.file}: chmod o-r,"
+                f" or put it into a file of its own and give {name}_file"
+            )
