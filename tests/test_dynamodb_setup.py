@@ -15,7 +15,7 @@ from zc.cimaa import errors
 from zc.cimaa.cli.setup_dynamodb import main
 from zc.cimaa.dynamodb import config_parse, schemas
 from zc.cimaa.dynamodb.costs import Fleet, Prices, cost, cost_with_index, shown
-from zc.cimaa.dynamodb.policies import ROLES, policy
+from zc.cimaa.dynamodb.setup.policies import ROLES, policy
 
 from .dynamodb_servers import ACCESS, Answer, Proxy, after, refused, unanswered
 
@@ -107,7 +107,7 @@ def test_a_dry_run_does_nothing(conf: str, proxy: Proxy, capsys: pytest.CaptureF
 
 
 def test_it_waits_until_a_table_is_active(conf: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zc.cimaa.dynamodb.tables._POLL", 0.01)
+    monkeypatch.setattr("zc.cimaa.dynamodb.setup.tables._POLL", 0.01)
     main([conf])
     backups = refused("ContinuousBackupsUnavailableException", "Backups are being enabled for the table")
     proxy.next("UpdateContinuousBackups", backups, backups)

@@ -38,7 +38,7 @@ def proxy(dynamodb_settings: dict[str, str]) -> Iterator[Proxy]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zc.cimaa.dynamodb.reports._PAUSE", 0.005)
+    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._PAUSE", 0.005)
     monkeypatch.setattr("zc.cimaa.dynamodb.requests._FIRST_PAUSE", 0.005)
 
 
@@ -401,7 +401,7 @@ def test_a_clock_that_was_set_back_makes_no_doubt_longer(db: DB, direct: DB, pro
 def test_whoever_lost_the_mark_writes_no_more(
     db: DB, direct: DB, proxy: Proxy, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zc.cimaa.dynamodb.replacement.MARK", 0)
+    monkeypatch.setattr("zc.cimaa.dynamodb.writes.MARK", 0)
     proxy.next("BatchWriteItem", after(lambda: None), after(lambda: direct.set_faults("a", [])))
     db.set_faults("a", MANY)
     start = ["UpdateItem", "Query", "UpdateItem", "UpdateItem", "BatchWriteItem", "UpdateItem", "BatchWriteItem"]

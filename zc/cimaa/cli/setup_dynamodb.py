@@ -11,10 +11,11 @@ import orjson
 from rich.console import Console
 
 from .. import options
-from ..dynamodb import policies, tables
 from ..dynamodb.config import config_parse
 from ..dynamodb.db import DB, connected
-from ..dynamodb.tables import Step, Wanted
+from ..dynamodb.records import check_prefix, full_name, schemas
+from ..dynamodb.setup import policies, tables
+from ..dynamodb.setup.tables import Step, Wanted
 from ..errors import Error
 from ..units import parse_duration
 
@@ -74,7 +75,7 @@ def _command(
     tables are on-demand.
     """
     settings = options.parse("database", DB.options, _without_class(config_parse(config)))
-    prefix = tables.check_prefix(settings["prefix"])
+    prefix = check_prefix(settings["prefix"])
     if policy is not None:
         document = policies.policy(policy, prefix, settings["region"])
         click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
@@ -82,9 +83,9 @@ def _command(
     units = _units(read_units, write_units)
     wanted = Wanted(units, point_in_time_recovery, deletion_protection, dict(map(_tag, tags)))
     connection = connected(settings, persistent=True)
-    from ..dynamodb import trouble
+    from ..dynamodb import errors
 
-    with trouble.told("setting up the tables", connection):
+    with errors.told("setting up the tables", connection):
         steps = list(tables.steps(connection.client, prefix, wanted))  # all are looked at before one is touched
         if dry_run:
             _tell(steps)
@@ -104,8 +105,8 @@ def _do(steps: Iterable[Step], client: object, prefix: str, wait: int) -> None:
             status.update(f"{step.table}: {step.text}")
             tables.perform(client, step, wait)
             console.print(f"{step.table}: {step.text}: done", soft_wrap=True)
-        for table in tables.schemas:
-            name = tables.full_name(prefix, table)
+        for table in schemas:
+            name = full_name(prefix, table)
             status.update(f"{name}: waiting until it is active")
             tables.wait_active(client, name, wait)
             console.print(f"{name}: active", soft_wrap=True)

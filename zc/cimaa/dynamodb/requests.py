@@ -20,11 +20,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from ..errors import StoreUnavailable
-from . import trouble
+from . import errors
 from .connection import Connection
-from .items import Item
-from .replacement import ConditionFailed, Write
-from .trouble import Kind
+from .errors import Kind
+from .records import Item
+from .writes import ConditionFailed, Write
 
 logger = logging.getLogger("zc.cimaa.dynamodb")
 
@@ -63,7 +63,7 @@ class Patience:
         if last:
             tries = "1 try" if self._tries == 1 else f"{self._tries} tries"
             raise StoreUnavailable(
-                f"{what}: gave up after {spent:.1f} s and {tries} ({reason}); {trouble.advice(kind, self._connection)}"
+                f"{what}: gave up after {spent:.1f} s and {tries} ({reason}); {errors.advice(kind, self._connection)}"
             ) from cause
         time.sleep(pause)
 
@@ -93,7 +93,7 @@ class Requests:
         ``operation`` is the name of the client's method, ``doing`` what it is for, to complete a
         message: "reporting for agent 'x'".
 
-        :raises ~zc.cimaa.dynamodb.replacement.ConditionFailed: if the condition of a write does not hold.
+        :raises ~zc.cimaa.dynamodb.writes.ConditionFailed: if the condition of a write does not hold.
         :raises StoreError: for whatever else went wrong.
         """
         patience = None
@@ -102,13 +102,13 @@ class Requests:
                 answer: dict[str, Any] = getattr(self._connection.client, operation)(**parameters)
                 return answer
             except (ClientError, BotoCoreError, ResponseParserError, OSError) as error:
-                kind = trouble.kind(error)
+                kind = errors.kind(error)
                 if kind is Kind.CONDITION:
-                    raise ConditionFailed(trouble.item(error)) from error
+                    raise ConditionFailed(errors.item(error)) from error
                 if kind is Kind.FINAL:
-                    raise trouble.translated(error, doing, self._connection) from error
+                    raise errors.translated(error, doing, self._connection) from error
                 patience = patience or self.patience(doing)
-                patience.pause(kind, trouble.reason(error), error)
+                patience.pause(kind, errors.reason(error), error)
 
     def write_batch(self, doing: str, table: str, writes: list[Write]) -> None:
         """Write a batch, none of whose writes has a condition; what is left over is sent again."""

@@ -27,10 +27,12 @@ instances as are remembered.  So their parts that repeat are kept once, and time
 as differences.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..agents import Instance, Row, Seen
+from ..errors import ConfigurationError
 from ..faults import Fault, decode, encode
 from ..limits import INTEGER_MAX, INTEGER_MIN
 from ..squelches import Squelch
@@ -38,6 +40,13 @@ from ..squelches import Squelch
 #: A value, and an item, as they go over the wire: ``{"S": "text"}``, ``{"name": {"S": "text"}}``.
 Value = Mapping[str, Any]
 Item = Mapping[str, Value]
+
+#: Each table's key, as boto3 writes it: the partition key and, for the faults, the sort key.
+schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
+    "agents": [{"AttributeName": "name", "KeyType": "HASH"}],
+    "faults": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "name", "KeyType": "RANGE"}],
+    "squelches": [{"AttributeName": "regex", "KeyType": "HASH"}],
+}
 
 # What an item that another tool wrote may lack, or have as something else.  (Once, no store of DynamoDB's kept an
 # empty text.)
@@ -62,6 +71,24 @@ class Stored(NamedTuple):
 
 
 NOTHING = Stored(None, None)
+
+
+def check_prefix(prefix: str) -> str:
+    """The prefix, if tables can be named with it.
+
+    :raises ConfigurationError: if they cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", prefix):
+        raise ConfigurationError(
+            f"[database] prefix: {prefix!r} cannot begin a table's name:"
+            " use 1 to 200 letters, digits, dots, hyphens and underscores"
+        )
+    return prefix
+
+
+def full_name(prefix: str, table: str) -> str:
+    """A table's name in DynamoDB."""
+    return f"{prefix}.{table}"
 
 
 def text(value: str) -> Value:

@@ -10,9 +10,9 @@ from uuid import uuid4
 from .. import agents, faults
 from ..agents import Instance, Row
 from ..faults import Changes, Fault, Report
-from . import items, replacement
-from .items import NOTHING, Item, Stored
-from .replacement import ConditionFailed
+from . import records, writes
+from .records import NOTHING, Item, Stored
+from .writes import ConditionFailed
 
 if TYPE_CHECKING:
     from .requests import Requests
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LOOKS, _PAUSE = 10, 0.1
 
 
-class Reports:
+class AgentRows:
     """What a handle does with one agent at a time.  It may be used from several threads."""
 
     def __init__(self, requests: "Requests", tables: Mapping[str, str], now: Callable[[], int]) -> None:
@@ -33,12 +33,12 @@ class Reports:
 
     def touch(self, agent: str, digest: str, instance: str) -> bool:
         """Set the heartbeat to now if digest and instance still are these; true if so."""
-        request = replacement.Agent(self._agents, agent).touch(digest, instance, self._now())
+        request = writes.AgentWrites(self._agents, agent).touch(digest, instance, self._now())
         try:
             self._requests.send("update_item", f"reporting for agent {agent!r}", **request)
         except ConditionFailed as failed:
             # The answer says, for nothing, what is there instead: the replacement need not read it.
-            self._glimpses.last = agent, items.decode_row(failed.item) if failed.item else NOTHING
+            self._glimpses.last = agent, records.decode_row(failed.item) if failed.item else NOTHING
             return False
         return True
 
@@ -50,7 +50,7 @@ class Reports:
             now = self._now()
             row = agents.reported(stored.row, report.digest, instance, now)
             changes = faults.changes(old, report.faults(), now // agents.MICROSECONDS)
-            item = items.encode_row(agent, row, revision, replacement.doubt(stored, now))
+            item = records.encode_row(agent, row, revision, writes.doubt(stored, now))
             self._write(agent, doing, stored.revision, item, old, changes)
 
         glimpsed, stored = self._glimpses.__dict__.pop("last", (None, None))
@@ -87,9 +87,9 @@ class Reports:
         return stored, found
 
     def _row(self, agent: str, doing: str) -> Stored:
-        key = items.agent_key(agent)
+        key = records.agent_key(agent)
         answer = self._requests.send("get_item", doing, TableName=self._agents, Key=key, ConsistentRead=True)
-        return items.decode_row(answer["Item"]) if "Item" in answer else NOTHING
+        return records.decode_row(answer["Item"]) if "Item" in answer else NOTHING
 
     def _query(self, agent: str, doing: str) -> list[Fault]:
         found = self._requests.query(
@@ -97,9 +97,9 @@ class Reports:
             TableName=self._faults,
             KeyConditionExpression="#agent = :agent",
             ExpressionAttributeNames={"#agent": "agent"},  # a word that DynamoDB keeps for itself
-            ExpressionAttributeValues={":agent": items.text(agent)},
+            ExpressionAttributeValues={":agent": records.text(agent)},
         )
-        return [items.decode_fault(item)[1] for item in found]
+        return [records.decode_fault(item)[1] for item in found]
 
     def _contend(
         self,
@@ -126,23 +126,23 @@ class Reports:
         self, agent: str, doing: str, revision: str | None, row: Item | None, old: Iterable[Fault], changes: Changes
     ) -> None:
         """Make these changes and the row that goes with them (``None``: no row), if the row is as it was read."""
-        planned = replacement.changes(agent, old, changes)
-        write = replacement.Agent(self._agents, agent).write
-        if replacement.fit(planned):
+        planned = writes.changes(agent, old, changes)
+        write = writes.AgentWrites(self._agents, agent).write
+        if writes.fit(planned):
             entries = [change.entry(self._faults) for change in planned]
             self._transact(doing, [write(row, revision), *entries])
         else:
-            mark = self._write_batches(agent, doing, revision, replacement.batches(planned))
+            mark = self._write_batches(agent, doing, revision, writes.batches(planned))
             self._transact(doing, [write(row, mark)])
 
     def _write_batches(
-        self, agent: str, doing: str, revision: str | None, batches: Iterable[list[replacement.Write]]
+        self, agent: str, doing: str, revision: str | None, batches: Iterable[list[writes.Write]]
     ) -> str:
         """Mark the row, if its revision still is this, and write the batches while the mark stands; the mark."""
         mark = self._mark(agent, doing, revision)
         start = time.monotonic()
         for batch in batches:
-            if time.monotonic() > start + replacement.MARK:
+            if time.monotonic() > start + writes.MARK:
                 mark = self._mark(agent, doing, mark)
                 start = time.monotonic()
             self._requests.write_batch(doing, self._faults, batch)
@@ -151,19 +151,19 @@ class Reports:
     def _mark(self, agent: str, doing: str, revision: str | None) -> str:
         mark = uuid4().hex
         try:
-            self._requests.send("update_item", doing, **replacement.Agent(self._agents, agent).mark(revision, mark))
+            self._requests.send("update_item", doing, **writes.AgentWrites(self._agents, agent).mark(revision, mark))
         except ConditionFailed as failed:
-            if failed.item is None or items.decode_row(failed.item).revision != mark:
+            if failed.item is None or records.decode_row(failed.item).revision != mark:
                 raise
             # It was this very mark, whose first answer was lost.
         return mark
 
-    def _transact(self, doing: str, writes: list[replacement.Write]) -> None:
-        if len(writes) > 1:
+    def _transact(self, doing: str, entries: list[writes.Write]) -> None:
+        if len(entries) > 1:
             token = uuid4().hex
-            self._requests.send("transact_write_items", doing, TransactItems=writes, ClientRequestToken=token)
+            self._requests.send("transact_write_items", doing, TransactItems=entries, ClientRequestToken=token)
         else:  # one alone costs half as much without a transaction
-            [(operation, write)] = writes[0].items()
+            [(operation, write)] = entries[0].items()
             self._requests.send(f"{operation.lower()}_item", doing, **write)
 
 

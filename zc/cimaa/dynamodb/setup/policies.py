@@ -7,7 +7,7 @@ has its name there can write the items of that name, and no others.
 from collections.abc import Iterable
 from typing import Any
 
-from .tables import full_name, schemas
+from ..records import full_name, schemas
 
 #: The tag of a user or a role that holds the name of the agent that it may report for.
 TAG = "cimaa-agent"

@@ -5,20 +5,13 @@ table: no key takes more writes than one agent's, and IAM can confine an agent
 to its own items.  There are no indexes, so a write costs no more than its item.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigurationError, StoreIncompatible, StoreUnavailable
-
-#: Each table's key, as boto3 writes it: the partition key and, for the faults, the sort key.
-schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
-    "agents": [{"AttributeName": "name", "KeyType": "HASH"}],
-    "faults": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "name", "KeyType": "RANGE"}],
-    "squelches": [{"AttributeName": "regex", "KeyType": "HASH"}],
-}
+from ...errors import StoreIncompatible, StoreUnavailable
+from ..records import full_name, schemas
 
 # Seconds between two looks at a table that is being made.
 _POLL = 1.0
@@ -42,24 +35,6 @@ class Step:
     table: str
     text: str
     do: Callable[[], object]
-
-
-def check_prefix(prefix: str) -> str:
-    """The prefix, if tables can be named with it.
-
-    :raises ConfigurationError: if they cannot.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", prefix):
-        raise ConfigurationError(
-            f"[database] prefix: {prefix!r} cannot begin a table's name:"
-            " use 1 to 200 letters, digits, dots, hyphens and underscores"
-        )
-    return prefix
-
-
-def full_name(prefix: str, table: str) -> str:
-    """A table's name in DynamoDB."""
-    return f"{prefix}.{table}"
 
 
 def described(client: Any, name: str) -> dict[str, Any] | None:
