@@ -156,8 +156,8 @@ KEYS = {
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_no_item_keeps_others_from_being_read(db: DB, odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever may write one agent's items cannot hide the others'; and what is odd is replaced and removed like all."""
-    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._PAUSE", 0)
-    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._LOOKS", 1)
+    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_DELAY", 0)
+    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_ATTEMPTS", 1)
     db.set_faults("good", [fault("f")])
     db.squelch("good", "", "")
     for table, keys in KEYS.items():

@@ -15,7 +15,7 @@ from ..dynamodb.config import config_parse
 from ..dynamodb.db import DB, connected
 from ..dynamodb.records import check_prefix, full_name, schemas
 from ..dynamodb.setup import policies, tables
-from ..dynamodb.setup.tables import Step, Wanted
+from ..dynamodb.setup.tables import Step, Table, Wanted
 from ..errors import Error
 from ..units import parse_duration
 
@@ -54,6 +54,11 @@ def _units(read: int | None, write: int | None) -> tuple[int, int] | None:
 @click.option("--point-in-time-recovery", is_flag=True, help="Keep backups to go back to, of the last 35 days.")
 @click.option("--deletion-protection", is_flag=True, help="Let no table be deleted until this is switched off.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag the tables; may be given several times.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Show the tables and what would be done, and do nothing; exit status 1 if something would be done.",
+)
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
 @click.option("--policy", type=click.Choice(list(policies.ROLES)), help="Print the least IAM policy for a role.")
 @click.option("--wait", type=_Duration(), default="5m", show_default=True, help="How long to wait for a table.")
@@ -64,6 +69,7 @@ def _command(
     point_in_time_recovery: bool,
     deletion_protection: bool,
     tags: Sequence[str],
+    check: bool,
     dry_run: bool,
     policy: str | None,
     wait: int,
@@ -85,12 +91,27 @@ def _command(
     connection = connected(settings, persistent=True)
     from ..dynamodb import errors
 
-    with errors.told("setting up the tables", connection):
-        steps = list(tables.steps(connection.client, prefix, wanted))  # all are looked at before one is touched
-        if dry_run:
+    with errors.translating("setting up the tables", connection):
+        steps = list(tables.steps(connection.client, prefix, wanted))  # all are examined before one is changed
+        if check:
+            _check(tables.existing(connection.client, prefix), steps)
+        elif dry_run:
             _tell(steps)
         else:
             _do(steps, connection.client, prefix, wait)
+
+
+def _check(found: Mapping[str, Table | None], steps: Iterable[Step]) -> None:
+    """Show the tables and what would be done.
+
+    :raises SystemExit: with status 1 if something would be done.
+    """
+    for name, table in found.items():
+        click.echo(f"{name}: {table.summary if table else 'missing'}")
+    wanting = tables.to_do(found, steps)
+    click.echo("\n".join(f"to do: {line}" for line in wanting) or "nothing to do")
+    if wanting:
+        sys.exit(1)
 
 
 def _tell(steps: Iterable[Step]) -> None:

@@ -1,13 +1,12 @@
-"""One agent's row and faults: touched, read as they belong together, replaced and removed."""
+"""One agent's row and faults: touched, read as they is_consistent together, replaced and removed."""
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from .. import agents, faults
+from .. import agents, backoff, faults
 from ..agents import Instance, Row
 from ..faults import Changes, Fault, Report
 from . import records, writes
@@ -17,8 +16,8 @@ from .writes import ConditionFailed
 if TYPE_CHECKING:
     from .requests import Requests
 
-# How often a row and faults that do not belong together are read again, and the longest pause (seconds) between.
-_LOOKS, _PAUSE = 10, 0.1
+# How often a row and faults that do not is_consistent together are read again, and the longest pause (seconds) between.
+_READ_ATTEMPTS, _READ_DELAY = 10, 0.1
 
 
 class AgentRows:
@@ -29,7 +28,7 @@ class AgentRows:
         self._requests = requests
         self._agents, self._faults = tables["agents"], tables["faults"]
         self._now = now
-        self._glimpses = threading.local()
+        self._last_conflict = threading.local()
 
     def touch(self, agent: str, digest: str, instance: str) -> bool:
         """Set the heartbeat to now if digest and instance still are these; true if so."""
@@ -38,7 +37,7 @@ class AgentRows:
             self._requests.send("update_item", f"reporting for agent {agent!r}", **request)
         except ConditionFailed as failed:
             # The answer says, for nothing, what is there instead: the replacement need not read it.
-            self._glimpses.last = agent, records.decode_row(failed.item) if failed.item else NOTHING
+            self._last_conflict.last = agent, records.decode_row(failed.item) if failed.item else NOTHING
             return False
         return True
 
@@ -53,8 +52,8 @@ class AgentRows:
             item = records.encode_row(agent, row, revision, writes.doubt(stored, now))
             self._write(agent, doing, stored.revision, item, old, changes)
 
-        glimpsed, stored = self._glimpses.__dict__.pop("last", (None, None))
-        self._contend(agent, doing, replace, stored if glimpsed == agent else None)
+        conflicting, stored = self._last_conflict.__dict__.pop("last", (None, None))
+        self._contend(agent, doing, replace, stored if conflicting == agent else None)
 
     def remove(self, agent: str) -> None:
         """Remove the agent's row and faults."""
@@ -67,21 +66,21 @@ class AgentRows:
         self._contend(agent, doing, remove)
 
     def read(self, agent: str, doing: str, stored: Stored | None = None) -> tuple[Stored, list[Fault]]:
-        """The agent's row (``stored``, if it was just read) and the faults that belong to it.
+        """The agent's row (``stored``, if it was just read) and the faults that is_consistent to it.
 
         A query may see half of a transaction, and a report in parts is half there for a while; the
         row's digest tells.  If it goes on like that, the rest of an interrupted report is what is there.
         """
-        for look in range(_LOOKS):
-            if look:
-                time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # no secret
+        for attempt in range(_READ_ATTEMPTS):
+            if attempt:
+                time.sleep(backoff.delay(0, _READ_DELAY, _READ_DELAY))
                 stored = self._row(agent, doing)
-                if stored.unfinished and look < _LOOKS - 1:
+                if stored.unfinished and attempt < _READ_ATTEMPTS - 1:
                     continue  # to read many faults would be in vain
             found = self._query(agent, doing)
             if stored is None:
                 stored = self._row(agent, doing)
-            if stored == NOTHING or (stored.row is not None and belong(stored.row, found)):
+            if stored == NOTHING or (stored.row is not None and is_consistent(stored.row, found)):
                 break
         assert stored is not None
         return stored, found
@@ -109,7 +108,7 @@ class AgentRows:
         stored: Stored | None = None,
     ) -> None:
         """Read and write until nobody else wrote in between."""
-        patience = None
+        retries = None
         while True:
             revision = uuid4().hex
             try:
@@ -119,8 +118,8 @@ class AgentRows:
                 stored = self._row(agent, doing)
                 if stored.revision == revision:
                     return None  # it was this very write, whose first answer was lost
-                patience = patience or self._requests.patience(doing)
-                patience.pause_for_others(failed)
+                retries = retries or self._requests.retries(doing)
+                retries.wait_for_others(failed)
 
     def _write(
         self, agent: str, doing: str, revision: str | None, row: Item | None, old: Iterable[Fault], changes: Changes
@@ -167,6 +166,6 @@ class AgentRows:
             self._requests.send(f"{operation.lower()}_item", doing, **write)
 
 
-def belong(row: Row, found: list[Fault]) -> bool:
+def is_consistent(row: Row, found: list[Fault]) -> bool:
     """True if the faults are those that the row was written with."""
     return row.digest == faults.digest(found)

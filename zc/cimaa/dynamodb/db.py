@@ -11,7 +11,7 @@ from ..faults import Fault, Report
 from ..options import DURATION, Option
 from ..squelches import Squelch
 from . import records
-from .agent_rows import AgentRows, belong
+from .agent_rows import AgentRows, is_consistent
 from .records import check_prefix, full_name, schemas
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class DB(Contract):
         for item in self._requests.scan("listing the agents", TableName=self._names["agents"]):
             row = records.decode_row(item).row
             if row is not None:
-                yield item["name"]["S"], row
+                yield records.agent_name(item), row
 
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
         found = self._requests.scan(
@@ -86,7 +86,7 @@ class DB(Contract):
             ProjectionExpression="#name, updated",
             ExpressionAttributeNames={"#name": "name"},  # a word that DynamoDB keeps for itself
         )
-        beats = ((item["name"]["S"], records.heartbeat(item)) for item in found)
+        beats = map(records.heartbeat, found)
         return ((agent, updated) for agent, updated in beats if updated is not None)
 
     def _put_squelch(self, squelch: Squelch) -> None:
@@ -108,7 +108,7 @@ class DB(Contract):
         for agent, faults in self._all_faults():
             found.setdefault(agent, []).extend(faults)
         for agent in rows.keys() | found.keys():
-            if agent not in rows or not belong(rows[agent], found.get(agent, [])):
+            if agent not in rows or not is_consistent(rows[agent], found.get(agent, [])):
                 stored, found[agent] = self._agent_rows.read(agent, f"reading agent {agent!r}")
                 if stored.row is None:
                     rows.pop(agent, None)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..records import full_name, schemas
+from ..regions import partition
 
 #: The tag of a user or a role that holds the name of the agent that it may report for.
 TAG = "cimaa-agent"
@@ -71,9 +72,4 @@ def _allow(actions: Iterable[str], arns: Iterable[str]) -> dict[str, Any]:
 
 
 def _arn(table: str, region: str | None) -> str:
-    return f"arn:{_partition(region)}:dynamodb:{region or '*'}:*:table/{table}"
-
-
-def _partition(region: str | None) -> str:
-    starts = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
-    return next((name for start, name in starts.items() if (region or "").startswith(start)), "aws")
+    return f"arn:{partition(region or '')}:dynamodb:{region or '*'}:*:table/{table}"
