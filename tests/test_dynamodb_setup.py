@@ -330,57 +330,6 @@ def test_a_partition_of_amazons_is_known_by_its_region(region: str, start: str) 
     assert policy("reader", "cimaa", region)["Statement"][0]["Resource"][0].startswith(start)
 
 
-# The permissions that the parts of a transaction need.
-PARTS = {"Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem", "ConditionCheck": "ConditionCheckItem"}
-
-
-@pytest.mark.parametrize(
-    ("role", "calls"),
-    [
-        ("agent", ["report", "report much", "report nothing", "get_squelches", "get_faults", "remove"]),
-        ("operator", ["remove", "squelch", "unsquelch", "dump", "get_faults"]),
-        ("reader", ["dump", "old_agents", "get_faults"]),
-    ],
-)
-def test_a_role_may_do_what_it_is_there_for(
-    dynamodb_settings: dict[str, str], proxy: Proxy, role: str, calls: list[str]
-) -> None:
-    from zc.cimaa.dynamodb import DB
-
-    many = [{"name": f"f{index}", "severity": 40, "message": ""} for index in range(120)]
-    with DB(dynamodb_settings) as before:
-        before.set_faults("a", many)
-        before.set_faults("b", many[:3])
-    with DB({**dynamodb_settings, "endpoint_url": proxy.url}) as db:
-        known: dict[str, Callable[[], Any]] = {
-            "report": lambda: db.set_faults("b", many[:5]),
-            "report much": lambda: db.set_faults("b", many),
-            "report nothing": lambda: db.set_faults("b", []),
-            "remove": lambda: (db.remove_agent("a"), db.remove_agent("b")),
-            "squelch": lambda: db.squelch("x", "", ""),
-            "unsquelch": lambda: db.unsquelch("x"),
-            "old_agents": lambda: db.old_agents(0),
-            "get_faults": lambda: db.get_faults("a"),
-            "get_squelches": db.get_squelches,
-            "dump": db.dump,
-        }
-        for call in calls:
-            known[call]()
-    may = allowed(role)
-    for operation, body, _ in proxy.seen:
-        for action, table in needed(operation, body):
-            assert action in may[table.rpartition(".")[2]], (operation, table)
-
-
-def needed(operation: str, body: dict[str, Any]) -> list[tuple[str, str]]:
-    """The permission, and the table that it is for, for each part of a request."""
-    if operation == "TransactWriteItems":
-        return [(PARTS[kind], part["TableName"]) for entry in body["TransactItems"] for kind, part in entry.items()]
-    if operation == "BatchWriteItem":
-        return [(operation, table) for table in body["RequestItems"]]
-    return [(operation, body["TableName"])]
-
-
 # Costs
 
 
