@@ -20,6 +20,7 @@ import pytest
 
 from zc.cimaa import errors
 from zc.cimaa.lmdb import DB
+from zc.cimaa.lmdb.environment import Environment, Transaction
 from zc.cimaa.testing import Conformance, Opener, fault
 
 
@@ -107,11 +108,29 @@ def test_a_newer_format_is_refused_by_name(path: Path) -> None:
         db.get_agents()
 
 
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (b"0", r"format 0, of an older version of zc\.cimaa, and this one reads format 1.* move the directory away"),
+        (b"1x", r"format 1x, which is no version: it is damaged"),
+        (b"\xff", r"format \\xff, which is no version"),
+    ],
+)
+def test_an_older_or_damaged_format_is_not_answered_with_an_upgrade(path: Path, version: bytes, message: str) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"version", version)
+    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match=message) as caught:
+        db.get_agents()
+    assert "upgrade zc.cimaa" not in str(caught.value)
+
+
 def test_an_lmdb_file_of_others_is_left_alone(path: Path) -> None:
     path.mkdir()
     with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
         transaction.put(b"theirs", b"1")
-    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="holds an LMDB file that is no store"):
+    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="holds an LMDB file that is not a store"):
         db.set_faults("agent", [])
     with lmdb.open(str(path)) as environment, environment.begin() as transaction:
         assert transaction.stat()["entries"] == 1
@@ -490,6 +509,136 @@ def test_a_disk_that_is_full_from_the_start_kills_no_process(small_disk: Path, l
             db.set_faults("agent", [fault("f", message="m" * 30000)])
 
     assert finished(in_fork(start)) == 0
+
+
+# A file system that is mounted read-only
+
+
+@pytest.fixture
+def read_only(path: Path) -> Iterator[Callable[[], Path]]:
+    """Mounts the store's directory read-only at another place; the directory itself stays writable."""
+    seen = path.with_name("seen")
+
+    def mount() -> Path:
+        seen.mkdir()
+        commands = (["mount", "--bind", str(path), str(seen)], ["mount", "-o", "remount,bind,ro", str(seen)])
+        if os.geteuid() or any(subprocess.run(one, capture_output=True, check=False).returncode for one in commands):
+            pytest.skip("only root may mount a file system")
+        return seen
+
+    yield mount
+    if seen.exists():
+        subprocess.run(["umount", "-l", str(seen)], check=False, capture_output=True)
+
+
+READ_ONLY = "can only be read: its file system is mounted read-only; mount it for writing, or give another path"
+
+
+def test_a_store_on_a_read_only_file_system_can_be_read(path: Path, read_only: Callable[[], Path]) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+        db.squelch("x", "r", "u")
+        expected = db.dump(), db.find_faults(), db.get_agents()
+    (path / "lock.mdb").unlink()  # as in a copy
+    with opened(read_only()) as db:
+        assert (db.dump(), db.find_faults(), db.get_agents()) == expected
+        assert db.get_faults("agent") == [fault("f", agent="agent")]
+        for write in (
+            lambda: db.set_faults("agent", []),
+            lambda: db.set_faults("agent", [fault("f")]),
+            lambda: db.remove_agent("agent"),
+            lambda: db.squelch("y", "r", "u"),
+            lambda: db.unsquelch("x"),
+        ):
+            with pytest.raises(errors.StoreUnavailable, match=READ_ONLY) as caught:
+                write()
+            assert "Errno" not in str(caught.value)
+        assert (db.dump(), db.find_faults(), db.get_agents()) == expected
+
+
+def test_commands_that_only_read_work_on_a_read_only_file_system(path: Path, read_only: Callable[[], Path]) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f", message="bad")])
+    environment = {**os.environ, "CIMAA_DATABASE_PATH": str(read_only())}
+
+    def cimaa(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "zc.cimaa", *arguments]
+        return subprocess.run(command, env=environment, input="[]", capture_output=True, text=True, check=False)
+
+    for command in (["faults"], ["agents"], ["dump"], ["squelches"]):
+        assert (cimaa(*command).returncode, cimaa(*command).stderr.count("error")) == (0, 0)
+    assert "bad" in cimaa("faults").stdout
+    report = cimaa("report", "agent")
+    assert report.returncode == 1
+    assert report.stderr == f"cimaa: error: the store in {path.with_name('seen')} {READ_ONLY}\n"
+
+
+def test_where_there_is_no_store_on_a_read_only_file_system_it_is_said(
+    path: Path, read_only: Callable[[], Path]
+) -> None:
+    path.mkdir()
+    seen = read_only()
+    for where in (seen, seen / "deeper"):
+        with opened(where) as db, pytest.raises(errors.StoreUnavailable, match="mounted read-only"):
+            db.get_agents()
+
+
+def test_a_store_that_is_mounted_for_writing_again_is_written_to(path: Path, read_only: Callable[[], Path]) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+    seen = read_only()
+    with opened(seen) as db:
+        assert len(db.find_faults()) == 1
+        subprocess.run(["mount", "-o", "remount,bind,rw", str(seen)], check=True)
+        db.set_faults("agent", [])
+        assert db.find_faults() == []
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(seen)], check=False)
+
+
+def write_elsewhere(path: Path, writes: int) -> None:
+    """Another process changes the agent's faults so many times."""
+    code = """
+import sys
+from zc.cimaa.lmdb import DB
+with DB({"path": sys.argv[1]}) as db:
+    for number in range(int(sys.argv[2])):
+        db.set_faults("agent", [{"name": f"{number} of {sys.argv[3]}", "severity": 40, "message": ""}])
+"""
+    command = [sys.executable, "-c", code, str(path), str(writes), str(time.monotonic_ns())]
+    subprocess.run(command, check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("writes", "attempts"), [(1, 1), (2, 2), (5, 2)])
+def test_what_others_may_have_overwritten_is_read_again(
+    path: Path, read_only: Callable[[], Path], writes: int, attempts: int
+) -> None:
+    """A read-only mount takes no lock, so a writer elsewhere may reuse pages that are being read."""
+    with opened(path) as db:
+        db.set_faults("agent", [])
+    environment = Environment.acquire(read_only(), 2**20)
+    made = []
+
+    def work(transaction: "Transaction") -> bytes | None:
+        if not made:
+            write_elsewhere(path, writes)
+        made.append(transaction.id())
+        return transaction.get(b"f:agent")
+
+    found = environment.read(work)
+    environment.release()
+    assert len(made) == attempts
+    assert (found is None) == (attempts == 1)
+
+
+def test_a_store_that_changes_all_the_time_cannot_be_read_without_locks(
+    path: Path, read_only: Callable[[], Path]
+) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [])
+    environment = Environment.acquire(read_only(), 2**20)
+    with pytest.raises(errors.StoreUnavailable, match="changes faster than it can be read"):
+        environment.read(lambda _transaction: write_elsewhere(path, 2))
+    environment.release()
 
 
 # What it costs

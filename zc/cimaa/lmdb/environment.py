@@ -1,6 +1,6 @@
-"""One LMDB file in one process: opened once for all its handles, again in a fork, with its errors translated.
+"""One LMDB file in one process: opened once for all its handles, and again in a fork.
 
-What LMDB asks of its users, and what is done about it here:
+What LMDB requires of its users, and how it is met:
 
 - No process opens a file twice: handles on one directory share one environment.
 - No environment survives a fork: the child forgets it, and opens its own when it first needs one.
@@ -8,14 +8,14 @@ What LMDB asks of its users, and what is done about it here:
 - The lock file is written through a mapping, and a full disk would kill the process there (``SIGBUS``):
   its space is allocated before LMDB maps it.
 - A process that was killed leaves its reader's slot: the dead are cleared at open.
-- Whoever reads a mapped file beyond its end is killed, too, and one that was deleted is written to as if nothing had
-  happened: before each transaction the files are looked at, and if they are not what was opened, they are opened anew.
+- A process that reads a mapped file beyond its end is killed, too, and a deleted file is written to as if nothing had
+  happened: the files are examined before each transaction, and opened again if they are not what was opened.
+- Its locks are in a file, which cannot be written on a file system that is mounted read-only: there the store is opened
+  without locks, and each read checks that nothing was overwritten meanwhile.
 """
 
-import errno
 import os
 import resource
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +23,8 @@ from typing import ClassVar, TypeAlias, TypeVar
 
 import lmdb
 
-from ..errors import StoreClosed, StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreUnavailable
-from ..units import format_size
-from . import records
+from ..errors import StoreClosed, StoreError, StoreIncompatible, StoreUnavailable
+from . import errors, records
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 T = TypeVar("T")
@@ -34,8 +33,8 @@ T = TypeVar("T")
 _MAX_READERS = 1024
 # The size LMDB gives to a lock file for that many.
 _LOCK_FILE_SIZE = 64 * (_MAX_READERS + 2)
-# Less free space (bytes) than this makes a failed write a matter of the disk being full.
-_HARDLY_ANY = 1024 * 1024
+# How often a store that another host writes to is read, until nothing is written meanwhile.
+_READ_ATTEMPTS = 10
 
 
 class Environment:
@@ -54,6 +53,8 @@ class Environment:
         # What the open files are, data and lock: each device and inode.  And with which size the data was whole.
         self._files: list[tuple[int, int]] = []
         self._whole = 0
+        # True while the file system is mounted read-only.
+        self._read_only = False
 
     @classmethod
     def acquire(cls, path: Path, map_size: int) -> "Environment":
@@ -92,14 +93,33 @@ class Environment:
         with self._lock:
             try:
                 environment = self._current()
-                while True:
-                    try:
-                        with environment.begin(write=write) as transaction:
-                            return work(transaction)
-                    except lmdb.MapResizedError:  # another process made the file larger than our map
-                        environment.set_mapsize(0)
+                if self._read_only:
+                    if write:
+                        raise errors.read_only(self._path)
+                    return self._read_unlocked(environment, work)
+                return _done(environment, work, write)
             except lmdb.Error as error:
                 raise self._failed(error) from error
+
+    def _read_unlocked(self, environment: lmdb.Environment, work: Callable[[Transaction], T]) -> T:
+        """What ``work`` makes of one snapshot, of which nothing was overwritten meanwhile.
+
+        No lock can be taken, as that is a write.  But a store that is mounted read-only here may be written to from
+        elsewhere.  LMDB's writer reuses the pages of a snapshot in the third transaction after it, and not before.
+
+        :raises StoreUnavailable: if too much is written.
+        """
+        for _ in range(_READ_ATTEMPTS):
+            before = _last_transaction(environment)
+            try:
+                result = _done(environment, work, False)
+            except lmdb.Error:
+                if _last_transaction(environment) <= before + 1:
+                    raise
+            else:
+                if _last_transaction(environment) <= before + 1:
+                    return result
+        raise StoreUnavailable(f"the store in {self._path} changes faster than it can be read: try again")
 
     def sync(self) -> None:
         """Return once all that was written is on disk."""
@@ -109,6 +129,10 @@ class Environment:
             except lmdb.Error as error:
                 raise self._failed(error) from error
 
+    def _translated(self, error: lmdb.Error | OSError) -> StoreError:
+        size = self._map_size if self._lmdb is None else self._lmdb.info()["map_size"]
+        return errors.translate(error, self._path, size, _MAX_READERS)
+
     def _failed(self, error: lmdb.Error) -> StoreError:
         translated = self._translated(error)
         if not isinstance(error, lmdb.MapFullError | lmdb.ReadersFullError):
@@ -117,6 +141,8 @@ class Environment:
 
     def _current(self) -> lmdb.Environment:
         """The environment, open and whole."""
+        if self._lmdb is not None and self._read_only and not _is_read_only(self._path):
+            self._forget()  # it was mounted for writing
         if self._lmdb is None:
             return self._open()
         try:
@@ -130,10 +156,14 @@ class Environment:
 
     def _changed(self, environment: lmdb.Environment) -> str:
         """What became of the files since they were opened, if anything."""
-        data, lock = os.stat(self._data), os.stat(self._lock_file)  # noqa: PTH116  # before each transaction: cheap
-        if [_identity(data), _identity(lock)] != self._files:
+        data = os.stat(self._data)  # noqa: PTH116  # before each transaction: cheap
+        identities = [_identity(data)]
+        if not self._read_only:
+            lock = os.stat(self._lock_file)  # noqa: PTH116
+            identities.append(_identity(lock))
+        if identities != self._files:
             return "replaced"
-        if lock.st_size < _LOCK_FILE_SIZE:
+        if not self._read_only and lock.st_size < _LOCK_FILE_SIZE:
             _allocate(self._lock_file, _LOCK_FILE_SIZE)  # else closing it would end the process
             return "cut short"
         if data.st_size != self._whole:
@@ -146,36 +176,50 @@ class Environment:
         if not self._handles:
             raise StoreClosed(f"the store in {self._path} was closed by another thread")
         try:
-            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _allocate(self._lock_file, _LOCK_FILE_SIZE)
-            self._lmdb = lmdb.open(
-                os.fsencode(self._path), map_size=self._map_size, max_readers=_MAX_READERS, mode=0o600, metasync=False
-            )
-            self._files = [_identity(Path(path).stat()) for path in (self._data, self._lock_file)]
-            if _is_cut(self._lmdb, Path(self._data).stat().st_size):
+            self._read_only = _is_read_only(self._path)
+            environment = self._lmdb = self._open_read_only() if self._read_only else self._open_writable()
+            used = [self._data] if self._read_only else [self._data, self._lock_file]
+            self._files = [_identity(Path(path).stat()) for path in used]
+            if _is_cut(environment, Path(self._data).stat().st_size):
                 raise StoreIncompatible(f"{self._data} was cut short: move it away, or put back a backup")
-            self._lmdb.reader_check()
-            self._check_format(self._lmdb)
+            if not self._read_only:
+                environment.reader_check()
+            self._check_format(environment)
         except OSError as error:
             raise self._translated(error) from error
         except BaseException:
             self._forget()
             raise
-        return self._lmdb
+        return environment
+
+    def _open_writable(self) -> lmdb.Environment:
+        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _allocate(self._lock_file, _LOCK_FILE_SIZE)
+        return lmdb.open(
+            os.fsencode(self._path), map_size=self._map_size, max_readers=_MAX_READERS, mode=0o600, metasync=False
+        )
+
+    def _open_read_only(self) -> lmdb.Environment:
+        if not Path(self._data).exists():
+            raise StoreUnavailable(
+                f"there is no store in {self._path}, and none can be made: its file system is mounted read-only;"
+                " mount it for writing, or give another path"
+            )
+        return lmdb.open(os.fsencode(self._path), map_size=self._map_size, readonly=True, lock=False)
 
     def _check_format(self, environment: lmdb.Environment) -> None:
         with environment.begin() as transaction:
             version = transaction.get(records.VERSION_KEY)
-        if version is None:
+            empty = not transaction.stat()["entries"]
+        if version is not None:
+            if version != b"%d" % records.FORMAT:
+                raise errors.other_format(self._path, version, records.FORMAT)
+        elif not empty:
+            raise StoreIncompatible(f"{self._path} holds an LMDB file that is not a store of zc.cimaa")
+        elif not self._read_only:
             with environment.begin(write=True) as transaction:
-                if transaction.stat()["entries"] and transaction.get(records.VERSION_KEY) is None:
-                    raise StoreIncompatible(f"{self._path} holds an LMDB file that is no store of zc.cimaa's")
-                transaction.put(records.VERSION_KEY, b"%d" % records.FORMAT)
-        elif version != b"%d" % records.FORMAT:
-            raise StoreIncompatible(
-                f"the store in {self._path} has format {version.decode(errors='replace')}, and this version of zc.cimaa"
-                f" reads format {records.FORMAT}: upgrade zc.cimaa on this host, or give another path"
-            )
+                transaction.put(records.VERSION_KEY, b"%d" % records.FORMAT, overwrite=False)
+            self._check_format(environment)  # another process may have been faster
 
     def _widen(self, map_size: int) -> None:
         with self._lock:
@@ -188,48 +232,6 @@ class Environment:
         if self._lmdb is not None:
             self._lmdb.close()  # in a fork, lmdb only drops its own notes here: the file is the parent's
             self._lmdb = None
-
-    def _translated(self, error: lmdb.Error | OSError) -> StoreError:
-        """What to tell of an error of LMDB's or the system's."""
-        text = str(error)
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            return StoreError(f"the store's path {self._path} is no directory, or not in one: give another path")
-        if isinstance(error, lmdb.MapFullError):
-            return StoreFull(
-                f"the store in {self._path} is full: its map_size is {format_size(self._lmdb_map_size())};"
-                " set a larger map_size in the [database] section"
-            )
-        if isinstance(error, PermissionError) or os.strerror(errno.EACCES) in text:
-            return StoreDenied(
-                f"no permission to use the store in {self._path}: run as the user who owns it, or give another path"
-            )
-        if self._is_full(error):
-            return StoreFull(f"there is no room for the store in {self._path}: the disk is full ({text})")
-        if isinstance(
-            error, lmdb.InvalidError | lmdb.CorruptedError | lmdb.VersionMismatchError | lmdb.PageNotFoundError
-        ):
-            return StoreIncompatible(
-                f"{self._data} is no LMDB file, or a damaged one ({text}): move it away, or put back a backup"
-            )
-        if isinstance(error, lmdb.ReadersFullError):
-            return StoreUnavailable(f"more than {_MAX_READERS} readers use the store in {self._path} at once")
-        return StoreUnavailable(f"the store in {self._path} cannot be used: {text}")
-
-    def _lmdb_map_size(self) -> int:
-        return self._map_size if self._lmdb is None else self._lmdb.info()["map_size"]
-
-    def _is_full(self, error: lmdb.Error | OSError) -> bool:
-        numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers):
-            return True
-        # A write that was cut short for want of room is an input/output error to LMDB.
-        return os.strerror(errno.EIO) in str(error) and self._room() < _HARDLY_ANY
-
-    def _room(self) -> int:
-        """How many bytes the data file may still grow by."""
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        free = shutil.disk_usage(self._path).free
-        return free if limit == resource.RLIM_INFINITY else min(free, limit - Path(self._data).stat().st_size)
 
     @classmethod
     def _before_fork(cls) -> None:
@@ -257,6 +259,30 @@ os.register_at_fork(
     after_in_parent=Environment._after_fork_in_parent,
     after_in_child=Environment._after_fork_in_child,
 )
+
+
+def _is_read_only(path: Path) -> bool:
+    """True if the directory is there, and its file system is mounted read-only."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except FileNotFoundError:
+        return False
+
+
+def _done(environment: lmdb.Environment, work: Callable[[Transaction], T], write: bool) -> T:
+    """What ``work`` returns, done in one transaction."""
+    while True:
+        try:
+            with environment.begin(write=write) as transaction:
+                return work(transaction)
+        except lmdb.MapResizedError:  # another process made the file larger than our map
+            environment.set_mapsize(0)
+
+
+def _last_transaction(environment: lmdb.Environment) -> int:
+    """The number of the last transaction that wrote."""
+    number: int = environment.info()["last_txnid"]
+    return number
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
