@@ -112,6 +112,8 @@ def test_a_unit_for_another_host_names_no_path_of_this_one(cimaa: Cimaa, tmp_pat
     assert systemd.installed_program(root) == Path("/bin/cimaa")
     assert systemd.installed_program(Path(os.path.relpath(root))) == Path("/bin/cimaa")
     assert systemd.installed_program(Path("/")) == PROGRAM
+    Path("link").symlink_to(root)
+    assert systemd.installed_program(Path("link")) == Path("/bin/cimaa")
     cimaa("install-service", "--write", "--root", "other", "--program", "/opt/x/cimaa")
     unit = service(Path("other", UNIT).read_text())
     assert (unit["ExecStart"].split()[0], unit["Environment"].split(":")[0]) == ("/opt/x/cimaa", "PATH=/opt/x")

@@ -15,7 +15,12 @@ MISTAKES = PROGRAMS / "mistakes.py"
 
 def errors(*files: Path) -> dict[tuple[str, int], set[str]]:
     """The codes of the errors that mypy reports for each line of these files."""
-    options = ["--strict", "--config-file=", "--follow-imports=silent", f"--cache-dir={ROOT / '.mypy_cache'}"]
+    options = [
+        "--strict",
+        "--config-file=",
+        "--follow-imports=silent",
+        f"--cache-dir={ROOT / '.mypy_cache' / 'programs'}",
+    ]
     packages = ["--namespace-packages", "--explicit-package-bases"]
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", *options, *packages, *files],

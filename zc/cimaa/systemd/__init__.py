@@ -48,9 +48,11 @@ def program() -> Path:
 
 def installed_program(root: Path) -> Path:
     """The path of the program on a host whose ``/`` is to be ``root``: this installation's if it is there."""
-    path = program()
-    below = root.resolve()
-    return Path("/", path.relative_to(below)) if path.is_relative_to(below) else PACKAGED
+    path, below = program(), root.resolve()
+    for place in (path, path.parent.resolve() / path.name):
+        if place.is_relative_to(below):
+            return Path("/", place.relative_to(below))
+    return PACKAGED
 
 
 def unit(program: Path) -> str:
