@@ -38,6 +38,7 @@ def test_only_disks_that_can_fill_up_are_looked_at() -> None:
         Mount("/dev/sda1", "/etc/hosts", "ext4", "rw,relatime"),  # the same device, bound to a second place
         Mount("/dev/sda2", "/var", "xfs", "rw"),
         Mount("/dev/sr0", "/media/cd", "iso9660", "ro"),
+        Mount("/dev/sr1", "/media/dvd", "udf", "rw"),  # an image, although it says that it can be written to
         Mount("/dev/sdb1", "/mnt/backup", "ext4", "ro,noatime"),
         Mount("/dev/loop3", "/snap/core/1", "squashfs", "rw"),
         Mount("/dev/loop4", "/srv/image", "ext4", "rw"),
