@@ -23,6 +23,29 @@ def test_a_squelch_is_in_force_until_its_end() -> None:
 
 
 @pytest.mark.parametrize(
+    ("permanent", "expires", "message"),
+    [
+        (False, 100, "the squelch would be over at once: it would end at 100, and it is 100"),
+        (False, 2**63, "expires does not fit in 64 bits"),
+        (False, True, "expires must be whole seconds since the epoch, not bool"),
+        (False, 200.0, "expires must be whole seconds since the epoch, not float"),
+        (True, 200, "a squelch is either permanent or ends at some time, not both"),
+        (1, None, "permanent must be true or false, not 1"),
+    ],
+)
+def test_an_end_that_makes_no_sense_is_refused(permanent: bool, expires: int, message: str) -> None:
+    with pytest.raises(errors.InvalidSquelch, match=f"^{message}$"):
+        squelches.squelch("x", "", "", permanent, expires, 100)
+
+
+def test_details_have_an_end_only_where_there_is_one() -> None:
+    details = {"regex": "x", "reason": "", "user": "", "time": 100, "permanent": False}
+    assert squelches.squelch("x", "", "", False, None, 100).details() == details
+    assert squelches.squelch("x", "", "", False, 101, 100).details() == {**details, "expires": 101}
+    assert squelches.squelch("x", "", "", False, 2**63 - 1, 100).details() == {**details, "expires": 2**63 - 1}
+
+
+@pytest.mark.parametrize(
     ("regex", "message"),
     [
         ("(", "'(' is no regular expression of RE2: missing ): ("),
