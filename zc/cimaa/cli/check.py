@@ -75,6 +75,7 @@ def _bytes(text: str) -> bytes:
 _URL = Parsed("URL", _web_address)
 _METHOD = Parsed("method", _method)
 _HOST = Parsed("host", _host)
+_PORT = Parsed(options.PORT.name, options.PORT.parse)
 _BYTES = Parsed("text", _bytes)
 
 
@@ -191,7 +192,7 @@ def http(
     epilog=examples("cimaa check tcp localhost 22 --expect SSH", "cimaa check tcp www.example.com 443 --tls")
 )
 @click.argument("host", type=_HOST)
-@click.argument("port", type=click.IntRange(1, 65535))
+@click.argument("port", type=_PORT)
 @click.option("--tls", is_flag=True, help="Speak TLS, and check the certificate.")
 @click.option("--send", type=_BYTES, default="", metavar="TEXT", help="What to send; a line break follows.")
 @click.option("--expect", type=_BYTES, default="", metavar="TEXT", help="What must be in the answer.")

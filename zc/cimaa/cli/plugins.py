@@ -60,8 +60,12 @@ class Plugins(click.Group):
 
 
 def _seconds(text: str) -> float:
-    if not 0 < (seconds := float(text)) <= _LONGEST:
-        raise ValueError(f"{text} is not in the range from more than 0 to {_LONGEST}")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"{text!r} is not a number of seconds, more than 0 and at most {_LONGEST}")
     return seconds
 
 
