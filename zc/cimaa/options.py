@@ -164,7 +164,7 @@ def value(section: str, option: Option, text: str | None, source: str = "") -> A
     try:
         return option.type.parse(text)
     except ValueError as error:
-        reason = "cannot be read" if option.secret else str(error)
+        reason = "cannot be read" if option.secret else mask_text(str(error))  # it quotes the text
         where = f" ({source})" if source else ""
         raise ConfigurationError(f"[{section}] {option.name}{where}: {reason}") from None
 
