@@ -1,17 +1,20 @@
 """The commands about the command itself: its settings, the backends it may use, its completion."""
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import config as configurations
-from ..config import Database, Setting
+from ..config import Config, Database, Setting
 from ..errors import ConfigurationError, Error
 from ..options import Option
 from .listing import counted
 from .output import clean, message, write, write_json, write_table
 from .parameters import complete_backends, configuration, examples, json_option
+
+if TYPE_CHECKING:
+    from ..agent.inspection import Inspection
 
 _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_CIMAA_COMPLETE"
@@ -108,17 +111,13 @@ def _check(ctx: click.Context, as_json: bool) -> None:
     """List the problems, and exit."""
     from ..agent import inspection
 
-    problems, warnings = [], []
     try:
         ours = configuration(ctx)
     except ConfigurationError as error:
-        problems = [str(each) for each in (error, *error.others)]
-        told = ""
+        problems, warnings, looked_at = [str(each) for each in (error, *error.others)], [], ""
     else:
         found = inspection.inspect(ours)
-        problems, warnings = found.problems, found.warnings
-        counts = (found.checks, "check"), (found.alerters, "alerter"), (found.sinks, "metrics sink")
-        told = f"{ours.file or 'the defaults'}: {', '.join(counted(len(some), what) for some, what in counts)}"
+        problems, warnings, looked_at = found.problems, found.warnings, _looked_at(ours, found)
     if as_json:
         write_json({"problems": list(map(clean, problems)), "warnings": list(map(clean, warnings))})
     else:
@@ -127,8 +126,14 @@ def _check(ctx: click.Context, as_json: bool) -> None:
         for warning in warnings:
             message(f"Warning: {warning}")
     if not problems:
-        message(f"No problems in {told}.")
+        message(f"No problems in {looked_at}.")
     ctx.exit(1 if problems else 0)
+
+
+def _looked_at(ours: Config, found: "Inspection") -> str:
+    counts = (found.checks, "check"), (found.alerters, "alerter"), (found.sinks, "metrics sink")
+    where = ours.file or "the defaults, as there is no configuration file"
+    return f"{where}: {', '.join(counted(len(some), what) for some, what in counts)}"
 
 
 def _with_inherited(database: Database) -> list[Setting]:
