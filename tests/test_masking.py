@@ -147,9 +147,10 @@ def test_no_command_shows_the_credentials_of_an_endpoint(cimaa: Cimaa, command: 
     assert f"http://{MASK}@127.0.0.1:9/" in result.output
 
 
-def test_a_store_does_not_show_the_credentials_of_its_endpoint() -> None:
-    Path("cimaa.cfg").write_text(DYNAMODB)
-    with Config.read("cimaa.cfg").open_database() as db:
+def test_a_store_does_not_show_the_credentials_of_its_endpoint(tmp_path: Path) -> None:
+    path = tmp_path / "cimaa.cfg"
+    path.write_text(DYNAMODB)
+    with Config.read(path).open_database() as db:
         assert "hush" not in repr(db)
         assert f"http://{MASK}@127.0.0.1:9/" in repr(db)
 

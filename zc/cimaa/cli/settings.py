@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import config as configurations
-from ..config import Config, Database, Setting
+from ..config import DATABASE, Config, Database, Setting
 from ..errors import ConfigurationError, Error
 from ..options import Option
 from .listing import counted
@@ -41,18 +41,12 @@ def config(ctx: click.Context, check: bool, as_json: bool) -> None:
     With --check the problems are listed instead, one a line: of the settings, the alerters, the sinks, and the checks
     with all their files.  Nothing is started, and the store is not opened.
     """
-    from ..agent import inspection, plugins
-    from ..agent.settings import OPTIONS, SECTION
+    from ..agent import inspection
 
     if check:
         _check(ctx, as_json)
     ours = configuration(ctx)
-    file = ours.file
-    found = [("database", setting) for setting in _with_inherited(ours.database)]
-    found += [(SECTION, setting) for setting in ours.section(SECTION, OPTIONS)]
-    for kind in plugins.KINDS:
-        for section in ours.named(kind.section):
-            found += [(section, setting) for setting in plugins.settings(kind, section, ours)]
+    file, found = ours.file, _settings(ours)
     message(f"Configuration file: {file}" if file else "There is no configuration file.")
     if as_json:
         settings = [_shape(section, setting) for section, setting in found]
@@ -105,6 +99,17 @@ def completion(ctx: click.Context, shell: str) -> None:
     made = get_completion_class(shell)
     assert made is not None
     write(made(ctx.find_root().command, {}, "cimaa", _VARIABLE).source())
+
+
+def _settings(ours: Config) -> list[tuple[str, Setting]]:
+    """The effective settings of all sections, each with its section's name."""
+    from ..agent import plugins
+    from ..agent.settings import OPTIONS, SECTION
+
+    sections = {DATABASE: _with_inherited(ours.database), SECTION: ours.section(SECTION, OPTIONS)}
+    for kind in plugins.KINDS:
+        sections |= {section: plugins.settings(kind, section, ours) for section in ours.named(kind.section)}
+    return [(section, setting) for section, settings in sections.items() for setting in settings]
 
 
 def _check(ctx: click.Context, as_json: bool) -> None:
