@@ -28,6 +28,11 @@ def test_a_configuration_without_problems_says_what_was_looked_at(host: Cimaa) -
     assert not Path("store").exists()
 
 
+def test_that_there_is_no_file_is_said(cimaa: Cimaa) -> None:
+    Path("cimaa.cfg").unlink()
+    assert "No problems in the defaults, as there is no configuration file: " in cimaa("config", "--check").stderr
+
+
 def test_every_problem_is_a_line(host: Cimaa) -> None:
     Path("cimaa.cfg").write_text(
         "[database]\npaht = x\nmap_size = big\n"

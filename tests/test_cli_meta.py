@@ -242,10 +242,10 @@ def test_no_squelch_hides_from_nagios_that_it_was_forgotten(fleet: Cimaa) -> Non
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [
-        ("-w x", "'x' is no number of intervals: write it like 2 or 2.5"),
-        ("-w 2m", "'2m' is no number of intervals"),
-        ("-c 0", "'0' is no number of intervals"),
-        ("-c inf", "'inf' is no number of intervals"),
+        ("-w x", "'x' is not a number of intervals: write it like 2 or 2.5"),
+        ("-w 2m", "'2m' is not a number of intervals"),
+        ("-c 0", "'0' is not a number of intervals"),
+        ("-c inf", "'inf' is not a number of intervals"),
         ("--interval 60", "'60' is no duration"),
         ("--interval 0s", "leaves no time at all"),
         ("-t 0", "leaves no time at all"),

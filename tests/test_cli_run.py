@@ -81,12 +81,8 @@ def test_nothing_is_stored(host: Cimaa) -> None:
 
 def test_json_has_all_of_it(host: Cimaa) -> None:
     shown = json.loads(host("run", "raid", "--json").stdout)
-    assert (shown["check"], shown["outcome"], shown["status"], shown["errors"]) == (
-        "shop/raid",
-        "finished",
-        2,
-        "oops\n",
-    )
+    assert (shown["check"], shown["outcome"], shown["status"]) == ("shop/raid", "finished", 2)
+    assert shown["errors"] == "oops\n"
     assert shown["output"] == "RAID CRITICAL - sdb is gone | disks=1\n"
     assert {f["name"]: f["severity"] for f in shown["faults"]}["//web1/shop/raid"] == 40
     assert shown["metrics"] == [{"name": "disks", "value": 1.0, "unit": ""}]
@@ -115,6 +111,7 @@ def test_what_goes_wrong_with_a_check_is_its_result(host: Cimaa) -> None:
         ("shop/rad", "there is no check 'shop/rad'; did you mean shop/raid?"),
         ("xyzzy", "there is no check 'xyzzy'; there is: other/fine, other/slow, shop/raid, shop/fine, shop/queue"),
         ("fine", "there are several checks 'fine': write other/fine or shop/fine"),
+        ("unread/a", "unread: cannot read checks/unread.cfg: line 1 stands before any [section]"),
         ("broken/a", "broken/a: [a] has no option 'comand'; did you mean command?"),
         ("//shop/orders2", "did you mean //shop/orders?"),
     ],
@@ -122,6 +119,8 @@ def test_what_goes_wrong_with_a_check_is_its_result(host: Cimaa) -> None:
 def test_a_check_that_cannot_be_run_is_an_error(host: Cimaa, name: str, told: str) -> None:
     if "broken" in name:
         Path("checks/broken.cfg").write_text("[a]\ncomand = x\n")
+    if "unread" in name:
+        Path("checks/unread.cfg").write_text("command = x\n")
     if "orders" in name:
         Path("checks/broken.cfg").write_text("[//shop/orders]\ncommand = true\n")
     result = host("run", name)

@@ -171,9 +171,8 @@ def test_a_setting_has_its_value_with_its_source() -> None:
 
 @pytest.mark.parametrize("command", ["agent --once", "config", "faults", "meta-check", "agent --count 1"])
 def test_a_command_reads_the_file_once(command: str) -> None:
-    written(
-        "[database]\n[agent]\nname = web1\nbase_interval = 1s\n[alerter:a]\nclass = log\n[metrics:a]\nclass = log\n"
-    )
+    sections = "[alerter:a]\nclass = log\n[metrics:a]\nclass = log\n"
+    written(f"[database]\npath = store\n[agent]\nname = web1\nbase_interval = 1s\n{sections}")
     code = (
         "import sys; from zc.cimaa.cli import main\n"
         "opened = []\n"

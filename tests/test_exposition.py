@@ -3,21 +3,25 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from zc.cimaa.faults import Fault
 from zc.cimaa.metrics import exposition
 
 from .conftest import Cimaa
 
-DISK = {"name": "//web1/host/disk#/var", "severity": 40, "message": "/var is 97 % full"}
-LOAD = {"name": "//web1/host/load", "severity": 30, "message": "the load is 9 on 4 cores"}
-RAID = {"name": "//db1/raid", "severity": 50, "message": "degraded"}
+
+def faults(*severities: int) -> list[Fault]:
+    """A fault of each severity; one that is a warning is squelched."""
+    return [
+        {"name": f"{severity}{'/load' if severity == 30 else ''}", "severity": severity, "message": ""}
+        for severity in severities
+    ]
 
 
 @pytest.fixture
 def fleet(cimaa: Cimaa) -> Cimaa:
     with cimaa.store() as db:
-        db.set_faults("web1", [LOAD, DISK])
-        db.set_faults("db1", [RAID, {"name": "odd", "severity": 45, "message": ""}])
-        db.set_faults('fine "1"', [])
+        for agent, found in {"web1": faults(30, 40), "db1": faults(50, 45), 'fine "1"': faults()}.items():
+            db.set_faults(agent, found)
         db.squelch("/load$", "known", "ann")
     return cimaa
 

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zc.cimaa import options
+from zc.cimaa.alerters import Alert
+from zc.cimaa.alerters.command import Alerter as Command
 from zc.cimaa.config import Config
-from zc.cimaa.errors import ConfigurationError
+from zc.cimaa.errors import AlertError, ConfigurationError
 from zc.cimaa.masking import MASK, mask_text, mask_url
 from zc.cimaa.options import Option
 
@@ -145,14 +147,17 @@ def test_no_command_shows_the_credentials_of_an_endpoint(cimaa: Cimaa, command: 
     assert f"http://{MASK}@127.0.0.1:9/" in result.output
 
 
-def test_a_store_does_not_show_the_credentials_of_its_endpoint() -> None:
-    Path("cimaa.cfg").write_text(DYNAMODB)
-    with Config.read("cimaa.cfg").open_database() as db:
+def test_a_store_does_not_show_the_credentials_of_its_endpoint(tmp_path: Path) -> None:
+    path = tmp_path / "cimaa.cfg"
+    path.write_text(DYNAMODB)
+    with Config.read(path).open_database() as db:
         assert "hush" not in repr(db)
         assert f"http://{MASK}@127.0.0.1:9/" in repr(db)
 
 
 WRONG = {
+    "map_size = postgresql://joe:hush@db/cimaa": "[database] map_size (file cimaa.cfg): 'postgresql://********@db/cimaa'",
+    "path = x\n[metrics:x]\nclass = statsd\nport = http://joe:hush@h/": "'http://********@h/' is not a whole number",
     "class = postgresql://joe:hush@db/cimaa": "[database] class is not the name of an entry point",
     "class = host=db password=hush": "[database] class is not the name of an entry point",
     "class = zc.cimaa.postgres\ndsn = postgresql://joe:hush@[db/cimaa": "[database] dsn",
@@ -174,6 +179,20 @@ def test_no_error_shows_a_credential_that_stands_in_the_wrong_place(cimaa: Cimaa
     else:
         assert WRONG[text] in result.stderr
     assert "hush" not in result.output
+
+
+def test_what_a_check_of_processes_looks_for_is_masked_in_its_message(cimaa: Cimaa) -> None:
+    result = cimaa("check", "processes", "--command", "mysqldump --password=hush")
+    assert f"0 processes with command mysqldump --password={MASK}" in result.stdout
+
+
+def test_what_an_alerter_s_program_complains_of_is_masked() -> None:
+    program = "echo 'curl: https://joe:hush@h/?token=hush failed' >&2; exit 1"
+    alerter = Command({"command": ["sh", "-c", program], "timeout": 30})
+    with pytest.raises(AlertError) as error:
+        alerter.send(Alert("triggered", "k", "web1", "n", 50, "m", 0))
+    assert f"https://{MASK}@h/?{MASK} failed" in str(error.value)
+    assert "hush" not in str(error.value)
 
 
 def test_an_alerter_s_command_line_is_shown_without_its_credentials(cimaa: Cimaa) -> None:

@@ -17,7 +17,7 @@ from .units import parse_duration, parse_size
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """How a setting's text becomes a value: ``parse`` raises :exc:`ValueError` for text that it cannot read.
+    """How a setting's text becomes a value: ``parse`` raises :exc:`ValueError` for invalid text.
 
     ``shown`` is the text as people may see it: a type whose texts can hold
     credentials masks them there, so that every setting of this type is safe.
@@ -93,7 +93,7 @@ def _flag(text: str) -> bool:
     try:
         return values[text.lower()]
     except KeyError:
-        raise ValueError(f"{text!r} is neither true nor false") from None
+        raise ValueError(f"{text!r} is neither true nor false: write true, yes, on, false, no or off") from None
 
 
 def _path(text: str) -> str:
@@ -164,7 +164,7 @@ def value(section: str, option: Option, text: str | None, source: str = "") -> A
     try:
         return option.type.parse(text)
     except ValueError as error:
-        reason = "cannot be read" if option.secret else str(error)
+        reason = "cannot be read" if option.secret else mask_text(str(error))  # it quotes the text
         where = f" ({source})" if source else ""
         raise ConfigurationError(f"[{section}] {option.name}{where}: {reason}") from None
 

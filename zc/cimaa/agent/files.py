@@ -25,9 +25,11 @@ OPTIONS = (
     ),
     Option("timeout", "how long it may take; default: the agent's timeout", TIMEOUT),
     Option("interval", "how often it runs; default: the agent's base_interval", TIMEOUT),
-    Option("retry", "how often an error is tried again before it is critical", RETRIES, "3"),
+    Option("retry", "how many times a failing check is retried before its error becomes critical", RETRIES, "3"),
     Option(
-        "retry_interval", "how often it runs while it fails; default: the agent's base_interval, or its own", TIMEOUT
+        "retry_interval",
+        "how often it runs while it fails; default: the shorter of the agent's base_interval and its own interval",
+        TIMEOUT,
     ),
     Option(
         "thresholds",
@@ -53,19 +55,19 @@ class Check(NamedTuple):
     directory: Path
     #: Seconds.
     interval: int = 60
-    #: So many failures in a row, and one more, make an error critical.
+    #: An error becomes critical with one more failure in a row than this.
     retry: int = 3
     #: Seconds.
     retry_interval: int = 60
     thresholds: tuple[Threshold, ...] = ()
     #: True if performance data is read.
     nagios_performance: bool = True
-    #: False if its errors stay errors.
+    #: False if its errors never become critical.
     escalates: bool = True
 
 
 class Broken(NamedTuple):
-    """A check, or (with no ``section``) a whole file, that cannot be understood."""
+    """A check, or (with no ``section``) a whole file, that cannot be read."""
 
     file: str
     section: str
@@ -85,7 +87,7 @@ def load(directory: Path, timeout: float, interval: int = 60) -> list[Check | Br
     if not found:
         raise ConfigurationError(
             f"[agent] directory: there is no check in {directory}: put a file named *{SUFFIX} there,"
-            " or remove the setting and the checks of this host run that come with zc.cimaa"
+            " or remove the setting to run the built-in checks"
         )
     return found
 
@@ -95,34 +97,36 @@ def check(
 ) -> Check | Broken:
     """The check that a section describes.  Pure."""
     if PART in section:
-        return Broken(file, section, f"a check's name must not hold {PART!r}, which separates the names of its faults")
+        return Broken(
+            file, section, f"a check's name must not contain {PART!r}, which separates the names of its faults"
+        )
     try:
         values = options.parse(section, OPTIONS, given)
         command = _command(values["command"] or "", directory)
     except ConfigurationError as error:
         return Broken(file, section, str(error))
-    except (ValueError, RuntimeError) as error:  # of shlex, and of pathlib for the ~ of nobody
+    except (ValueError, RuntimeError) as error:  # of shlex, and of pathlib for the home of an unknown user
         return Broken(file, section, f"[{section}] command: {error}")
     own = values["interval"] or interval
     return Check(
-        file,
-        section,
-        command,
-        values["timeout"] or timeout,
-        directory,
-        own,
-        values["retry"],
-        values["retry_interval"] or min(interval, own),
-        values["thresholds"],
-        values["nagios_performance"],
-        values["escalates"],
+        file=file,
+        section=section,
+        command=command,
+        timeout=values["timeout"] or timeout,
+        directory=directory,
+        interval=own,
+        retry=values["retry"],
+        retry_interval=values["retry_interval"] or min(interval, own),
+        thresholds=values["thresholds"],
+        nagios_performance=values["nagios_performance"],
+        escalates=values["escalates"],
     )
 
 
 def _read(path: Path, timeout: float, interval: int) -> list[Check | Broken]:
     file = path.name.removesuffix(SUFFIX)
     if not path.is_file():  # a pipe would not even end
-        return [Broken(file, "", f"{path} is no file, or a link to one that is missing")]
+        return [Broken(file, "", f"{path} is not a file, or a link to a missing one")]
     try:
         sections = ini.read(path)
     except ConfigurationError as error:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from .. import options
 from ..config import Config, Setting
 from ..errors import ConfigurationError
-from . import plugins, settings, standing
+from . import files, plugins, settings
 from .files import SUFFIX, Broken, Check
 from .settings import Settings
 
@@ -16,7 +16,7 @@ from .settings import Settings
 class Inspection(NamedTuple):
     """What was looked at, and what is wrong with it."""
 
-    #: The checks that can be run.
+    #: The checks that can be run, built-in ones aside.
     checks: list[Check]
     alerters: list[str]
     sinks: list[str]
@@ -63,9 +63,12 @@ def _tried(what: Callable[..., Any], problems: list[str]) -> Any:
 
 
 def _checks(ours: Settings, problems: list[str]) -> list[Check]:
-    found: list[Check | Broken] = _tried(lambda: standing.load(ours), problems) or []
+    directory = ours.directory
+    if directory is None:  # the built-in ones, which have no files
+        return []
+    found = _tried(lambda: files.load(directory, ours.timeout, ours.base_interval), problems) or []
     broken = [item for item in found if isinstance(item, Broken)]
-    problems += [f"{ours.directory}/{item.file}{SUFFIX}: {item.reason}" for item in broken]
+    problems += [f"{directory}/{item.file}{SUFFIX}: {item.reason}" for item in broken]
     return [item for item in found if isinstance(item, Check)]
 
 

@@ -51,8 +51,7 @@ def settings(kind: Kind, section: str, configuration: Config) -> list[Setting]:
 
     :raises ConfigurationError: naming what is wrong with it.
     """
-    made = _class(kind, section, configuration)
-    return configuration.plugin(section, [*made.options, *made.COMMON])
+    return _described(kind, section, configuration)[1]
 
 
 def make(kind: Kind, section: str, configuration: Config) -> Any:
@@ -60,10 +59,9 @@ def make(kind: Kind, section: str, configuration: Config) -> Any:
 
     :raises ConfigurationError: naming what is wrong with it.
     """
-    made = _class(kind, section, configuration)
-    values = config.values(settings(kind, section, configuration))
+    plugin, found = _described(kind, section, configuration)
     try:
-        return made(values)
+        return plugin(config.values(found))
     except ConfigurationError as error:
         raise ConfigurationError(f"[{section}] {error}") from error
 
@@ -77,8 +75,9 @@ def _plugins(kind: Kind, configuration: Config) -> dict[str, Any]:
     return {section.partition(":")[2]: make(kind, section, configuration) for section in sections}
 
 
-def _class(kind: Kind, section: str, configuration: Config) -> type[Alerter] | type[Sink]:
+def _described(kind: Kind, section: str, configuration: Config) -> tuple[type[Alerter] | type[Sink], list[Setting]]:
     name = configuration.sections[section].get("class")
     if name is None:
         raise ConfigurationError(f"[{section}] has no class; there is: {', '.join(entrypoints.names(kind.group))}")
-    return entrypoints.load(kind.group, name, kind.base, kind.name, f"[{section}] class")
+    plugin = entrypoints.load(kind.group, name, kind.base, kind.name, f"[{section}] class")
+    return plugin, configuration.plugin(section, [*plugin.options, *plugin.COMMON])

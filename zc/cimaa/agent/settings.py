@@ -15,9 +15,9 @@ class Settings(NamedTuple):
     """What the section says."""
 
     name: str
-    #: Where the checks' files are; ``None`` for the checks of the host that come with zc.cimaa.
+    #: The directory of the check files; ``None``: the built-in checks run.
     directory: Path | None
-    #: How long (seconds) a check may take that does not say so itself.
+    #: The timeout (seconds) of checks that set none.
     timeout: int
     #: How many checks may run at once.
     parallel: int
@@ -26,7 +26,7 @@ class Settings(NamedTuple):
 
 
 def host_name() -> str:
-    """The full name of this host, as far as it is known."""
+    """The full name of this host if it is known, else its short name."""
     node = platform.node()
     if "." in node:
         return node
@@ -37,8 +37,8 @@ def host_name() -> str:
 SECTION = "agent"
 _INTERVAL = Option(
     "base_interval",
-    "how often the daemon reports, and runs the checks that say nothing else; all other intervals are rounded up"
-    " to multiples of it",
+    "how often the daemon reports, and runs checks that set no interval; other intervals are rounded up to multiples"
+    " of it",
     TIMEOUT,
     "60s",
 )
@@ -46,11 +46,11 @@ OPTIONS = (
     Option("name", "the name under which this agent reports; without it, this host's full name", default=host_name),
     Option(
         "directory",
-        "where the checks are, in files whose names end in .cfg; relative to the configuration file."
-        " Without it, the checks of this host run that come with zc.cimaa",
+        "the directory of the check files, whose names end in .cfg; relative to the configuration file."
+        " Without it, the built-in checks of this host run",
         PATH,
     ),
-    Option("timeout", "how long a check may take that says nothing else", TIMEOUT, "60s"),
+    Option("timeout", "the timeout of checks that set none", TIMEOUT, "60s"),
     Option("parallel", "how many checks may run at once", COUNT, "10"),
     _INTERVAL,
 )

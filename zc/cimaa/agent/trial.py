@@ -36,6 +36,8 @@ def find(settings: Settings, name: str) -> Check:
     checks = standing.load(settings)
     by_path = {path(check): check for check in checks}
     matching = [check for check in checks if name in (path(check), check.section)]
+    if not matching and isinstance(file := by_path.get(name.partition("/")[0]), Broken):
+        matching = [file]
     if not matching:
         raise ConfigurationError(f"there is no check {name!r}; {_near(name, by_path)}")
     if len(matching) > 1:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import psutil
 
+from ..masking import mask_text
 from .items import Item, Metric, measured
 from .ranges import Thresholds
 
@@ -36,8 +37,8 @@ class Wanted(NamedTuple):
         return all(wanted in (None, found) for wanted, found in same) and (self.command or "") in process.command
 
     def __str__(self) -> str:
-        told = [f"{field} {value}" for field, value in self._asdict().items() if value is not None]
-        return f" with {', '.join(told)}" if told else ""
+        asked = [f"{field} {mask_text(value)}" for field, value in self._asdict().items() if value is not None]
+        return f" with {', '.join(asked)}" if asked else ""
 
 
 def read(limits: Thresholds, wanted: Wanted) -> list[Item]:

@@ -75,6 +75,7 @@ def _bytes(text: str) -> bytes:
 _URL = Parsed("URL", _web_address)
 _METHOD = Parsed("method", _method)
 _HOST = Parsed("host", _host)
+_PORT = Parsed(options.PORT.name, options.PORT.parse)
 _BYTES = Parsed("text", _bytes)
 
 
@@ -90,9 +91,9 @@ _BYTES = Parsed("text", _bytes)
 def check() -> None:
     """Check something, as a Nagios plugin does.
 
-    The exit status is 0 if all is well, 1 for a warning, 2 if it is critical, 3 if it cannot be told (wrong usage
-    included).  A RANGE tells which values are good: 10 (0 to 10), 10: (10 or more), 10:20, ~:10 (10 or less), or
-    with @10:20 which are bad.
+    The exit status is 0 if all is well, 1 for a warning, 2 for critical, 3 if the check could not look (wrong usage
+    included).  A RANGE says which values are good: 10 (0 to 10), 10: (10 or more), 10:20, ~:10 (10 or less); or, with
+    @10:20, which are bad.
     """
 
 
@@ -100,28 +101,28 @@ def check() -> None:
 @click.option("-p", "--path", "paths", multiple=True, help="Only the file system of this path; may be repeated.")
 @plugin_options(*disks.THRESHOLDS, "the percentage that is used", parse_percent)
 def disk(paths: Sequence[str], **common: Any) -> None:
-    """Check whether there is room on the local file systems."""
+    """Check the free space of the local file systems."""
     _finish("disk", lambda limits, _: disks.read(limits, paths), "no file system is too full", **common)
 
 
 @check.command(epilog=examples("cimaa check memory -w 20: -c 10:"))
 @plugin_options(*memories.THRESHOLDS, "the percentage that is available", parse_percent)
 def memory(**common: Any) -> None:
-    """Check whether there is memory that programs can get without swapping."""
+    """Check the memory that is available to programs without swapping."""
     _finish("memory", lambda limits, _: memories.read(limits), "", **common)
 
 
 @check.command(epilog=examples("cimaa check load -w 1.5 -c 3"))
 @plugin_options(*loads.THRESHOLDS, "the load of 5 minutes per core")
 def load(**common: Any) -> None:
-    """Check whether more programs want to run than the processors can."""
+    """Check the load per processor core."""
     _finish("load", lambda limits, _: loads.read(limits), "", **common)
 
 
 @check.command(epilog=examples("cimaa check swap -w 20 -c 50"))
 @plugin_options(*swaps.THRESHOLDS, "the percentage that is used", parse_percent)
 def swap(**common: Any) -> None:
-    """Check whether there is swap space left."""
+    """Check how much swap space is used."""
     _finish("swap", lambda limits, _: swaps.read(limits), "", **common)
 
 
@@ -132,7 +133,7 @@ def swap(**common: Any) -> None:
 @click.option("--command", help="Only those with this text in their command line.")
 @plugin_options(None, None, "their number")
 def processes(name: str | None, user: str | None, state: str | None, command: str | None, **common: Any) -> None:
-    """Check how many processes run."""
+    """Check the number of running processes."""
     wanted = process_table.Wanted(name, user, state, command)
     _finish("processes", lambda limits, _: process_table.read(limits, wanted), "", **common)
 
@@ -150,21 +151,21 @@ def processes(name: str | None, user: str | None, state: str | None, command: st
     default="200-399",
     metavar="STATUS",
     show_default=True,
-    help="The statuses that are good.",
+    help="The HTTP statuses that are good.",
 )
-@click.option("--contains", default="", metavar="TEXT", help="What the answer must contain, in its first MiB.")
-@click.option("--method", type=_METHOD, default="GET", metavar="METHOD", show_default=True, help="The method.")
+@click.option("--contains", default="", metavar="TEXT", help="Text that the response must contain, in its first MiB.")
+@click.option("--method", type=_METHOD, default="GET", metavar="METHOD", show_default=True, help="The HTTP method.")
 @click.option(
     "-H", "--header", "headers", type=_HEADER, multiple=True, metavar="NAME:VALUE", help="A header; may be repeated."
 )
-@click.option("--no-follow", is_flag=True, help="Follow no redirects.")
+@click.option("--no-follow", is_flag=True, help="Do not follow redirects.")
 @click.option(
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
     help="The certificates to trust, in place of the system's.",
 )
-@plugin_options(None, None, "the time of the answer (seconds)")
+@plugin_options(None, None, "the response time (seconds)")
 def http(
     url: str,
     status: tuple[int, int],
@@ -175,7 +176,7 @@ def http(
     ca_file: str | None,
     **common: Any,
 ) -> None:
-    """Check whether a web server answers at URL as it should.
+    """Check the response of a web server to a request for URL.
 
     A user name and a password in it (https://USER:PASSWORD@HOST/) are sent, but not shown, and neither is its query.
     Special characters in them are percent-encoded: a slash as %2F.
@@ -191,13 +192,13 @@ def http(
     epilog=examples("cimaa check tcp localhost 22 --expect SSH", "cimaa check tcp www.example.com 443 --tls")
 )
 @click.argument("host", type=_HOST)
-@click.argument("port", type=click.IntRange(1, 65535))
-@click.option("--tls", is_flag=True, help="Speak TLS, and check the certificate.")
-@click.option("--send", type=_BYTES, default="", metavar="TEXT", help="What to send; a line break follows.")
-@click.option("--expect", type=_BYTES, default="", metavar="TEXT", help="What must be in the answer.")
-@plugin_options(*ports.THRESHOLDS, "the time of the answer (seconds)")
+@click.argument("port", type=_PORT)
+@click.option("--tls", is_flag=True, help="Use TLS, and verify the certificate.")
+@click.option("--send", type=_BYTES, default="", metavar="TEXT", help="Text to send; a line break is added.")
+@click.option("--expect", type=_BYTES, default="", metavar="TEXT", help="Text that the response must contain.")
+@plugin_options(*ports.THRESHOLDS, "the response time (seconds)")
 def tcp(host: str, port: int, tls: bool, send: bytes, expect: bytes, **common: Any) -> None:
-    """Check whether PORT of HOST answers."""
+    """Check whether HOST accepts connections on PORT."""
     service = ports.Service(host, port, tls, send + b"\r\n" if send else b"", expect)
     _finish("tcp", lambda limits, timeout: ports.read(limits, service, timeout), "", **common)
 
@@ -206,7 +207,7 @@ def tcp(host: str, port: int, tls: bool, send: bytes, expect: bytes, **common: A
 @click.argument("files", nargs=-1, required=True)
 @plugin_options(*ages.THRESHOLDS, "a file's age (seconds, or 15m, 2h, 7d)", ages.parse_range)
 def file_age(files: Sequence[str], **common: Any) -> None:
-    """Check whether FILES were written to lately enough; one that is missing is critical."""
+    """Check the age of FILES; a missing one is critical."""
     _finish("file-age", lambda limits, _: ages.read(limits, files, time.time()), "no file is too old", **common)
 
 

@@ -20,7 +20,7 @@ UNSQUELCHED = 3
         "cimaa faults",
         "cimaa faults --severity error --unsquelched --limit 20",
         "cimaa faults --match '/disk#' --json",
-        "cimaa faults --prometheus > cimaa.prom.new && mv cimaa.prom.new /var/lib/node_exporter/cimaa.prom",
+        "cimaa faults --prometheus > cimaa.new && mv cimaa.new cimaa.prom",
         "cimaa faults --severity critical --exit-code || echo 'something is critical'",
     )
 )

@@ -1,4 +1,4 @@
-"""The command that checks what the others rely on: that agents report, and that no squelch is forgotten."""
+"""The command that checks the monitoring itself: that agents report, and that no squelch is forgotten."""
 
 import time
 from collections.abc import Sequence
@@ -32,9 +32,7 @@ def _count(text: str) -> float:
     except ValueError:
         count = 0
     if not 0 < count < 1_000_000:
-        raise ValueError(
-            f"{text!r} is no number of intervals: write it like 2 or 2.5; how long one is, --interval says"
-        )
+        raise ValueError(f"{text!r} is not a number of intervals: write it like 2 or 2.5; --interval sets their length")
     return count
 
 
@@ -44,7 +42,7 @@ _LONGEST = 24 * 60 * 60
 
 
 def _patience(text: str) -> int:
-    """A duration; or a number of seconds, as plugins take it."""
+    """A duration; or a number of seconds, as Nagios plugins take it."""
     seconds: int = TIMEOUT.parse(f"{text}s" if text.isdecimal() else text)
     if seconds > _LONGEST:
         raise ValueError(f"{text!r} is more than a day")
@@ -55,7 +53,7 @@ _PATIENCE = Parsed("duration", _patience)
 
 
 class _MetaCheck(Plugin):
-    """A plugin if it is asked to be one, else a command like the others."""
+    """A Nagios plugin with ``--nagios``, else a command like the others."""
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         """The context, in which the arguments are read."""
@@ -91,7 +89,7 @@ class _MetaCheck(Plugin):
     default="2",
     show_default=True,
     metavar="INTERVALS",
-    help="Silence for so many intervals is a warning.",
+    help="Silence for this many intervals is a warning.",
 )
 @click.option(
     "-c",
@@ -100,7 +98,7 @@ class _MetaCheck(Plugin):
     default="5",
     show_default=True,
     metavar="INTERVALS",
-    help="Silence for so many intervals is an error.",
+    help="Silence for this many intervals is an error.",
 )
 @click.option(
     "--forget",
@@ -108,7 +106,7 @@ class _MetaCheck(Plugin):
     default="30d",
     show_default=True,
     metavar="DURATION",
-    help="Agents that have been silent so long are told as one, as mere information.",
+    help="Agents silent for this long are reported together, as one fault of severity info.",
 )
 @click.option(
     "--match",
@@ -122,7 +120,7 @@ class _MetaCheck(Plugin):
     multiple=True,
     metavar="PATTERN",
     shell_complete=complete_agents,
-    help="No agents whose name matches this one; may be repeated.",
+    help="Ignore agents whose name matches this regular expression (RE2); may be repeated.",
 )
 @click.option(
     "--squelched",
@@ -130,7 +128,7 @@ class _MetaCheck(Plugin):
     default="1h",
     show_default=True,
     metavar="DURATION",
-    help="A squelch that is not permanent may be so old.",
+    help="Report squelches that are older than this and not permanent.",
 )
 @click.option(
     "--planned",
@@ -138,7 +136,7 @@ class _MetaCheck(Plugin):
     default="7d",
     show_default=True,
     metavar="DURATION",
-    help="A squelch that ends so soon after it was set is never an error, whatever it hides.",
+    help="A squelch that ends within this time after it was set is at most a warning, whatever it hides.",
 )
 @click.option(
     "-t",
@@ -147,18 +145,18 @@ class _MetaCheck(Plugin):
     default=_TIMEOUT,
     show_default=True,
     metavar="DURATION",
-    help="How long the store may take.",
+    help="How long to wait for the store.",
 )
 @click.pass_context
 def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, timeout: int, **rules: Any) -> None:
     """Check the agents and the squelches themselves.
 
-    It tells of agents that are silent (as one, if most of them fell silent together), of agents that run more than
-    once, and of squelches that are neither permanent nor new.
+    Reported are agents that are silent (together, if most of them fell silent at once), agents that run more than
+    once, and squelches that are neither permanent nor new.
 
-    By default it writes the JSON of an agent's check, with faults and metrics, for a section of a check's file.
-    With --nagios it is a Nagios plugin: status 0 if all is well, 1 for a warning, 2 for an error, 3 if it cannot be
-    told (wrong usage included); what a squelch silences does not count then.
+    By default it writes the JSON of an agent's check, with faults and metrics, for a section of a check file.
+    With --nagios it is a Nagios plugin: status 0 if all is well, 1 for a warning, 2 for an error, 3 if the store could
+    not be checked (wrong usage included).  What a squelch silences is shown then, but does not change the status.
     """
 
     def verdict() -> tuple[Verdict, list[str]]:

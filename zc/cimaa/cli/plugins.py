@@ -1,6 +1,6 @@
-"""Commands that behave as Nagios plugins do: a state is their exit status, and they have a line to tell, always.
+"""Commands that behave as Nagios plugins do: the exit status is a state, and there is always a line of output.
 
-Wrong usage is UNKNOWN (3), told on standard output; so, by the guidelines, are ``-h`` and ``-V``.
+Wrong usage is UNKNOWN (3), reported on standard output; so, by the guidelines, are ``-h`` and ``-V``.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,22 +61,26 @@ class Plugins(click.Group):
 
 
 def _seconds(text: str) -> float:
-    if not 0 < (seconds := float(text)) <= _LONGEST:
-        raise ValueError(f"{text} is not in the range from more than 0 to {_LONGEST}")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"{text!r} is not a number of seconds, more than 0 and at most {_LONGEST}")
     return seconds
 
 
 def plugin_options(
     warning: str | None, critical: str | None, of: str, read: Callable[[str], Range] = parse
 ) -> Callable[[_Command], _Command]:
-    """The options that every plugin has; ``of`` says of what the ranges are."""
+    """The options that every plugin has; ``of`` is what the ranges apply to."""
     kind = Parsed("range", read)
     shown: dict[str, Any] = {"metavar": "RANGE", "type": kind}
 
     def decorate(command: _Command) -> _Command:
         for option in (
             click.version_option(__version__, "-V", "--version", message="cimaa %(version)s"),
-            click.option("-v", "--verbose", count=True, help="Tell of each thing on a line of its own, too."),
+            click.option("-v", "--verbose", count=True, help="Show each item on a line of its own, too."),
             click.option(
                 "-t",
                 "--timeout",
@@ -84,7 +88,7 @@ def plugin_options(
                 default=_TIMEOUT,
                 show_default=True,
                 metavar="SECONDS",
-                help="How long it may take.",
+                help="The timeout.",
             ),
             click.option(
                 "-c",
@@ -127,7 +131,7 @@ def _read(make: Callable[[], click.Context], name: str | None) -> click.Context:
         return make()
     except click.UsageError as error:
         raise _unknown(name, error) from error
-    except click.exceptions.Exit:  # it told its help, or its version
+    except click.exceptions.Exit:  # it showed its help, or its version
         raise click.exceptions.Exit(State.UNKNOWN) from None
 
 

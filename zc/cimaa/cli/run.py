@@ -32,7 +32,7 @@ def _complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> l
     return [CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()]
 
 
-@click.command(epilog=examples("cimaa run shop/queue", "cimaa run queue --json", "cimaa run host/disk"))
+@click.command(epilog=examples("cimaa run host/disk", "cimaa run disk --json"))
 @click.argument("check", shell_complete=_complete)
 @json_option
 @click.pass_context
@@ -105,14 +105,15 @@ def _ending(outcome: Outcome | None) -> str:
     match outcome:
         case None:
             return "built-in check"
-        case Finished(status, _, _):
+        case Finished():
+            status = outcome.status
             return f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
-        case TimedOut(timeout):
-            return f"killed as it took longer than {format_duration(timeout)}"
-        case Flooded(limit):
-            return f"killed as it wrote more than {format_size(limit)}"
-        case NotStarted(reason):
-            return f"not started: {reason}"
+        case TimedOut():
+            return f"killed as it took longer than {format_duration(outcome.timeout)}"
+        case Flooded():
+            return f"killed as it wrote more than {format_size(outcome.limit)}"
+        case NotStarted():
+            return f"not started: {outcome.reason}"
 
 
 def _rule(threshold: Threshold) -> str:

@@ -1,17 +1,20 @@
 """The commands about the command itself: its settings, the backends it may use, its completion."""
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import config as configurations
-from ..config import Database, Setting
+from ..config import DATABASE, Config, Database, Setting
 from ..errors import ConfigurationError, Error
 from ..options import Option
 from .listing import counted
 from .output import clean, message, write, write_json, write_table
 from .parameters import complete_backends, configuration, examples, json_option
+
+if TYPE_CHECKING:
+    from ..agent.inspection import Inspection
 
 _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_CIMAA_COMPLETE"
@@ -38,18 +41,12 @@ def config(ctx: click.Context, check: bool, as_json: bool) -> None:
     With --check the problems are listed instead, one a line: of the settings, the alerters, the sinks, and the checks
     with all their files.  Nothing is started, and the store is not opened.
     """
-    from ..agent import inspection, plugins
-    from ..agent.settings import OPTIONS, SECTION
+    from ..agent import inspection
 
     if check:
         _check(ctx, as_json)
     ours = configuration(ctx)
-    file = ours.file
-    found = [("database", setting) for setting in _with_inherited(ours.database)]
-    found += [(SECTION, setting) for setting in ours.section(SECTION, OPTIONS)]
-    for kind in plugins.KINDS:
-        for section in ours.named(kind.section):
-            found += [(section, setting) for setting in plugins.settings(kind, section, ours)]
+    file, found = ours.file, _settings(ours)
     message(f"Configuration file: {file}" if file else "There is no configuration file.")
     if as_json:
         settings = [_shape(section, setting) for section, setting in found]
@@ -104,21 +101,28 @@ def completion(ctx: click.Context, shell: str) -> None:
     write(made(ctx.find_root().command, {}, "cimaa", _VARIABLE).source())
 
 
+def _settings(ours: Config) -> list[tuple[str, Setting]]:
+    """The effective settings of all sections, each with its section's name."""
+    from ..agent import plugins
+    from ..agent.settings import OPTIONS, SECTION
+
+    sections = {DATABASE: _with_inherited(ours.database), SECTION: ours.section(SECTION, OPTIONS)}
+    for kind in plugins.KINDS:
+        sections |= {section: plugins.settings(kind, section, ours) for section in ours.named(kind.section)}
+    return [(section, setting) for section, settings in sections.items() for setting in settings]
+
+
 def _check(ctx: click.Context, as_json: bool) -> None:
     """List the problems, and exit."""
     from ..agent import inspection
 
-    problems, warnings = [], []
     try:
         ours = configuration(ctx)
     except ConfigurationError as error:
-        problems = [str(each) for each in (error, *error.others)]
-        told = ""
+        problems, warnings, looked_at = [str(each) for each in (error, *error.others)], [], ""
     else:
         found = inspection.inspect(ours)
-        problems, warnings = found.problems, found.warnings
-        counts = (found.checks, "check"), (found.alerters, "alerter"), (found.sinks, "metrics sink")
-        told = f"{ours.file or 'the defaults'}: {', '.join(counted(len(some), what) for some, what in counts)}"
+        problems, warnings, looked_at = found.problems, found.warnings, _looked_at(ours, found)
     if as_json:
         write_json({"problems": list(map(clean, problems)), "warnings": list(map(clean, warnings))})
     else:
@@ -127,8 +131,14 @@ def _check(ctx: click.Context, as_json: bool) -> None:
         for warning in warnings:
             message(f"Warning: {warning}")
     if not problems:
-        message(f"No problems in {told}.")
+        message(f"No problems in {looked_at}.")
     ctx.exit(1 if problems else 0)
+
+
+def _looked_at(ours: Config, found: "Inspection") -> str:
+    counts = (found.checks, "check"), (found.alerters, "alerter"), (found.sinks, "metrics sink")
+    where = ours.file or "the defaults, as there is no configuration file"
+    return f"{where}: {', '.join(counted(len(some), what) for some, what in counts)}"
 
 
 def _with_inherited(database: Database) -> list[Setting]:
