@@ -1,5 +1,6 @@
 """Alerts: once for each fault and message, resolved when it is over, remembered, and never at the cost of the rest."""
 
+import asyncio
 import functools
 import json
 import logging
@@ -46,7 +47,7 @@ class Remembering(Alerter):
     def __init__(self) -> None:
         super().__init__({"timeout": 0})
         self.alerts: list[Alert] = []
-        self.broken: Exception | None = None
+        self.broken: BaseException | None = None
         self.stuck: threading.Event | None = None
 
     def send(self, alert: Alert) -> None:
@@ -234,6 +235,97 @@ def test_a_slow_alerter_is_a_critical_fault_holds_up_nothing_and_alerts_only_onc
     assert slow.told()[0] == ("triggered", "a", "bad")
     assert len([told for told in slow.told() if told[1] == "a"]) == 1
     assert [f["name"] for f in db.get_faults("web1")] == ["//web1/f/a"]
+
+
+# Exceptions that are the alerter's own, whatever their type: of a socket, of an event loop, of a plugin that exits.
+OWN = [TimeoutError("timed out"), asyncio.CancelledError(), StopIteration(), SystemExit(1), KeyboardInterrupt()]
+
+
+@pytest.mark.parametrize("error", OWN, ids=lambda error: type(error).__name__)
+def test_an_alerter_that_raises_whatever_it_may_has_failed_and_is_tried_again(
+    watch: Any, pager: Remembering, error: BaseException
+) -> None:
+    mail = Remembering()
+    mail.broken = error
+    simulation = watch(after({0: critical()}), pager=pager, mail=mail)
+    failed: list[int] = []
+    simulation.at_ticks(
+        at5=lambda: (failed.append(simulation.alerts.failed), setattr(mail, "broken", None)),
+    )
+    simulation.run(7)
+    assert failed == [4]
+    assert mail.told() == [("triggered", "a", "bad")]
+    assert [(event, name) for event, name, _ in pager.told()] == [
+        ("triggered", "a"),
+        ("triggered", "//web1/alerters/mail"),
+        ("resolved", "//web1/alerters/mail"),
+    ]
+
+
+def test_an_alert_that_an_alerter_never_takes_holds_up_no_other(tmp_path: Path) -> None:
+    class Picky(Remembering):
+        def send(self, alert: Alert) -> None:
+            if alert.name.endswith("/a"):
+                raise AlertError("400 Bad Request")
+            super().send(alert)
+
+    pager = Picky()
+    checks = "".join(f"[{name}]\ncommand = x\n" for name in "abcd")
+    simulation = Simulation(memory.DB(), checks, after({0: critical(), 300: OK}), tmp_path, {"pager": pager})
+    messages: list[list[str]] = []
+    simulation.at_ticks(at4=lambda: messages.append([fault["message"] for fault in simulation.alerts.faults()]))
+    simulation.run(9)
+    assert sorted(name for event, name, _ in pager.told() if event == "triggered") == ["b", "c", "d"]
+    assert sorted(name for event, name, _ in pager.told() if event == "resolved") == ["b", "c", "d"]
+    assert messages == [["the alerter pager fails: 400 Bad Request"]]
+    assert simulation.alerts.faults() == []
+
+
+def test_a_call_of_an_alerter_that_never_ends_is_given_up_in_the_end(watch: Any, pager: Remembering) -> None:
+    pager.stuck = threading.Event()
+    stuck = pager.stuck
+    simulation = watch(after({0: critical()}))
+    simulation.alerts.grace = 0.01
+    simulation.at_ticks(at5=lambda: setattr(pager, "stuck", None))
+    simulation.clock.HANGING = 0.02
+    simulation.run(14)
+    assert pager.told() == [("triggered", "a", "bad")]
+    assert not stuck.is_set()
+    stuck.set()
+
+
+def test_a_check_s_fault_that_is_named_like_an_alerter_s_alerts(tmp_path: Path, pager: Remembering) -> None:
+    (tmp_path / "alerters.cfg").write_text("[pager]\ncommand = x\n")
+    db = memory.DB()
+    for _ in range(2):
+        Simulation(db, CHECK, after({0: critical()}), tmp_path, {"pager": pager}).run(2)
+    assert sorted(name for _, name, _ in pager.told()) == ["//web1/alerters/pager", "a"]
+
+
+def test_two_checks_that_find_one_global_fault_alert_of_the_worst(tmp_path: Path, pager: Remembering) -> None:
+    def told(severity: str, message: str) -> Finished:
+        fault = {"name": "//shop/queue", "severity": severity, "message": message}
+        return Finished(0, json.dumps({"faults": [fault]}).encode(), b"")
+
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        over = clock.time() - START > 200
+        return OK if over and check.section != "d" else found[check.section]
+
+    found = {
+        "a": told("warning", "w"),
+        "b": told("critical", "first"),
+        "c": told("critical", "second"),
+        "d": told("warning", "late"),
+    }
+    db = memory.DB()
+    checks = "".join(f"[{name}]\ncommand = x\n" for name in found)
+    simulation = Simulation(db, checks, work, tmp_path, {"pager": pager})
+    stored: list[Any] = []
+    simulation.daemon.on_tick = lambda _: stored.append([(f["severity"], f["message"]) for f in db.get_faults("web1")])
+    simulation.run(7)
+    assert pager.told() == [("triggered", "//shop/queue", "first"), ("resolved", "//shop/queue", "late")]
+    assert stored[1:4] == [[(50, "first")]] * 3
+    assert stored[-1] == [(30, "late")]
 
 
 def test_two_agents_give_one_key_to_a_global_fault(pager: Remembering, tmp_path: Path) -> None:

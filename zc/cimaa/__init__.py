@@ -2,8 +2,9 @@
 
 The rooms, each importing only those before it:
 
-``errors``, ``limits``, ``units``
-    Every exception, under one root; the sizes that every store keeps; durations, sizes and times as text.
+``errors``, ``limits``, ``units``, ``threads``
+    Every exception, under one root; the sizes that every store keeps; durations, sizes and times as text; blocking
+    calls whose caller waits for a limited time.
 ``faults``, ``agents``, ``squelches``, ``options``
     The pure rules: what a fault, an agent's row, a squelch and a setting is, and what follows from one.
 ``db``

@@ -10,21 +10,24 @@ from .. import limits
 from ..faults import SEVERITIES, Fault
 from .files import Broken, Check
 from .naming import PART, check_fault_name, cut, fault_name
-from .results import FAILURES, Result, is_monitor, uncounted
+from .results import CHECK, FAILURES, Result, is_monitor, uncounted
 
 CRITICAL, ERROR = SEVERITIES["critical"], SEVERITIES["error"]
 
-#: Extra keys of a fault: it is not to escalate (a check says so in its JSON), and which check tells it.
+#: An extra key of a fault: it is not to escalate (a check says so in its JSON).
 ESCALATES = "escalates"
-CHECK = "check"
 
 
 def advance(agent: str, check: Check, before: Iterable[Fault], result: Result) -> list[Fault]:
-    """The check's faults after a run with this result, when it had those ``before``."""
+    """The check's faults after a run with this result, when it had those ``before``.
+
+    A run in which the check misbehaved does not tell what is over: all that was found
+    before stands as it stood, so that errors still count and thresholds still hold.
+    """
     was = {fault["name"]: fault for fault in before}
     now = {fault["name"]: _escalated(check, was.get(fault["name"]), fault) for fault in result.faults}
     if not result.told:
-        now = {name: fault for name, fault in was.items() if fault["severity"] >= CRITICAL} | now
+        now = {name: fault for name, fault in was.items() if not is_monitor(fault)} | now
     return [_owned(agent, check, fault) for fault in now.values()]
 
 
@@ -34,15 +37,16 @@ def is_failing(faults: Iterable[Fault]) -> bool:
 
 
 def owner(agent: str, checks: Iterable[Check], fault: Fault) -> Check | None:
-    """Which of the agent's checks told a fault that the store had."""
-    own, told = fault["name"].partition(PART)[0], fault.get(CHECK)
-    by_name = (check for check in checks if own == check_fault_name(agent, check.file, check.section))
-    return next(by_name, None) or next((check for check in checks if told == _path(check)), None)
+    """Which of the agent's checks found a fault that the store had: the one that it names, else by its own name."""
+    if CHECK in fault:
+        return next((check for check in checks if fault[CHECK] == _path(check)), None)
+    own = fault["name"].partition(PART)[0]
+    return next((check for check in checks if own == check_fault_name(agent, check.file, check.section)), None)
 
 
 def kept(agent: str, broken: Broken, faults: Iterable[Fault]) -> list[Fault]:
-    """Those of the faults that stay while their check, or its whole file, cannot be understood: what was critical."""
-    return [fault for fault in faults if fault["severity"] >= CRITICAL and _told_by(agent, broken, fault)]
+    """Those of the faults that stay while their check, or its whole file, cannot be read: all that the checks found."""
+    return [fault for fault in faults if not is_monitor(fault) and _found_by(agent, broken, fault)]
 
 
 def mended(faults: Iterable[Fault], stored: Iterable[Fault]) -> list[Fault]:
@@ -56,11 +60,14 @@ def mended(faults: Iterable[Fault], stored: Iterable[Fault]) -> list[Fault]:
     ]
 
 
-def _told_by(agent: str, broken: Broken, fault: Fault) -> bool:
-    own, told = fault["name"].partition(PART)[0], str(fault.get(CHECK, ""))
+def _found_by(agent: str, broken: Broken, fault: Fault) -> bool:
+    own, path = str(fault["name"]).partition(PART)[0], fault.get(CHECK)
     if broken.section:
-        return check_fault_name(agent, broken.file, broken.section) == own or told == f"{broken.file}/{broken.section}"
-    return own.startswith(f"{fault_name(agent, broken.file)}/") or told.startswith(f"{broken.file}/")
+        name = check_fault_name(agent, broken.file, broken.section)
+        return own == name if path is None else path == f"{broken.file}/{broken.section}"
+    if path is None:
+        return own.startswith(f"{fault_name(agent, broken.file)}/")
+    return str(path).startswith(f"{broken.file}/")
 
 
 def _owned(agent: str, check: Check, fault: Fault) -> Fault:
