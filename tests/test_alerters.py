@@ -21,7 +21,7 @@ from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.alerters.command import Alerter as Command
 from zc.cimaa.alerters.log import Alerter as Log
 from zc.cimaa.db import DB
-from zc.cimaa.errors import AlertError, ConfigurationError
+from zc.cimaa.errors import AlertError, ConfigurationError, StoreUnavailable
 
 from .simulation import START, Away, SimulatedClock, Simulation
 
@@ -300,6 +300,112 @@ def test_a_check_s_fault_that_is_named_like_an_alerter_s_alerts(tmp_path: Path, 
     for _ in range(2):
         Simulation(db, CHECK, after({0: critical()}), tmp_path, {"pager": pager}).run(2)
     assert sorted(name for _, name, _ in pager.told()) == ["//web1/alerters/pager", "a"]
+
+
+def test_an_alert_that_may_have_been_sent_is_resolved(watch: Any, pager: Remembering) -> None:
+    class Lossy(Remembering):
+        def send(self, alert: Alert) -> None:
+            super().send(alert)
+            if alert.event == "triggered":
+                raise TimeoutError("no answer")
+
+    lossy = Lossy()
+    watch(after({0: critical(), 100: OK}), lossy=lossy).run(3)
+    assert lossy.told() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
+
+
+def test_a_resolution_waits_until_the_store_has_that_one_is_due(watch: Any, pager: Remembering) -> None:
+    db = Away()
+    simulation = watch(after({0: critical(), 130: OK}), db)
+    seen: list[int] = []
+    simulation.at_ticks(
+        at2=lambda: setattr(db, "away", True),
+        at7=lambda: (seen.append(len(pager.alerts)), setattr(db, "away", False)),
+    )
+    simulation.run(8)
+    assert seen == [1]
+    assert pager.told() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
+
+
+def test_a_fault_that_is_back_after_a_kill_is_triggered_again_if_it_may_have_been_resolved(
+    watch: Any, pager: Remembering
+) -> None:
+    db = Away()
+    simulation = watch(after({0: critical(), 130: OK}), db)
+    # The store goes away at the moment at which the alert is sent: it never has that it was.
+    send = pager.send
+
+    def resolved(alert: Alert) -> None:
+        send(alert)
+        db.away = alert.event == "resolved"
+
+    pager.send = resolved  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        simulation.run(4)
+    assert [event for event, _, _ in pager.told()] == ["triggered", "resolved"]
+    db.away = False
+    watch(after({0: critical()}), db).run(2)
+    assert [event for event, _, _ in pager.told()] == ["triggered", "resolved", "triggered"]
+
+
+# The end of an agent
+
+
+def ended(simulation: Simulation, ticks: int, *, keep: bool, patience: float = 5) -> None:
+    async def run() -> None:
+        await simulation.daemon.run(ticks)
+        await simulation.daemon.end(keep=keep, patience=patience)
+
+    asyncio.run(run())
+
+
+def test_an_agent_that_is_removed_resolves_what_it_triggered(watch: Any, pager: Remembering) -> None:
+    ended(watch(after({0: critical()}), db := memory.DB()), 2, keep=False)
+    text = "the agent web1 was stopped and removed: the fault is no longer monitored"
+    assert pager.told() == [("triggered", "a", "bad"), ("resolved", "a", text)]
+    assert db.get_agents() == []
+
+
+def test_an_agent_that_is_kept_resolves_nothing_and_triggers_nothing_again(watch: Any, pager: Remembering) -> None:
+    db = memory.DB()
+    for _ in range(2):
+        ended(watch(after({0: critical()}), db), 2, keep=True)
+    assert pager.told() == [("triggered", "a", "bad")]
+
+
+def test_an_agent_whose_alerter_fails_stays_in_the_store_when_it_ends(
+    watch: Any, pager: Remembering, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulation = watch(after({0: critical()}), db := memory.DB())
+    simulation.at_ticks(at2=lambda: setattr(pager, "broken", AlertError("no route")))
+    ended(simulation, 2, keep=False)
+    assert "the agent stays in the store, as not everything is resolved by: pager" in caplog.text
+    (fault,) = (fault for fault in db.get_faults("web1") if "alerters" not in fault["name"])
+    assert (fault["name"], fault["severity"]) == ("//web1/f/a", 50)
+    pager.broken = None
+    watch(after({0: OK}), db).run(2)
+    assert pager.told()[-1] == ("resolved", "a", "it is over")
+
+
+def test_an_alert_that_is_on_its_way_arrives_before_the_agent_ends(watch: Any, pager: Remembering) -> None:
+    pager.stuck = threading.Event()
+    db = memory.DB()
+    simulation = watch(after({0: critical()}), db)
+
+    async def run() -> None:
+        running = asyncio.create_task(simulation.daemon.run())
+        while not simulation.alerts.tasks():
+            await asyncio.sleep(0.001)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert pager.stuck is not None
+        asyncio.get_running_loop().call_later(0.05, pager.stuck.set)
+        await simulation.daemon.end(keep=True)
+
+    asyncio.run(run())
+    assert [mark != "" for mark in db.get_faults("web1")[0]["triggered"].values()] == [True]
+    watch(after({0: critical()}), db).run(2)
+    assert pager.told() == [("triggered", "a", "bad")]
 
 
 def test_two_checks_that_find_one_global_fault_alert_of_the_worst(tmp_path: Path, pager: Remembering) -> None:
