@@ -138,6 +138,19 @@ def test_sigterm_removes_the_agent_and_its_checks(host: Cimaa, start: Start) -> 
     assert until(lambda: not Path(f"/proc/{check}").exists())
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_that_ends_it_resolves_what_it_triggered(host: Cimaa, start: Start, number: int) -> None:
+    process = start()
+    assert until(lambda: remembered(host))
+    process.send_signal(number)
+    process.wait(timeout=20)
+    triggered, resolved = alerts(host)
+    assert (triggered["event"], resolved["event"]) == ("triggered", "resolved")
+    assert triggered["key"] == resolved["key"]
+    with host.store() as db:
+        assert db.get_agents() == []
+
+
 def test_with_keep_sigterm_leaves_the_agent(host: Cimaa, start: Start) -> None:
     process = start("--keep")
     assert until(lambda: stored(host))
