@@ -24,6 +24,11 @@ from .simulation import START, Away, FastClock, SimulatedClock, Simulation
 
 OK = Finished(0, b"fine", b"")
 BAD = Finished(2, b"bad", b"")
+TIMEOUT = TimedOut(60)
+
+
+def wrote(value: int) -> Finished:
+    return Finished(0, f"fine | n={value}".encode(), b"")
 
 
 async def fine(clock: SimulatedClock, check: Check) -> Finished:
@@ -209,9 +214,6 @@ def test_an_error_becomes_critical_after_its_retries_and_tells_on_the_way(tmp_pa
     ]
 
 
-TIMEOUT = TimedOut(60)
-
-
 def test_errors_count_on_although_some_runs_fail_in_between(tmp_path: Path) -> None:
     changes = {60.0 * n: TIMEOUT if n % 2 else BAD for n in range(7)}
     simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\nretry = 2\n", after(changes), tmp_path)
@@ -234,9 +236,6 @@ def test_a_failed_run_ends_nothing_and_leaves_no_trace_of_the_one_before(tmp_pat
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_threshold_holds_although_a_run_fails_in_between(tmp_path: Path, restart: bool) -> None:
-    def wrote(value: int) -> Finished:
-        return Finished(0, f"fine | n={value}".encode(), b"")
-
     db = memory.DB()
     checks = "[a]\ncommand = x\nretry = 9\nthresholds = n error > 50 clear < 20\n"
     changes = {0.0: wrote(60), 60.0: TIMEOUT, 120.0: wrote(30)}
@@ -356,9 +355,6 @@ def test_an_agent_that_starts_again_goes_on_where_it_was(tmp_path: Path) -> None
 
 
 def test_a_threshold_holds_until_it_clears_through_a_restart_too(tmp_path: Path) -> None:
-    def wrote(value: int) -> Finished:
-        return Finished(0, f"fine | n={value}".encode(), b"")
-
     checks = "[a]\ncommand = x\nthresholds = n error > 50 clear < 20\n"
     db = memory.DB()
     Simulation(db, checks, after({0: wrote(60)}), tmp_path).run(5)
@@ -501,6 +497,33 @@ def test_whatever_a_backend_raises_the_store_is_away_and_is_asked_again(tmp_path
     assert simulation.link.figures.errors > 3
     assert shown(db)["a"][0] == 50
     assert shown(db)["//web1/agent/store"][1].startswith("the store was away for 3m")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "expected"),
+    [
+        pytest.param([BAD], [TIMEOUT, TIMEOUT], {"a": 40, "a#monitor-timeout": 40}, id="runs-that-fail-end-nothing"),
+        pytest.param([BAD] * 4, [TIMEOUT, TIMEOUT], {"a": 50, "a#monitor-timeout": 40}, id="nor-what-is-critical"),
+        pytest.param([BAD] * 2, [BAD, BAD], {"a": 50}, id="errors-count-on"),
+        pytest.param([BAD], [BAD, OK], {}, id="what-is-over-is-over"),
+        pytest.param([BAD], [OK, TIMEOUT], {"a#monitor-timeout": 40}, id="although-the-last-run-fails"),
+        pytest.param([wrote(60)], [wrote(30), wrote(30)], {"a#n": 40}, id="thresholds-hold"),
+        pytest.param([wrote(60)], [wrote(30), wrote(10)], {}, id="until-they-are-clear"),
+    ],
+)
+def test_an_agent_that_starts_without_its_store_goes_on_where_it_was(
+    tmp_path: Path, earlier: list[Outcome], later: list[Outcome], expected: dict[str, int]
+) -> None:
+    db = Away()
+    checks = "[a]\ncommand = x\nthresholds = n optional error > 50 clear < 20\n"
+    for outcome in earlier:
+        Simulation(db, checks, after({0: outcome}), tmp_path).run(1)
+    db.away = True
+    simulation = Simulation(db, checks, after({0: later[0], 61: later[1]}), tmp_path)
+    simulation.at_ticks(at2=db.recover)
+    simulation.run(2)
+    found = {name: severity for name, (severity, _) in shown(db).items() if severity > 20}
+    assert found == expected
 
 
 def test_the_last_report_is_not_waited_for_when_the_store_is_away(tmp_path: Path) -> None:

@@ -231,6 +231,7 @@ class Daemon:
         was = standing.faults
         standing.faults = states.advance(self.settings.name, check, was, result)
         standing.metrics, standing.ran, standing.slow = result.metrics, True, False
+        standing.complete |= result.told
         if not self._is_running() or _critical(was) != _critical(standing.faults):
             self._settling.ask()
 
@@ -316,7 +317,9 @@ class Daemon:
         checks = [standing.check for standing in self._standing]
         for standing in self._standing:
             own = [fault for fault in stored if states.owner(self.settings.name, checks, fault) is standing.check]
-            standing.faults = states.mended(standing.faults, own) if standing.ran else own
+            if standing.ran:
+                own = states.resumed(standing.check, standing.faults, own, standing.metrics, standing.complete)
+            standing.faults = own
         for unread in self._unread:
             known = {fault["name"] for fault in unread.faults}
             stayed = states.kept(self.settings.name, unread.broken, stored)

@@ -195,7 +195,7 @@ def _metrics(check: Check, outcome: Outcome) -> list[Metric]:
 
 
 def _judged(agent: str, check: Check, measured: Sequence[Metric], before: Iterable[Fault]) -> Iterable[Fault]:
-    for crossing in thresholds.crossings(check.thresholds, measured, _crossed(before)):
+    for crossing in thresholds.crossings(check.thresholds, measured, crossed(before)):
         name = check_fault_name(agent, check.file, check.section, crossing.name)
         yield {**fault(name, crossing.severity, crossing.message), METRIC: crossing.name, CROSSED: crossing.severity}
     if missed := thresholds.missing(check.thresholds, measured):
@@ -203,7 +203,7 @@ def _judged(agent: str, check: Check, measured: Sequence[Metric], before: Iterab
         yield monitor(agent, check.file, check.section, "metric", text)
 
 
-def _crossed(before: Iterable[Fault]) -> Mapping[str, Crossing]:
+def crossed(before: Iterable[Fault]) -> Mapping[str, Crossing]:
     """The crossings, by the metric's name, that these faults came from."""
     return {
         fault[METRIC]: Crossing(fault[METRIC], fault[CROSSED], uncounted(fault))

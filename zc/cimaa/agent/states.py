@@ -4,13 +4,15 @@ All that must be known of the past is in the faults themselves, as a store keeps
 them, so that an agent that starts again goes on where the last one ended.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .. import limits
 from ..faults import SEVERITIES, Fault
 from .files import Broken, Check
 from .naming import PART, check_fault_name, cut, fault_name
-from .results import CHECK, FAILURES, Result, is_monitor, uncounted
+from .performance import Metric
+from .results import CHECK, FAILURES, METRIC, Result, crossed, is_monitor, uncounted
+from .thresholds import crossings
 
 CRITICAL, ERROR = SEVERITIES["critical"], SEVERITIES["error"]
 
@@ -49,15 +51,20 @@ def kept(agent: str, broken: Broken, faults: Iterable[Fault]) -> list[Fault]:
     return [fault for fault in faults if not is_monitor(fault) and _found_by(agent, broken, fault)]
 
 
-def mended(faults: Iterable[Fault], stored: Iterable[Fault]) -> list[Fault]:
-    """The faults of a check that ran before the agent knew those that the store has: what is critical there stays."""
-    critical = {fault["name"] for fault in stored if fault["severity"] >= CRITICAL}
-    return [
-        {**fault, "severity": CRITICAL, "message": uncounted(fault)}
-        if fault["name"] in critical and FAILURES in fault
-        else fault
-        for fault in faults
-    ]
+def resumed(
+    check: Check, faults: Iterable[Fault], stored: Iterable[Fault], metrics: Sequence[Metric], complete: bool
+) -> list[Fault]:
+    """The faults of a check that ran before the agent could ask the store for those of an earlier process.
+
+    They are what they were if it had known them from the start.  ``metrics`` are those
+    of the last run; ``complete`` is true if a run since the start did not fail.
+    """
+    was = {fault["name"]: fault for fault in stored if not is_monitor(fault)}
+    now = {fault["name"]: _continued(check, was.get(fault["name"]), fault) for fault in faults}
+    if complete:
+        held = {crossing.name for crossing in crossings(check.thresholds, metrics, crossed(was.values()))}
+        was = {name: fault for name, fault in was.items() if fault.get(METRIC) in held}
+    return list((was | now).values())
 
 
 def _found_by(agent: str, broken: Broken, fault: Fault) -> bool:
@@ -80,12 +87,20 @@ def _path(check: Check) -> str:
     return f"{check.file}/{check.section}"
 
 
-def _escalated(check: Check, before: Fault | None, fault: Fault) -> Fault:
+def _continued(check: Check, before: Fault | None, fault: Fault) -> Fault:
+    """The fault, with its failures counted on from those of the one before."""
+    if FAILURES not in fault:
+        return fault
+    uncounted_fault = {**fault, "message": uncounted(fault)}
+    return _escalated(check, before, uncounted_fault, uncounted_fault.pop(FAILURES))
+
+
+def _escalated(check: Check, before: Fault | None, fault: Fault, failures: int = 1) -> Fault:
     if is_monitor(fault) or not ERROR <= fault["severity"] < CRITICAL:
         return fault
     if not check.escalates or fault.get(ESCALATES) is False:
         return fault
-    failures = 1 if before is None else _failures(before) + 1
+    failures += 0 if before is None else _failures(before)
     if failures > check.retry or (before is not None and before["severity"] >= CRITICAL):
         return {**fault, "severity": CRITICAL}
     return {**fault, "message": _counted(fault["message"], failures, check.retry + 1), FAILURES: failures}
