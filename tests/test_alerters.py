@@ -294,6 +294,19 @@ def test_a_call_of_an_alerter_that_never_ends_is_given_up_in_the_end(watch: Any,
     stuck.set()
 
 
+def test_an_alerter_that_replaces_one_whose_call_hangs_sends_the_alert(watch: Any, pager: Remembering) -> None:
+    pager.stuck = stuck = threading.Event()
+    other = Remembering()
+    simulation = watch(after({0: critical()}))
+    simulation.alerts.grace = 0.01
+    simulation.clock.HANGING = 0.05
+    simulation.at_ticks(at3=lambda: simulation.alerts.replace({"pager": other}))
+    simulation.run(6)
+    stuck.set()
+    assert other.told() == [("triggered", "a", "bad")]
+    assert simulation.alerts.faults() == []
+
+
 def test_a_check_s_fault_that_is_named_like_an_alerter_s_alerts(tmp_path: Path, pager: Remembering) -> None:
     (tmp_path / "alerters.cfg").write_text("[pager]\ncommand = x\n")
     db = memory.DB()

@@ -80,7 +80,7 @@ def marked(fault: Fault, sent: Mapping[str, Sent], pending: Mapping[str, Collect
 def lingering(names: Iterable[str], sent: Mapping[str, Sent], pending: Mapping[str, Collection[str]]) -> list[Fault]:
     """What stands for the faults that are over (not among ``names``) while some alerter must still resolve them."""
     over = {name for known in sent.values() for name in known} - set(names)
-    text = "it is over; the alerters are being told"
+    text = "it is over; not every alerter has resolved it yet"
     return [marked(make_fault(name, INFO, text), sent, pending) for name in sorted(over)]
 
 

@@ -185,7 +185,8 @@ class Alerts:
         if ended:
             return self._ended(name, sending)
         self._fail(name, sending, f"it takes longer than {format_duration(timeout)}")
-        if self._clock.time() - sending.since > GIVEN_UP_AFTER + timeout:
+        given_up = self._clock.time() - sending.since > GIVEN_UP_AFTER + timeout
+        if given_up or self._alerters[name] is not sending.alerter:
             self._doubt(name)  # until then it may succeed: to send it again would be one too many
         return False
 
@@ -226,7 +227,6 @@ class Alerts:
         _LOG.error("alerter %s: %s", name, reason)
         self.failed += 1
         if self._alerters[name] is not sending.alerter:  # another one has its name by now
-            self._sending.pop(name, None)
             return
         self._failures[name][sending.alert.event, sending.alert.name] += 1
         if name not in self._failing:  # a new reason is no new fault: the others need not send each

@@ -76,6 +76,7 @@ class Measuring:
         if name in self._tasks:
             await self._tasks.pop(name)
         await self._call(name, sink.close, "it cannot be closed: ")
+        del self._calls[name]  # one that hangs must not block the sink that has its name next
 
     def _is_busy(self, name: str) -> bool:
         task, call = self._tasks.get(name), self._calls.get(name)
