@@ -14,7 +14,7 @@ from zc.cimaa.agent.clock import Clock
 from zc.cimaa.agent.daemon import Daemon
 from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.link import Link
-from zc.cimaa.agent.results import Finished, Result, of_outcome
+from zc.cimaa.agent.results import Outcome, Result, of_outcome
 from zc.cimaa.agent.settings import Settings
 from zc.cimaa.alerters import Alerter
 from zc.cimaa.db import DB
@@ -24,7 +24,7 @@ from zc.cimaa.faults import Fault
 #: A whole day's start (seconds since the epoch).
 START = 1_700_006_400.0
 
-Work = Callable[[Any, Check], Awaitable[Finished]]
+Work = Callable[[Any, Check], Awaitable[Outcome]]
 
 
 class SimulatedClock:

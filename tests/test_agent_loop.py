@@ -6,7 +6,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zc.cimaa import memory
-from zc.cimaa.agent import link, schedule, threads
+from zc.cimaa.agent import link, schedule
 from zc.cimaa.agent.clock import SystemClock
 from zc.cimaa.agent.errands import Errand
 from zc.cimaa.agent.files import Check
-from zc.cimaa.agent.results import Finished
+from zc.cimaa.agent.results import Finished, Outcome, TimedOut
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
 
@@ -27,13 +27,18 @@ from .simulation import START, Away, FastClock, SimulatedClock, Simulation
 
 OK = Finished(0, b"fine", b"")
 BAD = Finished(2, b"bad", b"")
+TIMEOUT = TimedOut(60)
+
+
+def wrote(value: int) -> Finished:
+    return Finished(0, f"fine | n={value}".encode(), b"")
 
 
 async def fine(clock: SimulatedClock, check: Check) -> Finished:
     return OK
 
 
-def after(changes: dict[float, Finished]) -> Callable[[SimulatedClock, Check], Any]:
+def after(changes: Mapping[float, Outcome]) -> Callable[[SimulatedClock, Check], Any]:
     """Checks that end so from those times (seconds after the start) on."""
 
     async def work(clock: SimulatedClock, check: Check) -> Finished:
@@ -235,6 +240,97 @@ def test_an_error_becomes_critical_after_its_retries_and_tells_on_the_way(tmp_pa
     ]
 
 
+def test_errors_count_on_although_some_runs_fail_in_between(tmp_path: Path) -> None:
+    changes = {60.0 * n: TIMEOUT if n % 2 else BAD for n in range(7)}
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\nretry = 2\n", after(changes), tmp_path)
+    seen: list[Any] = []
+    simulation.daemon.on_tick = lambda _: seen.append(shown(db).get("a"))
+    simulation.run(7)
+    assert seen[1:] == [*[(40, "bad (1 of 3)")] * 2, *[(40, "bad (2 of 3)")] * 2, *[(50, "bad")] * 2]
+    assert list(shown(db)) == ["a"]
+
+
+def test_a_failed_run_ends_nothing_and_leaves_no_trace_of_the_one_before(tmp_path: Path) -> None:
+    warning = Finished(1, b"hm", b"")
+    changes = {0.0: warning, 60.0: TIMEOUT, 120.0: Finished(99, b"", b""), 180.0: OK}
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n", after(changes), tmp_path)
+    seen: list[Any] = []
+    simulation.daemon.on_tick = lambda _: seen.append(sorted(shown(db)))
+    simulation.run(5)
+    assert seen[1:] == [["a"], ["a", "a#monitor-timeout"], ["a", "a#monitor-status"], []]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_threshold_holds_although_a_run_fails_in_between(tmp_path: Path, restart: bool) -> None:
+    db = memory.DB()
+    checks = "[a]\ncommand = x\nretry = 9\nthresholds = n error > 50 clear < 20\n"
+    changes = {0.0: wrote(60), 60.0: TIMEOUT, 120.0: wrote(30)}
+    if restart:
+        for change in changes.values():
+            Simulation(db, checks, after({0: change}), tmp_path).run(1)
+    else:
+        Simulation(db, checks, after(changes), tmp_path).run(3)
+    assert shown(db) == {"a#n": (40, "n is 60: error > 50 (2 of 10)")}
+    Simulation(db, checks, after({0: wrote(10)}), tmp_path).run(1)
+    assert shown(db) == {}
+
+
+def test_a_check_that_cannot_be_read_for_a_while_loses_no_count(tmp_path: Path) -> None:
+    good = "[a]\ncommand = x\nretry = 9\n"
+    simulation = Simulation(db := memory.DB(), good, after({0: BAD}), tmp_path)
+
+    def write(text: str) -> None:
+        (tmp_path / "f.cfg").write_text(text)
+        simulation.daemon.reload(simulation.settings)
+
+    seen: list[Any] = []
+    simulation.at_ticks(
+        at3=lambda: write("[a]\ncommand = x\nretry = many\n"),
+        at5=lambda: (seen.append(shown(db)["a"]), write(good)),
+    )
+    simulation.run(6)
+    assert seen == [(40, "bad (2 of 10)")]
+    assert shown(db) == {"a": (40, "bad (3 of 10)")}
+
+
+@pytest.mark.parametrize("section", ["a", "monitor-eth0"])
+def test_what_a_check_calls_its_faults_is_not_what_the_agent_takes_them_for(tmp_path: Path, section: str) -> None:
+    told = Finished(0, b'{"faults": [{"name": "monitor-eth0", "message": "down", "check_failure": "x"}]}', b"")
+    fine = Finished(0, b'{"faults": []}', b"")
+    db = memory.DB()
+    checks = f"[{section}]\ncommand = x\nretry = 2\n"
+    Simulation(db, checks, after({0: told}), tmp_path).run(4)
+    assert shown(db) == {f"{section}#monitor-eth0": (50, "down")}
+    Simulation(db, checks, after({0: TIMEOUT, 60: fine}), tmp_path).run(1)
+    assert set(shown(db)) == {f"{section}#monitor-eth0", f"{section}#monitor-timeout"}
+    Simulation(db, checks, after({0: fine}), tmp_path).run(1)
+    assert shown(db) == {}
+
+
+def test_a_check_owns_what_it_found_whatever_the_name(tmp_path: Path) -> None:
+    told = Finished(0, b'{"faults": [{"name": "//web1/f/a#x", "severity": 50, "message": "m"}]}', b"")
+
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        return (told if clock.time() < START + 200 else TIMEOUT) if check.section == "b" else OK
+
+    db = memory.DB()
+    checks = "[a]\ncommand = x\n[b]\ncommand = x\n"
+    for _ in range(2):  # after a restart too
+        Simulation(db, checks, work, tmp_path).run(2)
+    Simulation(db, checks, work, tmp_path, start=START + 300).run(2)
+    assert {name: severity for name, (severity, _) in shown(db).items()} == {"a#x": 50, "b#monitor-timeout": 40}
+
+
+@pytest.mark.parametrize("key", ["failures", "check_failure", "alerter", "triggered", "crossed", "metric", "check"])
+def test_a_check_cannot_set_what_the_agent_keeps_with_its_faults(tmp_path: Path, key: str) -> None:
+    fault = {"name": "n", "message": "m", "severity": 30, key: 99, "mine": 1}
+    work = after({0: Finished(0, json.dumps({"faults": [fault]}).encode(), b""), 60: BAD})
+    simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n", work, tmp_path)
+    simulation.run(1)
+    (stored,) = db.get_faults("web1")
+    assert stored == {"agent": "web1", "name": "//web1/f/a#n", "severity": 30, "message": "m", "mine": 1}
+
+
 def test_a_failing_check_is_tried_again_at_its_retry_interval(tmp_path: Path) -> None:
     checks = "[a]\ncommand = x\ninterval = 10m\nretry_interval = 2m\nretry = 1\n"
     start = START + 600 - 30
@@ -285,9 +381,6 @@ def test_an_agent_that_starts_again_goes_on_where_it_was(tmp_path: Path) -> None
 
 
 def test_a_threshold_holds_until_it_clears_through_a_restart_too(tmp_path: Path) -> None:
-    def wrote(value: int) -> Finished:
-        return Finished(0, f"fine | n={value}".encode(), b"")
-
     checks = "[a]\ncommand = x\nthresholds = n error > 50 clear < 20\n"
     db = memory.DB()
     Simulation(db, checks, after({0: wrote(60)}), tmp_path).run(5)
@@ -410,6 +503,55 @@ def test_a_store_that_is_away_at_the_start_is_asked_later(tmp_path: Path) -> Non
     assert shown(db)["a"] == (50, "bad")
 
 
+@pytest.mark.parametrize(
+    "error", [TimeoutError("theirs"), asyncio.CancelledError(), StopIteration(), SystemExit(1)], ids=repr
+)
+def test_whatever_a_backend_raises_the_store_is_away_and_is_asked_again(tmp_path: Path, error: BaseException) -> None:
+    class Odd(memory.DB):
+        raises: BaseException | None = None
+
+        def _touch(self, agent: str, digest: str, instance: str) -> bool:
+            if self.raises is not None:
+                raise self.raises
+            return super()._touch(agent, digest, instance)
+
+    db = Odd()
+    simulation = Simulation(db, "[a]\ncommand = x\n", after({0: OK, 200: BAD}), tmp_path)
+    simulation.at_ticks(at3=lambda: setattr(db, "raises", error), at6=lambda: setattr(db, "raises", None))
+    simulation.run(8)
+    assert simulation.times("a") == [60.0 * n for n in range(8)]
+    assert simulation.link.figures.errors > 3
+    assert shown(db)["a"][0] == 50
+    assert shown(db)["//web1/agent/store"][1].startswith("the store was away for 3m")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "expected"),
+    [
+        pytest.param([BAD], [TIMEOUT, TIMEOUT], {"a": 40, "a#monitor-timeout": 40}, id="runs-that-fail-end-nothing"),
+        pytest.param([BAD] * 4, [TIMEOUT, TIMEOUT], {"a": 50, "a#monitor-timeout": 40}, id="nor-what-is-critical"),
+        pytest.param([BAD] * 2, [BAD, BAD], {"a": 50}, id="errors-count-on"),
+        pytest.param([BAD], [BAD, OK], {}, id="what-is-over-is-over"),
+        pytest.param([BAD], [OK, TIMEOUT], {"a#monitor-timeout": 40}, id="although-the-last-run-fails"),
+        pytest.param([wrote(60)], [wrote(30), wrote(30)], {"a#n": 40}, id="thresholds-hold"),
+        pytest.param([wrote(60)], [wrote(30), wrote(10)], {}, id="until-they-are-clear"),
+    ],
+)
+def test_an_agent_that_starts_without_its_store_goes_on_where_it_was(
+    tmp_path: Path, earlier: list[Outcome], later: list[Outcome], expected: dict[str, int]
+) -> None:
+    db = Away()
+    checks = "[a]\ncommand = x\nthresholds = n optional error > 50 clear < 20\n"
+    for outcome in earlier:
+        Simulation(db, checks, after({0: outcome}), tmp_path).run(1)
+    db.away = True
+    simulation = Simulation(db, checks, after({0: later[0], 61: later[1]}), tmp_path)
+    simulation.at_ticks(at2=db.recover)
+    simulation.run(2)
+    found = {name: severity for name, (severity, _) in shown(db).items() if severity > 20}
+    assert found == expected
+
+
 def test_the_last_report_is_not_waited_for_when_the_store_is_away(tmp_path: Path) -> None:
     db = Away()
     db.away = True
@@ -509,11 +651,3 @@ def test_an_errand_that_fails_is_logged_and_done_again(caplog: pytest.LogCapture
     asyncio.run(go())
     assert done == [0, 1]
     assert "RuntimeError: a bug" in caplog.text
-
-
-def test_a_call_in_a_thread_cannot_be_cancelled_before_it_begins() -> None:
-    go = threading.Event()
-    call = threads.start(go.wait, 20)
-    assert not call.cancel()
-    go.set()
-    assert call.result(20)

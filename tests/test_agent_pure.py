@@ -163,7 +163,7 @@ def test_a_status_that_means_nothing_is_the_check_s_own_fault(status: int, messa
 )
 def test_a_check_that_did_not_end_by_itself_is_a_fault(outcome: Outcome, kind: str, message: str) -> None:
     name = f"//web1/disks/var#monitor-{kind}"
-    assert by_name(outcome) == {name: {"name": name, "severity": 40, "message": message}}
+    assert by_name(outcome) == {name: {"name": name, "severity": 40, "message": message, "check_failure": kind}}
 
 
 def test_a_check_may_tell_faults_in_json() -> None:

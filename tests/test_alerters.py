@@ -1,5 +1,6 @@
 """Alerts: once for each fault and message, resolved when it is over, remembered, and never at the cost of the rest."""
 
+import asyncio
 import functools
 import json
 import logging
@@ -21,7 +22,7 @@ from zc.cimaa.alerters.command import Alerter as Command
 from zc.cimaa.alerters.log import Alerter as Log
 from zc.cimaa.config import Config
 from zc.cimaa.db import DB
-from zc.cimaa.errors import AlertError, ConfigurationError
+from zc.cimaa.errors import AlertError, ConfigurationError, StoreUnavailable
 
 from .simulation import START, Away, SimulatedClock, Simulation
 
@@ -47,7 +48,7 @@ class Remembering(Alerter):
     def __init__(self) -> None:
         super().__init__({"timeout": 0})
         self.alerts: list[Alert] = []
-        self.broken: Exception | None = None
+        self.broken: BaseException | None = None
         self.stuck: threading.Event | None = None
 
     def send(self, alert: Alert) -> None:
@@ -243,6 +244,216 @@ def test_a_slow_alerter_is_a_critical_fault_holds_up_nothing_and_alerts_only_onc
     assert slow.told()[0] == ("triggered", "a", "bad")
     assert len([told for told in slow.told() if told[1] == "a"]) == 1
     assert [f["name"] for f in db.get_faults("web1")] == ["//web1/f/a"]
+
+
+# Exceptions that are the alerter's own, whatever their type: of a socket, of an event loop, of a plugin that exits.
+OWN = [TimeoutError("timed out"), asyncio.CancelledError(), StopIteration(), SystemExit(1), KeyboardInterrupt()]
+
+
+@pytest.mark.parametrize("error", OWN, ids=lambda error: type(error).__name__)
+def test_an_alerter_that_raises_whatever_it_may_has_failed_and_is_tried_again(
+    watch: Any, pager: Remembering, error: BaseException
+) -> None:
+    mail = Remembering()
+    mail.broken = error
+    simulation = watch(after({0: critical()}), pager=pager, mail=mail)
+    failed: list[int] = []
+    simulation.at_ticks(
+        at5=lambda: (failed.append(simulation.alerts.failed), setattr(mail, "broken", None)),
+    )
+    simulation.run(7)
+    assert failed == [4]
+    assert mail.told() == [("triggered", "a", "bad")]
+    assert [(event, name) for event, name, _ in pager.told()] == [
+        ("triggered", "a"),
+        ("triggered", "//web1/alerters/mail"),
+        ("resolved", "//web1/alerters/mail"),
+    ]
+
+
+def test_an_alert_that_an_alerter_never_takes_holds_up_no_other(tmp_path: Path) -> None:
+    class Picky(Remembering):
+        def send(self, alert: Alert) -> None:
+            if alert.name.endswith("/a"):
+                raise AlertError("400 Bad Request")
+            super().send(alert)
+
+    pager = Picky()
+    checks = "".join(f"[{name}]\ncommand = x\n" for name in "abcd")
+    simulation = Simulation(memory.DB(), checks, after({0: critical(), 300: OK}), tmp_path, {"pager": pager})
+    messages: list[list[str]] = []
+    simulation.at_ticks(at4=lambda: messages.append([fault["message"] for fault in simulation.alerts.faults()]))
+    simulation.run(9)
+    assert sorted(name for event, name, _ in pager.told() if event == "triggered") == ["b", "c", "d"]
+    assert sorted(name for event, name, _ in pager.told() if event == "resolved") == ["b", "c", "d"]
+    assert messages == [["the alerter pager fails: 400 Bad Request"]]
+    assert simulation.alerts.faults() == []
+
+
+def test_a_call_of_an_alerter_that_never_ends_is_given_up_in_the_end(watch: Any, pager: Remembering) -> None:
+    pager.stuck = threading.Event()
+    stuck = pager.stuck
+    simulation = watch(after({0: critical()}))
+    simulation.alerts.grace = 0.01
+    simulation.at_ticks(at5=lambda: setattr(pager, "stuck", None))
+    simulation.clock.HANGING = 0.02
+    simulation.run(14)
+    assert pager.told() == [("triggered", "a", "bad")]
+    assert not stuck.is_set()
+    stuck.set()
+
+
+def test_an_alerter_that_replaces_one_whose_call_hangs_sends_the_alert(watch: Any, pager: Remembering) -> None:
+    pager.stuck = stuck = threading.Event()
+    other = Remembering()
+    simulation = watch(after({0: critical()}))
+    simulation.alerts.grace = 0.01
+    simulation.clock.HANGING = 0.05
+    simulation.at_ticks(at3=lambda: simulation.alerts.replace({"pager": other}))
+    simulation.run(6)
+    stuck.set()
+    assert other.told() == [("triggered", "a", "bad")]
+    assert simulation.alerts.faults() == []
+
+
+def test_a_check_s_fault_that_is_named_like_an_alerter_s_alerts(tmp_path: Path, pager: Remembering) -> None:
+    (tmp_path / "alerters.cfg").write_text("[pager]\ncommand = x\n")
+    db = memory.DB()
+    for _ in range(2):
+        Simulation(db, CHECK, after({0: critical()}), tmp_path, {"pager": pager}).run(2)
+    assert sorted(name for _, name, _ in pager.told()) == ["//web1/alerters/pager", "a"]
+
+
+def test_an_alert_that_may_have_been_sent_is_resolved(watch: Any, pager: Remembering) -> None:
+    class Lossy(Remembering):
+        def send(self, alert: Alert) -> None:
+            super().send(alert)
+            if alert.event == "triggered":
+                raise TimeoutError("no answer")
+
+    lossy = Lossy()
+    watch(after({0: critical(), 100: OK}), lossy=lossy).run(3)
+    assert lossy.told() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
+
+
+def test_a_resolution_waits_until_the_store_has_that_one_is_due(watch: Any, pager: Remembering) -> None:
+    db = Away()
+    simulation = watch(after({0: critical(), 130: OK}), db)
+    seen: list[int] = []
+    simulation.at_ticks(
+        at2=lambda: setattr(db, "away", True),
+        at7=lambda: (seen.append(len(pager.alerts)), setattr(db, "away", False)),
+    )
+    simulation.run(8)
+    assert seen == [1]
+    assert pager.told() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
+
+
+def test_a_fault_that_is_back_after_a_kill_is_triggered_again_if_it_may_have_been_resolved(
+    watch: Any, pager: Remembering
+) -> None:
+    db = Away()
+    simulation = watch(after({0: critical(), 130: OK}), db)
+    # The store goes away at the moment at which the alert is sent: it never has that it was.
+    send = pager.send
+
+    def resolved(alert: Alert) -> None:
+        send(alert)
+        db.away = alert.event == "resolved"
+
+    pager.send = resolved  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        simulation.run(4)
+    assert [event for event, _, _ in pager.told()] == ["triggered", "resolved"]
+    db.away = False
+    watch(after({0: critical()}), db).run(2)
+    assert [event for event, _, _ in pager.told()] == ["triggered", "resolved", "triggered"]
+
+
+# The end of an agent
+
+
+def ended(simulation: Simulation, ticks: int, *, keep: bool, patience: float = 5) -> None:
+    async def run() -> None:
+        await simulation.daemon.run(ticks)
+        await simulation.daemon.end(keep=keep, patience=patience)
+
+    asyncio.run(run())
+
+
+def test_an_agent_that_is_removed_resolves_what_it_triggered(watch: Any, pager: Remembering) -> None:
+    ended(watch(after({0: critical()}), db := memory.DB()), 2, keep=False)
+    text = "the agent web1 was stopped and removed: the fault is no longer monitored"
+    assert pager.told() == [("triggered", "a", "bad"), ("resolved", "a", text)]
+    assert db.get_agents() == []
+
+
+def test_an_agent_that_is_kept_resolves_nothing_and_triggers_nothing_again(watch: Any, pager: Remembering) -> None:
+    db = memory.DB()
+    for _ in range(2):
+        ended(watch(after({0: critical()}), db), 2, keep=True)
+    assert pager.told() == [("triggered", "a", "bad")]
+
+
+def test_an_agent_whose_alerter_fails_stays_in_the_store_when_it_ends(
+    watch: Any, pager: Remembering, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulation = watch(after({0: critical()}), db := memory.DB())
+    simulation.at_ticks(at2=lambda: setattr(pager, "broken", AlertError("no route")))
+    ended(simulation, 2, keep=False)
+    assert "the agent stays in the store, as not everything is resolved by: pager" in caplog.text
+    (fault,) = (fault for fault in db.get_faults("web1") if "alerters" not in fault["name"])
+    assert (fault["name"], fault["severity"]) == ("//web1/f/a", 50)
+    pager.broken = None
+    watch(after({0: OK}), db).run(2)
+    assert pager.told()[-1] == ("resolved", "a", "it is over")
+
+
+def test_an_alert_that_is_on_its_way_arrives_before_the_agent_ends(watch: Any, pager: Remembering) -> None:
+    pager.stuck = threading.Event()
+    db = memory.DB()
+    simulation = watch(after({0: critical()}), db)
+
+    async def run() -> None:
+        running = asyncio.create_task(simulation.daemon.run())
+        while not simulation.alerts.tasks():
+            await asyncio.sleep(0.001)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert pager.stuck is not None
+        asyncio.get_running_loop().call_later(0.05, pager.stuck.set)
+        await simulation.daemon.end(keep=True)
+
+    asyncio.run(run())
+    assert [mark != "" for mark in db.get_faults("web1")[0]["triggered"].values()] == [True]
+    watch(after({0: critical()}), db).run(2)
+    assert pager.told() == [("triggered", "a", "bad")]
+
+
+def test_two_checks_that_find_one_global_fault_alert_of_the_worst(tmp_path: Path, pager: Remembering) -> None:
+    def told(severity: str, message: str) -> Finished:
+        fault = {"name": "//shop/queue", "severity": severity, "message": message}
+        return Finished(0, json.dumps({"faults": [fault]}).encode(), b"")
+
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        over = clock.time() - START > 200
+        return OK if over and check.section != "d" else found[check.section]
+
+    found = {
+        "a": told("warning", "w"),
+        "b": told("critical", "first"),
+        "c": told("critical", "second"),
+        "d": told("warning", "late"),
+    }
+    db = memory.DB()
+    checks = "".join(f"[{name}]\ncommand = x\n" for name in found)
+    simulation = Simulation(db, checks, work, tmp_path, {"pager": pager})
+    stored: list[Any] = []
+    simulation.daemon.on_tick = lambda _: stored.append([(f["severity"], f["message"]) for f in db.get_faults("web1")])
+    simulation.run(7)
+    assert pager.told() == [("triggered", "//shop/queue", "first"), ("resolved", "//shop/queue", "late")]
+    assert stored[1:4] == [[(50, "first")]] * 3
+    assert stored[-1] == [(30, "late")]
 
 
 def test_two_agents_give_one_key_to_a_global_fault(pager: Remembering, tmp_path: Path) -> None:

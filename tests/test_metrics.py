@@ -1,8 +1,11 @@
 """Figures: what is passed on, and how each sink writes it."""
 
+import asyncio
 import json
 import re
 import socket
+import threading
+import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,6 +71,37 @@ def test_each_interval_the_checks_figures_and_the_agent_s_own(tmp_path: Path) ->
     assert 0 < simulation.clock.time() - found["", "last_report"][0] <= 60
     own = {name for check, name in found if not check}
     assert own >= {"store_seconds", "missed_ticks", "alerts_sent", "alerts_failed", "faults_critical"}
+
+
+def test_a_sink_that_hangs_is_not_called_again_before_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    go = threading.Event()
+    calls: list[int] = []
+
+    class Hanging(Sink):
+        def write(self, samples: Sequence[Sample]) -> None:
+            calls.append(len(calls))
+            go.wait(20)
+
+    monkeypatch.setattr("zc.cimaa.agent.measuring._PATIENCE", 0.01)
+
+    async def publish() -> None:
+        daemon = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path).daemon
+        measuring = Measuring({"s": Hanging({})}, SimulatedClock())
+        for _ in range(3):
+            measuring.publish(daemon)
+            await measuring.finish()
+        assert len(calls) == 1
+        go.set()
+        end = time.monotonic() + 20
+        while len(calls) < 2 and time.monotonic() < end:
+            measuring.publish(daemon)
+            await measuring.finish()
+
+    asyncio.run(publish())
+    assert len(calls) == 2
+    assert "metrics s: it takes longer than" in caplog.text
 
 
 def test_a_sink_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,8 +12,8 @@ The rooms, each importing only those before it:
 ``results``, ``reports``, ``states``, ``alerting``
     Pure: the faults that follow from what a check did, and one report of many results; what becomes of faults from one
     run to the next; which alerts are due.
-``threads``, ``errands``, ``clock``
-    Calls that block, work that is asked for again and again, the time.
+``errands``, ``clock``
+    Work that is asked for again and again, the time.
 ``processes``, ``runs``
     Runs one check's command, and sees to its end; runs one check, whatever it is.
 ``rounds``

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from typing import Any
 
 from ..errors import StoreError, StoreUnavailable
 from ..faults import SEVERITIES, Fault
+from ..units import format_duration
 from . import alerting, clock, link, reports, results, schedule, states
 from . import standing as standings
 from .alerts import Alerts
@@ -39,7 +41,7 @@ class Daemon:
         self.settings = settings
         self.link = link
         self.alerts = alerts
-        alerts.changed = self._reported_anew
+        alerts.changed = self._report_again
         self._clock = clock
         self._runner = runner
         self._slots = asyncio.Semaphore(settings.parallel)
@@ -47,6 +49,7 @@ class Daemon:
         self._unread: list[Unread] = []
         self._outdated: list[Fault] = []
         self._recalled = False
+        self._ended = False
         # Alerts wait for the store to tell which were sent already: until the second tick at the latest.
         self._holding = True
         self._held = False
@@ -107,17 +110,46 @@ class Daemon:
             tick += 1
         await self._finish()
 
-    async def end(self, *, keep: bool, patience: float = 5) -> None:
-        """Kill what runs, and remove the agent from the store, if that can be done within so many seconds."""
-        tasks = self._tasks()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if not keep:
-            try:
-                await asyncio.wait_for(self.link.remove(), patience)
-            except (StoreError, TimeoutError) as error:
-                _LOG.error("the agent stays in the store, which cannot be reached: %s", error)
+    async def end(self, *, keep: bool, patience: float = 3) -> None:
+        """Kill the checks, wait for alerts that are on their way, and report a last time or remove the agent.
+
+        Before it is removed (not ``keep``), all that alerters triggered is resolved; if
+        one of them fails, the agent stays in the store, so that nothing stays open
+        unnoticed.  Each step takes at most ``patience`` seconds.
+        """
+        self._ended = True
+        await _cancel([*self._checking(), *self._learning.tasks(), *self._settling.tasks(), *self._reporting.tasks()])
+        try:
+            await (self._stay(patience) if keep else self._leave(patience))
+        except StoreError as error:
+            _LOG.error("the agent stays in the store as last reported, as the store cannot be reached: %s", error)
+        await _cancel(self.alerts.tasks())
+
+    async def _stay(self, patience: float) -> None:
+        await self._finish_alerts(patience)
+        await _within(patience, self._report_last())
+
+    async def _leave(self, patience: float) -> None:
+        if self.alerts:
+            self.alerts.ending = True
+            await _within(patience, self._report_last())
+            self.alerts.send()
+            await self._finish_alerts(patience)
+        if alerters := self.alerts.open():
+            self.alerts.ending = False
+            _LOG.error("the agent stays in the store, as not everything is resolved by: %s", ", ".join(alerters))
+            await _within(patience, self._report_last())
+        else:
+            await _within(patience, self.link.remove())
+
+    async def _finish_alerts(self, patience: float) -> None:
+        if tasks := self.alerts.tasks():
+            await asyncio.wait(tasks, timeout=patience)
+            await _cancel(tasks)
+
+    async def _report_last(self) -> None:
+        await self.link.idle()
+        await self._report_once()
 
     def faults(self) -> list[Fault]:
         """The report as it stands."""
@@ -199,29 +231,45 @@ class Daemon:
         was = standing.faults
         standing.faults = states.advance(self.settings.name, check, was, result)
         standing.metrics, standing.ran, standing.slow = result.metrics, True, False
+        standing.complete |= result.told
         if not self._is_running() or _critical(was) != _critical(standing.faults):
             self._settling.ask()
 
     async def _settle(self) -> None:
-        """Have what came of the checks reported, and alerts passed on."""
-        self._reporting.ask()
+        """Have what came of the checks reported, and alerts sent."""
         if not self._measured and not self._is_running():
             self._measured = True
             self.on_report()
-        if not self.alerts:
-            return
+        if self.alerts:
+            await self._send_alerts()
+        else:
+            self._reporting.ask()
+
+    async def _send_alerts(self) -> None:
+        """Report that alerts are due, and send them, also if the store is slow: it must not hold them up."""
+        start = self._clock.time()
         if self.link.away_since is None:
             await self._learn_briefly()
         self._held = self._holding and not self._recalled
         if self._held:
+            self._reporting.ask()
             return
         found = [*self._found(), *self.alerts.faults()]
-        self.alerts.dispatch({fault["name"]: fault for fault in found}, self.link.silenced)
+        due = self.alerts.consider(results.worst(found), self.link.silenced)
+        self._reporting.ask()
+        if due and self.link.away_since is None:
+            await self._wait_briefly(self._reporting, self._clock.time() - start)
+        self.alerts.send()
 
     async def _learn_briefly(self) -> None:
-        """Learn what the store knows, if it tells soon; a store that is slow must not hold up alerts."""
+        """Learn what the store knows, if it tells soon."""
         self._learning.ask()
-        await clock.wait(self._learning.tasks(), self._clock, min(_BRIEFLY, self.settings.base_interval / 4))
+        await self._wait_briefly(self._learning)
+
+    async def _wait_briefly(self, errand: Errand, waited: float = 0.0) -> None:
+        left = min(_BRIEFLY, self.settings.base_interval / 4) - waited
+        if left > 0:
+            await clock.wait(errand.tasks(), self._clock, left)
 
     async def _learn(self) -> None:
         """Learn what an earlier process knew, and what is squelched."""
@@ -237,8 +285,7 @@ class Daemon:
         failures = 0
         while True:
             try:
-                await self._recall()
-                await self.link.report(self.faults())
+                await self._report_once()
             except StoreError as error:
                 failures += 1
                 _LOG.warning("not reported: %s", error)
@@ -247,8 +294,16 @@ class Daemon:
             else:
                 return
 
-    def _reported_anew(self) -> None:
-        self._reporting.ask()
+    async def _report_once(self) -> None:
+        await self._recall()
+        faults = self.faults()
+        self.alerts.reporting(faults)
+        await self.link.report(faults)
+        self.alerts.stored(faults)
+
+    def _report_again(self) -> None:
+        if not self._ended:
+            self._reporting.ask()
 
     async def _recall(self) -> None:
         """Take over from the store, once, what an earlier process of this agent's knew."""
@@ -262,7 +317,9 @@ class Daemon:
         checks = [standing.check for standing in self._standing]
         for standing in self._standing:
             own = [fault for fault in stored if states.owner(self.settings.name, checks, fault) is standing.check]
-            standing.faults = states.mended(standing.faults, own) if standing.ran else own
+            if standing.ran:
+                own = states.resumed(standing.check, standing.faults, own, standing.metrics, standing.complete)
+            standing.faults = own
         for unread in self._unread:
             known = {fault["name"] for fault in unread.faults}
             stayed = states.kept(self.settings.name, unread.broken, stored)
@@ -284,15 +341,36 @@ class Daemon:
                 raise StoreUnavailable("the last report is not stored: the store is away")
             await asyncio.wait(tasks, timeout=1)
 
+    def _checking(self) -> list["asyncio.Task[None]"]:
+        return [standing.task for standing in self._standing if standing.task is not None]
+
     def _tasks(self) -> list["asyncio.Task[None]"]:
-        running = [standing.task for standing in self._standing if standing.task is not None]
         return [
-            *running,
+            *self._checking(),
             *self._learning.tasks(),
             *self._settling.tasks(),
             *self._reporting.tasks(),
             *self.alerts.tasks(),
         ]
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    """Wait until the work on the store is done.
+
+    :raises StoreError: if it fails, or takes longer.
+    """
+    task = asyncio.create_task(work)
+    await asyncio.wait([task], timeout=seconds)
+    if not task.done():
+        await _cancel([task])
+        raise StoreUnavailable(f"no answer within {format_duration(seconds)}")
+    task.result()
+
+
+async def _cancel(tasks: Collection["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _names(found: Iterable[Result]) -> list[str]:

@@ -4,7 +4,6 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,8 +11,8 @@ from ..db import DB
 from ..errors import StoreError, StoreUnavailable
 from ..faults import SEVERITIES, Fault
 from ..squelches import Matcher, Squelch, in_force
+from ..threads import Call
 from ..units import format_duration, format_time
-from . import threads
 from .clock import Clock
 from .naming import fault_name
 from .results import fault as make_fault
@@ -48,7 +47,7 @@ class Link:
         self._clock = clock
         self._patience = patience
         self._turn = asyncio.Lock()
-        self._hanging: Future[Any] | None = None
+        self._hanging: Call[Any] | None = None
         # The squelches last known; what matches those in force until some time, and that time.
         self._squelches: list[Squelch] = []
         self._match: Callable[[str], object] = Matcher(()).matching
@@ -88,10 +87,14 @@ class Link:
         self._match = Matcher(squelch.regex for squelch in counting).matching
         self._matches_until = min((s.expires for s in counting if s.expires is not None), default=math.inf)
 
+    async def idle(self) -> None:
+        """Wait until no call runs any more, one that was given up included."""
+        if self._hanging is not None:
+            await self._hanging.ended()
+
     async def remove(self) -> None:
         """Remove the agent."""
-        if self._hanging is not None:
-            await asyncio.wait([asyncio.wrap_future(self._hanging)])
+        await self.idle()
         await self._call(self._db.remove_agent, self._agent)
 
     def told(self) -> list[Fault]:
@@ -111,17 +114,15 @@ class Link:
             return await self._bounded(function, *arguments)
 
     async def _bounded(self, function: Callable[..., T], *arguments: Any) -> T:
-        if self._hanging is not None and not self._hanging.done():
+        if self._hanging is not None and self._hanging.is_running():
             raise StoreUnavailable("the store has not answered an earlier call yet")
         self.figures.calls += 1
         start = self._clock.time()
-        self._hanging = call = threads.start(function, *arguments)
+        self._hanging = call = Call(lambda: function(*arguments))
         try:
-            result = await threads.bounded(call, self._patience)
-        except TimeoutError:
-            error: StoreError = StoreUnavailable(f"the store did not answer within {format_duration(self._patience)}")
-            self._failed()
-            raise error from None
+            if not await call.ended(self._patience):
+                raise StoreUnavailable(f"the store did not answer within {format_duration(self._patience)}")
+            result = call.result()
         except Exception as cause:  # a backend is somebody else's code, and must not end the agent
             self._failed()
             if isinstance(cause, StoreError):

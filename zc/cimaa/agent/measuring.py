@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from ..errors import ConfigurationError
 from ..faults import SEVERITIES
 from ..metrics import Sample, Sink
-from . import threads
+from ..threads import Call
+from ..units import format_duration
 from .clock import Clock
 from .daemon import Daemon
 from .naming import clean
@@ -36,6 +38,7 @@ class Measuring:
         self._sinks: Mapping[str, Sink] = sinks
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._calls: dict[str, Call[None]] = {}
 
     def start(self) -> None:
         """Have the sinks get ready.
@@ -57,13 +60,13 @@ class Measuring:
         self._sinks = sinks
 
     def publish(self, daemon: Daemon) -> None:
-        """Pass on the figures as they stand; a sink that still has to do with the last ones gets none."""
+        """Pass on the figures as they stand; a sink that is still busy with the last ones gets none."""
         if not self._sinks:
             return
         found = samples(daemon, self._clock.time())
         for name, sink in self._sinks.items():
-            if name not in self._tasks or self._tasks[name].done():
-                self._tasks[name] = asyncio.create_task(self._write(name, sink, found))
+            if not self._is_busy(name):
+                self._tasks[name] = asyncio.create_task(self._call(name, partial(sink.write, found)))
 
     async def finish(self) -> None:
         """Wait for what is on its way."""
@@ -72,16 +75,23 @@ class Measuring:
     async def _close(self, name: str, sink: Sink) -> None:
         if name in self._tasks:
             await self._tasks.pop(name)
-        try:
-            await threads.bounded(threads.start(sink.close), _PATIENCE)
-        except Exception as error:  # a sink is somebody else's code, and must not end the agent
-            _LOG.warning("metrics %s: it cannot be closed: %s", name, str(error) or type(error).__name__)
+        await self._call(name, sink.close, "it cannot be closed: ")
+        del self._calls[name]  # one that hangs must not block the sink that has its name next
 
-    async def _write(self, name: str, sink: Sink, found: Sequence[Sample]) -> None:
+    def _is_busy(self, name: str) -> bool:
+        task, call = self._tasks.get(name), self._calls.get(name)
+        return (task is not None and not task.done()) or (call is not None and call.is_running())
+
+    async def _call(self, name: str, function: Callable[[], None], failed: str = "") -> None:
+        """Call a sink's method, and log that it failed, if it did."""
+        self._calls[name] = call = Call(function)
+        if not await call.ended(_PATIENCE):
+            _LOG.warning("metrics %s: %sit takes longer than %s", name, failed, format_duration(_PATIENCE))
+            return
         try:
-            await threads.bounded(threads.start(sink.write, found), _PATIENCE)
-        except Exception as error:  # a sink is somebody else's code, and must not end the agent
-            _LOG.warning("metrics %s: %s", name, str(error) or type(error).__name__)
+            call.result()
+        except Exception as error:  # a sink is foreign code, and must not end the agent
+            _LOG.warning("metrics %s: %s%s", name, failed, str(error) or type(error).__name__)
 
 
 def _figures(daemon: Daemon) -> dict[str, float]:

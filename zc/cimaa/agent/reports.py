@@ -4,16 +4,15 @@ from collections.abc import Sequence
 
 from .. import limits
 from ..faults import Fault, encode
-from .results import Result, monitor
+from .results import Result, monitor, worst
 
 
 def faults(agent: str, results: Sequence[Result]) -> list[Fault]:
-    """The faults of all results: each name once, and no more than a report may have.
+    """The faults of all results: each name once, with its most severe fault, and no more than a report may have.
 
     The check that takes the most room has it taken away, and a fault tells so.
     """
-    by_name = {fault["name"]: fault for result in _fitting(agent, results) for fault in result.faults}
-    return list(by_name.values())
+    return list(worst(fault for result in _fitting(agent, results) for fault in result.faults).values())
 
 
 def _fitting(agent: str, results: Sequence[Result]) -> list[Result]:

@@ -38,6 +38,15 @@ _JSON = re.compile(r"\{|\[\s*[]{]")
 FAILURES = "failures"
 METRIC = "metric"
 CROSSED = "crossed"
+#: Others: which check found it, what each alerter sent about it, in which way the check failed to do its work (the
+#: fault's part without ``monitor-``), and which alerter fails.
+CHECK = "check"
+TRIGGERED_KEY = "triggered"
+CHECK_FAILURE = "check_failure"
+ALERTER = "alerter"
+
+# What a check's JSON cannot set, as the agent would take it for its own.
+_RESERVED = frozenset({FAILURES, METRIC, CROSSED, CHECK, TRIGGERED_KEY, CHECK_FAILURE, ALERTER})
 
 _COUNT = re.compile(r" \([0-9]+ of [0-9]+\)$")
 
@@ -92,6 +101,7 @@ def of_outcome(agent: str, check: Check, outcome: Outcome, before: Iterable[Faul
     told = not any(is_monitor(fault) and fault["severity"] >= ERROR for fault in found)
     if told or measured:
         found += _judged(agent, check, measured, before)
+    # Of a fault in the JSON and a threshold that is as bad the threshold counts, as it may hold.
     by_name = {fault["name"]: fault for fault in sorted(found, key=lambda fault: fault["severity"])}
     return Result(check.file, check.section, list(by_name.values()), measured, told)
 
@@ -108,14 +118,23 @@ def of_findings(agent: str, file: str, section: str, findings: Iterable[Finding]
     return Result(file, section, found)
 
 
+def worst(found: Iterable[Fault]) -> dict[str, Fault]:
+    """The faults by name; of several with one name the most severe, of equally severe ones the first."""
+    by_name: dict[str, Fault] = {}
+    for each in found:
+        if each["name"] not in by_name or by_name[each["name"]]["severity"] < each["severity"]:
+            by_name[each["name"]] = each
+    return by_name
+
+
 def is_monitor(fault: Fault) -> bool:
     """True if the fault is that a check misbehaves."""
-    return "#monitor-" in fault["name"]
+    return CHECK_FAILURE in fault
 
 
 def monitor(agent: str, file: str, section: str, kind: str, text: str) -> Fault:
     """The fault that a check misbehaves."""
-    return fault(fault_name(agent, file, section, f"monitor-{kind}"), ERROR, text)
+    return {**fault(fault_name(agent, file, section, f"monitor-{kind}"), ERROR, text), CHECK_FAILURE: kind}
 
 
 def fault(name: str, severity: int, text: str) -> Fault:
@@ -176,7 +195,7 @@ def _metrics(check: Check, outcome: Outcome) -> list[Metric]:
 
 
 def _judged(agent: str, check: Check, measured: Sequence[Metric], before: Iterable[Fault]) -> Iterable[Fault]:
-    for crossing in thresholds.crossings(check.thresholds, measured, _crossed(before)):
+    for crossing in thresholds.crossings(check.thresholds, measured, crossed(before)):
         name = check_fault_name(agent, check.file, check.section, crossing.name)
         yield {**fault(name, crossing.severity, crossing.message), METRIC: crossing.name, CROSSED: crossing.severity}
     if missed := thresholds.missing(check.thresholds, measured):
@@ -184,12 +203,12 @@ def _judged(agent: str, check: Check, measured: Sequence[Metric], before: Iterab
         yield monitor(agent, check.file, check.section, "metric", text)
 
 
-def _crossed(before: Iterable[Fault]) -> Mapping[str, Crossing]:
+def crossed(before: Iterable[Fault]) -> Mapping[str, Crossing]:
     """The crossings, by the metric's name, that these faults came from."""
     return {
         fault[METRIC]: Crossing(fault[METRIC], fault[CROSSED], uncounted(fault))
         for fault in before
-        if isinstance(fault.get(METRIC), str) and isinstance(fault.get(CROSSED), int)  # a check's JSON may have them
+        if isinstance(fault.get(METRIC), str) and isinstance(fault.get(CROSSED), int)  # a user may report anything
     }
 
 
@@ -220,7 +239,8 @@ def _named(agent: str, check: Check, told: Any) -> Any:
     name, text = told.get("name", ""), told.get("message")
     if not isinstance(name, str):
         raise InvalidFault(f"a fault's name must be text, not {quoted(repr(name))}")
-    full = {"severity": ERROR, **told, "name": check_fault_name(agent, check.file, check.section, name)}
+    own = {key: value for key, value in told.items() if key not in _RESERVED}
+    full = {"severity": ERROR, **own, "name": check_fault_name(agent, check.file, check.section, name)}
     return {**full, "message": message(text)} if isinstance(text, str) else full
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from ..checks import host
 from ..faults import Fault
-from . import processes, results, threads
+from ..threads import Call
+from . import processes, results
 from .files import Check
 from .results import NotStarted, Outcome, Result
 
@@ -16,10 +17,10 @@ async def run(agent: str, check: Check, before: Iterable[Fault]) -> Result:
     """What came of a check that had these faults before; one with no command is built in."""
     if check.command:
         return results.of_outcome(agent, check, await outcome(check), before)
-    try:
-        return await threads.bounded(threads.start(built_in, agent, check.section), check.timeout)
-    except TimeoutError:
-        return results.of_outcome(agent, check, results.TimedOut(check.timeout))
+    call = Call(lambda: built_in(agent, check.section))
+    if await call.ended(check.timeout):
+        return call.result()
+    return results.of_outcome(agent, check, results.TimedOut(check.timeout))
 
 
 async def outcome(check: Check) -> Outcome:

@@ -24,6 +24,8 @@ class Standing:
     metrics: Sequence[Metric] = ()
     #: True once it ran since the daemon started.
     ran: bool = False
+    #: True once such a run did not fail.
+    complete: bool = False
     #: Its run, if it is running; and whether it was still running when it should have run again.
     task: "asyncio.Task[None] | None" = None
     slow: bool = False

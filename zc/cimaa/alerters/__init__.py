@@ -51,7 +51,8 @@ class Alerter(ABC):
     def send(self, alert: Alert) -> None:
         """Pass the alert on.
 
-        It should do so within ``timeout`` seconds; when it returns, somebody has it.
+        It should take at most ``timeout`` seconds, and return once the alert was sent.
 
-        :raises AlertError: if nobody has; it is tried again later.  The message holds no secret.
+        :raises AlertError: if it was certainly not sent; it is tried again later.  After any other exception it may
+            have been sent: it is sent again, or resolved.  The message holds no secret.
         """

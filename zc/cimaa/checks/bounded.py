@@ -1,40 +1,22 @@
 """Ends a check that takes too long, whatever it waits for."""
 
-import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
+
+from ..threads import Call
 
 T = TypeVar("T")
 
 
 def run(what: Callable[[], T], timeout: float) -> T:
-    """What the function returns, or raises, within so many seconds.
+    """What the function returns, or raises, within ``timeout`` seconds.
 
     It runs in a thread that does not keep the process from ending, because nothing
     else helps against a file system that does not answer: a signal would wait with it.
 
     :raises TimeoutError: if it takes longer.
     """
-    thread = _Running(what)
-    thread.start()
-    thread.join(timeout)
-    if thread.is_alive():
+    call = Call(what)
+    if not call.wait(timeout):
         raise TimeoutError(f"no result within {timeout:g} s")
-    if thread.error is not None:
-        raise thread.error
-    return thread.result  # type: ignore[no-any-return]
-
-
-class _Running(threading.Thread, Generic[T]):
-    def __init__(self, what: Callable[[], T]) -> None:
-        super().__init__(daemon=True)
-        self._what = what
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        """Keep what comes of it."""
-        try:
-            self.result = self._what()
-        except BaseException as error:  # told in the thread that waits
-            self.error = error
+    return call.result()

@@ -23,7 +23,7 @@ from .parameters import configuration, examples, open_store
 @click.command(epilog=examples("cimaa agent --once", "cimaa agent --once --json"))
 @click.option("--once", is_flag=True, help="Run every check once, report, list the faults, and end.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N intervals, and stay in the store.")
-@click.option("--keep", is_flag=True, help="Stay in the store also when told to end (SIGTERM).")
+@click.option("--keep", is_flag=True, help="When told to end (SIGTERM), stay in the store, and resolve no alerts.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: with --once the faults, else each line of the log.")
 @click.pass_context
 def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, as_json: bool) -> None:
