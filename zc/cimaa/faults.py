@@ -14,7 +14,8 @@ import orjson
 
 from . import limits
 from .errors import InvalidFault
-from .limits import check_text, is_plain, quoted
+from .limits import check_text, is_plain
+from .text import quoted
 
 Fault = dict[str, Any]
 

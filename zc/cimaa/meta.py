@@ -13,12 +13,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from .agent.naming import cut, fault_name, message
+from .agent.naming import fault_name, message
 from .agents import SEEN_WITHIN
 from .db import DB
 from .errors import InvalidInput
 from .faults import SEVERITIES, Fault
 from .squelches import Matcher, check_regex, compiled
+from .text import cut
 from .units import format_duration, format_utc
 
 CRITICAL, ERROR, WARNING, INFO = (SEVERITIES[name] for name in ("critical", "error", "warning", "info"))

@@ -11,7 +11,8 @@ import re2
 
 from . import limits
 from .errors import InvalidSquelch
-from .limits import check_text, quoted
+from .limits import check_text
+from .text import quoted
 
 # Memory (bytes) that one expression may take, and that the automaton for many may take.  re2's own default, 8 MiB
 # for either, is too much for one (a thousand such would keep an agent busy for minutes) and too little for many.

@@ -5,7 +5,6 @@ tabs between the columns, and nothing cut.  Text that somebody stored reaches
 neither as it is: what would steer a terminal is shown as an escape.
 """
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -13,11 +12,10 @@ from typing import Any, NamedTuple, TypeAlias
 import click
 import orjson
 
+from ..text import json_safe, one_line
+
 #: So many rows a table for people may have: what is more they do not read, and drawing takes a millisecond each.
 ROWS = 1000
-
-# What steers a terminal: control characters, separators of lines, and what turns the direction of writing.
-_STEERING = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Styled(NamedTuple):
@@ -30,14 +28,9 @@ class Styled(NamedTuple):
 Cell: TypeAlias = str | Styled
 
 
-def clean(stored: str) -> str:
-    """The text on one line, with escapes in place of what would steer a terminal."""
-    return _STEERING.sub(_escape, stored)
-
-
 def message(told: str) -> None:
     """Tell people something."""
-    click.echo(clean(told), err=True)
+    click.echo(one_line(told), err=True)
 
 
 def write(data: str) -> None:
@@ -50,7 +43,7 @@ def write_json(value: Any) -> None:
     """Write a value as JSON."""
     encoded = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
     # Within JSON only strings hold such characters, line breaks aside: those are the layout's.
-    write("\n".join(_STEERING.sub(_json_escape, line) for line in encoded.split("\n")))
+    write("\n".join(map(json_safe, encoded.split("\n"))))
 
 
 def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
@@ -65,19 +58,9 @@ def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         if len(rows) > ROWS:
             message(f"{len(rows) - ROWS} more are not shown: narrow them down, or send them through a pipe.")
     else:
-        write("\n".join("\t".join(clean(text(cell)) for cell in row) for row in rows))
+        write("\n".join("\t".join(one_line(text(cell)) for cell in row) for row in rows))
 
 
 def text(cell: Cell) -> str:
     """The text of a cell."""
     return cell.text if isinstance(cell, Styled) else cell
-
-
-def _escape(match: re.Match[str]) -> str:
-    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    code = ord(match[0])
-    return short.get(match[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
-
-
-def _json_escape(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .output import Cell, Styled, clean, text
+from ..text import one_line
+from .output import Cell, Styled, text
 
 # Blanks between the columns, and the least that the widest column is given before the others are wrapped too.
 _GAP = 2
@@ -39,7 +40,7 @@ def _kept_whole(widths: Sequence[int], room: int) -> list[bool]:
 
 def _cell(cell: Cell) -> Text:
     """The cell, clean but for its line breaks, which stay within the column."""
-    lines = "\n".join(map(clean, text(cell).split("\n")))
+    lines = "\n".join(map(one_line, text(cell).split("\n")))
     return Text(lines, cell.style if isinstance(cell, Styled) else "")
 
 
