@@ -335,7 +335,7 @@ def test_it_does_nothing_to_the_store(fleet: Cimaa) -> None:
 
 
 def test_agents_are_completed(fleet: Cimaa) -> None:
-    words: dict[str, Any] = {"COMP_WORDS": "cimaa meta-check --ignore d", "COMP_CWORD": "3"}
+    words: dict[str, Any] = {"COMP_LINE": "cimaa meta-check --ignore d", "COMP_WORD": "d"}
     environment = {**os.environ, "_CIMAA_COMPLETE": "bash_complete", **words}
     result = subprocess.run([PROGRAM], capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert result.stdout == "plain,db1\n"

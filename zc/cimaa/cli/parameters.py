@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -11,6 +12,8 @@ from ..agents import Instance
 from ..db import DB
 from ..faults import SEVERITIES, parse_severity
 from ..units import parse_duration, parse_time
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
@@ -61,9 +64,28 @@ def examples(*commands: str) -> str:
 
 
 def config_file(ctx: click.Context) -> str | None:
-    """What ``--config`` says."""
+    """The file that ``--config`` names, if it is given."""
     file: str | None = ctx.find_root().params.get("config")
     return file
+
+
+def setup_parameters(command: _Command) -> _Command:
+    """The parameters that name the configuration file of a setup command; see :func:`setup_file`."""
+    text = "The configuration file, as --config of cimaa."
+    command = click.option("--config", metavar="FILE", type=click.Path(), help=text)(command)
+    return click.argument("file", metavar="[CONFIG]", required=False, type=click.Path())(command)
+
+
+def setup_file(ctx: click.Context) -> Path | None:
+    """The configuration file of a setup command: its argument, its option, that of ``cimaa``, or the one found.
+
+    :raises ConfigurationError: if a file was named and cannot be read.
+    """
+    named = [ctx.params["file"], ctx.params["config"], None if ctx.parent is None else config_file(ctx)]
+    given = [file for file in named if file is not None]
+    if len(given) > 1:
+        raise click.UsageError("The configuration file is given twice.", ctx)
+    return config.find_file(*given)
 
 
 def open_store(ctx: click.Context, instance: Instance | None = None) -> DB:
@@ -71,14 +93,14 @@ def open_store(ctx: click.Context, instance: Instance | None = None) -> DB:
     return config.open_database(config_file(ctx), instance=instance)
 
 
-def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+def complete_agents(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
     """The agents that the store knows."""
-    return _from_store(ctx, incomplete, lambda db: [agent["name"] for agent in db.get_agents()])
+    return _from_store(ctx, param, incomplete, lambda db: [agent["name"] for agent in db.get_agents()])
 
 
-def complete_squelches(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+def complete_squelches(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
     """The squelches that the store has."""
-    return _from_store(ctx, incomplete, lambda db: [squelch["regex"] for squelch in db.get_squelch_details()])
+    return _from_store(ctx, param, incomplete, lambda db: [squelch["regex"] for squelch in db.get_squelch_details()])
 
 
 def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
@@ -94,15 +116,19 @@ def unknown(what: str, name: str, known: Iterable[str], see: str) -> str:
     return f"there is no {what} {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"see: {see}")
 
 
-def _from_store(ctx: click.Context, incomplete: str, names: Callable[[DB], Iterable[str]]) -> list[Any]:
+def _from_store(
+    ctx: click.Context, param: click.Parameter, incomplete: str, names: Callable[[DB], Iterable[str]]
+) -> list[Any]:
     try:
         with open_store(ctx) as db:
-            return _starting(incomplete, names(db))
-    except Exception:  # whatever it is, a line that somebody is typing is no place to tell it
+            return _starting(incomplete, names(db), argument=isinstance(param, click.Argument))
+    except Exception:  # there is no place for a message on a line that is being typed
         return []
 
 
-def _starting(incomplete: str, names: Iterable[str]) -> list[Any]:
+def _starting(incomplete: str, names: Iterable[str], *, argument: bool = False) -> list[Any]:
+    """The names that start like this.  Those with control characters are left out: shells and terminals act on them."""
     from click.shell_completion import CompletionItem
 
-    return [CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()]
+    starting = (name for name in names if name.startswith(incomplete) and name.isprintable())
+    return [CompletionItem(name, argument=argument) for name in starting]

@@ -1,6 +1,6 @@
 """The reference of the command line, as reStructuredText: what ``--help`` says, command by command.
 
-``python -m zc.cimaa.cli.reference > doctests/cli.rst`` writes the page anew.
+``python -m zc.cimaa.cli.reference > doctests/cli.rst`` writes the page.
 """
 
 import textwrap
@@ -10,7 +10,7 @@ import click
 
 from ..agent import files, settings
 from ..options import Option
-from . import COMMANDS, cimaa
+from . import cimaa
 
 WIDTH = 80
 
@@ -107,15 +107,14 @@ def page() -> str:
 
 
 def _commands(root: click.Context) -> Iterator[str]:
-    for name in COMMANDS:
-        command = cimaa.get_command(root, name)
+    assert isinstance(root.command, click.Group)
+    for name in root.command.list_commands(root):
+        command = root.command.get_command(root, name)
         assert command is not None
         context = click.Context(command, parent=root, info_name=name, terminal_width=WIDTH)
-        yield from _section(f"cimaa {name}", context)
+        yield from _section(context.command_path, context)
         if isinstance(command, click.Group):
-            for part, plugin in command.commands.items():
-                context = click.Context(plugin, parent=context.parent, info_name=f"{name} {part}", terminal_width=WIDTH)
-                yield from _section(f"cimaa {name} {part}", context)
+            yield from _commands(context)
 
 
 def _options(title: str, options: Iterable[Option]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The commands about the command itself: its settings, the backends it may use, its completion."""
+"""The commands about the command itself: its settings, and the backends it may use."""
 
 import inspect
 from typing import Any
@@ -9,11 +9,9 @@ from .. import config as configuration
 from ..config import Setting
 from ..errors import Error
 from ..options import Option
-from .output import clean, message, write, write_json, write_table
+from ..text import one_line
+from .output import message, write_json, write_table
 from .parameters import complete_backends, config_file, examples, json_option
-
-_SHELLS = ("bash", "zsh", "fish")
-_VARIABLE = "_CIMAA_COMPLETE"
 
 
 @click.command(epilog=examples("cimaa config", "cimaa --config /etc/cimaa/cimaa.cfg config --json"))
@@ -39,7 +37,7 @@ def config(ctx: click.Context, as_json: bool) -> None:
     message(f"Configuration file: {file}" if file else "There is no configuration file.")
     if as_json:
         settings = [_shape(section, setting) for section, setting in found]
-        write_json({"file": None if file is None else clean(str(file)), "settings": settings})
+        write_json({"file": None if file is None else one_line(str(file)), "settings": settings})
     else:
         write_table(
             ("section", "option", "value", "from"),
@@ -65,31 +63,10 @@ def backends(backend: str | None, as_json: bool) -> None:
         write_table(("backend", "description"), ((each["name"], each["description"]) for each in found))
 
 
-@click.command(
-    epilog=examples(
-        "cimaa completion bash > ~/.local/share/bash-completion/completions/cimaa",
-        "cimaa completion zsh > ~/.zfunc/_cimaa",
-        "cimaa completion fish > ~/.config/fish/completions/cimaa.fish",
-    )
-)
-@click.argument("shell", type=click.Choice(_SHELLS))
-@click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
-    """Write a shell's completion script.
-
-    It completes commands, options, agents and squelches.
-    """
-    from click.shell_completion import get_completion_class
-
-    made = get_completion_class(shell)
-    assert made is not None
-    write(made(ctx.find_root().command, {}, "cimaa", _VARIABLE).source())
-
-
 def _shape(section: str, setting: Setting) -> dict[str, Any]:
     # Names of files, and with them settings, may hold bytes that are no text.
-    value = None if setting.shown is None else clean(setting.shown)
-    return {"section": section, "option": setting.option.name, "value": value, "from": clean(setting.source)}
+    value = None if setting.shown is None else one_line(setting.shown)
+    return {"section": section, "option": setting.option.name, "value": value, "from": one_line(setting.source)}
 
 
 def _description(name: str) -> str:
