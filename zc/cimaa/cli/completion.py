@@ -121,12 +121,15 @@ def parse(line: str) -> Line:
 
 
 def quoted(text: str, quote: str) -> str:
-    """The text as bash takes it for just that, within this open quote, or within none (``''``)."""
+    """The text, quoted for bash so that it stands for itself, within this open quote, or within none (``''``)."""
+    if not quote:
+        return re.sub(r"([^\w./:=@%+,^\x80-\U0010ffff-])", r"\\\1", text)
     if quote == "'":
-        return text.replace("'", "'\\''")
-    if quote == '"':  # in which ! stands for history, with a backslash too
-        return re.sub(r'([\\"$`])', r"\\\1", text).replace("!", "\"'!'\"")
-    return re.sub(r"([^\w./:=@%+,^\x80-\U0010ffff-])", r"\\\1", text)
+        within = text.replace("'", "'\\''")
+    else:  # where ! refers to the history, with a backslash too
+        within = re.sub(r'([\\"$`])', r"\\\1", text).replace("!", "\"'!'\"")
+    # bash takes a quote at the start for the one that was typed, and closes the quote unless the last character is one.
+    return quote * within.startswith(quote) + within + quote * within.endswith(quote)
 
 
 class _Shell(ShellComplete):

@@ -5,6 +5,7 @@ import time
 import click
 
 from ..db import DB
+from ..errors import InvalidInput, StoreError
 from ..faults import SEVERITIES
 from . import listing
 from .listing import Listed, ago, counted
@@ -61,7 +62,7 @@ def faults(
         chosen = [fault for fault in found if squelched is None or bool(fault.squelches) is squelched]
         if not chosen:
             filtered = (severity, pattern, squelched) != (None, None, None)
-            message(_nothing(db, agent, "No faults match" if filtered else "No faults"))
+            message(_nothing(db, agent, "No faults match" if filtered else "No faults", exit_code))
     shown = chosen[:limit]
     listing.show(shown, as_json=as_json)
     if len(shown) < len(chosen):
@@ -74,14 +75,21 @@ def _any_unsquelched(faults: list[Listed]) -> bool:
     return any(not fault.squelches for fault in faults)
 
 
-def _nothing(db: DB, agent: str | None, none: str) -> str:
-    """What to tell when there is nothing to show: that all is well, or that nobody has looked."""
+def _nothing(db: DB, agent: str | None, none: str, exit_code: bool) -> str:
+    """The message for an empty list, which tells a fleet without faults from one that does not report.
+
+    :raises InvalidInput: for an agent that the store does not have.
+    :raises StoreError: if a script wants to know whether there are faults, and no agent has ever reported.
+    """
     heartbeats = {row["name"]: row["updated"] for row in db.get_agents()}
     if not heartbeats:
-        return f"{none}, but no agent has reported to this store (see: cimaa agent --help, cimaa config)."
+        text = "no agent has reported to this store (see: cimaa agent --help, cimaa config)"
+        if exit_code:
+            raise StoreError(text)
+        return f"{none}, but {text}."
     now = time.time()
     if agent is None:
         return f"{none}: {counted(len(heartbeats), 'agent')} reported, the last {ago(max(heartbeats.values()), now)}."
     if agent not in heartbeats:
-        return f"{none}, but {unknown('agent', agent, heartbeats, 'cimaa agents')}"
+        raise InvalidInput(unknown("agent", agent, heartbeats, "cimaa agents"))
     return f"{none}: {agent} reported {ago(heartbeats[agent], now)}."

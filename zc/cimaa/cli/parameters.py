@@ -109,11 +109,19 @@ def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: 
 
 
 def unknown(what: str, name: str, known: Iterable[str], see: str) -> str:
-    """What to tell of a name that the store does not have: the nearest that it has, or the command to see them all."""
+    """The message for a name that the store does not have: with the nearest that it has, or the command to list them."""
+    near = nearest(name, known)
+    return f"there is no {what} {name!r}; " + (f"did you mean {near!r}?" if near else f"see: {see}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: one that starts with this, as full host names do, or a similar one."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, known, n=1)
-    return f"there is no {what} {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"see: {see}")
+    known = sorted(known, key=len)
+    start = name.casefold()
+    longer = (one for one in known if start and one.casefold().startswith(start))
+    return next(longer, None) or next(iter(get_close_matches(name, known, n=1)), None)
 
 
 def _from_store(
