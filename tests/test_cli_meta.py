@@ -225,11 +225,11 @@ def test_no_squelch_hides_from_nagios_that_it_was_forgotten(fleet: Cimaa) -> Non
         ("-w 2m", "'2m' is no number of intervals"),
         ("-c 0", "'0' is no number of intervals"),
         ("-c inf", "'inf' is no number of intervals"),
-        ("--interval 60", "'60' is no duration"),
+        ("--interval 60", "invalid duration '60'"),
         ("--interval 0s", "leaves no time at all"),
         ("-t 0", "leaves no time at all"),
         ("-t 86401", "'86401' is more than a day"),
-        ("--squelched soon", "'soon' is no duration"),
+        ("--squelched soon", "invalid duration 'soon'"),
         ("--ignor x", "Did you mean '--ignore'"),
         ("web1", "unexpected extra argument"),
     ],
@@ -279,7 +279,7 @@ def unusable(cimaa: Cimaa, options: list[str], wrong: str) -> None:
             "class = zc.cimaa.postgres\nconnect_timeout = 1s\ndsn = host=127.0.0.1 port={closed} password=hush",
             "{closed}",
         ),
-        ("path = store\n[agent]\nbase_interval = often", "'often' is no duration"),
+        ("path = store\n[agent]\nbase_interval = often", "invalid duration 'often'"),
     ],
 )
 def test_a_store_that_cannot_be_reached_is_unknown(cimaa: Cimaa, configuration: str, wrong: str) -> None:

@@ -148,7 +148,7 @@ def test_a_table_with_another_key_is_told_before_anything_is_made(
         (["CONF", "--write-units", "0", "--read-units", "1"], 2, "0 is not in the range"),
         (["CONF", "--tag", "x"], 2, "'x' is no tag"),
         (["CONF", "--policy", "nobody"], 2, "'nobody' is not one of"),
-        (["CONF", "--wait", "5"], 2, "'5' is no duration"),
+        (["CONF", "--wait", "5"], 2, "invalid duration '5'"),
         (["CONF", "--dryrun"], 2, "--dry-run"),
     ],
 )
@@ -337,4 +337,4 @@ def test_the_figures_are_printed() -> None:
     assert result.stdout == shown(Fleet(agents=100_000, interval=300), Prices()) + "\n"
     wrong = subprocess.run([*command, "--interval", "5"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
-    assert "'5' is no duration" in wrong.stderr
+    assert "invalid duration '5'" in wrong.stderr

@@ -124,9 +124,8 @@ def quoted(text: str, quote: str) -> str:
     """The text, quoted for bash so that it stands for itself, within this open quote, or within none (``''``)."""
     if not quote:
         return re.sub(r"([^\w./:=@%+,^\x80-\U0010ffff-])", r"\\\1", text)
-    if quote == "'":
-        within = text.replace("'", "'\\''")
-    else:  # where ! refers to the history, with a backslash too
+    within = text.replace("'", "'\\''")
+    if quote == '"':  # where ! refers to the history, with a backslash too
         within = re.sub(r'([\\"$`])', r"\\\1", text).replace("!", "\"'!'\"")
     # bash takes a quote at the start for the one that was typed, and closes the quote unless the last character is one.
     return quote * within.startswith(quote) + within + quote * within.endswith(quote)

@@ -46,16 +46,16 @@ class Severity(Parsed):
         return _starting(incomplete, SEVERITIES)
 
 
-def _time_to_come(text: str) -> int:
+def _future_time(text: str) -> int:
     now = time.time()
     if (seconds := parse_time(text, now)) <= now:
-        raise ValueError(f"{text} is over")
+        raise ValueError(f"{text} is in the past")
     return seconds
 
 
 SEVERITY = Severity()
 DURATION = Parsed("duration", parse_duration)
-TIME_TO_COME = Parsed("time", _time_to_come)
+FUTURE_TIME = Parsed("time", _future_time)
 
 
 def examples(*commands: str) -> str:
@@ -98,8 +98,10 @@ def complete_agents(ctx: click.Context, param: click.Parameter, incomplete: str)
     return _from_store(ctx, param, incomplete, lambda db: [agent["name"] for agent in db.get_agents()])
 
 
-def complete_squelches(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-    """The squelches that the store has."""
+def complete_squelched(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """The squelches that the store has; after ``--exact`` the names of the current faults."""
+    if ctx.params.get("exact"):
+        return _from_store(ctx, param, incomplete, lambda db: sorted({fault["name"] for fault in db.find_faults()}))
     return _from_store(ctx, param, incomplete, lambda db: [squelch["regex"] for squelch in db.get_squelch_details()])
 
 
@@ -109,7 +111,7 @@ def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: 
 
 
 def unknown(what: str, name: str, known: Iterable[str], see: str) -> str:
-    """The message for a name that the store does not have: with the nearest that it has, or the command to list them."""
+    """For a name that the store does not have: with the nearest that it has, or the command that lists them."""
     near = nearest(name, known)
     return f"there is no {what} {name!r}; " + (f"did you mean {near!r}?" if near else f"see: {see}")
 

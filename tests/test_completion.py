@@ -1,0 +1,176 @@
+"""Completion in real shells at a terminal: nothing that others stored runs, and each name stays one word."""
+
+import os
+import pty
+import select
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.needs import missing
+from zc.cimaa import memory
+from zc.cimaa.cli import agents, completion, faults, main, report, squelches  # noqa: F401  # loaded before the test forks
+from zc.cimaa.errors import InvalidSquelch
+from zc.cimaa.squelches import compiled
+
+READY = b"<ready>"
+# Where Python starts fast: the shells run this, and the test runs the command in a fork of itself.
+RELAY = """#!{python} -IS
+import os, socket, sys
+with socket.socket(socket.AF_UNIX) as relay:
+    relay.connect({address!r})
+    wanted = ("COMP_LINE", "COMP_WORD", "_CIMAA_COMPLETE")
+    told = ["%s=%s" % (name, os.environ[name]) for name in wanted if name in os.environ]
+    relay.sendall("\\0".join([*map(repr, told), "", *map(repr, sys.argv[1:])]).encode(errors="surrogateescape"))
+    relay.shutdown(socket.SHUT_WR)
+    while piece := relay.recv(65536):
+        sys.stdout.buffer.write(piece)
+"""
+START = {
+    "bash": (["bash", "--noprofile", "--norc", "-i"], "PS1='<''ready>'; PS2=; HISTFILE=; source ./script\n"),
+    "zsh": (
+        ["zsh", "-f", "-i"],
+        "PS1='<''ready>'; PS2=; autoload -Uz compinit; compinit -u -D; source ./script; unsetopt beep\n",
+    ),
+    "fish": (
+        ["fish", "--no-config", "--private", "-i"],
+        "function fish_prompt; echo -n '<'ready'>'; end; function fish_greeting; end; source ./script\n",
+    ),
+}
+SPICE = [
+    *[";touch PWNED", "|touch PWNED", "&touch PWNED", "$(touch PWNED)", "`touch PWNED`", "\n touch PWNED\n", "*", "?"],
+    *["[ab]*", "{a,b}", "'", "''", '"', "\\", "\\\\", "~", "~root", "!", "!!", "!touch", "#", " # ", " ", "  a", "\t"],
+    *["$HOME", "${HOME}", "$", ">PWNED", "<PWNED", "<(touch PWNED)", "(", ")", "=", "=ls", ":", "a:b:c", "^", "^a^b^"],
+    *["ö", "€ ", "日本", "%", "%1", ",", "a,b", "@", "@host", "-", "--", "--help", "-x", "\x1b[2J", "\x07", "\x7f"],
+    *["\u202e", "\r", "\\n", "$'\\n'", '";touch PWNED;"', "';touch PWNED;'", "\\';touch PWNED;'", "+(a)", "..", "/"],
+]
+SHAPES = ["{}", "a{}b", "{}a", "//web1/{0}{0}#/var$"]
+NAMES = [shape.format(spice) for shape in SHAPES for spice in SPICE]
+
+
+class Shell:
+    """An interactive shell at a terminal."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.listener = socket.socket(socket.AF_UNIX)
+        address = str(directory / "relay")
+        self.listener.bind(address)
+        self.listener.listen()
+        (directory / "bin").mkdir()
+        program = directory / "bin" / "cimaa"
+        program.write_text(RELAY.format(python=sys.executable, address=address))
+        program.chmod(0o755)
+        command, first = START[name]
+        self.pid, self.terminal = pty.fork()
+        if not self.pid:
+            path = f"{directory}/bin:{os.environ['PATH']}"
+            os.environ.update(PATH=path, TERM="xterm", LC_ALL="C.UTF-8", COLUMNS="300")
+            os.chdir(directory)
+            os.execvp(command[0], command)
+        self.type(first)
+        self._wait(lambda output, _: READY in output)
+
+    def type(self, keys: str) -> None:
+        os.write(self.terminal, keys.encode())
+
+    def enter(self, line: str, close: str = "") -> list[str]:
+        """Type a line, Tab, a closing quote if one is needed, and Return; the arguments of the command that runs."""
+        self.type(f"{line}\t{close}\n")
+        return self._wait(lambda output, ran: bool(ran) and READY in output)[0]
+
+    def _wait(self, done: Callable[[bytes, list[list[str]]], bool]) -> list[list[str]]:
+        """What was run until the shell has a prompt again."""
+        output, ran, end = b"", [], time.monotonic() + 10
+        while not done(output, ran):
+            readable, _, _ = select.select([self.terminal, self.listener], [], [], max(0, end - time.monotonic()))
+            assert readable, output
+            if self.listener in readable:
+                arguments = self._answer()
+                if arguments is not None:
+                    ran, output = [*ran, arguments], b""
+            else:
+                output += os.read(self.terminal, 65536)
+        return ran
+
+    def _answer(self) -> list[str] | None:
+        """Answer a completion; the arguments if the command itself was run."""
+        connection, _ = self.listener.accept()
+        with connection, connection.makefile("rb") as file:
+            parts = file.read().decode().split("\0")
+            told = [eval(part) for part in parts[: parts.index("")]]
+            arguments = [eval(part) for part in parts[parts.index("") + 1 :] if part]
+            environment = dict(one.split("=", 1) for one in told)
+            if "_CIMAA_COMPLETE" not in environment:
+                return arguments
+            pid = os.fork()
+            if not pid:
+                os.dup2(connection.fileno(), 1)
+                os.environ.update(environment)
+                sys.argv, sys.stdout = ["cimaa", *arguments], os.fdopen(1, "w")
+                try:
+                    main()
+                finally:
+                    sys.stdout.flush()
+                    os._exit(0)
+            os.waitpid(pid, 0)
+            return None
+
+    def close(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.terminal)
+        self.listener.close()
+
+
+@pytest.fixture(params=START)
+def shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    name = request.param
+    if not shutil.which(name):
+        missing("a shell is not installed (apt-get install bash zsh fish)")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CIMAA_CONFIG", str(tmp_path / "cimaa.cfg"))
+    (tmp_path / "cimaa.cfg").write_text(f"[database]\nclass = zc.cimaa.memory\nname = {tmp_path}\n")
+    for file in ("aa", "ab", "b"):  # for patterns to find
+        (tmp_path / file).touch()
+    made = completion.SHELLS[name](None, {}, "cimaa", "_CIMAA_COMPLETE")  # type: ignore[arg-type]
+    (tmp_path / "script").write_text(made.source())
+    opened = Shell(name, tmp_path)
+    yield opened
+    opened.close()
+
+
+def is_pattern(name: str) -> bool:
+    try:
+        compiled(name)
+    except InvalidSquelch:
+        return False
+    return True
+
+
+def test_what_is_completed_is_what_was_stored(shell: Shell, tmp_path: Path) -> None:
+    wrong = []
+    files = {path.name for path in tmp_path.iterdir()}
+    for number, name in enumerate(NAMES):
+        command = "unsquelch" if number % 2 and is_pattern(name) else "remove-agent"
+        with memory.DB({"name": str(tmp_path)}) as db:
+            db.squelch(name, "", "") if command == "unsquelch" else db.set_faults(name, [])
+            quote = ["", "'", '"'][number % 3] if name.isprintable() else ""
+            # fish lets one go on after these, and closes no quote.
+            close = quote if shell.name == "fish" and name.endswith(tuple("/=@:.,-")) else ""
+            dashes = "-- " if name.startswith("-") else ""
+            got = shell.enter(f"cimaa {command} {dashes}{quote}", close)
+        # Control characters are not completed.
+        wanted = [command, *dashes.split(), *([name] if name.isprintable() else [])]
+        if got != wanted:
+            wrong.append((quote, wanted, got))
+    assert len(NAMES) > 200
+    assert not wrong
+    assert {path.name for path in tmp_path.iterdir()} - {".config", ".local", ".cache", ".zcompdump"} == files
