@@ -142,3 +142,41 @@ def test_where_no_agent_has_reported_the_exit_code_is_that_of_an_error(cimaa: Ci
     result = cimaa("faults", "--exit-code")
     assert result.exit_code == 1
     assert result.stderr.startswith("cimaa: error: no agent has reported to this store")
+
+
+def test_columns_are_chosen_and_ordered(fleet: Cimaa) -> None:
+    chosen = fleet("faults", "--columns", "fault,squelched-by,severity").stdout.splitlines()
+    assert chosen[0] == "//db1/raid\t\tcritical"
+    assert chosen[2] == "//web1/host/load\t/load$\twarning"
+    assert fleet("agents", "--columns", "agent").stdout == "db1\nweb1\n"
+    assert fleet("squelches", "--columns", "user,pattern").stdout == "ann\t/load$\n"
+
+
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [
+        (["severity"], ["//db1/raid", "//web1/host/disk#/var", "//web1/host/load"]),
+        (["severity", "--reverse"], ["//web1/host/load", "//web1/host/disk#/var", "//db1/raid"]),
+        (["message"], ["//web1/host/disk#/var", "//db1/raid", "//web1/host/load"]),
+        (["for"], ["//db1/raid", "//web1/host/load", "//web1/host/disk#/var"]),
+    ],
+)
+def test_a_list_is_sorted_by_a_column(cimaa: Cimaa, sort: list[str], names: list[str]) -> None:
+    for ago, agent, fault in ((90_000, "a", DISK), (7200, "b", LOAD), (50, "c", RAID)):
+        with cimaa.store(ago=ago) as db:
+            db.set_faults(agent, [fault])
+    assert cimaa("faults", "--columns", "fault", "--sort", *sort).stdout.split() == names
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        (["--sort", "age"], "there is no column 'age'; the columns are severity,for,agent,fault,message,squelched-by"),
+        (["--columns", "fault,"], "there is no column ''"),
+        (["--json", "--table"], "--json is not for use with"),
+    ],
+)
+def test_a_wrong_column_is_wrong_usage(fleet: Cimaa, options: list[str], wrong: str) -> None:
+    result = fleet("faults", *options)
+    assert result.exit_code == 2
+    assert wrong in result.stderr

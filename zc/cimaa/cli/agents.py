@@ -9,10 +9,11 @@ from ..agents import DOUBLE_WITHIN, SEEN_WITHIN, SILENT_FOR
 from ..db import DB
 from ..errors import InvalidInput
 from ..units import format_duration
-from .listing import ago
-from .output import message, write_json, write_table
-from .parameters import DURATION, complete_agents, examples, json_option, open_store, unknown
+from .listing import ago_cell
+from .output import View, message, write_json, write_table
+from .parameters import DURATION, complete_agents, examples, listing_options, open_store, unknown
 
+_TITLES = ("agent", "last report", "reported by")
 _OFFLINE = f"Only those silent for {format_duration(SILENT_FOR)} that reported in the last {SEEN_WITHIN // 86400} days."
 _DOUBLE = f"Only those for which several reported side by side in the last {format_duration(DOUBLE_WITHIN)}."
 
@@ -21,9 +22,9 @@ _DOUBLE = f"Only those for which several reported side by side in the last {form
 @click.option("--old", type=DURATION, metavar="DURATION", help="Only those whose last report is so old (15m, 2h, 7d).")
 @click.option("--offline", is_flag=True, help=_OFFLINE)
 @click.option("--double", is_flag=True, help=_DOUBLE)
-@json_option
+@listing_options(_TITLES)
 @click.pass_context
-def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, as_json: bool) -> None:
+def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, view: View) -> None:
     """List the agents.
 
     When each reported last, and who reports in its name.
@@ -32,13 +33,14 @@ def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, as_
         raise click.UsageError("Give only one of --old, --offline and --double.")
     with open_store(ctx) as db:
         found = _found(db, old, offline, double)
-    if as_json:
+    if view.as_json:
         write_json(found)
         return
     now = time.time()
     write_table(
-        ("agent", "last report", "reported by"),
-        ((agent["name"], ago(agent["updated"], now), _instances(agent)) for agent in found),
+        _TITLES,
+        ((agent["name"], ago_cell(agent["updated"], now), _instances(agent)) for agent in found),
+        view,
     )
     if not found:
         message("No agents." if (old, offline, double) == (None, False, False) else "No such agents.")

@@ -9,8 +9,8 @@ from ..errors import InvalidInput, StoreError
 from ..faults import SEVERITIES
 from . import listing
 from .listing import Listed, ago, counted
-from .output import message
-from .parameters import SEVERITY, complete_agents, examples, json_option, open_store, unknown
+from .output import View, message
+from .parameters import SEVERITY, complete_agents, examples, listing_options, open_store, unknown
 
 #: The exit status of ``--exit-code`` if a fault is listed that nobody squelched.
 UNSQUELCHED = 3
@@ -20,6 +20,7 @@ UNSQUELCHED = 3
     epilog=examples(
         "cimaa faults",
         "cimaa faults --severity error --unsquelched --limit 20",
+        "cimaa faults --table --sort agent --columns severity,agent,fault",
         "cimaa faults --match '/disk#' --json",
         "cimaa faults --severity critical --exit-code || echo 'something is critical'",
     )
@@ -39,7 +40,7 @@ UNSQUELCHED = 3
     is_flag=True,
     help=f"Exit with status {UNSQUELCHED} if a fault is listed that is not squelched.",
 )
-@json_option
+@listing_options(listing.TITLES)
 @click.pass_context
 def faults(
     ctx: click.Context,
@@ -49,7 +50,7 @@ def faults(
     limit: int | None,
     squelched: bool | None,
     exit_code: bool,
-    as_json: bool,
+    view: View,
 ) -> None:
     """List the current faults, worst first.
 
@@ -64,7 +65,7 @@ def faults(
             filtered = (severity, pattern, squelched) != (None, None, None)
             message(_nothing(db, agent, "No faults match" if filtered else "No faults", exit_code))
     shown = chosen[:limit]
-    listing.show(shown, as_json=as_json)
+    listing.show(shown, view)
     if len(shown) < len(chosen):
         message(f"Only the worst {counted(len(shown))} shown; there are more.")
     if exit_code and _any_unsquelched(shown):

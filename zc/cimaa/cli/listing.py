@@ -8,9 +8,10 @@ from ..db import DB
 from ..faults import SEVERITIES, Fault, severity_name
 from ..squelches import Matcher
 from ..units import format_duration
-from .output import Cell, Styled, write_json, write_table
+from .output import Cell, Styled, View, write_json, write_table
 
-_TITLES = ("severity", "for", "agent", "fault", "message", "squelched by")
+#: The columns of a list of faults.
+TITLES = ("severity", "for", "agent", "fault", "message", "squelched by")
 # The style of everything at least so severe.
 _STYLES = {"critical": "bold red", "error": "red", "warning": "yellow"}
 
@@ -28,13 +29,13 @@ def listed(db: DB, faults: Iterable[Fault]) -> list[Listed]:
     return [Listed(fault, matching(fault["name"])) for fault in faults]
 
 
-def show(faults: Iterable[Listed], *, as_json: bool) -> None:
+def show(faults: Iterable[Listed], view: View | None = None, *, as_json: bool = False) -> None:
     """Write the faults; in JSON each has ``squelched_by``, the list of the squelches."""
-    if as_json:
+    if as_json or (view and view.as_json):
         write_json([{**fault, "squelched_by": squelches} for fault, squelches in faults])
     else:
         now = time.time()
-        write_table(_TITLES, (_row(fault, squelches, now) for fault, squelches in faults))
+        write_table(TITLES, (_row(fault, squelches, now) for fault, squelches in faults), view)
 
 
 def counted(number: int, what: str = "fault") -> str:
@@ -47,11 +48,16 @@ def ago(seconds: float, now: float) -> str:
     return f"{format_duration(now - seconds)} ago"
 
 
+def ago_cell(seconds: float, now: float) -> Styled:
+    """How long ago that was, for a table: the latest first."""
+    return Styled(ago(seconds, now), order=-seconds)
+
+
 def _row(fault: Fault, squelches: list[str], now: float) -> tuple[Cell, ...]:
     severity = fault["severity"]
     return (
-        Styled(severity_name(severity), "dim" if squelches else _style(severity)),
-        format_duration(now - fault["since"]),
+        Styled(severity_name(severity), "dim" if squelches else _style(severity), -severity),
+        Styled(format_duration(now - fault["since"]), order=-fault["since"]),
         fault["agent"],
         fault["name"],
         fault["message"],

@@ -1,8 +1,8 @@
 """What the command writes: data on standard output, messages on standard error.
 
 On a terminal data is a table for people.  Elsewhere it is a line for each row,
-tabs between the columns, and nothing cut.  Text that somebody stored reaches
-neither as it is: what would steer a terminal is shown as an escape.
+tabs between the columns, and nothing cut.  Stored text is written with escapes in
+place of the characters that control a terminal.
 """
 
 import sys
@@ -14,23 +14,37 @@ import orjson
 
 from ..text import json_safe, one_line
 
-#: So many rows a table for people may have: what is more they do not read, and drawing takes a millisecond each.
+#: The most rows of a table: nobody reads more, and drawing one takes a millisecond.
 ROWS = 1000
 
 
 class Styled(NamedTuple):
-    """A text, and how rich should show it."""
+    """A text, how rich should show it, and its place among others where that is not the text's."""
 
     text: str
-    style: str
+    style: str = ""
+    order: float | None = None
+
+
+class View(NamedTuple):
+    """How a listing is to be written."""
+
+    as_json: bool = False
+    #: A table for people, whether or not standard output is a terminal.
+    table: bool = False
+    #: The titles of the columns to show, in their order; ``None`` for all.
+    columns: tuple[str, ...] | None = None
+    #: The title of the column to sort by; ``None`` for the listing's own order.
+    sort: str | None = None
+    reverse: bool = False
 
 
 Cell: TypeAlias = str | Styled
 
 
-def message(told: str) -> None:
-    """Tell people something."""
-    click.echo(one_line(told), err=True)
+def message(text: str) -> None:
+    """Write a message for people on standard error."""
+    click.echo(one_line(text), err=True)
 
 
 def write(data: str) -> None:
@@ -46,12 +60,16 @@ def write_json(value: Any) -> None:
     write("\n".join(map(json_safe, encoded.split("\n"))))
 
 
-def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: View | None = None) -> None:
     """Write rows, each with a cell for each title: a table for people, or lines for programs."""
-    rows = list(rows)
+    view = view or View()
+    rows = _sorted(titles, rows, view)
     if not rows:
         return
-    if sys.stdout.isatty():
+    if view.columns is not None:
+        shown = [titles.index(title) for title in view.columns]
+        titles, rows = view.columns, [[row[number] for number in shown] for row in rows]
+    if view.table or sys.stdout.isatty():
         from . import tables
 
         tables.draw(titles, rows[:ROWS])
@@ -59,6 +77,18 @@ def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
             message(f"{len(rows) - ROWS} more are not shown: narrow them down, or send them through a pipe.")
     else:
         write("\n".join("\t".join(one_line(text(cell)) for cell in row) for row in rows))
+
+
+def _sorted(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: View) -> list[Sequence[Cell]]:
+    rows = list(rows)
+    if view.sort is not None:
+        column = titles.index(view.sort)
+        rows.sort(key=lambda row: _order(row[column]))
+    return rows[::-1] if view.reverse else rows
+
+
+def _order(cell: Cell) -> tuple[float, str]:
+    return (cell.order or 0, cell.text) if isinstance(cell, Styled) else (0, cell)
 
 
 def text(cell: Cell) -> str:

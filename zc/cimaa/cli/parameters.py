@@ -1,9 +1,10 @@
 """What the commands' parameters have in common: their types, what completes them, and how the store is opened."""
 
+import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -12,10 +13,48 @@ from ..agents import Instance
 from ..db import DB
 from ..faults import SEVERITIES, parse_severity
 from ..units import parse_duration, parse_time
+from .output import View
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+
+
+def listing_options(titles: Sequence[str]) -> Callable[[_Command], _Command]:
+    """The options of a command that writes a listing with these columns; it gets them as its ``view``."""
+    names = {title.replace(" ", "-"): title for title in titles}
+
+    def columns(text: str) -> tuple[str, ...]:
+        return tuple(map(column, text.split(",")))
+
+    def column(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"there is no column {text!r}; the columns are {','.join(names)}")
+        return names[text]
+
+    added = (
+        click.option("--reverse", is_flag=True, help="The other way round."),
+        click.option("--sort", type=Parsed("column", column), metavar="COLUMN", help="Sort by this column."),
+        click.option(
+            "--columns", type=Parsed("columns", columns), metavar="COLUMNS", help=f"Only these: {','.join(names)}."
+        ),
+        click.option("--table", is_flag=True, help="Write a table where the output is no terminal, too, as for watch."),
+        json_option,
+    )
+
+    def decorate(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def with_view(*args: Any, **given: Any) -> Any:
+            view = View(**{field: given.pop(field) for field in View._fields})
+            if view.as_json and view != View(as_json=True):
+                raise click.UsageError("--json is not for use with --table, --columns, --sort and --reverse.")
+            return command(*args, view=view, **given)
+
+        for option in added:
+            option(with_view)
+        return cast(_Command, with_view)
+
+    return decorate
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # not generic in every version that is supported

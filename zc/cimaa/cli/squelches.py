@@ -14,10 +14,20 @@ from ..errors import InvalidInput
 from ..squelches import Matcher
 from ..units import format_time
 from . import listing
-from .listing import Listed, ago, counted
-from .output import message, write_json, write_table
-from .parameters import DURATION, FUTURE_TIME, complete_squelched, examples, json_option, open_store, unknown
+from .listing import Listed, ago, ago_cell, counted
+from .output import Styled, View, message, write_json, write_table
+from .parameters import (
+    DURATION,
+    FUTURE_TIME,
+    complete_squelched,
+    examples,
+    json_option,
+    listing_options,
+    open_store,
+    unknown,
+)
 
+_TITLES = ("pattern", "ends", "faults", "user", "set", "reason")
 # How many agents a warning names.
 _SHOWN = 5
 
@@ -112,9 +122,9 @@ def unsquelch(ctx: click.Context, /, pattern: str, exact: bool) -> None:
 
 @click.command(epilog=examples("cimaa squelches", "cimaa squelches --all --json"))
 @click.option("--all", "everything", is_flag=True, help="Also those that ended and were not removed.")
-@json_option
+@listing_options(_TITLES)
 @click.pass_context
-def squelches(ctx: click.Context, everything: bool, as_json: bool) -> None:
+def squelches(ctx: click.Context, everything: bool, view: View) -> None:
     """List the squelches in force.
 
     Until when each stands, how many faults it silences now, who set it, when and why.
@@ -125,13 +135,17 @@ def squelches(ctx: click.Context, everything: bool, as_json: bool) -> None:
         silenced = _silenced(db, in_force)
     for squelch in details:
         squelch |= {"in_force": squelch["regex"] in in_force, "faults": silenced.get(squelch["regex"], 0)}
-    if as_json:
+    if view.as_json:
         write_json(details)
         return
     now = time.time()
     write_table(
-        ("pattern", "ends", "faults", "user", "set", "reason"),
-        ((s["regex"], _end(s), str(s["faults"]), s["user"], ago(s["time"], now), s["reason"]) for s in details),
+        _TITLES,
+        (
+            (s["regex"], _end(s), _number(s["faults"]), s["user"], ago_cell(s["time"], now), s["reason"])
+            for s in details
+        ),
+        view,
     )
     if not details:
         message("No squelches." if everything else "No squelches are in force.")
@@ -188,6 +202,10 @@ def _until(squelch: dict[str, Any]) -> str:
     if squelch["permanent"]:
         return "permanently"
     return f"until {format_time(squelch['expires'])}" if "expires" in squelch else "until it is removed"
+
+
+def _number(number: int) -> Styled:
+    return Styled(str(number), order=number)
 
 
 def _end(squelch: dict[str, Any]) -> str:
