@@ -159,9 +159,13 @@ def is_pattern(name: str) -> bool:
     return True
 
 
+def visible(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir() if not path.name.startswith(".")}
+
+
 def test_what_is_completed_is_what_was_stored(shell: Shell, tmp_path: Path) -> None:
     wrong = []
-    files = {path.name for path in tmp_path.iterdir()}
+    before = visible(tmp_path)
     for number, name in enumerate(NAMES):
         command = "unsquelch" if number % 2 and is_pattern(name) else "remove-agent"
         with memory.DB({"name": str(tmp_path)}) as db:
@@ -171,7 +175,7 @@ def test_what_is_completed_is_what_was_stored(shell: Shell, tmp_path: Path) -> N
             close = quote if shell.name == "fish" and name.endswith(tuple("/=@:.,-")) else ""
             dashes = "-- " if name.startswith("-") else ""
             # Half of the words are typed in part.  fish hides what starts with a dot until that is typed.
-            start = name[0] if name[0] in "./aö日" else ""
+            start = name[0] if name[0] in "./aö日" and len(name) > 1 else ""
             got = shell.enter(f"cimaa {command} {dashes}{quote}{start}", close)
         # Control characters are not completed.
         wanted = [command, *dashes.split(), *filter(None, [name if name.isprintable() else start])]
@@ -179,7 +183,7 @@ def test_what_is_completed_is_what_was_stored(shell: Shell, tmp_path: Path) -> N
             wrong.append((quote, wanted, got))
     assert len(NAMES) > 200
     assert not wrong
-    assert {path.name for path in tmp_path.iterdir()} - {".config", ".local", ".cache", ".zcompdump"} == files
+    assert visible(tmp_path) == before
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What is told of agents and squelches: the rules, on a store in memory, by a clock that the test turns."""
 
+import shlex
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -297,7 +299,7 @@ def test_a_forgotten_squelch_is_told_with_who_and_why_and_what_it_hides(squelche
     assert squelched(7200) == {
         name_of("disk"): (
             40,
-            "ann set squelch 'disk' at 2026-11-23 06:00 UTC; it has no end, and hides 2 faults now, 1 of them critical:"
+            "ann set squelch disk at 2026-11-23 06:00 UTC; it has no end, and hides 2 faults now, 1 of them critical:"
             " new disks",
         )
     }
@@ -322,6 +324,14 @@ def test_it_is_an_error_if_it_hides_what_is_critical(
 def test_the_expression_is_told_as_it_was_typed(squelched: Squelched) -> None:
     ((_, text),) = squelched(7200, r"^//web1\.example\.com/").values()
     assert r"set squelch '^//web1\.example\.com/' at" in text
+
+
+@pytest.mark.parametrize("regex", ["x'; touch PWNED; '", "$(touch PWNED)", "`touch PWNED`", "a b*"])
+def test_the_expression_can_be_pasted_into_a_shell(squelched: Squelched, regex: str) -> None:
+    ((_, text),) = squelched(7200, regex).values()
+    told = text.partition("set squelch ")[2].partition(" at ")[0]
+    assert shlex.split(told) == [regex]
+    assert subprocess.run(["sh", "-c", f"printf %s {told}"], capture_output=True, text=True).stdout == regex
 
 
 @pytest.mark.parametrize(

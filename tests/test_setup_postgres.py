@@ -301,6 +301,8 @@ def described(server: Server, name: str) -> str:
         ("class = zc.cimaa.postgres\ndsn = host=/nowhere\nschema = pg_x\n", "schema: 'pg_x'"),
         ("class = zc.cimaa.postgres\ndsn = host=/nowhere dbname=x\nconnect_timeout = 1s\n", "cannot be reached"),
         ("class = zc.cimaa.postgres\nshema = x\n", "did you mean schema?"),
+        ("class = zc.cimaa.postgres\ndsn = host=x sslmode=requre\n", "invalid sslmode 'requre'; did you mean require?"),
+        ("class = zc.cimaa.postgres\ndsn = postgresql:///x?sslmode=verify\n", "invalid sslmode 'verify'"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, text: str, message: str) -> None:

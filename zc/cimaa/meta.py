@@ -8,6 +8,7 @@ look to the next for as long as nothing happens: they tell times and no ages, an
 large numbers roughly.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import blake2b
@@ -314,8 +315,8 @@ def _stale(stale: Sequence[dict[str, Any]], hidden: _Hidden, rules: Rules) -> It
             end = f"ends {'' if is_planned(squelch, rules) else 'only '}{format_utc(squelch['expires'])}"
         who = cut(squelch["user"], _SHOWN) or "somebody"
         why = cut(squelch["reason"], _SHOWN) or "no reason was given"
-        # As it is, so that it may be pasted into cimaa unsquelch.
-        what = f"'{cut(regex, _SHOWN)}'"
+        # Quoted for a shell, because it is pasted into cimaa unsquelch, and may hold quotes of its own.
+        what = shlex.quote(cut(regex, _SHOWN))
         text = f"{who} set squelch {what} at {format_utc(squelch['time'])}; it {end}, and hides {hides}: {why}"
         # The name must hold nothing of the expression, or that would match it.
         yield _finding(fault_name(FILE, "squelch", digest(regex)), severity, text, squelches=[regex])
