@@ -299,7 +299,7 @@ def test_a_forgotten_squelch_is_told_with_who_and_why_and_what_it_hides(squelche
     assert squelched(7200) == {
         name_of("disk"): (
             40,
-            "ann set squelch disk at 2026-11-23 06:00 UTC; it has no end, and hides 2 faults now, 1 of them critical:"
+            "ann set squelch 'disk' at 2026-11-23 06:00 UTC; it has no end, and hides 2 faults now, 1 of them critical:"
             " new disks",
         )
     }

@@ -8,7 +8,6 @@ look to the next for as long as nothing happens: they tell times and no ages, an
 large numbers roughly.
 """
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import blake2b
@@ -20,7 +19,7 @@ from .db import DB
 from .errors import InvalidInput
 from .faults import SEVERITIES, Fault
 from .squelches import Matcher, check_regex, compiled
-from .text import cut
+from .text import cut, shell_quoted
 from .units import format_duration, format_utc
 
 CRITICAL, ERROR, WARNING, INFO = (SEVERITIES[name] for name in ("critical", "error", "warning", "info"))
@@ -316,7 +315,7 @@ def _stale(stale: Sequence[dict[str, Any]], hidden: _Hidden, rules: Rules) -> It
         who = cut(squelch["user"], _SHOWN) or "somebody"
         why = cut(squelch["reason"], _SHOWN) or "no reason was given"
         # Quoted for a shell, because it is pasted into cimaa unsquelch, and may hold quotes of its own.
-        what = shlex.quote(cut(regex, _SHOWN))
+        what = shell_quoted(cut(regex, _SHOWN))
         text = f"{who} set squelch {what} at {format_utc(squelch['time'])}; it {end}, and hides {hides}: {why}"
         # The name must hold nothing of the expression, or that would match it.
         yield _finding(fault_name(FILE, "squelch", digest(regex)), severity, text, squelches=[regex])

@@ -27,6 +27,11 @@ def quoted(text: str, most: int = 60) -> str:
     return repr(text if len(text) <= most else text[: most - len(_CUT)] + _CUT)
 
 
+def shell_quoted(text: str) -> str:
+    """The text in single quotes, as a POSIX shell takes it for just that."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
 def storable(text: str) -> str:
     """The text with escapes for what no store takes: NUL and halves of surrogate pairs."""
     return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()

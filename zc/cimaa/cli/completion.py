@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 from click.shell_completion import CompletionItem, ShellComplete, add_completion_class
 
-from ..text import one_line
+from ..text import one_line, shell_quoted
 from .output import write
 from .parameters import examples
 
@@ -124,7 +124,7 @@ def quoted(text: str, quote: str) -> str:
     """The text, quoted for bash so that it stands for itself, within this open quote, or within none (``''``)."""
     if not quote:
         return re.sub(r"([^\w./:=@%+,^\x80-\U0010ffff-])", r"\\\1", text)
-    within = text.replace("'", "'\\''")
+    within = shell_quoted(text)[1:-1]
     if quote == '"':  # where ! refers to the history, with a backslash too
         within = re.sub(r'([\\"$`])', r"\\\1", text).replace("!", "\"'!'\"")
     # bash takes a quote at the start for the one that was typed, and closes the quote unless the last character is one.
