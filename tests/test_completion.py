@@ -6,6 +6,7 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -170,15 +171,15 @@ def test_what_is_completed_is_what_was_stored(shell: Shell, tmp_path: Path) -> N
         command = "unsquelch" if number % 2 and is_pattern(name) else "remove-agent"
         with memory.DB({"name": str(tmp_path)}) as db:
             db.squelch(name, "", "") if command == "unsquelch" else db.set_faults(name, [])
-            quote = ["", "'", '"'][number % 3] if name.isprintable() else ""
+            offered = name.isprintable() and not (shell.name == "fish" and name.startswith("~"))
+            quote = ["", "'", '"'][number % 3] if offered else ""
             # fish lets one go on after these, and closes no quote.
             close = quote if shell.name == "fish" and name.endswith(tuple("/=@:.,-")) else ""
             dashes = "-- " if name.startswith("-") else ""
             # Half of the words are typed in part.  fish hides what starts with a dot until that is typed.
             start = name[0] if name[0] in "./aö日" and len(name) > 1 else ""
             got = shell.enter(f"cimaa {command} {dashes}{quote}{start}", close)
-        # Control characters are not completed.
-        wanted = [command, *dashes.split(), *filter(None, [name if name.isprintable() else start])]
+        wanted = [command, *dashes.split(), *filter(None, [name if offered else start])]
         if got != wanted:
             wrong.append((quote, wanted, got))
     assert len(NAMES) > 200
@@ -225,3 +226,23 @@ def test_bash_reads_what_was_quoted_for_it(text: str, quote: str) -> None:
     else:
         line = inserted
     assert completion.parse(f"cimaa {line}").words == ["cimaa", text]
+
+
+@pytest.mark.parametrize("program", completion.PROGRAMS)
+@pytest.mark.parametrize("name", completion.SHELLS)
+def test_every_program_has_a_script(name: str, program: str) -> None:
+    written = subprocess.run(
+        [Path(sys.executable).with_name("cimaa"), "completion", name, "--program", program],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"_{program.upper().replace('-', '_')}_COMPLETE={name}_complete" in written.stdout
+    assert f" {program}" in written.stdout
+
+
+def test_a_setup_program_completes_its_options() -> None:
+    environment = {**os.environ, "_SETUP_POSTGRES_COMPLETE": "fish_complete"}
+    command = [Path(sys.executable).with_name("setup-postgres"), "--loc"]
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert completed.stdout.startswith("plain,--local\t")

@@ -146,7 +146,7 @@ def test_a_table_with_another_key_is_told_before_anything_is_made(
         (["CONF", "--config", "CONF"], 2, "given twice"),
         (["CONF", "--read-units", "5"], 2, "--read-units and --write-units belong together"),
         (["CONF", "--write-units", "0", "--read-units", "1"], 2, "0 is not in the range"),
-        (["CONF", "--tag", "x"], 2, "'x' is no tag"),
+        (["CONF", "--tag", "x"], 2, "invalid tag 'x'"),
         (["CONF", "--policy", "nobody"], 2, "'nobody' is not one of"),
         (["CONF", "--wait", "5"], 2, "invalid duration '5'"),
         (["CONF", "--dryrun"], 2, "--dry-run"),

@@ -1,4 +1,4 @@
-"""The commands about agents: who reports, and who no longer."""
+"""The commands about agents: which report, which are silent, and how one is removed."""
 
 import time
 from typing import Any
@@ -14,12 +14,14 @@ from .output import View, message, write_json, write_table
 from .parameters import DURATION, complete_agents, examples, listing_options, open_store, unknown
 
 _TITLES = ("agent", "last report", "reported by")
-_OFFLINE = f"Only those silent for {format_duration(SILENT_FOR)} that reported in the last {SEEN_WITHIN // 86400} days."
-_DOUBLE = f"Only those for which several reported side by side in the last {format_duration(DOUBLE_WITHIN)}."
+_OFFLINE = f"Only agents silent for {format_duration(SILENT_FOR)}, but not for {SEEN_WITHIN // 86400} days."
+_DOUBLE = f"Only agents for which two or more instances reported in the last {format_duration(DOUBLE_WITHIN)}."
 
 
 @click.command(epilog=examples("cimaa agents", "cimaa agents --old 15m", "cimaa agents --double --json"))
-@click.option("--old", type=DURATION, metavar="DURATION", help="Only those whose last report is so old (15m, 2h, 7d).")
+@click.option(
+    "--old", type=DURATION, metavar="DURATION", help="Only agents silent for at least this long (15m, 2h, 7d)."
+)
 @click.option("--offline", is_flag=True, help=_OFFLINE)
 @click.option("--double", is_flag=True, help=_DOUBLE)
 @listing_options(_TITLES)
@@ -27,7 +29,7 @@ _DOUBLE = f"Only those for which several reported side by side in the last {form
 def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, view: View) -> None:
     """List the agents.
 
-    When each reported last, and who reports in its name.
+    Shows when each reported last, and the instances that report under its name.
     """
     if (old is not None) + offline + double > 1:
         raise click.UsageError("Give only one of --old, --offline and --double.")
@@ -50,9 +52,9 @@ def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, vie
 @click.argument("agent", shell_complete=complete_agents)
 @click.pass_context
 def remove_agent(ctx: click.Context, agent: str) -> None:
-    """Remove an agent that is no more.
+    """Remove an agent that is no longer in use.
 
-    Its faults go, its last report, and who reported.  If it still runs, it is there again with its next report.
+    Its faults, its heartbeat and its instances are removed.  If it still runs, its next report adds it again.
     """
     with open_store(ctx) as db:
         known = [row["name"] for row in db.get_agents()]

@@ -192,6 +192,10 @@ class Fish(_Shell):
     name = "fish"
     source_template = _FISH
 
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+        """The completions, without those that start with ~: fish takes it for a home directory, and never quotes it."""
+        return [item for item in super().get_completions(args, incomplete) if not item.value.startswith("~")]
+
     def format_completion(self, item: CompletionItem[Any]) -> str:
         """The word, a tab, and its description."""
         if item.type != "plain":

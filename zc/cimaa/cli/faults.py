@@ -25,15 +25,18 @@ UNSQUELCHED = 3
         "cimaa faults --severity critical --exit-code || echo 'something is critical'",
     )
 )
-@click.option("--agent", metavar="AGENT", shell_complete=complete_agents, help="Only those of this agent.")
+@click.option("--agent", metavar="AGENT", shell_complete=complete_agents, help="Only faults of this agent.")
 @click.option(
-    "--severity", type=SEVERITY, metavar="SEVERITY", help=f"Only those so severe or worse: {', '.join(SEVERITIES)}."
+    "--severity",
+    type=SEVERITY,
+    metavar="SEVERITY",
+    help=f"Only faults at least this severe: {', '.join(SEVERITIES)}.",
 )
 @click.option(
-    "--match", "pattern", metavar="PATTERN", help="Only those whose name matches this regular expression (RE2)."
+    "--match", "pattern", metavar="PATTERN", help="Only faults whose name matches this regular expression (RE2)."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the worst N.")
-@click.option("--squelched/--unsquelched", default=None, help="Only those that a squelch silences, or that none does.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the N worst faults.")
+@click.option("--squelched/--unsquelched", default=None, help="Only faults that are squelched, or that are not.")
 @click.option(
     "-e",
     "--exit-code",
@@ -54,7 +57,7 @@ def faults(
 ) -> None:
     """List the current faults, worst first.
 
-    A fault's severity, how long it has stood, its agent, name and message, and the squelches that silence it.
+    Shows each fault's severity, its age, its agent, name and message, and the squelches that silence it.
     """
     with open_store(ctx) as db:
         # One more than shown tells whether there are more; which are squelched only the whole list can tell.

@@ -23,7 +23,7 @@ BACKEND = "zc.cimaa.dynamodb"
 def _tag(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise click.BadParameter(f"{text!r} is no tag: write it like team=operations")
+        raise click.BadParameter(f"invalid tag {text!r}: write it like team=operations")
     return key, value
 
 
@@ -42,12 +42,12 @@ def _units(read: int | None, write: int | None) -> tuple[int, int] | None:
     epilog=examples("setup-dynamodb --dry-run cimaa.cfg", "setup-dynamodb --policy agent cimaa.cfg"),
 )
 @setup_parameters
-@click.option("--read-units", type=click.IntRange(min=1), help="Provision so many reads a second for each table.")
-@click.option("--write-units", type=click.IntRange(min=1), help="Provision so many writes a second for each table.")
-@click.option("--point-in-time-recovery", is_flag=True, help="Keep backups to go back to, of the last 35 days.")
-@click.option("--deletion-protection", is_flag=True, help="Let no table be deleted until this is switched off.")
+@click.option("--read-units", type=click.IntRange(min=1), help="Provision this many reads per second for each table.")
+@click.option("--write-units", type=click.IntRange(min=1), help="Provision this many writes per second for each table.")
+@click.option("--point-in-time-recovery", is_flag=True, help="Enable point-in-time recovery for the last 35 days.")
+@click.option("--deletion-protection", is_flag=True, help="Protect the tables from deletion.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag the tables; may be given several times.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--policy", type=click.Choice(list(policies.ROLES)), help="Print the least IAM policy for a role.")
 @click.option(
     "--wait",

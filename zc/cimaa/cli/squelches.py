@@ -121,13 +121,13 @@ def unsquelch(ctx: click.Context, /, pattern: str, exact: bool) -> None:
 
 
 @click.command(epilog=examples("cimaa squelches", "cimaa squelches --all --json"))
-@click.option("--all", "everything", is_flag=True, help="Also those that ended and were not removed.")
+@click.option("--all", "everything", is_flag=True, help="Also squelches that have ended and were not removed.")
 @listing_options(_TITLES)
 @click.pass_context
 def squelches(ctx: click.Context, everything: bool, view: View) -> None:
     """List the squelches in force.
 
-    Until when each stands, how many faults it silences now, who set it, when and why.
+    Shows when each ends, how many faults it silences now, who set it, when and why.
     """
     with open_store(ctx) as db:
         in_force = set(db.get_squelches())
