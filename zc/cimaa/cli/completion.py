@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem, ShellComplete, add_completion_class
 
 from ..text import one_line, shell_quoted
+from .main import completion_variable
 from .output import write
 from .parameters import examples
 
@@ -234,5 +235,5 @@ def completion(ctx: click.Context, shell: str, program: str) -> None:
 
     It completes commands, options, agents and squelches.  Names that hold control characters are not completed.
     """
-    variable = f"_{program}_COMPLETE".replace("-", "_").upper()
-    write(SHELLS[shell](ctx.find_root().command, {}, program, variable).source().rstrip("\n"))
+    made = SHELLS[shell](ctx.find_root().command, {}, program, completion_variable(program))
+    write(made.source().rstrip("\n"))

@@ -60,7 +60,7 @@ def errors_shown() -> Iterator[None]:
 def run(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
     """Run a command with these arguments, by default the process's; the exit status."""
     _open_streams()
-    if any(variable.endswith("_COMPLETE") for variable in os.environ):
+    if completion_variable(name) in os.environ:
         from . import completion
 
         completion.register()
@@ -84,6 +84,11 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
             traceback.print_exc()
         message(f"{_PREFIX} {type(error).__name__}: {error}; this is a bug in zc.cimaa (traceback: CIMAA_DEBUG=1)")
         return FAILED
+
+
+def completion_variable(program: str) -> str:
+    """The environment variable in which a shell's completion script asks the program for completions, as in click."""
+    return f"_{program}_COMPLETE".replace("-", "_").upper()
 
 
 def run_and_exit(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:

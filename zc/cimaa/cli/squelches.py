@@ -3,7 +3,7 @@
 import os
 import pwd
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -92,12 +92,8 @@ def squelch(
             db.squelch(made.regex, made.reason, made.user, made.permanent, made.expires)
         silenced = listing.listed(db, db.find_faults(pattern=regex))
     listing.show(silenced, as_json=as_json)
-    if wide := _wider_than_meant(regex, [fault.fault["agent"] for fault in silenced]):
-        message(wide)
-    for old in replaced:
-        verb = "It would replace" if dry_run else "It replaces"
-        message(f"{verb} the squelch of {old['user']}, {ago(old['time'], now)}: {old['reason']}")
-    message(_told(made.details(), silenced, dry_run))
+    for text in _messages(made.details(), silenced, replaced, dry_run):
+        message(text)
 
 
 @click.command(epilog=examples("cimaa unsquelch '^//web1/'", "cimaa unsquelch --exact '//web1/disk#/var'"))
@@ -170,6 +166,18 @@ def _silenced(db: DB, regexes: set[str]) -> dict[str, int]:
         for regex in matching(fault["name"]):
             counts[regex] = counts.get(regex, 0) + 1
     return counts
+
+
+def _messages(
+    squelch: dict[str, Any], silenced: list[Listed], replaced: list[dict[str, Any]], dry_run: bool
+) -> Iterator[str]:
+    """The messages about a squelch that is set, or would be."""
+    if wide := _wider_than_meant(squelch["regex"], [fault.fault["agent"] for fault in silenced]):
+        yield wide
+    for old in replaced:
+        verb = "It would replace" if dry_run else "It replaces"
+        yield f"{verb} the squelch of {old['user']}, {ago(old['time'], squelch['time'])}: {old['reason']}"
+    yield _told(squelch, silenced, dry_run)
 
 
 def _wider_than_meant(regex: str, agents: Iterable[str]) -> str | None:
