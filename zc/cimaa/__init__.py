@@ -2,8 +2,8 @@
 
 The rooms, each importing only those before it:
 
-``errors``, ``limits``, ``units``
-    Every exception, under one root; the sizes that every store keeps; durations, sizes and times as text.
+``errors``, ``text``, ``limits``, ``units``
+    Every exception, under one root; quoting and cutting text; the sizes that every store keeps; durations and times.
 ``faults``, ``agents``, ``squelches``, ``options``
     The pure rules: what a fault, an agent's row, a squelch and a setting is, and what follows from one.
 ``db``
