@@ -56,7 +56,7 @@ def test_the_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.Mo
         ("[agent]\nname =", "the agent's name is empty"),
         ("[agent]\nparallel = 0", "'0' is less than 1"),
         ("[agent]\nparallel = many", "'many' is not a whole number"),
-        ("[agent]\ntimeout = 60", "'60' is no duration"),
+        ("[agent]\ntimeout = 60", "invalid duration '60'"),
         ("[agent]\ntimeout = 0s", "'0s' leaves no time"),
         ("[agent]\ndirectory = ~nobody-of-that-name/x", "the home directory that ~ stands for is unknown"),
         ("name = web1", "line 1 stands before any"),
@@ -117,7 +117,7 @@ def test_a_program_is_found_on_the_path_or_from_the_file(
         ({"command": "sh -c 'x"}, "No closing quotation"),
         ({"command": "~nobody-of-that-name/x"}, "home directory"),
         ({"comand": "x"}, "has no option 'comand'; did you mean command?"),
-        ({"command": "x", "timeout": "5"}, "timeout: '5' is no duration"),
+        ({"command": "x", "timeout": "5"}, "timeout: invalid duration '5'"),
         ({"command": "x", "timeout": "0s"}, "leaves no time"),
     ],
 )

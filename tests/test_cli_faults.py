@@ -87,7 +87,6 @@ def test_nothing_wrong_is_told_apart_from_nobody_looking(cimaa: Cimaa) -> None:
         db.set_faults("web2", [])
     assert "No faults: 2 agents reported, the last 1m " in cimaa("faults").stderr
     assert "No faults: web1 reported 2h ago." in cimaa("faults", "--agent", "web1").stderr
-    assert "there is no agent 'web3'; did you mean 'web" in cimaa("faults", "--agent", "web3").stderr
     assert "No faults match: 2 agents reported" in cimaa("faults", "--severity", "error").stderr
     assert cimaa("faults", "--json").stdout == "[]\n"
 
@@ -109,3 +108,75 @@ def test_what_steers_a_terminal_never_reaches_it(cimaa: Cimaa) -> None:
         assert not [c for c in written.replace("\n", "").replace("\t", "") if not c.isprintable()], command
     assert cimaa("faults").stdout.count("\n") == 1
     assert json.loads(cimaa("faults", "--json").stdout)[0]["x"] == hostile
+
+
+@pytest.mark.parametrize("more", [[], ["--exit-code"], ["--json"], ["--severity", "critical", "-e"]])
+@pytest.mark.parametrize(
+    ("agent", "hint"),
+    [
+        ("web1", "did you mean 'web1.example.com'?"),
+        ("WEB1", "did you mean 'web1.example.com'?"),
+        ("web2.example.com", "did you mean 'web1.example.com'?"),
+        ("", "did you mean"),
+        ("nope", "see: cimaa agents"),
+    ],
+)
+def test_an_unknown_agent_is_an_error_that_names_the_nearest(
+    cimaa: Cimaa, agent: str, hint: str, more: list[str]
+) -> None:
+    with cimaa.store() as db:
+        db.set_faults("web1.example.com", [])
+        db.set_faults("db1.example.com", [DISK])
+    result = cimaa("faults", "--agent", agent, *more)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("cimaa: error: ")
+    assert hint in result.stderr or not agent
+    assert cimaa("faults", "--agent", "web1.example.com", *more).exit_code == 0
+
+
+def test_an_unknown_agent_is_an_error_in_a_store_without_agents_too(cimaa: Cimaa) -> None:
+    assert "no agent has reported" in cimaa("faults", "--agent", "web1").stderr
+
+
+def test_where_no_agent_has_reported_the_exit_code_is_that_of_an_error(cimaa: Cimaa) -> None:
+    result = cimaa("faults", "--exit-code")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("cimaa: error: no agent has reported to this store")
+
+
+def test_columns_are_chosen_and_ordered(fleet: Cimaa) -> None:
+    chosen = fleet("faults", "--columns", "fault,squelched-by,severity").stdout.splitlines()
+    assert chosen[0] == "//db1/raid\t\tcritical"
+    assert chosen[2] == "//web1/host/load\t/load$\twarning"
+    assert fleet("agents", "--columns", "agent").stdout == "db1\nweb1\n"
+    assert fleet("squelches", "--columns", "user,pattern").stdout == "ann\t/load$\n"
+
+
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [
+        (["severity"], ["//db1/raid", "//web1/host/disk#/var", "//web1/host/load"]),
+        (["severity", "--reverse"], ["//web1/host/load", "//web1/host/disk#/var", "//db1/raid"]),
+        (["message"], ["//web1/host/disk#/var", "//db1/raid", "//web1/host/load"]),
+        (["for"], ["//db1/raid", "//web1/host/load", "//web1/host/disk#/var"]),
+    ],
+)
+def test_a_list_is_sorted_by_a_column(cimaa: Cimaa, sort: list[str], names: list[str]) -> None:
+    for ago, agent, fault in ((90_000, "a", DISK), (7200, "b", LOAD), (50, "c", RAID)):
+        with cimaa.store(ago=ago) as db:
+            db.set_faults(agent, [fault])
+    assert cimaa("faults", "--columns", "fault", "--sort", *sort).stdout.split() == names
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        (["--sort", "age"], "there is no column 'age'; the columns are severity,for,agent,fault,message,squelched-by"),
+        (["--columns", "fault,"], "there is no column ''"),
+        (["--json", "--table"], "--json is not for use with"),
+    ],
+)
+def test_a_wrong_column_is_wrong_usage(fleet: Cimaa, options: list[str], wrong: str) -> None:
+    result = fleet("faults", *options)
+    assert result.exit_code == 2
+    assert wrong in result.stderr

@@ -246,11 +246,11 @@ def test_no_squelch_hides_from_nagios_that_it_was_forgotten(fleet: Cimaa) -> Non
         ("-w 2m", "'2m' is not a number of intervals"),
         ("-c 0", "'0' is not a number of intervals"),
         ("-c inf", "'inf' is not a number of intervals"),
-        ("--interval 60", "'60' is no duration"),
+        ("--interval 60", "invalid duration '60'"),
         ("--interval 0s", "leaves no time at all"),
         ("-t 0", "leaves no time at all"),
         ("-t 86401", "'86401' is more than a day"),
-        ("--squelched soon", "'soon' is no duration"),
+        ("--squelched soon", "invalid duration 'soon'"),
         ("--ignor x", "Did you mean '--ignore'"),
         ("web1", "unexpected extra argument"),
     ],
@@ -300,7 +300,7 @@ def unusable(cimaa: Cimaa, options: list[str], wrong: str) -> None:
             "class = zc.cimaa.postgres\nconnect_timeout = 1s\ndsn = host=127.0.0.1 port={closed} password=hush",
             "{closed}",
         ),
-        ("path = store\n[agent]\nbase_interval = often", "'often' is no duration"),
+        ("path = store\n[agent]\nbase_interval = often", "invalid duration 'often'"),
     ],
 )
 def test_a_store_that_cannot_be_reached_is_unknown(cimaa: Cimaa, configuration: str, wrong: str) -> None:
@@ -356,7 +356,7 @@ def test_it_does_nothing_to_the_store(fleet: Cimaa) -> None:
 
 
 def test_agents_are_completed(fleet: Cimaa) -> None:
-    words: dict[str, Any] = {"COMP_WORDS": "cimaa meta-check --ignore d", "COMP_CWORD": "3"}
+    words: dict[str, Any] = {"COMP_LINE": "cimaa meta-check --ignore d", "COMP_WORD": "d"}
     environment = {**os.environ, "_CIMAA_COMPLETE": "bash_complete", **words}
     result = subprocess.run([PROGRAM], capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert result.stdout == "plain,db1\n"

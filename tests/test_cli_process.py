@@ -173,6 +173,34 @@ def test_a_terminal_of_any_width_shows_everything(fleet: Cimaa, width: int) -> N
     assert letters.count("d") >= 30 * 2
 
 
+LONG = "//web1.example.com/host/backup#monitor-command"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+@pytest.mark.parametrize("options", [[], ["--table"]])
+def test_a_name_can_be_copied_whole(cimaa: Cimaa, width: int, options: list[str]) -> None:
+    with cimaa.store() as db:
+        db.set_faults("web1.example.com", [{**FAULT, "name": LONG, "message": "one two [bold]three[/x] " * 5}])
+        db.squelch("^//web1", "because " * 20, "ann")
+    lines = PLAIN.sub("", at_a_terminal("faults", *options, width=width)).splitlines()
+    assert sum(LONG in line for line in lines) == 1
+    assert all(len(line) <= width for line in lines if LONG not in line)
+    shown = " ".join(" ".join(lines).split())
+    assert shown.count("[bold]three[/x]") == 5
+    assert "^//web1" in shown
+    assert any("^//web1" in line for line in at_a_terminal("squelches", width=width).splitlines())
+
+
+def test_a_table_goes_through_a_pipe_with_colours_on_request(fleet: Cimaa) -> None:
+    plain = run("faults", "--table")
+    assert plain.stdout.split()[:5] == ["severity", "for", "agent", "fault", "message"]
+    assert "\x1b" not in plain.stdout
+    environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "100"}
+    assert "\x1b[31merror" in run("faults", "--table", env=environment).stdout
+    assert "\x1b" not in run("faults", "--table", env={**environment, "NO_COLOR": "1"}).stdout
+    assert "\x1b" not in run("faults", env=environment).stdout
+
+
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_nobody_gets_colours_who_wants_none(fleet: Cimaa, environment: dict[str, str]) -> None:
     assert "\x1b" not in at_a_terminal("faults", **environment)
@@ -252,7 +280,8 @@ def test_every_example_in_a_help_works(fleet: Cimaa, example: str) -> None:
     Path("faults.json").write_text(json.dumps([FAULT]))
     with fleet.store() as db:
         db.set_faults("web1.example.com", [])
-        db.squelch("^//web1/", "x", "ann")
+        for pattern in ("^//web1/", "^//web1/disk#/var$"):
+            db.squelch(pattern, "x", "ann")
     example = example.replace("/etc/cimaa/cimaa.cfg", "cimaa.cfg")
     result = run("-c", f"set -o pipefail; {example}", program="bash")
     # A plugin's status tells of the host; wrong usage would be 3.

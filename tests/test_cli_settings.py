@@ -58,7 +58,7 @@ def test_the_file_that_an_option_names_counts(cimaa: Cimaa, tmp_path: Path) -> N
         ("[database]\nclas = zc.cimaa.lmdb", "has no option 'clas'; did you mean class?"),
         ("[database]\nclass = zc.cimaa.lmbd", "there is no backend 'zc.cimaa.lmbd'; did you mean zc.cimaa.lmdb?"),
         ("[database]\npaht = x", "has no option 'paht'; did you mean path?"),
-        ("[database]\nmap_size = big", "map_size (file cimaa.cfg): 'big' is no size"),
+        ("[database]\nmap_size = big", "map_size (file cimaa.cfg): invalid size 'big'"),
         ("[databse]\npath = x", "has an unknown section [databse]; did you mean database?"),
         ("[zzz]", "has an unknown section [zzz]; there is: database, agent"),
         ("path = x", "cannot read cimaa.cfg: line 1 stands before any [section]"),

@@ -7,6 +7,10 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zc.cimaa.squelches import compiled, exactly
 
 from .conftest import Cimaa
 
@@ -76,9 +80,9 @@ def test_a_squelch_that_breaks_a_rule_is_refused(
     [
         (["x"], "Missing argument 'REASON'"),
         (["x", "y", "--for", "2"], "write it like 90s"),
-        (["x", "y", "--for", "99999999999999999999d"], "is no duration"),
-        (["x", "y", "--until", "tomorrow"], "is no time"),
-        (["x", "y", "--until", "2001-01-01"], "2001-01-01 is over"),
+        (["x", "y", "--for", "99999999999999999999d"], "invalid duration"),
+        (["x", "y", "--until", "yesterday"], "invalid time"),
+        (["x", "y", "--until", "2001-01-01"], "2001-01-01 is in the past"),
         (["x", "y", "--until", "0001-01-01"], "--until"),
         (["x", "y", "--permanent", "--for", "2h"], "only one of --permanent, --for and --until"),
         (["x", "y", "--until", "08:00", "--for", "2h"], "only one of --permanent, --for and --until"),
@@ -163,3 +167,56 @@ def test_an_end_that_no_calendar_has_is_shown_too(fleet: Cimaa) -> None:
 def test_no_squelches_is_told(cimaa: Cimaa) -> None:
     assert (cimaa("squelches").stdout, cimaa("squelches").stderr) == ("", "No squelches are in force.\n")
     assert cimaa("squelches", "--all", "--json").stdout == "[]\n"
+
+
+def test_exact_means_just_that_name_and_not_a_pattern(fleet: Cimaa) -> None:
+    result = fleet("squelch", "--exact", "//web1/disk#/", "full")
+    assert names(result.stdout) == ["//web1/disk#/"]
+    assert "Warning" not in result.stderr
+    assert [squelch["regex"] for squelch in squelches(fleet)] == ["^//web1/disk#/$"]
+    assert fleet("unsquelch", "--exact", "//web1/disk#/").exit_code == 0
+    assert squelches(fleet) == []
+
+
+@given(st.text(min_size=1, max_size=40), st.text(max_size=40))
+def test_an_exact_pattern_matches_its_name_alone(name: str, other: str) -> None:
+    found = compiled(exactly(name))
+    assert found.search(name)
+    assert bool(found.search(other)) is (name == other)
+    assert not found.search(f"{name}x")
+    assert not found.search(f"x{name}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "warned"),
+    [
+        ("x", "it is found in the name of the agent web1.example.com"),
+        ("load", "it matches faults of 2 agents: db1, web1.example.com"),
+        ("db1", "it is found in the name of the agent db1"),
+        ("^//web1.example.com/", ""),
+        ("/load$", ""),
+        ("http", ""),
+        ("none", ""),
+    ],
+)
+@pytest.mark.parametrize("more", [["why"], ["--dry-run"]])
+def test_a_pattern_that_silences_more_than_its_text_says_is_warned_of(
+    cimaa: Cimaa, pattern: str, warned: str, more: list[str]
+) -> None:
+    with cimaa.store() as db:
+        for agent, checks in (("web1.example.com", ["disk", "http", "load"]), ("db1", ["load"])):
+            db.set_faults(agent, [{**FAULTS[0], "name": f"//{agent}/{check}"} for check in checks])
+    result = cimaa("squelch", pattern, *more)
+    assert result.exit_code == 0
+    assert ("Warning: " in result.stderr) is bool(warned)
+    assert warned in result.stderr
+    if warned:
+        assert "use --exact NAME" in result.stderr
+
+
+def test_weeks_and_days_by_name_are_understood(fleet: Cimaa) -> None:
+    fleet("squelch", "a", "x", "--for", "1w")
+    fleet("squelch", "b", "x", "--until", "tomorrow 08:00")
+    week, morning = squelches(fleet)
+    assert week["expires"] == week["time"] + 7 * 86400
+    assert time.localtime(morning["expires"])[3:5] == (8, 0)

@@ -202,7 +202,7 @@ def test_a_command_reads_the_file_once(command: str) -> None:
             "[database]\nxyzzy = x\n",
             "[database] (file cimaa.cfg) has no option 'xyzzy'; there is: class, path, map_size",
         ),
-        ("[database]\nmap_size = 1GB\n", "[database] map_size (file cimaa.cfg): '1GB' is no size: write it like"),
+        ("[database]\nmap_size = 1GB\n", "[database] map_size (file cimaa.cfg): invalid size '1GB': write it like"),
         ("[database]\nclass = zc.cimaa.lmbd\n", "there is no backend 'zc.cimaa.lmbd'; did you mean zc.cimaa.lmdb?"),
         (
             "[database]\npath_file = nowhere\n",

@@ -1,5 +1,7 @@
 """What is told of agents and squelches: the rules, on a store in memory, by a clock that the test turns."""
 
+import shlex
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -345,6 +347,14 @@ def test_it_is_an_error_if_it_hides_what_is_critical(
 def test_the_expression_is_told_as_it_was_typed(squelched: Squelched) -> None:
     ((_, text),) = squelched(7200, r"^//web1\.example\.com/").values()
     assert r"set squelch '^//web1\.example\.com/' at" in text
+
+
+@pytest.mark.parametrize("regex", ["x'; touch PWNED; '", "$(touch PWNED)", "`touch PWNED`", "a b*"])
+def test_the_expression_can_be_pasted_into_a_shell(squelched: Squelched, regex: str) -> None:
+    ((_, text),) = squelched(7200, regex).values()
+    told = text.partition("set squelch ")[2].partition(" at ")[0]
+    assert shlex.split(told) == [regex]
+    assert subprocess.run(["sh", "-c", f"printf %s {told}"], capture_output=True, text=True).stdout == regex
 
 
 @pytest.mark.parametrize(

@@ -23,15 +23,24 @@ def _new_york() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604800), ("1h30m", 5400), ("0s", 0), ("1d2h3m4s", 93784)],
+    [
+        ("90s", 90),
+        ("15m", 900),
+        ("2h", 7200),
+        ("7d", 604800),
+        ("1h30m", 5400),
+        ("0s", 0),
+        ("1d2h3m4s", 93784),
+        ("1w", 604800),
+    ],
 )
 def test_durations(text: str, seconds: int) -> None:
     assert units.parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "90", "1.5h", "h", "-1h", "1 h", "1w", "1H", "٣s", "9" * 10 + "d"])
+@pytest.mark.parametrize("text", ["", "90", "1.5h", "h", "-1h", "1 h", "1y", "1H", "٣s", "9" * 10 + "d"])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match="is no duration: write it like 90s, 15m, 2h, 7d or 1h30m"):
+    with pytest.raises(ValueError, match=r"^invalid duration .*: write it like 90s, 15m, 2h, 7d, 1w or 1h30m"):
         units.parse_duration(text)
 
 
@@ -58,7 +67,7 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "GiB", "1GB", "1.5GiB", "-1", "1gib", "0x10"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size: write it like 512MiB or 4GiB"):
+    with pytest.raises(ValueError, match=r"^invalid size .*: write it like 512MiB or 4GiB"):
         units.parse_size(text)
 
 
@@ -82,6 +91,11 @@ NOON = 1_780_329_600  # 2026-06-01 12:00 in New York
         ("12:01", "2026-06-01 12:01:00"),
         ("12:00", "2026-06-02 12:00:00"),
         ("08:00", "2026-06-02 08:00:00"),
+        ("tomorrow", "2026-06-02 00:00:00"),
+        ("Tomorrow 23:30", "2026-06-02 23:30:00"),
+        ("tuesday", "2026-06-02 00:00:00"),
+        ("sunday 08:00", "2026-06-07 08:00:00"),
+        ("Mon 12:01", "2026-06-08 12:01:00"),
     ],
 )
 def test_times(text: str, shown: str) -> None:
@@ -94,10 +108,26 @@ def test_the_next_morning_is_at_the_same_hour_when_summer_time_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "tomorrow", "25:00", "2026-13-01", "8", "2026", "0800", "T08", "08:00+10:00", "0001-01-01"]
+    "text",
+    [
+        "",
+        "today",
+        "tomorrow 8",
+        "tomorrow 25:00",
+        "someday 08:00",
+        "fr",
+        "25:00",
+        "2026-13-01",
+        "8",
+        "2026",
+        "0800",
+        "T08",
+        "08:00+10:00",
+        "0001-01-01",
+    ],
 )
 def test_what_is_no_time(text: str) -> None:
-    with pytest.raises(ValueError, match="is no time: write it like 08:00"):
+    with pytest.raises(ValueError, match=r"^invalid time .*: write it like 08:00, tomorrow"):
         units.parse_time(text, NOON)
 
 

@@ -2,9 +2,10 @@
 
 The rooms, each importing only those before it:
 
-``errors``, ``types``, ``limits``, ``units``, ``masking``, ``ini``, ``backoff``, ``threads``
+``errors``, ``types``, ``limits``, ``units``, ``masking``, ``ini``, ``backoff``, ``threads``, ``text``
     Every exception, under one root; the types of what a store takes and returns; the sizes that every store keeps;
     durations, sizes and times as text; text with its credentials masked; INI files; how long to wait before a retry;
+    quoting, cleaning and cutting text;
     blocking calls whose caller waits for a limited time.
 ``faults``, ``agents``, ``squelches``, ``options``
     The pure rules: what a fault, an agent's row, a squelch and a setting is, and what follows from one.

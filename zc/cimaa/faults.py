@@ -14,7 +14,8 @@ import orjson
 
 from . import limits
 from .errors import InvalidFault
-from .limits import check_text, is_plain, quoted
+from .limits import check_text, is_plain
+from .text import quoted
 
 #: A fault as the rules and the backends handle it.  :mod:`zc.cimaa.types` has the types of what a store returns.
 Fault = dict[str, Any]

@@ -5,6 +5,7 @@ that one store takes is taken by all.  Sizes are bytes of UTF-8.
 """
 
 from .errors import InvalidInput
+from .text import quoted
 
 AGENT = 255
 FAULT_NAME = 1024
@@ -54,8 +55,3 @@ def is_plain(text: object, most: int) -> bool:
     It spares the common case the making of a message that nobody reads.
     """
     return isinstance(text, str) and text.isascii() and 0 < len(text) <= most and "\0" not in text
-
-
-def quoted(text: str, most: int = 60) -> str:
-    """The text as a message shows it: escaped, and cut where it is long."""
-    return repr(text if len(text) <= most else text[: most - 3] + "...")

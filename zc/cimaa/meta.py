@@ -13,12 +13,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from .agent.naming import cut, fault_name, message
+from .agent.naming import fault_name, message
 from .agents import SEEN_WITHIN
 from .db import DB
 from .errors import InvalidInput
 from .faults import SEVERITIES
 from .squelches import Matcher, check_regex, compiled
+from .text import cut, shell_quoted
 from .types import Agent, AgentInstance, FoundFault, Heartbeat, NewFault, Squelch
 from .units import format_duration, format_utc
 
@@ -312,8 +313,8 @@ def _stale(stale: Sequence[Squelch], hidden: _Hidden, rules: Rules) -> Iterable[
             end = f"ends {'' if is_planned(squelch, rules) else 'only '}{format_utc(squelch['expires'])}"
         who = cut(squelch["user"], _SHOWN) or "somebody"
         why = cut(squelch["reason"], _SHOWN) or "no reason was given"
-        # As it is, so that it may be pasted into cimaa unsquelch.
-        what = f"'{cut(regex, _SHOWN)}'"
+        # Quoted for a shell, because it is pasted into cimaa unsquelch, and may hold quotes of its own.
+        what = shell_quoted(cut(regex, _SHOWN))
         text = f"{who} set squelch {what} at {format_utc(squelch['time'])}; it {end}, and hides {hides}: {why}"
         # The name must hold nothing of the expression, or that would match it.
         yield _finding(fault_name(FILE, "squelch", digest(regex)), severity, text, squelches=[regex])

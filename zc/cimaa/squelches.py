@@ -4,6 +4,7 @@ A squelch is a regular expression of RE2 that keeps the faults whose name it
 matches, anywhere in the name, from alerting.  ``^`` and ``$`` tie it to the ends.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,12 +12,17 @@ import re2
 
 from . import limits, types
 from .errors import InvalidSquelch
-from .limits import check_text, quoted
+from .limits import check_text
+from .text import quoted
 
 # Memory (bytes) that one expression may take, and that the automaton for many may take.  re2's own default, 8 MiB
 # for either, is too much for one (a thousand such would keep an agent busy for minutes) and too little for many.
 _EXPRESSION_MEMORY = 128 * 1024
 _SET_MEMORY = 1024 * _EXPRESSION_MEMORY
+
+
+# What stands for something else than itself in a regular expression of RE2.
+_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
 class Squelch(NamedTuple):
@@ -88,6 +94,11 @@ def compiled(regex: str) -> Any:
         reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error.args[0]
         hint = "; RE2 has no look-around and no back-references" if "(?" in reason or "escape" in reason else ""
         raise InvalidSquelch(f"{quoted(regex)} is no regular expression of RE2: {reason}{hint}") from error
+
+
+def exactly(name: str) -> str:
+    """The regular expression that matches just this name."""
+    return "^" + _SPECIAL.sub(r"\\\g<0>", name) + "$"
 
 
 class Matcher:

@@ -3,25 +3,30 @@
 import re
 from datetime import UTC, datetime, time, timedelta
 
-_SECONDS: dict[str, int] = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60}
+from .text import quoted
+
+_SECONDS: dict[str, int] = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 60}
+# Weeks are read, not written: 10d is plainer than 1w 3d.
+_SHOWN = {unit: _SECONDS[unit] for unit in "dhms"}
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _BYTES: dict[str, int] = {"": 1, "B": 1} | {f"{unit}iB": 1024**power for power, unit in enumerate("KMGT", 1)}
 
 
 def parse_duration(text: str) -> int:
-    """Seconds from ``90s``, ``15m``, ``2h``, ``7d``, or several of them together: ``1h30m``.
+    """Seconds from ``90s``, ``15m``, ``2h``, ``7d``, ``1w``, or several of them together: ``1h30m``.
 
-    :raises ValueError: if it is no duration.
+    :raises ValueError: if it is not a duration.
     """
-    if not re.fullmatch(r"([0-9]{1,9}[smhd])+", text):
-        raise ValueError(f"{text!r} is no duration: write it like 90s, 15m, 2h, 7d or 1h30m")
-    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
+    if not re.fullmatch(r"([0-9]{1,9}[smhdw])+", text):
+        raise ValueError(f"invalid duration {quoted(text)}: write it like 90s, 15m, 2h, 7d, 1w or 1h30m")
+    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", text))
 
 
 def format_duration(seconds: float, parts: int = 2) -> str:
     """Seconds as ``3d 4h``: the largest units, at most ``parts`` of them.  Negative ones count as none."""
     rest = max(0, int(seconds))
     shown: list[str] = []
-    for unit, size in reversed(_SECONDS.items()):
+    for unit, size in _SHOWN.items():
         count, rest = divmod(rest, size)
         if count or (shown and len(shown) < parts):
             shown.append(f"{count}{unit}" if count else "")
@@ -33,11 +38,11 @@ def format_duration(seconds: float, parts: int = 2) -> str:
 def parse_size(text: str) -> int:
     """Bytes from ``1048576``, ``512MiB`` or ``4GiB``.
 
-    :raises ValueError: if it is no size.
+    :raises ValueError: if it is not a size.
     """
     match = re.fullmatch(r"([0-9]{1,15}) ?([KMGT]iB|B|)", text)
     if not match:
-        raise ValueError(f"{text!r} is no size: write it like 512MiB or 4GiB")
+        raise ValueError(f"invalid size {quoted(text)}: write it like 512MiB or 4GiB")
     return int(match[1]) * _BYTES[match[2]]
 
 
@@ -49,21 +54,43 @@ def format_size(size: int) -> str:
 
 
 def parse_time(text: str, now: float) -> int:
-    """Seconds since the epoch from ``2026-11-23 08:00`` (or any ISO 8601), or ``08:00``: the next such time.
+    """Seconds since the epoch, from one of several forms.
+
+    - a date and time in ISO 8601, ``2026-11-23 08:00``, or a date;
+    - a time, ``08:00``: the next such time after ``now``;
+    - ``tomorrow``, or a weekday, ``friday`` or ``fri``: the start of the next such day;
+    - both, ``tomorrow 08:00``.
 
     Without an offset it is local time.
 
-    :raises ValueError: if it is no time.
+    :raises ValueError: if it is none of them.
     """
+    match = re.fullmatch(r"(?:([a-z]+) ?)?([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?", text.casefold())
     try:
-        if re.fullmatch("[0-9]{2}:[0-9]{2}(:[0-9]{2})?", text):
-            here = datetime.fromtimestamp(now)
-            moment = datetime.combine(here.date(), time.fromisoformat(text))
-            later = moment if moment.timestamp() > now else moment + timedelta(days=1)
-            return int(later.timestamp())
+        if text and match and (match[1] is None or _days(match[1], now)):
+            return _next(match[1], time.fromisoformat(match[2] or "00:00"), now)
         return int(datetime.fromisoformat(text).timestamp())
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{text!r} is no time: write it like 08:00 or '2026-11-23 08:00'") from None
+        hint = "write it like 08:00, tomorrow, 'friday 08:00' or '2026-11-23 08:00'"
+        raise ValueError(f"invalid time {quoted(text)}: {hint}") from None
+
+
+def _days(day: str, now: float) -> int:
+    """In how many days that day is: 1 for tomorrow, up to 7 for today's weekday, 0 for what is no day."""
+    if day == "tomorrow":
+        return 1
+    today = datetime.fromtimestamp(now).weekday()
+    found = [number for number, name in enumerate(_WEEKDAYS) if day in (name, name[:3])]
+    return (found[0] - today - 1) % 7 + 1 if found else 0
+
+
+def _next(day: str | None, clock: time, now: float) -> int:
+    moment = datetime.combine(datetime.fromtimestamp(now).date(), clock)
+    if day:
+        moment += timedelta(days=_days(day, now))
+    elif moment.timestamp() <= now:
+        moment += timedelta(days=1)
+    return int(moment.timestamp())
 
 
 def format_time(seconds: float) -> str:

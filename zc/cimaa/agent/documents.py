@@ -13,8 +13,7 @@ from typing import Any
 
 from ..errors import InvalidFault
 from ..faults import parse_severity
-from ..limits import quoted
-from .naming import clean
+from ..text import quoted, storable
 from .performance import Metric
 
 
@@ -84,7 +83,7 @@ def _metric(told: Any) -> Metric:
         raise InvalidFault(f"metric {quoted(name)}: its value must be a number, less than 1e308")
     if not isinstance(unit, str):
         raise InvalidFault(f"metric {quoted(name)}: its unit must be text")
-    return Metric(clean(name), number, clean(unit))
+    return Metric(storable(name), number, storable(unit))
 
 
 def _numbered(fault: Any) -> Any:

@@ -8,11 +8,11 @@ from functools import partial
 from ..errors import ConfigurationError
 from ..faults import SEVERITIES
 from ..metrics import Sample, Sink
+from ..text import storable
 from ..threads import Call
 from ..units import format_duration
 from .clock import Clock
 from .daemon import Daemon
-from .naming import clean
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
@@ -25,7 +25,7 @@ def samples(daemon: Daemon, now: float) -> list[Sample]:
     agent = daemon.settings.name
     own = [Sample(now, agent, "", name, value) for name, value in _figures(daemon).items()]
     return own + [
-        Sample(now, agent, clean(f"{standing.check.file}/{standing.check.section}"), *metric)
+        Sample(now, agent, storable(f"{standing.check.file}/{standing.check.section}"), *metric)
         for standing in daemon.standing()
         for metric in standing.metrics
     ]

@@ -14,7 +14,7 @@ from .. import faults
 from ..checks import Finding
 from ..errors import InvalidFault
 from ..faults import SEVERITIES, Fault
-from ..limits import quoted
+from ..text import quoted
 from ..units import format_duration, format_size
 from . import documents, performance, thresholds
 from .files import Broken, Check

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from .. import limits
 from ..faults import SEVERITIES, Fault
+from ..text import cut
 from .files import Broken, Check
-from .naming import PART, check_fault_name, cut, fault_name
+from .naming import PART, check_fault_name, fault_name
 from .performance import Metric
 from .results import CHECK, FAILURES, METRIC, Result, crossed, is_monitor, uncounted
 from .thresholds import crossings

@@ -7,6 +7,7 @@ follows, one line for each thing that the check looked at.
 
 from collections.abc import Iterable, Sequence
 
+from ..text import one_line
 from .items import Item, Metric
 from .ranges import number
 from .states import State, worst
@@ -38,8 +39,8 @@ def performance_data(metrics: Iterable[Metric]) -> str:
 
 
 def plain(text: str) -> str:
-    """The text on one line, with escapes in place of what Nagios or a terminal would take for more than text."""
-    return "".join(character if _is_plain(character) else _escaped(character) for character in text)
+    """The text on one line, with escapes for what Nagios or a terminal would take for more than text."""
+    return one_line(text, also="|")
 
 
 def _metric(metric: Metric) -> str:
@@ -56,7 +57,7 @@ def _metric(metric: Metric) -> str:
 def _label(label: str) -> str:
     """The label, in quotes where it needs them; an equals sign or a quote may not be in it."""
     text = plain(label).replace("=", "_").replace("'", "_")
-    return f"'{text}'" if " " in text or not text else text
+    return text if text.split() == [text] else f"'{text}'"
 
 
 def _first(bad: Sequence[Item], noted: Sequence[Item]) -> str:
@@ -68,11 +69,3 @@ def _first(bad: Sequence[Item], noted: Sequence[Item]) -> str:
 def _joined(messages: Sequence[str]) -> str:
     told = "; ".join(messages[:_TOLD])
     return f"{told}; and {len(messages) - _TOLD} more" if len(messages) > _TOLD else told
-
-
-def _is_plain(character: str) -> bool:
-    return character.isprintable() and character != "|"
-
-
-def _escaped(character: str) -> str:
-    return "\\x7c" if character == "|" else character.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""The commands about agents: who reports, and who no longer."""
+"""The commands about agents: which report, which are silent, and how one is removed."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,36 +11,40 @@ from ..db import DB
 from ..errors import InvalidInput, StoreDenied
 from ..types import AgentInstance, Heartbeat
 from ..units import format_duration
-from .listing import ago
-from .output import message, write_json, write_table
-from .parameters import DURATION, complete_agents, examples, json_option, open_store, unknown
+from .listing import ago_cell
+from .output import View, message, write_json, write_table
+from .parameters import DURATION, complete_agents, examples, listing_options, open_store, unknown
 
-_OFFLINE = f"Only those silent for {format_duration(SILENT_FOR)} that reported in the last {SEEN_WITHIN // 86400} days."
-_DOUBLE = f"Only those for which several reported side by side in the last {format_duration(DOUBLE_WITHIN)}."
+_TITLES = ("agent", "last report", "reported by")
+_OFFLINE = f"Only agents silent for {format_duration(SILENT_FOR)}, but not for {SEEN_WITHIN // 86400} days."
+_DOUBLE = f"Only agents for which two or more instances reported in the last {format_duration(DOUBLE_WITHIN)}."
 
 
 @click.command(epilog=examples("cimaa agents", "cimaa agents --old 15m", "cimaa agents --double --json"))
-@click.option("--old", type=DURATION, metavar="DURATION", help="Only those whose last report is so old (15m, 2h, 7d).")
+@click.option(
+    "--old", type=DURATION, metavar="DURATION", help="Only agents silent for at least this long (15m, 2h, 7d)."
+)
 @click.option("--offline", is_flag=True, help=_OFFLINE)
 @click.option("--double", is_flag=True, help=_DOUBLE)
-@json_option
+@listing_options(_TITLES)
 @click.pass_context
-def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, as_json: bool) -> None:
+def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, view: View) -> None:
     """List the agents.
 
-    When each reported last, and who reports in its name.
+    Shows when each reported last, and the instances that report under its name.
     """
     if (old is not None) + offline + double > 1:
         raise click.UsageError("Give only one of --old, --offline and --double.")
     with open_store(ctx) as db:
         found = _found(db, old, offline, double)
-    if as_json:
+    if view.as_json:
         write_json(found)
         return
     now = time.time()
     write_table(
-        ("agent", "last report", "reported by"),
-        ((agent["name"], ago(agent["updated"], now), _instances(agent)) for agent in found),
+        _TITLES,
+        ((agent["name"], ago_cell(agent["updated"], now), _instances(agent)) for agent in found),
+        view,
     )
     if not found:
         message("No agents." if (old, offline, double) == (None, False, False) else "No such agents.")
@@ -50,9 +54,9 @@ def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, as_
 @click.argument("agent", shell_complete=complete_agents)
 @click.pass_context
 def remove_agent(ctx: click.Context, agent: str) -> None:
-    """Remove an agent that is no more.
+    """Remove an agent that is no longer in use.
 
-    Its faults go, its last report, and who reported.  If it still runs, it is there again with its next report.
+    Its faults, its heartbeat and its instances are removed.  If it still runs, its next report adds it again.
     """
     with open_store(ctx) as db:
         _require_known(db, agent)

@@ -5,11 +5,12 @@ import time
 import click
 
 from ..db import DB
+from ..errors import InvalidInput, StoreError
 from ..faults import SEVERITIES
 from . import listing
 from .listing import Listed, ago, counted
-from .output import message, write
-from .parameters import SEVERITY, complete_agents, examples, json_option, open_store, unknown
+from .output import View, message, write
+from .parameters import SEVERITY, complete_agents, examples, listing_options, open_store, unknown
 
 #: The exit status of ``--exit-code`` if a fault is listed that nobody squelched.
 UNSQUELCHED = 3
@@ -19,20 +20,24 @@ UNSQUELCHED = 3
     epilog=examples(
         "cimaa faults",
         "cimaa faults --severity error --unsquelched --limit 20",
+        "cimaa faults --table --sort agent --columns severity,agent,fault",
         "cimaa faults --match '/disk#' --json",
         "cimaa faults --prometheus > cimaa.new && mv cimaa.new cimaa.prom",
         "cimaa faults --severity critical --exit-code || echo 'something is critical'",
     )
 )
-@click.option("--agent", metavar="AGENT", shell_complete=complete_agents, help="Only those of this agent.")
+@click.option("--agent", metavar="AGENT", shell_complete=complete_agents, help="Only faults of this agent.")
 @click.option(
-    "--severity", type=SEVERITY, metavar="SEVERITY", help=f"Only those so severe or worse: {', '.join(SEVERITIES)}."
+    "--severity",
+    type=SEVERITY,
+    metavar="SEVERITY",
+    help=f"Only faults at least this severe: {', '.join(SEVERITIES)}.",
 )
 @click.option(
-    "--match", "pattern", metavar="PATTERN", help="Only those whose name matches this regular expression (RE2)."
+    "--match", "pattern", metavar="PATTERN", help="Only faults whose name matches this regular expression (RE2)."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the worst N.")
-@click.option("--squelched/--unsquelched", default=None, help="Only those that a squelch silences, or that none does.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the N worst faults.")
+@click.option("--squelched/--unsquelched", default=None, help="Only faults that are squelched, or that are not.")
 @click.option(
     "-e",
     "--exit-code",
@@ -44,7 +49,7 @@ UNSQUELCHED = 3
     is_flag=True,
     help="Write counts by agent and severity, as node_exporter's textfile collector reads.",
 )
-@json_option
+@listing_options(listing.TITLES)
 @click.pass_context
 def faults(
     ctx: click.Context,
@@ -55,14 +60,14 @@ def faults(
     squelched: bool | None,
     exit_code: bool,
     prometheus: bool,
-    as_json: bool,
+    view: View,
 ) -> None:
     """List the current faults, worst first.
 
-    A fault's severity, how long it has stood, its agent, name and message, and the squelches that silence it.
+    Shows each fault's severity, its age, its agent, name and message, and the squelches that silence it.
     """
-    if prometheus and (as_json or limit is not None):
-        raise click.UsageError("--prometheus does not go with --json or --limit.")
+    if prometheus and (view != View() or limit is not None):
+        raise click.UsageError("--prometheus is not for use with the options of a listing.")
     with open_store(ctx) as db:
         # One more than shown tells whether there are more; which are squelched only the whole list can tell.
         most = None if limit is None or squelched is not None else limit + 1
@@ -72,10 +77,10 @@ def faults(
             _expose(db, agent, chosen)
         elif not chosen:
             filtered = (severity, pattern, squelched) != (None, None, None)
-            message(_nothing(db, agent, "No faults match" if filtered else "No faults"))
+            message(_nothing(db, agent, "No faults match" if filtered else "No faults", exit_code))
     shown = chosen[:limit]
     if not prometheus:
-        listing.show(shown, as_json=as_json)
+        listing.show(shown, view)
     if len(shown) < len(chosen):
         message(f"Only the worst {counted(len(shown))} shown; there are more.")
     if exit_code and _any_unsquelched(shown):
@@ -96,14 +101,21 @@ def _any_unsquelched(faults: list[Listed]) -> bool:
     return any(not fault.squelches for fault in faults)
 
 
-def _nothing(db: DB, agent: str | None, none: str) -> str:
-    """What to tell when there is nothing to show: that all is well, or that nobody has looked."""
+def _nothing(db: DB, agent: str | None, none: str, exit_code: bool) -> str:
+    """The message for an empty list, which tells a fleet without faults from one that does not report.
+
+    :raises InvalidInput: for an agent that the store does not have.
+    :raises StoreError: if a script wants to know whether there are faults, and no agent has ever reported.
+    """
     heartbeats = {row["name"]: row["updated"] for row in db.get_agents()}
     if not heartbeats:
-        return f"{none}, but no agent has reported to this store (see: cimaa agent --help, cimaa config)."
+        text = "no agent has reported to this store (see: cimaa agent --help, cimaa config)"
+        if exit_code:
+            raise StoreError(text)
+        return f"{none}, but {text}."
     now = time.time()
     if agent is None:
         return f"{none}: {counted(len(heartbeats), 'agent')} reported, the last {ago(max(heartbeats.values()), now)}."
     if agent not in heartbeats:
-        return f"{none}, but {unknown('agent', agent, heartbeats, 'cimaa agents')}"
+        raise InvalidInput(unknown("agent", agent, heartbeats, "cimaa agents"))
     return f"{none}: {agent} reported {ago(heartbeats[agent], now)}."

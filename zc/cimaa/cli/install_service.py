@@ -40,11 +40,11 @@ def _absolute(_ctx: click.Context, _parameter: click.Parameter, path: Path | Non
     " /usr/bin/cimaa]",
 )
 def install_service(show: bool, install: bool, root: Path | None, program: Path | None) -> None:
-    """Make the agent a service of systemd.
+    """Install the agent as a systemd service.
 
-    It runs as a user of its own, who may do little, and is restarted whatever ends it.  Files that are there stay as
-    they are: the configuration in /etc/cimaa, whatever it says; another unit under this name is an error.  To change
-    what the unit says, make a drop-in: systemctl edit cimaa-agent.
+    It runs as a user of its own with few privileges, and is restarted whenever it ends.  Existing files are not
+    changed: a configuration in /etc/cimaa is kept; a different unit of this name is an error.  To change the unit,
+    write a drop-in: systemctl edit cimaa-agent.
     """
     if show == install:
         raise click.UsageError("Give one of --print and --write.")

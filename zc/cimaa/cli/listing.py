@@ -9,9 +9,10 @@ from ..faults import SEVERITIES, severity_name
 from ..squelches import Matcher
 from ..types import FoundFault
 from ..units import format_duration
-from .output import Cell, Styled, write_json, write_table
+from .output import Cell, Styled, View, write_json, write_table
 
-_TITLES = ("severity", "for", "agent", "fault", "message", "squelched by")
+#: The columns of a list of faults.
+TITLES = ("severity", "for", "agent", "fault", "message", "squelched by")
 # The style of everything at least so severe.
 _STYLES = {"critical": "bold red", "error": "red", "warning": "yellow"}
 
@@ -29,13 +30,13 @@ def listed(db: DB, faults: Iterable[FoundFault]) -> list[Listed]:
     return [Listed(fault, matching(fault["name"])) for fault in faults]
 
 
-def show(faults: Iterable[Listed], *, as_json: bool) -> None:
+def show(faults: Iterable[Listed], view: View | None = None, *, as_json: bool = False) -> None:
     """Write the faults; in JSON each has ``squelched_by``, the list of the squelches."""
-    if as_json:
+    if as_json or (view and view.as_json):
         write_json([{**fault, "squelched_by": squelches} for fault, squelches in faults])
     else:
         now = time.time()
-        write_table(_TITLES, (_row(fault, squelches, now) for fault, squelches in faults))
+        write_table(TITLES, (_row(fault, squelches, now) for fault, squelches in faults), view)
 
 
 def counted(number: int, what: str = "fault") -> str:
@@ -48,11 +49,16 @@ def ago(seconds: float, now: float) -> str:
     return f"{format_duration(now - seconds)} ago"
 
 
+def ago_cell(seconds: float, now: float) -> Styled:
+    """How long ago that was, for a table: the latest first."""
+    return Styled(ago(seconds, now), order=-seconds)
+
+
 def _row(fault: FoundFault, squelches: list[str], now: float) -> tuple[Cell, ...]:
     severity = fault["severity"]
     return (
-        Styled(severity_name(severity), "dim" if squelches else _style(severity)),
-        format_duration(now - fault["since"]),
+        Styled(severity_name(severity), "dim" if squelches else _style(severity), -severity),
+        Styled(format_duration(now - fault["since"]), order=-fault["since"]),
         fault["agent"],
         fault["name"],
         fault["message"],

@@ -1,11 +1,10 @@
 """What the command writes: data on standard output, messages on standard error.
 
 On a terminal data is a table for people.  Elsewhere it is a line for each row,
-tabs between the columns, and nothing cut.  Text that somebody stored reaches
-neither as it is: what would steer a terminal is shown as an escape.
+tabs between the columns, and nothing cut.  Stored text is written with escapes in
+place of the characters that control a terminal.
 """
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -13,31 +12,39 @@ from typing import Any, NamedTuple, TypeAlias
 import click
 import orjson
 
-#: So many rows a table for people may have: what is more they do not read, and drawing takes a millisecond each.
-ROWS = 1000
+from ..text import json_safe, one_line
 
-# What steers a terminal: control characters, separators of lines, and what turns the direction of writing.
-_STEERING = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: The most rows of a table: nobody reads more, and drawing one takes a millisecond.
+ROWS = 1000
 
 
 class Styled(NamedTuple):
-    """A text, and how rich should show it."""
+    """A text, how rich should show it, and its place among others where that is not the text's."""
 
     text: str
-    style: str
+    style: str = ""
+    order: float | None = None
+
+
+class View(NamedTuple):
+    """How a listing is to be written."""
+
+    as_json: bool = False
+    #: A table for people, whether or not standard output is a terminal.
+    table: bool = False
+    #: The titles of the columns to show, in their order; ``None`` for all.
+    columns: tuple[str, ...] | None = None
+    #: The title of the column to sort by; ``None`` for the listing's own order.
+    sort: str | None = None
+    reverse: bool = False
 
 
 Cell: TypeAlias = str | Styled
 
 
-def clean(stored: str) -> str:
-    """The text on one line, with escapes in place of what would steer a terminal."""
-    return _STEERING.sub(_escape, stored)
-
-
-def message(told: str) -> None:
-    """Tell people something."""
-    click.echo(clean(told), err=True)
+def message(text: str) -> None:
+    """Write a message for people on standard error."""
+    click.echo(one_line(text), err=True)
 
 
 def write(data: str) -> None:
@@ -50,34 +57,40 @@ def write_json(value: Any) -> None:
     """Write a value as JSON."""
     encoded = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
     # Within JSON only strings hold such characters, line breaks aside: those are the layout's.
-    write("\n".join(_STEERING.sub(_json_escape, line) for line in encoded.split("\n")))
+    write("\n".join(map(json_safe, encoded.split("\n"))))
 
 
-def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: View | None = None) -> None:
     """Write rows, each with a cell for each title: a table for people, or lines for programs."""
-    rows = list(rows)
+    view = view or View()
+    rows = _sorted(titles, rows, view)
     if not rows:
         return
-    if sys.stdout.isatty():
+    if view.columns is not None:
+        shown = [titles.index(title) for title in view.columns]
+        titles, rows = view.columns, [[row[number] for number in shown] for row in rows]
+    if view.table or sys.stdout.isatty():
         from . import tables
 
         tables.draw(titles, rows[:ROWS])
         if len(rows) > ROWS:
             message(f"{len(rows) - ROWS} more are not shown: narrow them down, or send them through a pipe.")
     else:
-        write("\n".join("\t".join(clean(text(cell)) for cell in row) for row in rows))
+        write("\n".join("\t".join(one_line(text(cell)) for cell in row) for row in rows))
+
+
+def _sorted(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: View) -> list[Sequence[Cell]]:
+    rows = list(rows)
+    if view.sort is not None:
+        column = titles.index(view.sort)
+        rows.sort(key=lambda row: _order(row[column]))
+    return rows[::-1] if view.reverse else rows
+
+
+def _order(cell: Cell) -> tuple[float, str]:
+    return (cell.order or 0, cell.text) if isinstance(cell, Styled) else (0, cell)
 
 
 def text(cell: Cell) -> str:
     """The text of a cell."""
     return cell.text if isinstance(cell, Styled) else cell
-
-
-def _escape(match: re.Match[str]) -> str:
-    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    code = ord(match[0])
-    return short.get(match[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
-
-
-def _json_escape(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"

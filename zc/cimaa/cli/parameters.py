@@ -1,8 +1,9 @@
 """What the commands' parameters have in common: their types, what completes them, and how the store is opened."""
 
+import functools
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -12,8 +13,48 @@ from ..config import Config
 from ..db import DB
 from ..faults import SEVERITIES, parse_severity
 from ..units import parse_duration, parse_time
+from .output import View
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+
+
+def listing_options(titles: Sequence[str]) -> Callable[[_Command], _Command]:
+    """The options of a command that writes a listing with these columns; it gets them as its ``view``."""
+    names = {title.replace(" ", "-"): title for title in titles}
+
+    def columns(text: str) -> tuple[str, ...]:
+        return tuple(map(column, text.split(",")))
+
+    def column(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"there is no column {text!r}; the columns are {','.join(names)}")
+        return names[text]
+
+    added = (
+        click.option("--reverse", is_flag=True, help="The other way round."),
+        click.option("--sort", type=Parsed("column", column), metavar="COLUMN", help="Sort by this column."),
+        click.option(
+            "--columns", type=Parsed("columns", columns), metavar="COLUMNS", help=f"Only these: {','.join(names)}."
+        ),
+        click.option("--table", is_flag=True, help="Write a table where the output is no terminal, too, as for watch."),
+        json_option,
+    )
+
+    def decorate(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def with_view(*args: Any, **given: Any) -> Any:
+            view = View(**{field: given.pop(field) for field in View._fields})
+            if view.as_json and view != View(as_json=True):
+                raise click.UsageError("--json is not for use with --table, --columns, --sort and --reverse.")
+            return command(*args, view=view, **given)
+
+        for option in added:
+            option(with_view)
+        return cast(_Command, with_view)
+
+    return decorate
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # not generic in every version that is supported
@@ -44,10 +85,10 @@ class Severity(Parsed):
         return _starting(incomplete, SEVERITIES)
 
 
-def _time_to_come(text: str) -> int:
+def _future_time(text: str) -> int:
     now = time.time()
     if (seconds := parse_time(text, now)) <= now:
-        raise ValueError(f"{text} is over")
+        raise ValueError(f"{text} is in the past")
     return seconds
 
 
@@ -55,7 +96,7 @@ _CONFIG = f"{__name__}.configuration"
 
 SEVERITY = Severity()
 DURATION = Parsed("duration", parse_duration)
-TIME_TO_COME = Parsed("time", _time_to_come)
+FUTURE_TIME = Parsed("time", _future_time)
 
 
 def examples(*commands: str) -> str:
@@ -71,19 +112,41 @@ def configuration(ctx: click.Context) -> Config:
     return found
 
 
+def setup_parameters(command: _Command) -> _Command:
+    """The parameters that name the configuration file of a setup command; see :func:`setup_configuration`."""
+    text = "The configuration file, as --config of cimaa."
+    command = click.option("--config", metavar="FILE", type=click.Path(), help=text)(command)
+    return click.argument("file", metavar="[CONFIG]", required=False, type=click.Path())(command)
+
+
+def setup_configuration(ctx: click.Context) -> Config:
+    """The configuration of a setup command: its argument, its option, that of ``cimaa``, or the one found.
+
+    :raises ConfigurationError: if a file was named and cannot be read.
+    """
+    of_cimaa = None if ctx.parent is None else ctx.find_root().params.get("config")
+    named = [ctx.params["file"], ctx.params["config"], of_cimaa]
+    given = [file for file in named if file is not None]
+    if len(given) > 1:
+        raise click.UsageError("The configuration file is given twice.", ctx)
+    return Config.read(*given)
+
+
 def open_store(ctx: click.Context, instance: Instance | None = None) -> DB:
     """The store that the configuration describes."""
     return configuration(ctx).open_database(instance)
 
 
-def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+def complete_agents(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
     """The agents that the store knows."""
-    return _from_store(ctx, incomplete, lambda db: [agent["name"] for agent in db.get_agents()])
+    return _from_store(ctx, param, incomplete, lambda db: [agent["name"] for agent in db.get_agents()])
 
 
-def complete_squelches(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
-    """The squelches that the store has."""
-    return _from_store(ctx, incomplete, lambda db: [squelch["regex"] for squelch in db.get_squelch_details()])
+def complete_squelched(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """The squelches that the store has; after ``--exact`` the names of the current faults."""
+    if ctx.params.get("exact"):
+        return _from_store(ctx, param, incomplete, lambda db: sorted({fault["name"] for fault in db.find_faults()}))
+    return _from_store(ctx, param, incomplete, lambda db: [squelch["regex"] for squelch in db.get_squelch_details()])
 
 
 def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
@@ -92,22 +155,34 @@ def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: 
 
 
 def unknown(what: str, name: str, known: Iterable[str], see: str) -> str:
-    """What to tell of a name that the store does not have: the nearest that it has, or the command to see them all."""
+    """For a name that the store does not have: with the nearest that it has, or the command that lists them."""
+    near = nearest(name, known)
+    return f"there is no {what} {name!r}; " + (f"did you mean {near!r}?" if near else f"see: {see}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: one that starts with this, as full host names do, or a similar one."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, known, n=1)
-    return f"there is no {what} {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"see: {see}")
+    known = sorted(known, key=len)
+    start = name.casefold()
+    longer = (one for one in known if start and one.casefold().startswith(start))
+    return next(longer, None) or next(iter(get_close_matches(name, known, n=1)), None)
 
 
-def _from_store(ctx: click.Context, incomplete: str, names: Callable[[DB], Iterable[str]]) -> list[Any]:
+def _from_store(
+    ctx: click.Context, param: click.Parameter, incomplete: str, names: Callable[[DB], Iterable[str]]
+) -> list[Any]:
     try:
         with open_store(ctx) as db:
-            return _starting(incomplete, names(db))
-    except Exception:  # whatever it is, a line that somebody is typing is no place to tell it
+            return _starting(incomplete, names(db), argument=isinstance(param, click.Argument))
+    except Exception:  # there is no place for a message on a line that is being typed
         return []
 
 
-def _starting(incomplete: str, names: Iterable[str]) -> list[Any]:
+def _starting(incomplete: str, names: Iterable[str], *, argument: bool = False) -> list[Any]:
+    """The names that start like this.  Those with control characters are left out: shells and terminals act on them."""
     from click.shell_completion import CompletionItem
 
-    return [CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()]
+    starting = (name for name in names if name.startswith(incomplete) and name.isprintable())
+    return [CompletionItem(name, argument=argument) for name in starting]

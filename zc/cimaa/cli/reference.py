@@ -1,6 +1,6 @@
 """The reference of the command line, as reStructuredText: what ``--help`` says, command by command.
 
-``python -m zc.cimaa.cli.reference > doctests/cli.rst`` writes the page anew.
+``python -m zc.cimaa.cli.reference > doctests/cli.rst`` writes the page.
 """
 
 import textwrap
@@ -10,7 +10,7 @@ import click
 
 from ..agent import files, settings
 from ..options import Option
-from . import COMMANDS, cimaa
+from . import cimaa
 
 WIDTH = 80
 
@@ -20,19 +20,23 @@ _HEAD = """\
 The command line
 ================
 
-``cimaa`` shows what the agents of a fleet report, and runs one.  Data goes to standard output, as a table on a
-terminal, elsewhere as lines with tabs between the columns, or with ``--json`` as JSON; messages go to standard
-error.  Colours are for terminals, and not for those who set ``NO_COLOR``.
+``cimaa`` shows what the agents of a fleet report, and runs one.  Data goes to standard output: on a terminal as a
+table, elsewhere as lines with tabs between the columns, or with ``--json`` as JSON.  Messages go to standard error.
+
+Names in a table are never broken, so that they can be copied; where a row is wider than the terminal, it is written on
+several lines.  ``--columns`` chooses columns, ``--sort`` orders the rows, and ``--table`` writes a table into a pipe,
+too: ``watch cimaa faults --table``.  ``NO_COLOR`` switches colours off, ``FORCE_COLOR`` switches them on for
+``--table`` in a pipe.
 
 Exit statuses:
 
 =====  ==========================================================================================
-0      all went well
-1      an error, told in one line that starts with ``cimaa: error:``
-2      wrong usage
+0      success
+1      an error; its message is one line that starts with ``cimaa: error:``
+2      wrong usage; the last line of the message starts like that, too
 3      with ``faults --exit-code``: a fault is listed that is not squelched
 130    interrupted
-141    whoever read the output went away
+141    the reader of the output has gone away
 =====  ==========================================================================================
 
 Checks
@@ -109,15 +113,14 @@ def page() -> str:
 
 
 def _commands(root: click.Context) -> Iterator[str]:
-    for name in COMMANDS:
-        command = cimaa.get_command(root, name)
+    assert isinstance(root.command, click.Group)
+    for name in root.command.list_commands(root):
+        command = root.command.get_command(root, name)
         assert command is not None
         context = click.Context(command, parent=root, info_name=name, terminal_width=WIDTH)
-        yield from _section(f"cimaa {name}", context)
+        yield from _section(context.command_path, context)
         if isinstance(command, click.Group):
-            for part, plugin in command.commands.items():
-                context = click.Context(plugin, parent=context.parent, info_name=f"{name} {part}", terminal_width=WIDTH)
-                yield from _section(f"cimaa {name} {part}", context)
+            yield from _commands(context)
 
 
 def _options(title: str, options: Iterable[Option]) -> Iterator[str]:

@@ -28,11 +28,11 @@ _MOST = 8 * limits.REPORT
 @click.argument("file", type=click.File("rb"), default="-")
 @click.pass_context
 def report(ctx: click.Context, agent: str, file: IO[bytes]) -> None:
-    """Report for an agent.
+    """Report the faults of an agent.
 
-    The report is the complete list of its faults, and replaces the previous one.  FILE (or standard input) has a
-    JSON list of faults, or {"faults": [...]}.  A fault has a name, a severity (a number, or one of critical, error,
-    warning, info, debug), a message, and any other keys.
+    The report is the complete list of the agent's faults, and replaces the previous one.  An agent that is not in the
+    store yet is added.  FILE (or standard input) has a JSON list of faults, or {"faults": [...]}.  A fault has a name,
+    a severity (a number, or one of critical, error, warning, info, debug), a message, and any other keys.
     """
     if file.isatty():
         message("Type the report as JSON; end it with Ctrl-D.")
@@ -47,8 +47,8 @@ def report(ctx: click.Context, agent: str, file: IO[bytes]) -> None:
 def dump(ctx: click.Context) -> None:
     """Write the whole store as JSON.
 
-    That is all faults, heartbeats and squelches.  A heartbeat is among the faults, with the agent '_' and the
-    agent's name as its name.
+    It has all faults, heartbeats and squelches.  A heartbeat is a fault of the agent '_', whose name is that of the
+    agent it belongs to.
     """
     with open_store(ctx) as db:
         write_json(db.dump())

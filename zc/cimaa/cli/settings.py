@@ -1,4 +1,4 @@
-"""The commands about the command itself: its settings, the backends it may use, its completion."""
+"""The commands about the command itself: its settings, and the backends it may use."""
 
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -9,15 +9,13 @@ from .. import config as configurations
 from ..config import DATABASE, Config, Database, Setting
 from ..errors import ConfigurationError, Error
 from ..options import Option
+from ..text import one_line
 from .listing import counted
-from .output import clean, message, write, write_json, write_table
+from .output import message, write, write_json, write_table
 from .parameters import complete_backends, configuration, examples, json_option
 
 if TYPE_CHECKING:
     from ..agent.inspection import Inspection
-
-_SHELLS = ("bash", "zsh", "fish")
-_VARIABLE = "_CIMAA_COMPLETE"
 
 
 @click.command(
@@ -50,7 +48,7 @@ def config(ctx: click.Context, check: bool, as_json: bool) -> None:
     message(f"Configuration file: {file}" if file else "There is no configuration file.")
     if as_json:
         settings = [_shape(section, setting) for section, setting in found]
-        write_json({"file": None if file is None else clean(str(file)), "settings": settings})
+        write_json({"file": None if file is None else one_line(str(file)), "settings": settings})
     else:
         write_table(
             ("section", "option", "value", "from"),
@@ -80,27 +78,6 @@ def backends(backend: str | None, as_json: bool) -> None:
         write_table(("backend", "description"), ((each["name"], each["description"]) for each in found))
 
 
-@click.command(
-    epilog=examples(
-        "cimaa completion bash > ~/.local/share/bash-completion/completions/cimaa",
-        "cimaa completion zsh > ~/.zfunc/_cimaa",
-        "cimaa completion fish > ~/.config/fish/completions/cimaa.fish",
-    )
-)
-@click.argument("shell", type=click.Choice(_SHELLS))
-@click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
-    """Write a shell's completion script.
-
-    It completes commands, options, agents and squelches.
-    """
-    from click.shell_completion import get_completion_class
-
-    made = get_completion_class(shell)
-    assert made is not None
-    write(made(ctx.find_root().command, {}, "cimaa", _VARIABLE).source())
-
-
 def _settings(ours: Config) -> list[tuple[str, Setting]]:
     """The effective settings of all sections, each with its section's name."""
     from ..agent import plugins
@@ -124,10 +101,10 @@ def _check(ctx: click.Context, as_json: bool) -> None:
         found = inspection.inspect(ours)
         problems, warnings, looked_at = found.problems, found.warnings, _looked_at(ours, found)
     if as_json:
-        write_json({"problems": list(map(clean, problems)), "warnings": list(map(clean, warnings))})
+        write_json({"problems": list(map(one_line, problems)), "warnings": list(map(one_line, warnings))})
     else:
         for problem in problems:
-            write(clean(problem))
+            write(one_line(problem))
         for warning in warnings:
             message(f"Warning: {warning}")
     if not problems:
@@ -153,8 +130,8 @@ def _with_inherited(database: Database) -> list[Setting]:
 
 def _shape(section: str, setting: Setting) -> dict[str, Any]:
     # Names of files, and with them settings, may hold bytes that are no text.
-    value = None if setting.shown is None else clean(setting.shown)
-    return {"section": section, "option": setting.option.name, "value": value, "from": clean(setting.source)}
+    value = None if setting.shown is None else one_line(setting.shown)
+    return {"section": section, "option": setting.option.name, "value": value, "from": one_line(setting.source)}
 
 
 def _description(name: str) -> str:

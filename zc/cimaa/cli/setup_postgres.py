@@ -1,19 +1,26 @@
 """The command setup-postgres: makes what a store in PostgreSQL needs, or brings it up to date."""
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..config import Config
-from ..errors import ConfigurationError, Error
+from .main import HELP_OPTIONS, Program, run_and_exit, version_option
+from .output import message
+from .parameters import examples, setup_configuration, setup_parameters
+from .setup import settings
 
 BACKEND = "zc.cimaa.postgres"
 
 
-@click.command(epilog="Everything may be run again: what is there already stays as it is.")
-@click.argument("config", type=click.Path(path_type=Path))
+@click.command(
+    name="setup-postgres",
+    cls=Program,
+    context_settings=HELP_OPTIONS,
+    epilog=examples("setup-postgres --print cimaa.cfg", "setup-postgres --local cimaa.cfg"),
+)
+@setup_parameters
 @click.option(
     "--local",
     is_flag=True,
@@ -30,36 +37,36 @@ BACKEND = "zc.cimaa.postgres"
     type=click.Path(path_type=Path),
     help="Write the new roles' passwords to this new file, for libpq's passfile=, instead of printing them.",
 )
-def main(config: Path, local: bool, remote: bool, show: bool, passwords: Path | None) -> None:
-    """Set up the PostgreSQL store that the [database] section of the file CONFIG describes.
+@version_option
+@click.pass_context
+def setup_postgres(
+    ctx: click.Context, /, local: bool, remote: bool, show: bool, passwords: Path | None, **_file: object
+) -> None:
+    """Set up the PostgreSQL store that the [database] section of the configuration file describes.
 
-    Makes the tables, or brings older ones up to date, and lets the store's roles use them:
-    SCHEMA_agent reports, SCHEMA_operator squelches and removes agents, SCHEMA_reader reads.
+    Makes the tables, or brings older ones up to date, and lets the store's roles use them: SCHEMA_agent reports,
+    SCHEMA_operator squelches and removes agents, SCHEMA_reader reads.  It may be run again: what exists stays as it
+    is.
     """
     if local and remote:
         raise click.UsageError("--local and --remote exclude each other")
     place = "local" if local else "remote" if remote else None
-    try:
-        _install(_settings(config), place, show, passwords)
-    except Error as error:
-        _tell(f"setup-postgres: error: {error}")
-        sys.exit(1)
+    _install(settings(BACKEND, setup_configuration(ctx)), place, show, passwords)
 
 
-def _settings(config: Path) -> dict[str, Any]:
-    """The section's values by option."""
-    database = Config.read(config).database
-    chosen = database.settings[0]
-    if chosen.text != BACKEND:
-        raise ConfigurationError(f"[database] class ({chosen.source}) is {chosen.text}: this command is for {BACKEND}")
-    return database.values
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with these arguments, by default the process's.
+
+    :raises SystemExit: if it fails, after a message on standard error.
+    """
+    run_and_exit(setup_postgres, "setup-postgres", arguments)
 
 
 def _install(settings: dict[str, Any], place: str | None, show: bool, file: Path | None) -> None:
     from ..postgres.installation import Installation  # late: the driver may be missing, which is told by now
     from ..postgres.roles import write_passfile
 
-    installation = Installation(settings, place, click.echo if show else None, _tell)
+    installation = Installation(settings, place, click.echo if show else None, message)
     kept: list[Path] = []
 
     def keep(text: str) -> None:
@@ -74,9 +81,5 @@ def _install(settings: dict[str, Any], place: str | None, show: bool, file: Path
             path.unlink()  # the roles that it is for were not made
         raise
     if passfile and not kept:
-        _tell("The new roles' passwords, as lines for a passfile; they are not shown again:")
+        message("The new roles' passwords, as lines for a passfile; they are not shown again:")
         click.echo(passfile, nl=False)
-
-
-def _tell(text: str) -> None:
-    click.echo(text, err=True)

@@ -1,48 +1,91 @@
-"""Tables for people, drawn by rich, which is imported only where there are any."""
+"""Tables for people, drawn by rich, which is imported only where there are any.
+
+What is copied, as names are, is never wrapped.  Where that leaves too little room
+for the other columns, each row is a record of several lines.
+"""
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .output import Cell, Styled, clean, text
+from ..text import one_line
+from .output import Cell, Styled, text
 
-# Blanks between the columns, and the least that the widest column is given before the others are wrapped too.
-_GAP = 2
+_Column: TypeAlias = tuple[str, list[Text]]
+
+# The columns that hold prose or lists, which are wrapped, and the width that each of them needs.
+_WRAPPED = frozenset({"message", "reason", "squelched by", "reported by", "description", "meaning", "value", "from"})
 _ENOUGH = 24
+# Blanks between the columns, and in front of the lines of a record after its first.
+_GAP = 2
+_INDENT = 2
 
 
 def draw(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """Draw a table of these rows, no wider than the terminal, without the columns that are empty."""
+    """Draw these rows, without the columns that are empty."""
     console = Console(file=sys.stdout, color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
-    shown = [column for column in range(len(titles)) if any(text(row[column]) for row in rows)]
-    cells = [[_cell(row[column]) for column in shown] for row in rows]
-    headings = [Text(titles[column]) for column in shown]
-    widths = [max(map(_width, column)) for column in zip(headings, *cells, strict=True)]
+    columns = [
+        (title, [_cell(row[number]) for row in rows])
+        for number, title in enumerate(titles)
+        if any(text(row[number]) for row in rows)
+    ]
+    if sum(map(_least, columns)) + _GAP * (len(columns) - 1) <= console.width:
+        console.print(_table(columns))
+    else:
+        for number in range(len(rows)):
+            _write_record(console, [(title, cells[number]) for title, cells in columns])
+
+
+def _table(columns: Sequence[_Column]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for heading, whole in zip(headings, _kept_whole(widths, console.width), strict=True):
-        table.add_column(heading, no_wrap=whole, overflow="fold")
-    for row in cells:
+    for title, _ in columns:
+        table.add_column(Text(title), no_wrap=title not in _WRAPPED, overflow="fold")
+    for row in zip(*(cells for _, cells in columns), strict=True):
         table.add_row(*row)
-    console.print(table)
+    return table
 
 
-def _kept_whole(widths: Sequence[int], room: int) -> list[bool]:
-    """Which columns need not be wrapped: all but the widest, if that leaves enough for the widest."""
-    widest = max(range(len(widths)), key=widths.__getitem__)
-    left = room - sum(widths) + widths[widest] - _GAP * len(widths)
-    return [column != widest and left >= _ENOUGH for column in range(len(widths))]
+def _write_record(console: Console, cells: Sequence[tuple[str, Text]]) -> None:
+    """Write a row on several lines: what is not wrapped, as much of it on a line as there is room, then the rest."""
+    indent = ""
+    for line in _packed([cell for title, cell in cells if title not in _WRAPPED and cell.plain], console.width):
+        console.print(Text(indent) + line, soft_wrap=True)
+        indent = " " * _INDENT
+    for title, cell in cells:
+        if title in _WRAPPED and cell.plain:
+            console.print(Padding(Text(f"{title}: ") + cell, (0, 0, 0, _INDENT)), overflow="fold")
+
+
+def _packed(cells: Sequence[Text], width: int) -> Iterator[Text]:
+    """The cells on as few lines of this width as will do; one that is wider has a line of its own."""
+    line = Text()
+    for cell in cells:
+        if line and line.cell_len + _GAP + cell.cell_len > width - _INDENT:
+            yield line
+            line = Text()
+        line = line + Text(" " * _GAP) + cell if line else cell
+    yield line
+
+
+def _least(column: _Column) -> int:
+    """The least width with which the column can be read."""
+    title, cells = column
+    width = max(_width(cell) for cell in [Text(title), *cells])
+    return min(width, max(_ENOUGH, len(title))) if title in _WRAPPED else width
 
 
 def _cell(cell: Cell) -> Text:
-    """The cell, clean but for its line breaks, which stay within the column."""
-    lines = "\n".join(map(clean, text(cell).split("\n")))
+    """The cell with escapes, but for its line breaks, which stay within the column."""
+    lines = "\n".join(map(one_line, text(cell).split("\n")))
     return Text(lines, cell.style if isinstance(cell, Styled) else "")
 
 
 def _width(cell: Text) -> int:
-    """How wide the longest line is."""
+    """The width of the longest line."""
     return max(line.cell_len for line in cell.split(allow_blank=True))

@@ -10,7 +10,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import ConfigurationError
-from ..options import MASK
+from ..options import MASK, nearest
+from ..text import quoted
 
 #: What a connection has unless the dsn says otherwise.  A server that vanished is noticed within a minute.
 _DEFAULTS = {
@@ -19,6 +20,13 @@ _DEFAULTS = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
+}
+# The keywords whose values libpq checks only when it connects, and then takes for a server that is not there.
+_CHOICES = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "channel_binding": ("disable", "prefer", "require"),
+    "gssencmode": ("disable", "prefer", "require"),
+    "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
 }
 _NO_TEXT = "(it is not shown, because it may hold a password)"
 
@@ -104,6 +112,10 @@ def _parsed(dsn: str) -> dict[str, Any]:
         raise ConfigurationError(
             f"[database] dsn: the host has an '@' {_NO_TEXT}; in a URI, an '@' in a user's name or a password is %40"
         )
+    for keyword, known in _CHOICES.items():
+        value = str(given.get(keyword) or "")
+        if value and value not in known:
+            raise ConfigurationError(f"[database] dsn: invalid {keyword} {quoted(value)}; {nearest(value, known)}")
     return dict(given)
 
 

@@ -1,0 +1,128 @@
+"""What all programs of zc.cimaa do alike: how they start, report an error, and end."""
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from ..errors import Error
+from ..text import one_line
+from .output import message
+
+#: Exit statuses, besides 0, and click's 2 for wrong usage.
+FAILED = 1
+INTERRUPTED = 128 + 2
+READER_LEFT = 128 + 13
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+_PREFIX = "cimaa: error:"
+
+version_option = click.version_option(package_name="zc.cimaa", message="%(prog)s %(version)s")
+
+
+class Failure(click.ClickException):
+    """An error of zc.cimaa, shown on one line."""
+
+    exit_code = FAILED
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write it to standard error."""
+        click.echo(one_line(f"{_PREFIX} {self.message}"), file=file, err=file is None)
+
+
+class Program(click.Command):
+    """A command that is a program of its own, too."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with errors_shown():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Have click show zc.cimaa's errors, and end without a message if the reader of the output has gone away."""
+    try:
+        yield
+    except Error as error:
+        raise Failure(str(error)) from error
+    except BrokenPipeError:  # which click would take for an error
+        _forget_output()
+        raise click.exceptions.Exit(READER_LEFT) from None
+
+
+def run(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a command with these arguments, by default the process's; the exit status."""
+    _open_streams()
+    if completion_variable(name) in os.environ:
+        from . import completion
+
+        completion.register()
+    try:
+        return int(command.main(arguments, prog_name=name, standalone_mode=False) or 0)
+    except click.UsageError as error:
+        _show_usage(error)
+        return error.exit_code
+    except click.ClickException as error:
+        Failure(error.format_message()).show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except OSError as error:
+        if arguments is None:  # else the output is that of a program which goes on
+            _forget_output()
+        message(f"{_PREFIX} {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return FAILED
+    except Exception as error:
+        if os.environ.get("CIMAA_DEBUG"):
+            traceback.print_exc()
+        message(f"{_PREFIX} {type(error).__name__}: {error}; this is a bug in zc.cimaa (traceback: CIMAA_DEBUG=1)")
+        return FAILED
+
+
+def completion_variable(program: str) -> str:
+    """The environment variable in which a shell's completion script asks the program for completions, as in click."""
+    return f"_{program}_COMPLETE".replace("-", "_").upper()
+
+
+def run_and_exit(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
+    """Run a command with these arguments, by default the process's; return if it succeeds.
+
+    :raises SystemExit: if it fails, after a message on standard error.
+    """
+    if status := run(command, name, arguments):
+        sys.exit(status)
+
+
+def _show_usage(error: click.UsageError) -> None:
+    """As click shows it, but with the prefix that all errors have."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    if error.ctx is not None:
+        click.echo(error.ctx.get_usage(), err=True)
+        message(f"Try '{error.ctx.command_path} --help' for help.")
+    message(f"{_PREFIX} {error.format_message()}")
+
+
+def _open_streams() -> None:
+    """Open the standard streams that the caller closed, and let none fail on a character that it cannot encode."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # it stays open
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """Drop the output that is not written yet: Python would fail on it again at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

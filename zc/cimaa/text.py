@@ -1,0 +1,50 @@
+"""Text in messages, on terminals and in stores: quoting, escaping, cutting.  Pure."""
+
+import re
+
+_CUT = "..."
+
+# Control characters, line separators, characters that change the direction of writing, and halves of surrogate pairs.
+_STEERING = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def one_line(text: str, also: str = "") -> str:
+    """The text on one line, with an escape for each character that can control a terminal, or that is in ``also``."""
+    escaped = _STEERING.sub(_escape, text)
+    for character in also:
+        escaped = escaped.replace(character, f"\\x{ord(character):02x}")
+    return escaped
+
+
+def json_safe(encoded: str) -> str:
+    """One line of JSON, with JSON's own escapes for the characters that can control a terminal: the same value."""
+    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded)
+
+
+def quoted(text: str, most: int = 60) -> str:
+    """The text in quotes for a message: escaped, and cut to ``most`` characters."""
+    return repr(text if len(text) <= most else text[: most - len(_CUT)] + _CUT)
+
+
+def shell_quoted(text: str) -> str:
+    """The text in single quotes, as a POSIX shell takes it for just that."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def storable(text: str) -> str:
+    """The text with escapes for what no store takes: NUL and halves of surrogate pairs."""
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+
+
+def cut(text: str, most: int) -> str:
+    """The text, cut to at most ``most`` bytes of UTF-8; three dots at the end show a cut."""
+    encoded = text.encode()
+    if len(encoded) <= most:
+        return text
+    return encoded[: most - len(_CUT)].decode(errors="ignore") + _CUT
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return _SHORT.get(match[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
