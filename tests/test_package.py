@@ -26,7 +26,7 @@ DRIVERS = {
 # Each room, and the rooms before it, which it may import.
 ROOMS = [
     {"errors"},
-    {"limits", "units"},
+    {"limits", "units", "process_tree"},
     {"faults"},
     {"agents", "squelches", "options"},
     {"db"},
