@@ -18,6 +18,8 @@ from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.settings import Settings
 from zc.cimaa.checks import host
 
+from .processes import ended
+
 Run = Callable[..., dict[str, dict[str, Any]]]
 
 
@@ -44,19 +46,6 @@ def ran(directory: Path, timeout: float = 20, parallel: int = 10) -> dict[str, d
     done = rounds.run(Settings("web1", directory, timeout, parallel))  # type: ignore[arg-type]  # a part of a second
     assert faults.report("web1", done.faults)
     return {fault["name"].removeprefix("//web1/f/"): fault for fault in done.faults}
-
-
-def gone(pid: int) -> bool:
-    """Wait until the process is no more, or only waits to be reaped; False if it does not go."""
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.01)  # waiting for a real process, with a bound
-    return False
 
 
 def test_results_of_every_kind_come_together(run: Run) -> None:
@@ -118,13 +107,13 @@ def test_a_hanging_check_is_killed_with_its_children(run: Run, tmp_path: Path) -
         f"echo $$ > {tmp_path}/itself; wait; sleep 1000",
     )
     assert sorted(found) == ["good", "hanging#monitor-timeout"]
-    assert all(gone(int((tmp_path / name).read_text())) for name in ("itself", "child", "escaped"))
+    assert all(ended(int((tmp_path / name).read_text())) for name in ("itself", "child", "escaped"))
 
 
 def test_a_child_that_holds_the_output_open_does_not_hold_up_the_check(run: Run, tmp_path: Path) -> None:
     found = run(left=f"sleep 1000 & echo $! > {tmp_path}/child; echo bad; exit 2")
     assert found["left"]["message"] == "bad"
-    assert gone(int((tmp_path / "child").read_text()))
+    assert ended(int((tmp_path / "child").read_text()))
 
 
 def test_a_check_that_writes_without_end_is_killed(run: Run) -> None:
@@ -182,7 +171,7 @@ def test_an_agent_that_is_ended_takes_its_checks_along(tmp_path: Path, number: i
     finally:
         agent.kill()
         agent.wait()
-    assert gone(check)
+    assert ended(check)
 
 
 def test_a_check_that_is_cancelled_while_it_starts_goes_with_its_children(tmp_path: Path) -> None:
@@ -202,7 +191,7 @@ def test_a_check_that_is_cancelled_while_it_starts_goes_with_its_children(tmp_pa
         assert running.cancelled()
 
     asyncio.run(cancelled())
-    assert gone(int((tmp_path / "pid").read_text()))
+    assert ended(int((tmp_path / "pid").read_text()))
 
 
 def test_without_a_directory_the_host_s_checks_run() -> None:

@@ -49,6 +49,8 @@ class Tree:
         self._began = int(time.clock_gettime(_BOOT) * _TICKS)
         self._pid = 0
         self._runs: Callable[[], bool] = lambda: False
+        # A zombie has no environment any longer that tells whose it was.
+        self._known: set[int] = set()
         _trees.append(self)
 
     def environment(self) -> dict[str, str]:
@@ -61,7 +63,7 @@ class Tree:
 
     def is_over(self) -> bool:
         """True if nothing of it runs any longer."""
-        return not self._runs() and not any(_reap(orphan) for orphan in _orphans() if self._owns(orphan))
+        return not (self._runs() or [orphan for orphan in _orphans() if self._owns(orphan) and not _reap(orphan)])
 
     async def end(self) -> list[str]:
         """Kill what is left, and forget it.
@@ -69,34 +71,39 @@ class Tree:
         Returns the names of the processes that are still there: they cannot be killed,
         or it is not certain that they belong to this program.
         """
-        left: list[str] = []
         others: list[_Process] = []
+        left: list[str] = []
         try:
             for pause in _pauses(PATIENCE):
-                found = {orphan: self._owns(orphan) for orphan in _orphans()}
-                others = [orphan for orphan, own in found.items() if not own]
-                left = self._kill(orphan for orphan, own in found.items() if own)
-                if not left:
+                runs, found = self._runs(), _orphans()  # in this order: what ends now may leave orphans
+                own = [orphan for orphan in found if self._owns(orphan)]
+                others = [orphan for orphan in found if orphan not in own]
+                if not (runs or own):
                     break
+                left = self._kill(own, runs)
                 await asyncio.sleep(pause)
-            return sorted({*left, *self._strays(others)})
+            else:
+                return sorted({*left, *self._strays(others)})
+            return sorted(self._strays(others))
         finally:
             _trees.remove(self)
 
     def _owns(self, orphan: "_Process") -> bool:
-        return orphan.session == self._pid != 0 or self._token in _marks(orphan.pid)
+        if orphan.session == self._pid != 0 or self._token in _marks(orphan.pid):
+            self._known.add(orphan.pid)
+        return orphan.pid in self._known
 
-    def _kill(self, orphans: Iterable["_Process"]) -> list[str]:
-        """Kill and reap the program and these, once; the names of what is still there."""
+    def _kill(self, orphans: Iterable["_Process"], runs: bool) -> list[str]:
+        """Kill these, and the program if it runs; the names of what is still there."""
         left = []
-        if self._runs():
+        if runs:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, signal.SIGKILL)
             left.append(_name(self._pid))
         for orphan in orphans:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(orphan.pid, signal.SIGKILL)
-            if _reap(orphan):
+            if not _reap(orphan):
                 left.append(orphan.name)
         return left
 
@@ -166,11 +173,11 @@ def _candidates() -> set[int]:
 
 
 def _reap(orphan: _Process) -> bool:
-    """Reap it if it is dead; True if it is not."""
+    """Reap it if it is dead; True if it was."""
     try:
-        return os.waitpid(orphan.pid, os.WNOHANG)[0] == 0
+        return os.waitpid(orphan.pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
-        return False
+        return True
 
 
 def _process(pid: int) -> _Process | None:
