@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 #: The environment variable that marks what belongs to a program.
@@ -163,12 +162,11 @@ def _children() -> list[_Process]:
 
 def _candidates() -> set[int]:
     """The numbers of this process's children, among others'."""
-    tasks = Path("/proc/self/task")
-    try:
-        # A child that ends while the list is read may hide another: so it is read twice.
-        lists = [(task / "children").read_text() for task in [*tasks.iterdir(), *tasks.iterdir()]]
-    except OSError:  # not every kernel has it, and a thread may have ended
-        return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208  # a long list
+    own, tasks = os.getpid(), os.listdir("/proc/self/task")  # noqa: PTH208  # see _read
+    if not os.path.exists(f"/proc/self/task/{own}/children"):  # noqa: PTH110  # not every kernel has it
+        return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208
+    # A child that ends while a list is read may hide another: so each is read twice.
+    lists = [_read(own, f"task/{task}/children") for task in [*tasks, *tasks]]
     return {int(number) for numbers in lists for number in numbers.split()}
 
 
@@ -181,9 +179,8 @@ def _reap(orphan: _Process) -> bool:
 
 
 def _process(pid: int) -> _Process | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+    text = _read(pid, "stat")
+    if not text:
         return None
     before, _, after = text.rpartition(b")")
     fields = after.split()
@@ -198,12 +195,19 @@ def _name(pid: int) -> str:
 
 def _marks(pid: int) -> list[str]:
     """The marks in a process's environment."""
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
     start = f"{MARK}=".encode()
-    return next((v.removeprefix(start).decode(errors="replace").split() for v in variables if v.startswith(start)), [])
+    found = [variable for variable in _read(pid, "environ").split(b"\0") if variable.startswith(start)]
+    return found[0].removeprefix(start).decode(errors="replace").split() if found else []
+
+
+def _read(pid: int, name: str) -> bytes:
+    """What the file of the process in /proc has; nothing if there is no such process any longer."""
+    # No Path: it interns the parts of its name, each time anew, and Python's table of interned strings grows.
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:  # noqa: PTH123  # see above
+            return file.read()
+    except OSError:
+        return b""
 
 
 def _reap_unclaimed(zombie: _Process) -> None:
