@@ -73,7 +73,7 @@ def test_a_sink_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptur
     sink.broken = True
     run(tmp_path, sink, 3)
     assert len(sink.batches) == 3
-    assert "metrics s: no route" in caplog.text
+    assert "metrics s: cannot write the figures: no route" in caplog.text
 
 
 def test_figures_are_there_before_anything_ran(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
 from ..alerters import RESOLVED, Alert, Alerter
+from ..errors import unexpected
 from ..faults import Fault
 from ..units import format_duration
 from . import alerting, threads
@@ -113,6 +114,8 @@ class Alerts:
                 self._late[name] = alert, call  # it may still succeed: to send it again would be one too many
             return False
         except Exception as error:  # an alerter is somebody else's code, and must not end the agent
+            if unexpected(error):
+                _LOG.error("alerter %s: %s", name, type(error).__name__, exc_info=error)
             self._fail(name, alerter, str(error) or type(error).__name__)
             return False
         self._tell(name, alert)

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, unexpected
 from ..faults import SEVERITIES
 from ..metrics import Sample, Sink
 from . import threads
@@ -14,8 +15,8 @@ from .naming import clean
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
-# So long (seconds) the daemon waits for a sink before it says that it is slow.
-_PATIENCE = 10
+# Seconds that the daemon waits for a sink before it reports that it is slow.
+_PATIENCE = 10.0
 
 
 def samples(daemon: Daemon, now: float) -> list[Sample]:
@@ -32,10 +33,13 @@ def samples(daemon: Daemon, now: float) -> list[Sample]:
 class Measuring:
     """The sinks, of which none waits for another, and nothing waits for them."""
 
-    def __init__(self, sinks: Mapping[str, Sink], clock: Clock) -> None:
+    def __init__(self, sinks: Mapping[str, Sink], clock: Clock, patience: float = _PATIENCE) -> None:
+        """A call of a sink that takes longer than ``patience`` seconds is logged, and not waited for."""
         self._sinks: Mapping[str, Sink] = sinks
         self._clock = clock
+        self._patience = patience
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._writes: dict[str, Future[None]] = {}
 
     def start(self) -> None:
         """Have the sinks get ready.
@@ -49,39 +53,63 @@ class Measuring:
                 raise ConfigurationError(f"[metrics:{name}] {error}") from error
 
     async def replace(self, sinks: Mapping[str, Sink]) -> None:
-        """Pass figures on to these from now on, once those that are not among them are closed."""
+        """Pass figures to these from now on; sinks that are not among them are closed, and new ones started.
+
+        One that cannot start is tried again with the next figures.
+        """
         old, self._sinks = self._sinks, {}
         for name, sink in old.items():
             if sinks.get(name) is not sink:
                 await self._close(name, sink)
+        for name, sink in sinks.items():
+            if old.get(name) is not sink:
+                await self._call(name, threads.start(sink.start), "start")
         self._sinks = sinks
 
+    async def close(self) -> None:
+        """Close all sinks."""
+        await self.replace({})
+
     def publish(self, daemon: Daemon) -> None:
-        """Pass on the figures as they stand; a sink that still has to do with the last ones gets none."""
+        """Pass the current figures on; a sink that still works on earlier ones gets none."""
         if not self._sinks:
             return
         found = samples(daemon, self._clock.time())
         for name, sink in self._sinks.items():
-            if name not in self._tasks or self._tasks[name].done():
+            if not self._is_busy(name):
                 self._tasks[name] = asyncio.create_task(self._write(name, sink, found))
 
     async def finish(self) -> None:
-        """Wait for what is on its way."""
+        """Wait for the figures that are being passed on."""
         await asyncio.gather(*self._tasks.values())
+
+    def _is_busy(self, name: str) -> bool:
+        task, write = self._tasks.get(name), self._writes.get(name)
+        return (task is not None and not task.done()) or (write is not None and not write.done())
 
     async def _close(self, name: str, sink: Sink) -> None:
         if name in self._tasks:
             await self._tasks.pop(name)
-        try:
-            await threads.bounded(threads.start(sink.close), _PATIENCE)
-        except Exception as error:  # a sink is somebody else's code, and must not end the agent
-            _LOG.warning("metrics %s: it cannot be closed: %s", name, str(error) or type(error).__name__)
+        self._writes.pop(name, None)
+        await self._call(name, threads.start(sink.close), "close")
 
     async def _write(self, name: str, sink: Sink, found: Sequence[Sample]) -> None:
+        self._writes[name] = threads.start(_start_and_write, sink, found)
+        await self._call(name, self._writes[name], "write the figures")
+
+    async def _call(self, name: str, call: "Future[None]", what: str) -> None:
+        """Wait for a call of a sink, which other people may have written; if it fails, that is logged."""
         try:
-            await threads.bounded(threads.start(sink.write, found), _PATIENCE)
-        except Exception as error:  # a sink is somebody else's code, and must not end the agent
-            _LOG.warning("metrics %s: %s", name, str(error) or type(error).__name__)
+            await threads.bounded(call, self._patience)
+        except Exception as error:
+            slow = isinstance(error, TimeoutError) and not call.done()
+            reason = f"not done within {self._patience:g} s" if slow else str(error) or type(error).__name__
+            _LOG.warning("metrics %s: cannot %s: %s", name, what, reason, exc_info=unexpected(error))
+
+
+def _start_and_write(sink: Sink, found: Sequence[Sample]) -> None:
+    sink.start()  # it does nothing if it is ready
+    sink.write(found)
 
 
 def _figures(daemon: Daemon) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from .. import config
 from ..alerters import Alerter
 from ..config import Setting
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, unexpected
 from ..metrics import Sink
 from . import plugins, settings
 from .daemon import Daemon
@@ -65,7 +65,7 @@ class Reloader:
             self._daemon.reload(new.agent._replace(**{key: getattr(current.agent, key) for key in FIXED}))
         except Exception as error:  # a plugin is somebody else's code, and must not end the agent
             reason = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
-            _LOG.error("the configuration stays as it was: %s", reason)
+            _LOG.error("the configuration stays as it was: %s", reason, exc_info=unexpected(error))
             self._daemon.tell_outdated(reason)
             return
         self._daemon.tell_outdated(None)

@@ -13,7 +13,7 @@ from typing import IO, Any
 import click
 
 from ..errors import Error
-from .output import clean, message
+from .output import clean, message, report_traceback
 
 #: Each command, in the order of the help: the module that has it, and its name there.
 COMMANDS = {
@@ -41,12 +41,12 @@ READER_LEFT = 128 + 13
 
 
 class Failure(click.ClickException):
-    """An error of zc.cimaa's, told in one line."""
+    """An error that is reported in one line."""
 
     exit_code = FAILED
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Tell it."""
+        """Report it."""
         click.echo(clean(f"cimaa: error: {self.message}"), file=file, err=file is None)
 
 
@@ -96,7 +96,8 @@ def cimaa(config: str | None) -> None:  # the commands find it in the context
     """Faults of a fleet of independent monitoring agents.
 
     Agents report their faults to a store that the configuration names; without one it is a directory of
-    this host's.  Exit status: 0 if all went well, 1 for an error, 2 for wrong usage.
+    this host's.  Exit status: 0 if all went well, 1 for an error, 2 for wrong usage.  With CIMAA_DEBUG=1 in the
+    environment, a bug is reported with its traceback.
     """
 
 
@@ -114,9 +115,18 @@ def main() -> int:
         _forget_output()
         message(f"cimaa: error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return FAILED
-    except Exception as error:
-        message(f"cimaa: error: {type(error).__name__}: {error}; this is a defect of zc.cimaa's, please report it")
+    except Warning as error:
+        message(f"cimaa: error: {type(error).__name__}: {error}; Python is set to turn warnings into errors (-W)")
         return FAILED
+    except Exception as error:
+        _report_bug(error)
+        return FAILED
+
+
+def _report_bug(error: Exception) -> None:
+    report_traceback(error)
+    how = "with the traceback that CIMAA_DEBUG=1 shows"
+    message(f"cimaa: error: {type(error).__name__}: {error}; this is a bug in zc.cimaa, please report it {how}")
 
 
 def _open_streams() -> None:

@@ -7,12 +7,9 @@ import click
 from ..db import DB
 from ..faults import SEVERITIES
 from . import listing
-from .listing import Listed, ago, counted
+from .listing import UNSQUELCHED, ago, counted
 from .output import message
 from .parameters import SEVERITY, complete_agents, examples, json_option, open_store, unknown
-
-#: The exit status of ``--exit-code`` if a fault is listed that nobody squelched.
-UNSQUELCHED = 3
 
 
 @click.command(
@@ -66,12 +63,8 @@ def faults(
     listing.show(shown, as_json=as_json)
     if len(shown) < len(chosen):
         message(f"Only the worst {counted(len(shown))} shown; there are more.")
-    if exit_code and _any_unsquelched(shown):
+    if exit_code and listing.any_unsquelched(shown):
         ctx.exit(UNSQUELCHED)
-
-
-def _any_unsquelched(faults: list[Listed]) -> bool:
-    return any(not fault.squelches for fault in faults)
 
 
 def _nothing(db: DB, agent: str | None, none: str) -> str:

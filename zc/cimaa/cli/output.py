@@ -5,6 +5,7 @@ tabs between the columns, and nothing cut.  Text that somebody stored reaches
 neither as it is: what would steer a terminal is shown as an escape.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -38,6 +39,16 @@ def clean(stored: str) -> str:
 def message(told: str) -> None:
     """Tell people something."""
     click.echo(clean(told), err=True)
+
+
+def report_traceback(error: BaseException) -> None:
+    """Show the traceback of a bug on standard error, if ``CIMAA_DEBUG`` is set."""
+    if os.environ.get("CIMAA_DEBUG", "0") in ("", "0"):
+        return
+    from traceback import format_exception
+
+    for line in "".join(format_exception(error)).splitlines():
+        message(line)
 
 
 def write(data: str) -> None:

@@ -13,7 +13,7 @@ from ..checks.items import Item
 from ..checks.ranges import Range, parse
 from ..checks.states import State
 from ..errors import Error
-from .output import write
+from .output import report_traceback, write
 from .parameters import Parsed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -96,7 +96,8 @@ def finish(name: str, look: Callable[[], Sequence[Item]], timeout: float, good: 
         state, text = nagios.output(name, bounded.run(look, timeout), good, verbose)
     except (TimeoutError, Error) as error:
         state, text = State.UNKNOWN, nagios.line(name, State.UNKNOWN, str(error))
-    except Exception as error:  # a plugin tells whatever it is in one line
+    except Exception as error:  # a plugin reports everything in one line
+        report_traceback(error)
         state, text = State.UNKNOWN, nagios.line(name, State.UNKNOWN, f"{type(error).__name__}: {error}")
     write(text)
     raise click.exceptions.Exit(state)
