@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -208,3 +209,19 @@ def test_a_built_in_check_that_fails_is_a_fault(monkeypatch: pytest.MonkeyPatch)
     (fault,) = [f for f in rounds.run(Settings("web1", None, 60, 10)).faults if "monitor" in f["name"]]
     assert fault["name"] == "//web1/host/load#monitor-command"
     assert "/proc/loadavg" in fault["message"]
+
+
+def test_a_built_in_check_that_hangs_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = threading.Event()
+    monkeypatch.setitem(host.CHECKS, "load", lambda: hanging.wait(30) and [])  # type: ignore[misc]
+    try:
+        found = rounds.run(Settings("web1", None, 1, 10)).faults
+    finally:
+        hanging.set()
+    (fault,) = [fault for fault in found if "monitor" in fault["name"]]
+    assert (fault["name"], fault["message"]) == ("//web1/host/load#monitor-timeout", "it was killed after 1s")
+
+
+def test_a_global_fault_says_which_check_found_it_as_the_daemon_s_do(run: Run) -> None:
+    found = run(queue="""echo '{"faults": [{"name": "//shop/queue", "message": "long"}]}'""")
+    assert found["//shop/queue"]["check"] == "f/queue"

@@ -115,7 +115,7 @@ class Alerts:
             return False
         except Exception as error:  # an alerter is somebody else's code, and must not end the agent
             if unexpected(error):
-                _LOG.error("alerter %s: %s", name, type(error).__name__, exc_info=error)
+                _LOG.error("a bug in the alerter %s: %s", name, type(error).__name__, exc_info=error)
             self._fail(name, alerter, str(error) or type(error).__name__)
             return False
         self._tell(name, alert)

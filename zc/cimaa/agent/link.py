@@ -129,7 +129,8 @@ class Link:
             self._failed()
             if isinstance(cause, StoreError):
                 raise
-            _LOG.error("the store failed: %s", type(cause).__name__, exc_info=unexpected(cause))
+            if unexpected(cause):
+                _LOG.error("a bug in the store's backend: %s: %s", type(cause).__name__, cause, exc_info=cause)
             raise StoreUnavailable(f"the store failed: {type(cause).__name__}: {cause}") from cause
         finally:
             self.figures.seconds += self._clock.time() - start

@@ -45,7 +45,8 @@ def built_in(agent: str, name: str) -> Result:
         return results.of_findings(agent, HOST, name, host.CHECKS[name]())
     except Exception as error:  # what /proc says differs from system to system
         text = f"{type(error).__name__}: {error}"
-        _LOG.warning("%s/%s: the check failed: %s", HOST, name, text, exc_info=unexpected(error))
+        if unexpected(error):
+            _LOG.error("%s/%s: the check failed: %s", HOST, name, text, exc_info=error)
         return _failed(agent, HOST, name, f"the check failed: {text}")
 
 

@@ -129,16 +129,21 @@ def _log_to_stderr(*, as_json: bool) -> Iterator[None]:
     """Log on standard error: what is zc.cimaa's, and warnings and errors of other packages."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JSON() if as_json else _Lines())
-    ours, others = logging.getLogger("zc.cimaa"), logging.getLogger()
-    ours.handlers, ours.propagate = [handler], False
+    loggers = ours, _ = logging.getLogger("zc.cimaa"), logging.getLogger()
+    before = ours.level, ours.propagate
     ours.setLevel(logging.INFO)
-    others.addHandler(handler)
+    ours.propagate = False
+    for logger in loggers:
+        logger.addHandler(handler)
     logging.captureWarnings(True)
     try:
         yield
     finally:
         logging.captureWarnings(False)
-        others.removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)
+        ours.setLevel(before[0])
+        ours.propagate = before[1]
 
 
 def _on_signals(reloader: Reloader) -> set[int]:

@@ -1,5 +1,6 @@
 """The command that runs checks and reports what they found: once, or as a daemon."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -15,11 +16,15 @@ from ..faults import Fault
 from ..options import PATH
 from . import listing
 from .listing import UNSQUELCHED, counted
-from .output import message
+from .output import message, report_traceback
 from .parameters import config_file, examples, open_store
 
 
-@click.command(epilog=examples("cimaa agent --once", "cimaa agent --once --json", "cimaa agent --once --exit-code"))
+@click.command(
+    epilog=examples(
+        "cimaa agent --once", "cimaa agent --once --json", "cimaa agent --once --exit-code || echo 'something is wrong'"
+    )
+)
 @click.option("--once", is_flag=True, help="Run every check once, report, list the faults, and end.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N intervals, and stay in the store.")
 @click.option("--keep", is_flag=True, help="Stay in the store also when told to end (SIGTERM).")
@@ -76,11 +81,21 @@ def _configuration_for_checks(ctx: click.Context) -> Iterator[None]:
             os.environ["CIMAA_CONFIG"] = before
 
 
+class _Tracebacks(logging.Handler):
+    """Of what is logged, shows the tracebacks alone, if they are wanted: the rest is among the faults."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show the traceback, if there is one."""
+        if record.exc_info and record.exc_info[1]:
+            report_traceback(record.exc_info[1])
+
+
 def _once(ctx: click.Context, as_json: bool) -> bool:
     """Run the checks once; true if they found a fault that is not squelched."""
     from ..agent import rounds, settings
 
     ours = settings.load(config_file(ctx))
+    logging.getLogger("zc.cimaa").addHandler(_Tracebacks())
     with open_store(ctx, this_host()) as db:
         with _configuration_for_checks(ctx):
             done = rounds.run(ours)
