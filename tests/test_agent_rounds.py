@@ -17,7 +17,7 @@ from zc.cimaa import faults
 from zc.cimaa.agent import processes, rounds
 from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.settings import Settings
-from zc.cimaa.checks import host
+from zc.cimaa.checks import Finding, host
 
 from .processes import ended
 
@@ -211,15 +211,27 @@ def test_a_built_in_check_that_fails_is_a_fault(monkeypatch: pytest.MonkeyPatch)
     assert "/proc/loadavg" in fault["message"]
 
 
-def test_a_built_in_check_that_hangs_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    hanging = threading.Event()
-    monkeypatch.setitem(host.CHECKS, "load", lambda: hanging.wait(30) and [])  # type: ignore[misc]
+def test_a_built_in_check_that_hangs_is_a_fault_and_has_no_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging, started = threading.Event(), threading.Semaphore(0)
+
+    def hang() -> list[Finding]:
+        started.release()
+        hanging.wait(30)
+        return [Finding("late", 30, "found in the end")]
+
+    monkeypatch.setitem(host.CHECKS, "load", hang)  # type: ignore[misc]
+    settings = Settings("web1", None, 1, 10)
     try:
-        found = rounds.run(Settings("web1", None, 1, 10)).faults
+        for _ in range(2):
+            (fault,) = [fault for fault in rounds.run(settings).faults if "host/load" in fault["name"]]
+            assert fault["name"] == "//web1/host/load#monitor-timeout"
+            assert fault["message"] == "it did not end within 1s"
     finally:
         hanging.set()
-    (fault,) = [fault for fault in found if "monitor" in fault["name"]]
-    assert (fault["name"], fault["message"]) == ("//web1/host/load#monitor-timeout", "it was killed after 1s")
+    (fault,) = [fault for fault in rounds.run(settings).faults if "host/load" in fault["name"]]
+    assert fault["message"] == "found in the end"
+    assert started.acquire(blocking=False)
+    assert not started.acquire(blocking=False)
 
 
 def test_a_global_fault_says_which_check_found_it_as_the_daemon_s_do(run: Run) -> None:

@@ -2,15 +2,20 @@
 
 import logging
 from collections.abc import Iterable
+from concurrent.futures import Future
 
 from ..checks import host
 from ..errors import unexpected
 from ..faults import Fault
+from ..units import format_duration
 from . import processes, results, threads
 from .files import Check
 from .results import Result
 
 _LOG = logging.getLogger("zc.cimaa.agent")
+
+# Built-in checks that took too long, by agent and name: their threads cannot be ended, and the next run waits for them.
+_hanging: dict[tuple[str, str], Future[Result]] = {}
 
 #: What stands for the file in the names of the built-in checks' faults.
 HOST = "host"
@@ -32,11 +37,14 @@ async def run(agent: str, check: Check, before: Iterable[Fault]) -> Result:
 async def _run(agent: str, check: Check, before: Iterable[Fault]) -> Result:
     if check.command:
         return results.of_outcome(agent, check, await processes.run(check), before)
-    call = threads.start(built_in, agent, check.section)
+    key = agent, check.section
+    call = _hanging.pop(key, None) or threads.start(built_in, agent, check.section)
     try:
         return await threads.bounded(call, check.timeout)
     except TimeoutError:
-        return results.of_outcome(agent, check, results.TimedOut(check.timeout))
+        _hanging[key] = call
+        text = f"it did not end within {format_duration(check.timeout)}"
+        return _failed(agent, HOST, check.section, text, "timeout")
 
 
 def built_in(agent: str, name: str) -> Result:
@@ -50,5 +58,5 @@ def built_in(agent: str, name: str) -> Result:
         return _failed(agent, HOST, name, f"the check failed: {text}")
 
 
-def _failed(agent: str, file: str, section: str, text: str) -> Result:
-    return Result(file, section, [results.monitor(agent, file, section, "command", text)], told=False)
+def _failed(agent: str, file: str, section: str, text: str, kind: str = "command") -> Result:
+    return Result(file, section, [results.monitor(agent, file, section, kind, text)], told=False)
