@@ -4,6 +4,8 @@ The rooms, each importing only those before it:
 
 ``errors``, ``limits``, ``units``
     Every exception, under one root; the sizes that every store keeps; durations, sizes and times as text.
+``process_tree``
+    Programs that are run to be ended, with all processes that descend from them.
 ``faults``, ``agents``, ``squelches``, ``options``
     The pure rules: what a fault, an agent's row, a squelch and a setting is, and what follows from one.
 ``db``
