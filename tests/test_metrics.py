@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -147,6 +148,28 @@ def test_a_sink_that_hangs_is_not_called_again_until_it_is_done(
     assert seen == [1]
     assert sink.calls.count("write") > 1
     assert "metrics s: cannot write the figures: not done within 0.05 s" in caplog.text
+
+
+def test_sinks_that_hang_are_closed_together(tmp_path: Path) -> None:
+    simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path)
+    hanging = threading.Event()
+    found = {f"s{n}": Watched() for n in range(20)}
+    for sink in found.values():
+        sink.hanging = hanging
+    sinks = Measuring(found, simulation.clock, patience=0.5)
+
+    async def go() -> float:
+        simulation.daemon.on_report = lambda: sinks.publish(simulation.daemon)
+        await simulation.daemon.run(1)
+        start = time.monotonic()
+        await sinks.close()
+        return time.monotonic() - start
+
+    try:
+        assert asyncio.run(go()) < 5
+    finally:
+        hanging.set()
+    assert all(sink.calls == ["start", "write", "close"] for sink in found.values())
 
 
 def test_a_bug_in_a_sink_is_logged_with_its_traceback(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
