@@ -1,7 +1,10 @@
 """The daemon as it is run: its sinks in the end, and its log when something has a bug."""
 
+import contextlib
 import json
+import socket
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +18,8 @@ from zc.cimaa.agent.reloading import Configuration
 from zc.cimaa.agent.settings import Settings
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.metrics import Sample, Sink
+
+DATAGRAM = (socket.AF_UNIX, socket.SOCK_DGRAM)
 
 Run = Callable[..., tuple[int, list[str]]]
 
@@ -101,3 +106,17 @@ def test_the_log_of_the_process_is_as_it_was_afterwards(run: Run) -> None:
     assert ([*logging.getLogger().handlers], [*logging.getLogger("zc.cimaa").handlers]) == before
     assert logging.getLogger("zc.cimaa").propagate
     assert sys.stderr
+
+
+def test_a_systemd_that_takes_no_messages_holds_up_nothing(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with socket.socket(*DATAGRAM) as systemd, socket.socket(*DATAGRAM) as other:
+        systemd.bind(address)
+        other.setblocking(False)
+        other.connect(address)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other.send(b"x")
+        start = time.monotonic()
+        service.Systemd({"NOTIFY_SOCKET": address}).notify("WATCHDOG=1")
+        assert time.monotonic() < start + 10

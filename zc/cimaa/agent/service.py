@@ -25,6 +25,8 @@ _LOG = logging.getLogger("zc.cimaa.agent")
 
 # Ticks without a sign of life before systemd takes the daemon for dead.
 _WATCHDOG_TICKS = 5
+# Seconds that systemd may take to accept a message.
+_SYSTEMD = 1.0
 #: The exit status after a bug.
 FAILED = 1
 
@@ -83,7 +85,7 @@ async def _run(
 
 
 class Systemd:
-    """systemd, if it started this process and wants to be told something.  Checks do not inherit that."""
+    """Messages to systemd, if it started this process and asks for them.  Checks do not inherit its variables."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         self._address = environment.pop("NOTIFY_SOCKET", "")
@@ -91,15 +93,16 @@ class Systemd:
         environment.pop("WATCHDOG_PID", None)
 
     def notify(self, state: str) -> None:
-        """Tell it something."""
+        """Send it a message, which is dropped if systemd does not take it."""
         if not self._address:
             return
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-            told.connect(f"\0{self._address[1:]}" if self._address.startswith("@") else self._address)
-            told.send(state.encode())
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.settimeout(_SYSTEMD)
+            systemd.connect(f"\0{self._address[1:]}" if self._address.startswith("@") else self._address)
+            systemd.send(state.encode())
 
     def prolong_watchdog(self, interval: float) -> None:
-        """Have its watchdog wait for several ticks at least."""
+        """Make its watchdog wait for several ticks at least."""
         wanted = int(_WATCHDOG_TICKS * interval * 1_000_000)
         if self._watchdog.isdecimal() and 0 < int(self._watchdog) < wanted:
             self.notify(f"WATCHDOG_USEC={wanted}")

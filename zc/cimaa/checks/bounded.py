@@ -8,12 +8,12 @@ T = TypeVar("T")
 
 
 def run(what: Callable[[], T], timeout: float) -> T:
-    """What the function returns, or raises, within so many seconds.
+    """Return what the function returns, or raise what it raises.
 
     It runs in a thread that does not keep the process from ending, because nothing
     else helps against a file system that does not answer: a signal would wait with it.
 
-    :raises TimeoutError: if it takes longer.
+    :raises TimeoutError: if it takes longer than ``timeout`` seconds; the thread goes on.
     """
     thread = _Running(what)
     thread.start()
@@ -36,5 +36,5 @@ class _Running(threading.Thread, Generic[T]):
         """Keep what comes of it."""
         try:
             self.result = self._what()
-        except BaseException as error:  # told in the thread that waits
+        except BaseException as error:  # raised in the thread that waits
             self.error = error
