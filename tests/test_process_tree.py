@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -119,3 +120,27 @@ def test_a_command_that_cannot_be_run_leaves_nothing_to_be_blamed_for(tmp_path: 
     (outcome,) = run(a)
     os.kill(pid_in(tmp_path / "pid"), signal.SIGKILL)
     assert list(messages(a, outcome)) == ["#monitor-left"]
+
+
+def test_a_command_that_was_started_is_ended_although_starting_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = check(tmp_path, "setsid sleep 1000 & echo $! > new; mv new pid; wait")
+
+    async def started_and_failed() -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.subprocess_exec
+
+        async def fail(*arguments: Any, **options: Any) -> Any:
+            transport, _ = await start(*arguments, **options)
+            while not (tmp_path / "pid").exists():
+                await asyncio.sleep(0.01)  # waiting for a real process
+            transport.close()
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(loop, "subprocess_exec", fail)
+        await processes.run(a)
+
+    with pytest.raises(RuntimeError, match="new thread"):
+        asyncio.run(started_and_failed())
+    assert ended(pid_in(tmp_path / "pid"), 0)

@@ -29,6 +29,9 @@ async def run(check: Check) -> Outcome:
     except (OSError, ValueError) as error:
         await tree.end()
         return NotStarted(_reason(check, error))
+    except BaseException:  # cancelled, or there is no memory for a thread, say: the command may run
+        await tree.end()
+        raise
     tree.started(transport.get_pid(), process.runs)
     try:
         async with asyncio.timeout(check.timeout):
@@ -96,7 +99,7 @@ async def _start(check: Check, tree: Tree) -> tuple[asyncio.SubprocessTransport,
     except asyncio.CancelledError:
         transport, process = await starting
         tree.started(transport.get_pid(), process.runs)
-        await _end(transport, process, tree)
+        transport.close()
         raise
     return transport, process
 
