@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ from zc.cimaa import faults
 from zc.cimaa.agent import processes, rounds
 from zc.cimaa.agent.files import Check
 from zc.cimaa.agent.settings import Settings
-from zc.cimaa.checks import host
+from zc.cimaa.checks import Finding, host
+
+from .processes import ended
 
 Run = Callable[..., dict[str, dict[str, Any]]]
 
@@ -44,19 +47,6 @@ def ran(directory: Path, timeout: float = 20, parallel: int = 10) -> dict[str, d
     done = rounds.run(Settings("web1", directory, timeout, parallel))  # type: ignore[arg-type]  # a part of a second
     assert faults.report("web1", done.faults)
     return {fault["name"].removeprefix("//web1/f/"): fault for fault in done.faults}
-
-
-def gone(pid: int) -> bool:
-    """Wait until the process is no more, or only waits to be reaped; False if it does not go."""
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.01)  # waiting for a real process, with a bound
-    return False
 
 
 def test_results_of_every_kind_come_together(run: Run) -> None:
@@ -118,13 +108,13 @@ def test_a_hanging_check_is_killed_with_its_children(run: Run, tmp_path: Path) -
         f"echo $$ > {tmp_path}/itself; wait; sleep 1000",
     )
     assert sorted(found) == ["good", "hanging#monitor-timeout"]
-    assert all(gone(int((tmp_path / name).read_text())) for name in ("itself", "child", "escaped"))
+    assert all(ended(int((tmp_path / name).read_text())) for name in ("itself", "child", "escaped"))
 
 
 def test_a_child_that_holds_the_output_open_does_not_hold_up_the_check(run: Run, tmp_path: Path) -> None:
     found = run(left=f"sleep 1000 & echo $! > {tmp_path}/child; echo bad; exit 2")
     assert found["left"]["message"] == "bad"
-    assert gone(int((tmp_path / "child").read_text()))
+    assert ended(int((tmp_path / "child").read_text()))
 
 
 def test_a_check_that_writes_without_end_is_killed(run: Run) -> None:
@@ -182,7 +172,7 @@ def test_an_agent_that_is_ended_takes_its_checks_along(tmp_path: Path, number: i
     finally:
         agent.kill()
         agent.wait()
-    assert gone(check)
+    assert ended(check)
 
 
 def test_a_check_that_is_cancelled_while_it_starts_goes_with_its_children(tmp_path: Path) -> None:
@@ -202,7 +192,7 @@ def test_a_check_that_is_cancelled_while_it_starts_goes_with_its_children(tmp_pa
         assert running.cancelled()
 
     asyncio.run(cancelled())
-    assert gone(int((tmp_path / "pid").read_text()))
+    assert ended(int((tmp_path / "pid").read_text()))
 
 
 def test_without_a_directory_the_host_s_checks_run() -> None:
@@ -219,3 +209,31 @@ def test_a_built_in_check_that_fails_is_a_fault(monkeypatch: pytest.MonkeyPatch)
     (fault,) = [f for f in rounds.run(Settings("web1", None, 60, 10)).faults if "monitor" in f["name"]]
     assert fault["name"] == "//web1/host/load#monitor-command"
     assert "/proc/loadavg" in fault["message"]
+
+
+def test_a_built_in_check_that_hangs_is_a_fault_and_has_no_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging, started = threading.Event(), threading.Semaphore(0)
+
+    def hang() -> list[Finding]:
+        started.release()
+        hanging.wait(30)
+        return [Finding("late", 30, "found in the end")]
+
+    monkeypatch.setitem(host.CHECKS, "load", hang)  # type: ignore[misc]
+    settings = Settings("web1", None, 1, 10)
+    try:
+        for _ in range(2):
+            (fault,) = [fault for fault in rounds.run(settings).faults if "host/load" in fault["name"]]
+            assert fault["name"] == "//web1/host/load#monitor-timeout"
+            assert fault["message"] == "it did not end within 1s"
+    finally:
+        hanging.set()
+    (fault,) = [fault for fault in rounds.run(settings).faults if "host/load" in fault["name"]]
+    assert fault["message"] == "found in the end"
+    assert started.acquire(blocking=False)
+    assert not started.acquire(blocking=False)
+
+
+def test_a_global_fault_says_which_check_found_it_as_the_daemon_s_do(run: Run) -> None:
+    found = run(queue="""echo '{"faults": [{"name": "//shop/queue", "message": "long"}]}'""")
+    assert found["//shop/queue"]["check"] == "f/queue"

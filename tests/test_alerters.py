@@ -24,6 +24,7 @@ from zc.cimaa.config import Config
 from zc.cimaa.db import DB
 from zc.cimaa.errors import AlertError, ConfigurationError, StoreUnavailable
 
+from .processes import ended as process_ended
 from .simulation import START, Away, SimulatedClock, Simulation
 
 ALERT = Alert("triggered", "//web1/f/a", "web1", "//web1/f/a", 50, "bad", 1_700_000_000)
@@ -494,6 +495,32 @@ def test_a_command_that_fails_says_why(command: Any, script: str, wrong: str) ->
         command(script, 0.2 if "sleep" in script else 20).send(ALERT)
 
 
+def test_a_command_whose_child_holds_standard_error_open_has_passed_the_alert_on(command: Any, tmp_path: Path) -> None:
+    alerter = command(f"cat >> {tmp_path}/alerts; sleep 1000 & echo $! > {tmp_path}/child; exit 0", 5)
+    alerter.send(ALERT)
+    child = int((tmp_path / "child").read_text())
+    assert not process_ended(child, 0)  # what is in the background may still deliver it
+    assert process_ended(child, 20)
+    assert len((tmp_path / "alerts").read_text().splitlines()) == 1
+
+
+def test_a_command_whose_child_holds_standard_error_open_fails_by_its_own_status(command: Any) -> None:
+    with pytest.raises(AlertError, match="status 3: no route"):
+        command("sleep 1000 & echo no route >&2; exit 3", 5).send(ALERT)
+
+
+def test_a_command_that_is_killed_takes_along_what_left_its_session(command: Any, tmp_path: Path) -> None:
+    script = f"setsid sleep 1000 >/dev/null 2>&1 & echo $! > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/child; wait"
+    with pytest.raises(AlertError, match="took longer than 2 s"):
+        command(script, 2).send(ALERT)
+    assert process_ended(int((tmp_path / "child").read_text()), 0)
+
+
+def test_a_command_that_writes_on_standard_error_without_end_is_killed(command: Any) -> None:
+    with pytest.raises(AlertError, match="took longer than 1 s"):
+        command("exec yes >&2", 1).send(ALERT)
+
+
 def test_a_command_that_is_not_there_says_so() -> None:
     with pytest.raises(AlertError, match="cannot run /none/such: No such file"):
         Command({"command": ["/none/such"], "timeout": 5}).send(ALERT)
@@ -544,10 +571,10 @@ def test_sections_name_alerters_and_secrets_come_from_files(tmp_path: Path) -> N
     [
         ("[alerter:a]\n", r"\[alerter:a\] has no class; there is: apprise, command, log"),
         ("[alerter:a]\nclass = aprise\n", r"\[alerter:a\] class: there is no alerter 'aprise'; did you mean apprise"),
-        ("[alerter:a]\nclass = command\n", r"\[alerter:a\] command: there is none"),
+        ("[alerter:a]\nclass = command\n", r"\[alerter:a\] command: the command is missing"),
         ("[alerter:a]\nclass = command\ncomand = x\n", "has no option 'comand'; did you mean command"),
         ("[alerter:a]\nclass = command\ncommand = 'x\n", r"\[alerter:a\] command .*No closing quotation"),
-        ("[alerter:a]\nclass = command\ncommand =\n", r"\[alerter:a\] command .*there is none"),
+        ("[alerter:a]\nclass = command\ncommand =\n", r"\[alerter:a\] command .*the command is missing"),
         ("[alerter:a]\nclass = log\ntimeout = 0s\n", "leaves no time"),
         ("[alerter:]\nclass = log\n", "unknown section"),
         ("[alerters]\nclass = log\n", "did you mean alerter:NAME"),

@@ -94,3 +94,17 @@ def test_once_has_neither_a_count_nor_something_to_keep(host: Cimaa, options: li
     result = host("agent", "--once", *options)
     assert result.exit_code == 2
     assert "are not for --once" in result.stderr
+
+
+def test_the_exit_status_tells_of_faults_that_are_not_squelched(host: Cimaa) -> None:
+    assert host("agent", "--once", "--exit-code").exit_code == 3
+    host("squelch", "/raid", "known")
+    assert host("agent", "--once", "--exit-code").exit_code == 0
+    Path("checks/host.cfg").write_text("[raid]\ncommand = echo fine\n")
+    assert host("agent", "--once", "-e").exit_code == 0
+
+
+def test_the_exit_status_is_no_matter_of_the_daemon_s(host: Cimaa) -> None:
+    result = host("agent", "--exit-code")
+    assert result.exit_code == 2
+    assert "--exit-code is for --once" in result.stderr

@@ -110,6 +110,60 @@ def test_a_reader_that_goes_away_is_no_error(cimaa: Cimaa) -> None:
     assert (result.stdout.count("\n"), result.stderr) == (1, "")
 
 
+BUG = "from zc.cimaa.cli import main, {0}; {0}.{1} = None; raise SystemExit(main())"
+
+
+@pytest.mark.parametrize("environment", [{}, {"CIMAA_DEBUG": "0"}, {"CIMAA_DEBUG": ""}])
+def test_a_bug_is_one_line_that_says_how_to_get_its_traceback(fleet: Cimaa, environment: dict[str, str]) -> None:
+    bug = BUG.format("listing", "show")
+    result = run("-c", bug, "faults", program=sys.executable, env={**os.environ, **environment})
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("cimaa: error: TypeError: ")
+    assert "this is a bug in zc.cimaa, please report it with the traceback that CIMAA_DEBUG=1 shows" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "arguments", "status"),
+    [("listing", "show", ["faults"], 1), ("plugins", "bounded", ["check", "load"], 3)],
+)
+def test_with_cimaa_debug_a_bug_has_its_traceback(
+    fleet: Cimaa, module: str, name: str, arguments: list[str], status: int
+) -> None:
+    bug = BUG.format(module, name)
+    result = run("-c", bug, *arguments, program=sys.executable, env={**os.environ, "CIMAA_DEBUG": "1"})
+    assert result.returncode == status
+    assert result.stderr.startswith("Traceback (most recent call last):\n")
+
+
+def test_with_cimaa_debug_a_check_s_bug_has_its_traceback_in_a_single_run_too(cimaa: Cimaa) -> None:
+    script = (
+        "from zc.cimaa.cli import main; from zc.cimaa.checks import load\nload.read = None; raise SystemExit(main())"
+    )
+    for debug in ("", "1"):
+        environment = {**os.environ, "CIMAA_DEBUG": debug}
+        result = run("-c", script, "agent", "--once", program=sys.executable, env=environment)
+        assert "//" in result.stdout
+        assert "#monitor-command" in result.stdout
+        assert ("Traceback" in result.stderr) is bool(debug)
+
+
+def test_a_warning_that_python_is_told_to_raise_is_no_bug(cimaa: Cimaa) -> None:
+    script = (
+        "import warnings; from zc.cimaa import cli; from zc.cimaa.cli import listing\n"
+        "listing.show = lambda *a, **k: warnings.warn('old')\nraise SystemExit(cli.main())"
+    )
+    result = run("-W", "error", "-c", script, "faults", program=sys.executable)
+    assert result.returncode == 1
+    assert "UserWarning: old; Python is set to turn warnings into errors (-W)" in result.stderr
+    assert "bug" not in result.stderr
+
+
+def test_apprise_s_own_warnings_are_nobody_s_error(cimaa: Cimaa) -> None:
+    Path("cimaa.cfg").write_text("[alerter:a]\nclass = apprise\nurls = json://localhost:1/\n")
+    result = run("-W", "error", "-m", "zc.cimaa", "config", program=sys.executable)
+    assert (result.returncode, result.stderr) == (0, "Configuration file: cimaa.cfg\n")
+
+
 def test_output_that_cannot_be_written_is_an_error(fleet: Cimaa) -> None:
     result = run("-c", f"{PROGRAM} faults > /dev/full", program="sh")
     assert (result.returncode, result.stderr) == (1, "cimaa: error: No space left on device\n")

@@ -109,7 +109,108 @@ def test_a_sink_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptur
     sink.broken = True
     run(tmp_path, sink, 3)
     assert len(sink.batches) == 3
-    assert "metrics s: no route" in caplog.text
+    assert "metrics s: cannot write the figures: no route" in caplog.text
+
+
+class Watched(Collecting):
+    """A sink that notes when it is started and closed, and may hang or have a bug."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.hanging: threading.Event | None = None
+        self.bug: Exception | None = None
+
+    def start(self) -> None:
+        self.calls.append("start")
+        if self.bug is not None:
+            raise self.bug
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def write(self, samples: Sequence[Sample]) -> None:
+        self.calls.append("write")
+        if self.hanging is not None:
+            self.hanging.wait(30)
+
+
+def test_sinks_that_are_added_are_started_and_those_that_go_are_closed() -> None:
+    old, stays, new = Watched(), Watched(), Watched()
+    measuring = Measuring({"old": old, "stays": stays}, SimulatedClock())
+    measuring.start()
+    asyncio.run(measuring.replace({"stays": stays, "new": new}))
+    assert (old.calls, stays.calls, new.calls) == (["start", "close"], ["start"], ["start"])
+    asyncio.run(measuring.close())
+    assert (old.calls, stays.calls, new.calls) == (["start", "close"], ["start", "close"], ["start", "close"])
+
+
+def test_an_added_sink_that_cannot_start_is_logged_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path)
+    sink, sinks = Watched(), Measuring({}, simulation.clock)
+    sink.bug = ConfigurationError("port: in use")
+
+    def at_tick(tick: int) -> None:
+        sink.bug = None
+
+    async def go() -> None:
+        await sinks.replace({"s": sink})
+        simulation.daemon.on_tick = at_tick
+        simulation.daemon.on_report = lambda: sinks.publish(simulation.daemon)
+        await simulation.daemon.run(1)
+        await sinks.finish()
+
+    asyncio.run(go())
+    assert "metrics s: cannot start: port: in use" in caplog.text
+    assert sink.calls == ["start", "start", "write"]
+
+
+def test_a_sink_that_hangs_is_not_called_again_until_it_is_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path)
+    sink = Watched()
+    sink.hanging = threading.Event()
+    sinks = Measuring({"s": sink}, simulation.clock, patience=0.05)
+    simulation.daemon.on_report = lambda: sinks.publish(simulation.daemon)
+    seen: list[int] = []
+    simulation.at_ticks(at4=lambda: seen.append(sink.calls.count("write")), at5=sink.hanging.set)
+    simulation.run(8)
+    assert seen == [1]
+    assert sink.calls.count("write") > 1
+    assert "metrics s: cannot write the figures: not done within 0.05 s" in caplog.text
+
+
+def test_sinks_that_hang_are_closed_together(tmp_path: Path) -> None:
+    simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path)
+    hanging = threading.Event()
+    found = {f"s{n}": Watched() for n in range(20)}
+    for sink in found.values():
+        sink.hanging = hanging
+    sinks = Measuring(found, simulation.clock, patience=0.5)
+
+    async def go() -> float:
+        simulation.daemon.on_report = lambda: sinks.publish(simulation.daemon)
+        await simulation.daemon.run(1)
+        start = time.monotonic()
+        await sinks.close()
+        return time.monotonic() - start
+
+    try:
+        assert asyncio.run(go()) < 5
+    finally:
+        hanging.set()
+    assert all(sink.calls == ["start", "write", "close"] for sink in found.values())
+
+
+def test_a_bug_in_a_sink_is_logged_with_its_traceback(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sink = Watched()
+    sink.bug = KeyError("x")
+    run(tmp_path, sink, 1)
+    assert "Traceback" in caplog.text
+    assert "raise self.bug" in caplog.text
 
 
 def test_figures_are_there_before_anything_ran(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ DRIVERS = {
 ROOMS = [
     {"__version__"},  # of the package itself
     {"errors", "types"},
-    {"limits", "units", "masking", "ini", "text", "threads", "backoff"},
+    {"limits", "units", "masking", "ini", "process_tree", "text", "threads", "backoff"},
     {"faults"},
     {"agents", "squelches", "options"},
     {"db", "entrypoints"},

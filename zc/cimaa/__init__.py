@@ -2,9 +2,10 @@
 
 The rooms, each importing only those before it:
 
-``errors``, ``types``, ``limits``, ``units``, ``masking``, ``ini``, ``backoff``, ``threads``, ``text``
+``errors``, ``types``, ``limits``, ``units``, ``masking``, ``ini``, ``backoff``, ``threads``, ``text``, ``process_tree``
     Every exception, under one root; the types of what a store takes and returns; the sizes that every store keeps;
     durations, sizes and times as text; text with its credentials masked; INI files; how long to wait before a retry;
+    programs that are run to be ended, with all processes that descend from them;
     quoting, cleaning and cutting text;
     blocking calls whose caller waits for a limited time.
 ``faults``, ``agents``, ``squelches``, ``options``

@@ -6,7 +6,7 @@ import signal
 def main() -> int:
     """Run the command; the exit status.
 
-    Whoever interrupts it while it is still being loaded sees it end, and no traceback.
+    An interrupt while it is still being loaded ends it without a traceback.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from .cli import main as run

@@ -72,3 +72,8 @@ class StoreIncompatible(StoreError):
 
 class StoreClosed(StoreError):
     """The ``DB`` was closed before this call."""
+
+
+def unexpected(error: BaseException) -> BaseException | None:
+    """The exception, if its traceback belongs in the log: if it was neither raised on purpose nor by the system."""
+    return None if isinstance(error, Error | OSError) else error

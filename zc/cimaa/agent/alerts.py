@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..alerters import RESOLVED, Alert, Alerter
-from ..errors import AlertError
+from ..errors import AlertError, unexpected
 from ..faults import Fault
 from ..threads import Call
 from ..units import format_duration
@@ -198,6 +198,8 @@ class Alerts:
             self._fail(name, sending, str(error))
             return False
         except Exception as error:  # an alerter is foreign code, and must not end the agent
+            if unexpected(error):
+                _LOG.error("a bug in the alerter %s: %s", name, type(error).__name__, exc_info=error)
             self._doubt(name)
             self._fail(name, sending, str(error) or type(error).__name__)
             return False

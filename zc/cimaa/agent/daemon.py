@@ -223,7 +223,7 @@ class Daemon:
                 result = await self._runner(self.settings.name, check, standing.faults)
         except Exception as error:  # whatever it is, it must end neither the check nor the agent
             text = f"what it did could not be understood: {type(error).__name__}: {error}"
-            _LOG.error("%s/%s: %s", check.file, check.section, text)
+            _LOG.exception("%s/%s: %s", check.file, check.section, text)
             fault = results.monitor(self.settings.name, check.file, check.section, "command", text)
             result = Result(check.file, check.section, [fault], told=False)
         finally:

@@ -30,5 +30,5 @@ class Errand:
             self._asked = False
             try:
                 await self._work()
-            except Exception as error:  # else nobody would hear of it before the task is collected
-                _LOG.error("a defect of zc.cimaa's, please report it: %s: %s", type(error).__name__, error)
+            except Exception as error:  # else it would not be noticed before the task is collected
+                _LOG.exception("a bug in zc.cimaa, please report it: %s: %s", type(error).__name__, error)

@@ -1,6 +1,7 @@
 """The daemon's link to its store, which may be away: no call holds up anything else, and none waits for ever."""
 
 import asyncio
+import logging
 import math
 import random
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..db import DB
-from ..errors import StoreError, StoreUnavailable
+from ..errors import StoreError, StoreUnavailable, unexpected
 from ..faults import SEVERITIES, Fault
 from ..squelches import Matcher, Squelch, in_force
 from ..threads import Call
@@ -18,6 +19,8 @@ from .naming import fault_name
 from .results import fault as make_fault
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger("zc.cimaa.agent")
 
 #: How long (seconds) the daemon waits for one call.
 PATIENCE = 15
@@ -127,6 +130,8 @@ class Link:
             self._failed()
             if isinstance(cause, StoreError):
                 raise
+            if unexpected(cause):
+                _LOG.error("a bug in the store's backend: %s: %s", type(cause).__name__, cause, exc_info=cause)
             raise StoreUnavailable(f"the store failed: {type(cause).__name__}: {cause}") from cause
         finally:
             self.figures.seconds += self._clock.time() - start

@@ -2,22 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, unexpected
 from ..faults import SEVERITIES
 from ..metrics import Sample, Sink
 from ..text import storable
 from ..threads import Call
-from ..units import format_duration
 from .clock import Clock
 from .daemon import Daemon
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
-# So long (seconds) the daemon waits for a sink before it says that it is slow.
-_PATIENCE = 10
+# Seconds that the daemon waits for a sink before it reports that it is slow.
+_PATIENCE = 10.0
 
 
 def samples(daemon: Daemon, now: float) -> list[Sample]:
@@ -34,9 +33,11 @@ def samples(daemon: Daemon, now: float) -> list[Sample]:
 class Measuring:
     """The sinks, of which none waits for another, and nothing waits for them."""
 
-    def __init__(self, sinks: Mapping[str, Sink], clock: Clock) -> None:
+    def __init__(self, sinks: Mapping[str, Sink], clock: Clock, patience: float = _PATIENCE) -> None:
+        """A call of a sink that takes longer than ``patience`` seconds is logged, and not waited for."""
         self._sinks: Mapping[str, Sink] = sinks
         self._clock = clock
+        self._patience = patience
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._calls: dict[str, Call[None]] = {}
 
@@ -52,46 +53,64 @@ class Measuring:
                 raise ConfigurationError(f"[metrics:{name}] {error}") from error
 
     async def replace(self, sinks: Mapping[str, Sink]) -> None:
-        """Pass figures on to these from now on, once those that are not among them are closed."""
+        """Pass figures to these from now on; sinks that are not among them are closed, and new ones started.
+
+        One that cannot start is tried again with the next figures.
+        """
         old, self._sinks = self._sinks, {}
         for name, sink in old.items():
             if sinks.get(name) is not sink:
                 await self._close(name, sink)
+        for name, sink in sinks.items():
+            if old.get(name) is not sink:
+                await self._call(name, sink.start, "start")
         self._sinks = sinks
 
+    async def close(self) -> None:
+        """Close all sinks, each in at most twice the patience, whatever it still does."""
+        old, self._sinks = self._sinks, {}
+        await asyncio.gather(*(self._close(name, sink) for name, sink in old.items()))
+
     def publish(self, daemon: Daemon) -> None:
-        """Pass on the figures as they stand; a sink that is still busy with the last ones gets none."""
+        """Pass the current figures on; a sink that still works on earlier ones gets none."""
         if not self._sinks:
             return
         found = samples(daemon, self._clock.time())
         for name, sink in self._sinks.items():
             if not self._is_busy(name):
-                self._tasks[name] = asyncio.create_task(self._call(name, partial(sink.write, found)))
+                write = partial(_start_and_write, sink, found)
+                self._tasks[name] = asyncio.create_task(self._call(name, write, "write the figures"))
 
     async def finish(self) -> None:
-        """Wait for what is on its way."""
+        """Wait for the figures that are being passed on."""
         await asyncio.gather(*self._tasks.values())
-
-    async def _close(self, name: str, sink: Sink) -> None:
-        if name in self._tasks:
-            await self._tasks.pop(name)
-        await self._call(name, sink.close, "it cannot be closed: ")
-        del self._calls[name]  # one that hangs must not block the sink that has its name next
 
     def _is_busy(self, name: str) -> bool:
         task, call = self._tasks.get(name), self._calls.get(name)
         return (task is not None and not task.done()) or (call is not None and call.is_running())
 
-    async def _call(self, name: str, function: Callable[[], None], failed: str = "") -> None:
-        """Call a sink's method, and log that it failed, if it did."""
+    async def _close(self, name: str, sink: Sink) -> None:
+        if name in self._tasks:
+            await self._tasks.pop(name)
+        await self._call(name, sink.close, "close")
+        del self._calls[name]  # one that hangs must not block the sink that has its name next
+
+    async def _call(self, name: str, function: Callable[[], None], what: str) -> None:
+        """Call a method of a sink, which may be foreign code; if it fails, that is logged."""
         self._calls[name] = call = Call(function)
-        if not await call.ended(_PATIENCE):
-            _LOG.warning("metrics %s: %sit takes longer than %s", name, failed, format_duration(_PATIENCE))
+        if not await call.ended(self._patience):
+            _LOG.warning("metrics %s: cannot %s: not done within %g s", name, what, self._patience)
             return
         try:
             call.result()
-        except Exception as error:  # a sink is foreign code, and must not end the agent
-            _LOG.warning("metrics %s: %s%s", name, failed, str(error) or type(error).__name__)
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            _LOG.warning("metrics %s: cannot %s: %s", name, what, reason, exc_info=unexpected(error))
+
+
+def _start_and_write(sink: Sink, found: Sequence[Sample]) -> None:
+    sink.start()  # it does nothing if it is ready
+    sink.write(found)
 
 
 def _figures(daemon: Daemon) -> dict[str, float]:

@@ -1,44 +1,46 @@
 """Runs one check's command and sees to its end, and to that of its children."""
 
 import asyncio
-import os
-import signal
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
+from ..process_tree import Tree
 from .files import Check
 from .results import Finished, Flooded, NotStarted, Outcome, TimedOut
 
-#: How many bytes a check may write.
+#: Bytes that a check may write.
 OUTPUT = 1024 * 1024
 
-# Of standard error, so much is kept for a message.
+# Bytes of standard error that are kept for a message.
 _ERRORS = 4 * 1024
-# So long (seconds) may children hold the output open when the check itself has ended.
+# Seconds for which children may hold the output open when the check itself has ended.
 _LINGER = 1
-# So long may a killed process take to go: one that waits for a dead disk stays.
-_REAP = 5
 
 
 async def run(check: Check) -> Outcome:
     """Run the check's command, in a session of its own.
 
-    Nothing of that session is left when this returns or is cancelled, but what
-    the check put into the background with its output closed.
+    When this returns or is cancelled, every process that the check started is killed,
+    also one that went into the background; the outcome names those that could not be.
     """
+    tree = Tree()
     try:
-        transport, process = await _start(check)
+        transport, process = await _start(check, tree)
     except (OSError, ValueError) as error:
+        await tree.end()
         return NotStarted(_reason(check, error))
+    except BaseException:  # cancelled, or there is no memory for a thread, say: the command may run
+        await tree.end()
+        raise
+    tree.started(transport.get_pid(), process.runs)
     try:
         async with asyncio.timeout(check.timeout):
-            return await _outcome(transport, process)
+            outcome: Finished | TimedOut | Flooded = await _outcome(transport, process)
     except TimeoutError:
-        return TimedOut(check.timeout)
+        outcome = TimedOut(check.timeout)
     finally:
-        await _end(transport, process)
+        left = await _end(transport, process, tree)
+    return outcome._replace(left=tuple(left))
 
 
 class _Process(asyncio.SubprocessProtocol):
@@ -52,6 +54,10 @@ class _Process(asyncio.SubprocessProtocol):
         self.over = asyncio.Event()
         #: It exited, and its output is closed.
         self.closed = asyncio.Event()
+
+    def runs(self) -> bool:
+        """True until it is known to have exited."""
+        return not self.exited.is_set()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """It wrote something."""
@@ -72,7 +78,7 @@ class _Process(asyncio.SubprocessProtocol):
         self.closed.set()
 
 
-async def _start(check: Check) -> tuple[asyncio.SubprocessTransport, _Process]:
+async def _start(check: Check, tree: Tree) -> tuple[asyncio.SubprocessTransport, _Process]:
     """Start the command.
 
     It is not cancelled halfway: asyncio would then kill the command, but not its
@@ -80,21 +86,28 @@ async def _start(check: Check) -> tuple[asyncio.SubprocessTransport, _Process]:
     """
     starting = asyncio.ensure_future(
         asyncio.get_running_loop().subprocess_exec(
-            _Process, *check.command, stdin=asyncio.subprocess.DEVNULL, cwd=check.directory, start_new_session=True
+            _Process,
+            *check.command,
+            stdin=asyncio.subprocess.DEVNULL,
+            cwd=check.directory,
+            env=tree.environment(),
+            start_new_session=True,
         )
     )
     try:
-        return await asyncio.shield(starting)
+        transport, process = await asyncio.shield(starting)
     except asyncio.CancelledError:
-        await _end(*await starting)
+        transport, process = await starting
+        tree.started(transport.get_pid(), process.runs)
+        transport.close()
         raise
+    return transport, process
 
 
-async def _outcome(transport: asyncio.SubprocessTransport, process: _Process) -> Outcome:
+async def _outcome(transport: asyncio.SubprocessTransport, process: _Process) -> Finished | TimedOut | Flooded:
     await process.over.wait()
     if not process.flooded:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(process.closed.wait(), _LINGER)
+        await _wait(process.closed)
     if process.flooded:
         return Flooded(OUTPUT)
     status = transport.get_returncode()
@@ -102,26 +115,20 @@ async def _outcome(transport: asyncio.SubprocessTransport, process: _Process) ->
     return Finished(status, bytes(process.written[1]), bytes(process.written[2]))
 
 
-async def _end(transport: asyncio.SubprocessTransport, process: _Process) -> None:
-    """Kill what is left."""
-    if not process.closed.is_set():
-        _kill(transport.get_pid())
-        with suppress(TimeoutError):
-            await asyncio.wait_for(process.exited.wait(), _REAP)
+async def _end(transport: asyncio.SubprocessTransport, process: _Process, tree: Tree) -> list[str]:
+    """Kill what is left; the names of what still is."""
+    left = await tree.end()
+    if not left:
+        await _wait(process.closed)
+    if not (left or process.closed.is_set()):
+        left = ["a process that holds its output open"]
     transport.close()
+    return left
 
 
-def _kill(pid: int) -> None:
-    """Kill the process, its group, and those of its children that left the group."""
-    try:
-        children = psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        children = []
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    for child in children:
-        with suppress(psutil.Error):
-            child.kill()
+async def _wait(event: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), _LINGER)
 
 
 def _reason(check: Check, error: OSError | ValueError) -> str:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..alerters import Alerter
 from ..config import Config
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, unexpected
 from ..metrics import Sink
 from . import plugins, settings
 from .daemon import Daemon
@@ -59,7 +59,7 @@ class Reloader:
             self._daemon.reload(new.agent._replace(**{key: getattr(current.agent, key) for key in FIXED}))
         except Exception as error:  # a plugin's code must not end the agent
             reason = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
-            _LOG.error("the configuration stays as it was: %s", reason)
+            _LOG.error("the configuration stays as it was: %s", reason, exc_info=unexpected(error))
             self._daemon.tell_outdated(reason)
             return
         self._daemon.tell_outdated(None)

@@ -59,18 +59,24 @@ class Finished(NamedTuple):
     output: bytes
     #: The start of what it wrote on standard error.
     errors: bytes
+    #: The names of processes that the check left behind, and that could not be ended.
+    left: tuple[str, ...] = ()
 
 
 class TimedOut(NamedTuple):
     """The check was killed, because it took longer than this (seconds)."""
 
     timeout: float
+    #: The names of processes that the check left behind, and that could not be ended.
+    left: tuple[str, ...] = ()
 
 
 class Flooded(NamedTuple):
     """The check was killed, because it wrote more than so many bytes."""
 
     limit: int
+    #: The names of processes that the check left behind, and that could not be ended.
+    left: tuple[str, ...] = ()
 
 
 class NotStarted(NamedTuple):
@@ -147,6 +153,10 @@ def _faults(agent: str, check: Check, outcome: Outcome) -> Iterable[Fault]:
         yield from _finished(agent, check, outcome)
     else:
         yield monitor(agent, check.file, check.section, *_misbehaviour(outcome))
+    if not isinstance(outcome, NotStarted) and outcome.left:
+        # No more than a warning, as what the check found counts.
+        text = f"it left processes behind that could not be ended: {', '.join(outcome.left)}"
+        yield {**monitor(agent, check.file, check.section, "left", text), "severity": WARNING}
 
 
 def _misbehaviour(outcome: TimedOut | Flooded | NotStarted) -> tuple[str, str]:

@@ -6,11 +6,10 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..checks import host
 from ..faults import Fault
-from . import files, reports, results, runs
+from . import reports, results, runs, standing, states
 from .files import Broken, Check
-from .results import Outcome, Result
+from .results import Result
 from .settings import Settings
 
 
@@ -28,27 +27,19 @@ def run(settings: Settings) -> Round:
 
     :raises ConfigurationError: if there is no such directory, or no check in it.
     """
-    if settings.directory is None:
-        found = [runs.built_in(settings.name, name) for name in host.CHECKS]
-    else:
-        found = _run_all(settings, files.load(settings.directory, settings.timeout, settings.base_interval))
-    return Round(len(found), reports.faults(settings.name, found))
-
-
-def _run_all(settings: Settings, found: Sequence[Check | Broken]) -> list[Result]:
+    found = standing.load(settings)
     broken = [results.of_broken(settings.name, item) for item in found if isinstance(item, Broken)]
     checks = [item for item in found if isinstance(item, Check)]
     ended_by: list[int] = []
     try:
-        outcomes = asyncio.run(_outcomes(checks, settings.parallel, ended_by))
+        done = asyncio.run(_results(settings, checks, ended_by))
     except asyncio.CancelledError:
         raise SystemExit(128 + ended_by[0]) from None
-    done = zip(checks, outcomes, strict=True)
-    return broken + [results.of_outcome(settings.name, check, outcome) for check, outcome in done]
+    return Round(len(found), reports.faults(settings.name, broken + done))
 
 
-async def _outcomes(checks: Sequence[Check], parallel: int, ended_by: list[int]) -> list[Outcome]:
-    """What each check did; a signal that ends the agent (put into ``ended_by``) ends them all: none outlives it."""
+async def _results(settings: Settings, checks: Sequence[Check], ended_by: list[int]) -> list[Result]:
+    """The checks' results; a signal that ends the agent (put into ``ended_by``) ends them all: none outlives it."""
     if threading.current_thread() is threading.main_thread():
         task = asyncio.current_task()
         assert task is not None
@@ -59,10 +50,11 @@ async def _outcomes(checks: Sequence[Check], parallel: int, ended_by: list[int])
 
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             asyncio.get_running_loop().add_signal_handler(number, end, number)
-    slots = asyncio.Semaphore(parallel)
-    return await asyncio.gather(*(_one(check, slots) for check in checks))
+    slots = asyncio.Semaphore(settings.parallel)
+    return await asyncio.gather(*(_one(settings.name, check, slots) for check in checks))
 
 
-async def _one(check: Check, slots: asyncio.Semaphore) -> Outcome:
+async def _one(agent: str, check: Check, slots: asyncio.Semaphore) -> Result:
     async with slots:
-        return await runs.outcome(check)
+        result = await runs.run(agent, check, ())
+    return result._replace(faults=[states.owned(agent, check, fault) for fault in result.faults])

@@ -1,4 +1,4 @@
-"""The daemon as a process: its signals, its log, and what systemd wants to be told."""
+"""The daemon as a process: its signals, its log, and its messages to systemd."""
 
 import asyncio
 import contextlib
@@ -8,9 +8,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 
 from ..db import DB
+from ..errors import Error
 from ..units import format_duration
 from . import runs
 from .alerts import Alerts
@@ -22,8 +23,12 @@ from .reloading import Configuration, Reloader
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
-# So many ticks may systemd miss before it takes the daemon for dead.
+# Ticks without a sign of life before systemd takes the daemon for dead.
 _WATCHDOG_TICKS = 5
+# Seconds that systemd may take to accept a message.
+_SYSTEMD = 1.0
+#: The exit status after a bug.
+FAILED = 1
 
 
 def run(
@@ -34,12 +39,18 @@ def run(
     keep: bool,
     as_json: bool,
 ) -> int:
-    """Run the daemon until it has done so many ticks, or is told to end; the exit status.
+    """Run the daemon for ``count`` ticks, or until a signal ends it; the exit status.
 
     :raises ConfigurationError: if there are no checks, or a sink cannot start.
     """
-    _log_to_stderr(as_json=as_json)
-    return asyncio.run(_run(configuration, db, count, keep))
+    with _log_to_stderr(as_json=as_json):
+        try:
+            return asyncio.run(_run(configuration, db, count, keep))
+        except Error:
+            raise
+        except Exception as error:
+            _LOG.critical("a bug in zc.cimaa, please report it: %s: %s", type(error).__name__, error, exc_info=error)
+            return FAILED
 
 
 async def _run(configuration: Configuration, db: DB, count: int | None, keep: bool) -> int:
@@ -58,16 +69,18 @@ async def _run(configuration: Configuration, db: DB, count: int | None, keep: bo
     try:
         await daemon.run(count)
         await measuring.finish()
+        return 0
     except asyncio.CancelledError:
         systemd.notify("STOPPING=1")
         await daemon.end(keep=keep)
         _LOG.info("%s ends", settings.name)
         return 128 + signal.SIGINT if signal.SIGINT in ended else 0
-    return 0
+    finally:
+        await measuring.close()
 
 
 class Systemd:
-    """systemd, if it started this process and wants to be told something.  Checks do not inherit that."""
+    """Messages to systemd, if it started this process and asks for them.  Checks do not inherit its variables."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         self._address = environment.pop("NOTIFY_SOCKET", "")
@@ -75,15 +88,16 @@ class Systemd:
         environment.pop("WATCHDOG_PID", None)
 
     def notify(self, state: str) -> None:
-        """Tell it something."""
+        """Send it a message, which is dropped if systemd does not take it."""
         if not self._address:
             return
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-            told.connect(f"\0{self._address[1:]}" if self._address.startswith("@") else self._address)
-            told.send(state.encode())
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.settimeout(_SYSTEMD)
+            systemd.connect(f"\0{self._address[1:]}" if self._address.startswith("@") else self._address)
+            systemd.send(state.encode())
 
     def prolong_watchdog(self, interval: float) -> None:
-        """Have its watchdog wait for several ticks at least."""
+        """Make its watchdog wait for several ticks at least."""
         wanted = int(_WATCHDOG_TICKS * interval * 1_000_000)
         if self._watchdog.isdecimal() and 0 < int(self._watchdog) < wanted:
             self.notify(f"WATCHDOG_USEC={wanted}")
@@ -94,23 +108,40 @@ class _JSON(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         shape = {"time": record.created, "level": record.levelname, "logger": record.name}
-        return json.dumps({**shape, "message": record.getMessage()})
+        shape["message"] = record.getMessage()
+        return json.dumps(shape | ({"traceback": self.formatException(record.exc_info)} if record.exc_info else {}))
 
 
 class _Lines(logging.Formatter):
-    """Each record as one line, with nothing that steers a terminal."""
+    """Each record as one line, a traceback included, with escapes for what steers a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = f"{record.levelname} {record.name}: {record.getMessage()}"
+        if record.exc_info:
+            text += f"\n{self.formatException(record.exc_info)}"
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _log_to_stderr(*, as_json: bool) -> None:
+@contextlib.contextmanager
+def _log_to_stderr(*, as_json: bool) -> Iterator[None]:
+    """Log on standard error: what is zc.cimaa's, and warnings and errors of other packages."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JSON() if as_json else _Lines())
-    logger = logging.getLogger("zc.cimaa")
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.INFO)
+    loggers = ours, _ = logging.getLogger("zc.cimaa"), logging.getLogger()
+    before = ours.level, ours.propagate
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    for logger in loggers:
+        logger.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger in loggers:
+            logger.removeHandler(handler)
+        ours.setLevel(before[0])
+        ours.propagate = before[1]
 
 
 def _on_signals(reloader: Reloader) -> set[int]:

@@ -31,7 +31,7 @@ def advance(agent: str, check: Check, before: Iterable[Fault], result: Result) -
     now = {fault["name"]: _escalated(check, was.get(fault["name"]), fault) for fault in result.faults}
     if not result.told:
         now = {name: fault for name, fault in was.items() if not is_monitor(fault)} | now
-    return [_owned(agent, check, fault) for fault in now.values()]
+    return [owned(agent, check, fault) for fault in now.values()]
 
 
 def is_failing(faults: Iterable[Fault]) -> bool:
@@ -78,7 +78,7 @@ def _found_by(agent: str, broken: Broken, fault: Fault) -> bool:
     return str(path).startswith(f"{broken.file}/")
 
 
-def _owned(agent: str, check: Check, fault: Fault) -> Fault:
+def owned(agent: str, check: Check, fault: Fault) -> Fault:
     """The fault, with the check that told it if its name does not say so, as a global one does not."""
     own = fault_name(agent, check.file, check.section)
     return fault if fault["name"].partition(PART)[0] == own else {**fault, CHECK: _path(check)}

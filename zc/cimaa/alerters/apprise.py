@@ -1,10 +1,14 @@
 """Sends alerts to any of the services that Apprise knows: PagerDuty, Slack, mail, and a hundred more."""
 
+import warnings
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-import apprise
+with warnings.catch_warnings():
+    # Apprise's own deprecated imports are no concern of our users', nor a reason to fail with Python's -W error.
+    warnings.simplefilter("ignore")
+    import apprise
 
 from ..errors import AlertError, ConfigurationError
 from ..faults import severity_name

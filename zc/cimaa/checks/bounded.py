@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 def run(what: Callable[[], T], timeout: float) -> T:
-    """What the function returns, or raises, within ``timeout`` seconds.
+    """Return what the function returns, or raise what it raises.
 
     It runs in a thread that does not keep the process from ending, because nothing
     else helps against a file system that does not answer: a signal would wait with it.
 
-    :raises TimeoutError: if it takes longer.
+    :raises TimeoutError: if it takes longer than ``timeout`` seconds; the thread goes on.
     """
     call = Call(what)
     if not call.wait(timeout):

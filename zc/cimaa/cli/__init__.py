@@ -82,7 +82,8 @@ def cimaa(config: str | None) -> None:  # the commands find it in the context
     """Faults of a fleet of independent monitoring agents.
 
     Agents report their faults to a store that the configuration names; without one it is a directory of
-    this host.  Exit status: 0 for success, 1 for an error, 2 for wrong usage.
+    this host.  Exit status: 0 for success, 1 for an error, 2 for wrong usage.  With CIMAA_DEBUG=1 in the
+    environment, a bug is reported with its traceback.
     """
 
 

@@ -1,5 +1,6 @@
 """The command that runs checks and reports what they found: once, or as a daemon."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -15,32 +16,45 @@ from ..faults import Fault
 from ..options import PATH
 from ..types import FoundFault
 from . import listing
-from .listing import counted
-from .output import message
+from .listing import UNSQUELCHED, counted
+from .output import message, report_traceback
 from .parameters import configuration, examples, open_store
 
 
-@click.command(epilog=examples("cimaa agent --once", "cimaa agent --once --json"))
+@click.command(
+    epilog=examples(
+        "cimaa agent --once", "cimaa agent --once --json", "cimaa agent --once --exit-code || echo 'something is wrong'"
+    )
+)
 @click.option("--once", is_flag=True, help="Run every check once, report, list the faults, and end.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N intervals, and stay in the store.")
 @click.option("--keep", is_flag=True, help="When told to end (SIGTERM), stay in the store, and resolve no alerts.")
+@click.option(
+    "-e",
+    "--exit-code",
+    is_flag=True,
+    help=f"With --once: exit with status {UNSQUELCHED} if a fault is listed that is not squelched.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: with --once the faults, else each line of the log.")
 @click.pass_context
-def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, as_json: bool) -> None:
-    """Run the checks of this host.
+def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, exit_code: bool, as_json: bool) -> None:
+    """Run the checks of this host, and report their faults to the store.
 
-    Their faults are reported to the store, and alerts are passed on by the [alerter:NAME] sections.  Without a
-    configuration the checks that come with zc.cimaa look at this host's disks, memory and load.  With a directory in
-    the [agent] section, the *.cfg files there have a section for each check, with its command, which may be a Nagios
-    plugin, or print JSON: {"faults": [{"name", "severity", "message"}]}.
+    Without a configuration the checks that come with zc.cimaa look at this host's disks, memory and load.  With a
+    directory in the [agent] section, the *.cfg files there have a section for each check, with its command, which may
+    be a Nagios plugin, or print JSON: {"faults": [{"name", "severity", "message"}]}.
 
-    With --once that is all.  Else it runs on, and logs on standard error: it ends with SIGTERM, and reads its
-    configuration anew with SIGHUP.  Only then errors escalate, and alerts are sent.
+    With --once each check runs once; errors do not escalate, and no alerts are sent.  Without it, the agent runs until
+    SIGTERM ends it, and logs on standard error; SIGHUP makes it read its configuration again.  Only then do errors
+    escalate, and only then are alerts sent, by the [alerter:NAME] sections.
     """
     if once:
         if count is not None or keep:
             raise click.UsageError("--count and --keep are not for --once.")
-        _once(ctx, as_json)
+        if _once(ctx, as_json) and exit_code:
+            ctx.exit(UNSQUELCHED)
+    elif exit_code:
+        raise click.UsageError("--exit-code is for --once.")
     else:
         from ..agent import reloading, service
 
@@ -67,10 +81,21 @@ def configuration_for_checks(ctx: click.Context) -> Iterator[None]:
             os.environ["CIMAA_CONFIG"] = before
 
 
-def _once(ctx: click.Context, as_json: bool) -> None:
+class _Tracebacks(logging.Handler):
+    """Of what is logged, shows the tracebacks alone, if they are wanted: the rest is among the faults."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show the traceback, if there is one."""
+        if record.exc_info and record.exc_info[1]:
+            report_traceback(record.exc_info[1])
+
+
+def _once(ctx: click.Context, as_json: bool) -> bool:
+    """Run the checks once; true if they found a fault that is not squelched."""
     from ..agent import rounds, settings
 
     ours = settings.load(configuration(ctx))
+    logging.getLogger("zc.cimaa").addHandler(_Tracebacks())
     with open_store(ctx, this_host()) as db:
         with configuration_for_checks(ctx):
             done = rounds.run(ours)
@@ -78,12 +103,14 @@ def _once(ctx: click.Context, as_json: bool) -> None:
             db.set_faults(ours.name, done.faults)
             found = db.find_faults(agent=ours.name)
         except StoreError:
-            # Nobody else learns of them now.
+            # They are shown nowhere else.
             listing.show(_unstored(ours.name, done.faults), as_json=as_json)
             raise
-        listing.show(listing.listed(db, found), as_json=as_json)
+        shown = listing.listed(db, found)
+        listing.show(shown, as_json=as_json)
     ran = f"{ours.name} ran {counted(done.checks, 'check')}"
     message(f"{ran}: {counted(len(found)) if found else 'no faults'}, stored in {_store(ctx)}.")
+    return listing.any_unsquelched(shown)
 
 
 def _unstored(agent: str, faults: list[Fault]) -> list[listing.Listed]:

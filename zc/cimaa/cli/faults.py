@@ -8,12 +8,9 @@ from ..db import DB
 from ..errors import InvalidInput, StoreError
 from ..faults import SEVERITIES
 from . import listing
-from .listing import Listed, ago, counted
+from .listing import UNSQUELCHED, Listed, ago, counted
 from .output import View, message, write
 from .parameters import SEVERITY, complete_agents, examples, listing_options, open_store, unknown
-
-#: The exit status of ``--exit-code`` if a fault is listed that nobody squelched.
-UNSQUELCHED = 3
 
 
 @click.command(
@@ -83,7 +80,7 @@ def faults(
         listing.show(shown, view)
     if len(shown) < len(chosen):
         message(f"Only the worst {counted(len(shown))} shown; there are more.")
-    if exit_code and _any_unsquelched(shown):
+    if exit_code and listing.any_unsquelched(shown):
         ctx.exit(UNSQUELCHED)
 
 
@@ -95,10 +92,6 @@ def _expose(db: DB, agent: str | None, faults: list[Listed]) -> None:
     counted = [(each.fault["agent"], each.fault["severity"], bool(each.squelches)) for each in faults]
     families = exposition.of_store(counted, heartbeats, len(db.get_squelches()))
     write(exposition.text(families).decode().removesuffix("\n"))
-
-
-def _any_unsquelched(faults: list[Listed]) -> bool:
-    return any(not fault.squelches for fault in faults)
 
 
 def _nothing(db: DB, agent: str | None, none: str, exit_code: bool) -> str:

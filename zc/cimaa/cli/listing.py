@@ -17,6 +17,10 @@ TITLES = ("severity", "for", "agent", "fault", "message", "squelched by")
 _STYLES = {"critical": "bold red", "error": "red", "warning": "yellow"}
 
 
+#: The exit status of ``--exit-code`` if a fault is listed that is not squelched.
+UNSQUELCHED = 3
+
+
 class Listed(NamedTuple):
     """A current fault, as ``find_faults`` gives it, and the squelches in force that match it."""
 
@@ -28,6 +32,11 @@ def listed(db: DB, faults: Iterable[FoundFault]) -> list[Listed]:
     """The faults, each with its squelches."""
     matching = Matcher(db.get_squelches()).matching
     return [Listed(fault, matching(fault["name"])) for fault in faults]
+
+
+def any_unsquelched(faults: Iterable[Listed]) -> bool:
+    """True if one of the faults is not squelched."""
+    return any(not fault.squelches for fault in faults)
 
 
 def show(faults: Iterable[Listed], view: View | None = None, *, as_json: bool = False) -> None:

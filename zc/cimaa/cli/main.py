@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 
 from ..errors import Error
 from ..text import one_line
-from .output import message
+from .output import message, report_traceback
 
 #: Exit statuses, besides 0, and click's 2 for wrong usage.
 FAILED = 1
@@ -79,11 +78,18 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
             _forget_output()
         message(f"{_PREFIX} {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return FAILED
-    except Exception as error:
-        if os.environ.get("CIMAA_DEBUG"):
-            traceback.print_exc()
-        message(f"{_PREFIX} {type(error).__name__}: {error}; this is a bug in zc.cimaa (traceback: CIMAA_DEBUG=1)")
+    except Warning as error:
+        message(f"{_PREFIX} {type(error).__name__}: {error}; Python is set to turn warnings into errors (-W)")
         return FAILED
+    except Exception as error:
+        _report_bug(error)
+        return FAILED
+
+
+def _report_bug(error: Exception) -> None:
+    report_traceback(error)
+    how = "with the traceback that CIMAA_DEBUG=1 shows"
+    message(f"{_PREFIX} {type(error).__name__}: {error}; this is a bug in zc.cimaa, please report it {how}")
 
 
 def completion_variable(program: str) -> str:

@@ -5,6 +5,7 @@ tabs between the columns, and nothing cut.  Stored text is written with escapes 
 place of the characters that control a terminal.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -45,6 +46,16 @@ Cell: TypeAlias = str | Styled
 def message(text: str) -> None:
     """Write a message for people on standard error."""
     click.echo(one_line(text), err=True)
+
+
+def report_traceback(error: BaseException) -> None:
+    """Show the traceback of a bug on standard error, if ``CIMAA_DEBUG`` is set."""
+    if os.environ.get("CIMAA_DEBUG", "0") in ("", "0"):
+        return
+    from traceback import format_exception
+
+    for line in "".join(format_exception(error)).splitlines():
+        message(line)
 
 
 def write(data: str) -> None:

@@ -86,22 +86,23 @@ A check tells what it found as Nagios' plugins do: status 0 is good, 1 a warning
 line of its output is the message, up to a ``|``.  Or its output is JSON, with a list of ``faults``, which have a
 ``message``, and may have a ``name``, a ``severity`` (a name or a number, 40 if there is none), and any other keys.
 
-A fault is named after the agent, the file and the section.  A check that misbehaves is a fault too, and never loses
+A fault is named after the agent, the file and the section.  A check that misbehaves is a fault too, and does not affect
 what the others found:
 
-====================  ======================================================================
+====================  ======================================================================================
 ``#monitor-timeout``  it took too long, and was killed with its children
 ``#monitor-command``  it could not be run
 ``#monitor-status``   it was killed, or its exit status is none of 0 to 3 or belies its JSON
 ``#monitor-output``   it wrote nothing, or more than 1 MiB
 ``#monitor-stderr``   it wrote on standard error: a warning, as what it found counts
+``#monitor-left``     it left processes behind that could not be ended: a warning, as what it found counts
 ``#monitor-metric``   it has a threshold for something that it did not measure
 ``#monitor-slow``     the daemon should have run it again, and it was still running
 ``#monitor-json``     its JSON cannot be read, or breaks a rule
 ``#monitor-size``     its faults would leave no room for the others' in one report
 ``#monitor-options``  its section cannot be understood
 ``#monitor-file``     its file cannot be read
-====================  ======================================================================
+====================  ======================================================================================
 """
 
 

@@ -1,8 +1,9 @@
 """Writes figures to a file, or to standard output, as lines of JSON."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..faults import encode
 from ..options import PATH, Option
@@ -15,12 +16,17 @@ class Sink(Base):
 
     options = (Option("path", "the file to append to; without it, standard output", PATH),)
 
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        # Made once: a Path interns the parts of its name, each time anew, and the table of interned strings grows.
+        self._path = None if settings["path"] is None else Path(settings["path"]).expanduser()
+
     def write(self, samples: Sequence[Sample]) -> None:
         """Write them, in one piece."""
         lines = b"".join(encode(sample._asdict()) + b"\n" for sample in samples)
-        if self.settings["path"] is None:
+        if self._path is None:
             sys.stdout.write(lines.decode())
             sys.stdout.flush()
         else:
-            with Path(self.settings["path"]).expanduser().open("ab") as file:
+            with self._path.open("ab") as file:
                 file.write(lines)

@@ -31,6 +31,8 @@ class Sink(Base):
         super().__init__(settings)
         if not (settings["path"] or settings["port"]):
             raise ConfigurationError("has neither path nor port: give one, or both")
+        # Made once: a Path interns the parts of its name, each time anew, and the table of interned strings grows.
+        self._path = Path(settings["path"]).expanduser() if settings["path"] else None
         self._latest = _Latest()
         self._registry = CollectorRegistry()
         self._registry.register(self._latest)
@@ -57,8 +59,8 @@ class Sink(Base):
         """Have them ready for the next scrape, and replace the file."""
         self._latest.samples = samples
         self.start()  # where the port was not free before
-        if self.settings["path"]:
-            _replace(Path(self.settings["path"]).expanduser(), generate_latest(self._registry))
+        if self._path is not None:
+            _replace(self._path, generate_latest(self._registry))
 
 
 class _Latest(Collector):
@@ -77,7 +79,7 @@ def _replace(path: Path, text: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text)
             os.fchmod(file.fileno(), 0o644)  # the exporter runs as another user
-        Path(name).replace(path)
+        os.replace(name, path)  # noqa: PTH105  # no Path of a name that is new each time, see above
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -1,0 +1,227 @@
+"""Programs that are run to be ended: each with all processes that descend from it.
+
+A process group or a session is not enough, as a process can leave both.  So this
+process becomes a "subreaper" (:manpage:`PR_SET_CHILD_SUBREAPER(2const)`): a descendant
+whose parent ends becomes its child.  Only children are killed here, which rules out
+that the number of a process was given to another in the meantime, and each killed one
+hands its own children up.
+
+Several programs may run at once.  To which of them an orphan belongs is told by its
+session, or by a mark in its environment.  One that has neither is not killed, as it may
+be the child of other code in this process; it is reported by the last program that
+may have left it.
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cache
+from typing import NamedTuple
+
+#: The environment variable that marks what belongs to a program.
+MARK = "CIMAA_PROCESS_TREE"
+
+#: Seconds that a killed process may take to go: one that waits for a dead disk stays.
+PATIENCE = 5.0
+
+# Seconds between two looks at what is left, at first and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1
+# A zombie that nobody claims for so long (seconds) was an orphan.
+_UNCLAIMED = 60
+# Linux's number for the option of prctl(2).
+_PR_SET_CHILD_SUBREAPER = 36
+_TICKS = os.sysconf("SC_CLK_TCK")
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Tree:
+    """A program's processes.  Whoever makes one calls :meth:`end`, always."""
+
+    def __init__(self) -> None:
+        """Get ready for the program, which is started afterwards."""
+        _adopt_orphans()
+        self._token = secrets.token_hex(8)
+        self._began = int(time.clock_gettime(_BOOT) * _TICKS)
+        self._pid = 0
+        self._runs: Callable[[], bool] = lambda: False
+        # A zombie has no environment any longer that tells whose it was.
+        self._known: set[int] = set()
+        _trees.append(self)
+
+    def environment(self) -> dict[str, str]:
+        """The environment for the program: this process's, and the mark."""
+        return {**os.environ, MARK: f"{os.environ.get(MARK, '')} {self._token}".strip()}
+
+    def started(self, pid: int, runs: Callable[[], bool]) -> None:
+        """The program was started, as the leader of a session; ``runs`` tells until when its number is its own."""
+        self._pid, self._runs = pid, runs
+
+    def is_over(self) -> bool:
+        """True if nothing of it runs any longer."""
+        return not (self._runs() or [orphan for orphan in _orphans() if self._owns(orphan) and not _reap(orphan)])
+
+    async def end(self) -> list[str]:
+        """Kill what is left, and forget it.
+
+        Returns the names of the processes that are still there: they cannot be killed,
+        or it is not certain that they belong to this program.
+        """
+        others: list[_Process] = []
+        left: list[str] = []
+        try:
+            for pause in _pauses(PATIENCE):
+                runs, found = self._runs(), _orphans()  # in this order: what ends now may leave orphans
+                own = [orphan for orphan in found if self._owns(orphan)]
+                others = [orphan for orphan in found if orphan not in own]
+                if not (runs or own):
+                    break
+                left = self._kill(own, runs)
+                await asyncio.sleep(pause)
+            else:
+                return sorted({*left, *self._strays(others)})
+            return sorted(self._strays(others))
+        finally:
+            _trees.remove(self)
+
+    def _owns(self, orphan: "_Process") -> bool:
+        if orphan.session == self._pid != 0 or self._token in _marks(orphan.pid):
+            self._known.add(orphan.pid)
+        return orphan.pid in self._known
+
+    def _kill(self, orphans: Iterable["_Process"], runs: bool) -> list[str]:
+        """Kill these, and the program if it runs; the names of what is still there."""
+        left = []
+        if runs:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, signal.SIGKILL)
+            left.append(_name(self._pid))
+        for orphan in orphans:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(orphan.pid, signal.SIGKILL)
+            if not _reap(orphan):
+                left.append(orphan.name)
+        return left
+
+    def _strays(self, others: Iterable["_Process"]) -> list[str]:
+        """The names of those that may be this program's, and can be no other's that still runs."""
+        running = [tree for tree in tuple(_trees) if tree is not self]
+        strays = []
+        for other in others:
+            if any(tree._owns(other) for tree in running):
+                continue
+            if other.zombie:
+                _reap_unclaimed(other)
+            elif self._began <= other.began and not any(tree._began <= other.began for tree in running):
+                strays.append(other.name)
+        return strays
+
+
+class _Process(NamedTuple):
+    pid: int
+    name: str
+    zombie: bool
+    parent: int
+    session: int
+    #: In ticks since the machine was started.
+    began: int
+
+
+#: The programs that run.
+_trees: list[Tree] = []
+#: When (by the monotonic clock) each zombie was first seen that belongs to no program.
+_unclaimed: dict[int, float] = {}
+
+
+@cache
+def _adopt_orphans() -> None:
+    """Become a subreaper; where that cannot be done, orphans are not found."""
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _orphans() -> list[_Process]:
+    """The children of this process that it did not start itself."""
+    started, own = {tree._pid for tree in tuple(_trees) if tree._runs()}, os.getsid(0)
+    return [child for child in _children() if child.pid not in started and child.session != own]
+
+
+def _children() -> list[_Process]:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # so it mostly is, and the list is not needed
+        return []
+    own = os.getpid()
+    return [process for process in map(_process, _candidates()) if process is not None and process.parent == own]
+
+
+def _candidates() -> set[int]:
+    """The numbers of this process's children, among others'."""
+    own, tasks = os.getpid(), os.listdir("/proc/self/task")  # noqa: PTH208  # see _read
+    if not os.path.exists(f"/proc/self/task/{own}/children"):  # noqa: PTH110  # not every kernel has it
+        return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208
+    # A child that ends while a list is read may hide another: so each is read twice.
+    lists = [_read(own, f"task/{task}/children") for task in [*tasks, *tasks]]
+    return {int(number) for numbers in lists for number in numbers.split()}
+
+
+def _reap(orphan: _Process) -> bool:
+    """Reap it if it is dead; True if it was."""
+    try:
+        return os.waitpid(orphan.pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+def _process(pid: int) -> _Process | None:
+    text = _read(pid, "stat")
+    if not text:
+        return None
+    before, _, after = text.rpartition(b")")
+    fields = after.split()
+    name = before.partition(b"(")[2].decode(errors="replace")
+    return _Process(pid, name, fields[0] in b"ZX", int(fields[1]), int(fields[3]), int(fields[19]))
+
+
+def _name(pid: int) -> str:
+    process = _process(pid)
+    return process.name if process else str(pid)
+
+
+def _marks(pid: int) -> list[str]:
+    """The marks in a process's environment."""
+    start = f"{MARK}=".encode()
+    found = [variable for variable in _read(pid, "environ").split(b"\0") if variable.startswith(start)]
+    return found[0].removeprefix(start).decode(errors="replace").split() if found else []
+
+
+def _read(pid: int, name: str) -> bytes:
+    """What the file of the process in /proc has; nothing if there is no such process any longer."""
+    # No Path: it interns the parts of its name, each time anew, and Python's table of interned strings grows.
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:  # noqa: PTH123  # see above
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _reap_unclaimed(zombie: _Process) -> None:
+    """Reap it if it was there some time ago: other code in this process reaps what it started itself."""
+    now = time.monotonic()
+    if now - _unclaimed.setdefault(zombie.pid, now) > _UNCLAIMED:
+        _reap(zombie)
+    for pid in [pid for pid, seen in _unclaimed.items() if now - seen > 2 * _UNCLAIMED]:
+        del _unclaimed[pid]
+
+
+def _pauses(seconds: float) -> Iterator[float]:
+    """How long to wait between looks, which grow further apart, for so long in all."""
+    end, pause = time.monotonic() + seconds, _FIRST_PAUSE
+    while time.monotonic() < end:
+        yield pause
+        pause = min(2 * pause, _LONGEST_PAUSE)
