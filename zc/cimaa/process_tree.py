@@ -6,10 +6,9 @@ whose parent ends becomes its child.  Only children are killed here, which rules
 that the number of a process was given to another in the meantime, and each killed one
 hands its own children up.
 
-Several programs may run at once.  To which of them an orphan belongs is told by its
-session, or by a mark in its environment.  One that has neither is not killed, as it may
-be the child of other code in this process; it is reported by the last program that
-may have left it.
+Several programs may run at once.  An orphan belongs to the one whose session it is in,
+or whose mark is in its environment.  One with neither is not killed, as it may be the
+child of other code in this process; the last program that may have left it reports it.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ from typing import NamedTuple
 #: The environment variable that marks what belongs to a program.
 MARK = "CIMAA_PROCESS_TREE"
 
-#: Seconds that a killed process may take to go: one that waits for a dead disk stays.
+#: Seconds that a killed process may take to end: one that waits for a dead disk does not.
 PATIENCE = 5.0
 
 # Seconds between two looks at what is left, at first and at most.
@@ -39,7 +38,7 @@ _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Tree:
-    """A program's processes.  Whoever makes one calls :meth:`end`, always."""
+    """A program's processes.  Every tree that is made must be ended with :meth:`end`."""
 
     def __init__(self) -> None:
         """Get ready for the program, which is started afterwards."""
@@ -48,8 +47,8 @@ class Tree:
         self._began = int(time.clock_gettime(_BOOT) * _TICKS)
         self._pid = 0
         self._runs: Callable[[], bool] = lambda: False
-        # A zombie has no environment any longer that tells whose it was.
-        self._known: set[int] = set()
+        # Its orphans, by number and start: once an orphan is a zombie, its environment is gone.
+        self._known: set[tuple[int, int]] = set()
         _trees.append(self)
 
     def environment(self) -> dict[str, str]:
@@ -57,7 +56,7 @@ class Tree:
         return {**os.environ, MARK: f"{os.environ.get(MARK, '')} {self._token}".strip()}
 
     def started(self, pid: int, runs: Callable[[], bool]) -> None:
-        """The program was started, as the leader of a session; ``runs`` tells until when its number is its own."""
+        """Note that the program was started, as the leader of a session; ``runs`` is true until it was reaped."""
         self._pid, self._runs = pid, runs
 
     def is_over(self) -> bool:
@@ -77,20 +76,18 @@ class Tree:
                 runs, found = self._runs(), _orphans()  # in this order: what ends now may leave orphans
                 own = [orphan for orphan in found if self._owns(orphan)]
                 others = [orphan for orphan in found if orphan not in own]
+                left = self._kill(own, runs)
                 if not (runs or own):
                     break
-                left = self._kill(own, runs)
                 await asyncio.sleep(pause)
-            else:
-                return sorted({*left, *self._strays(others)})
-            return sorted(self._strays(others))
+            return sorted({*left, *self._strays(others)})
         finally:
             _trees.remove(self)
 
     def _owns(self, orphan: "_Process") -> bool:
         if orphan.session == self._pid != 0 or self._token in _marks(orphan.pid):
-            self._known.add(orphan.pid)
-        return orphan.pid in self._known
+            self._known.add((orphan.pid, orphan.began))
+        return (orphan.pid, orphan.began) in self._known
 
     def _kill(self, orphans: Iterable["_Process"], runs: bool) -> list[str]:
         """Kill these, and the program if it runs; the names of what is still there."""
