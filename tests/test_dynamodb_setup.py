@@ -103,7 +103,7 @@ def test_a_dry_run_does_nothing(conf: str, proxy: Proxy, capsys: pytest.CaptureF
     main([conf])
     capsys.readouterr()
     main([conf, "--dry-run"])
-    assert capsys.readouterr().out == "nothing to do: all tables stand\n"
+    assert capsys.readouterr().out == "nothing to do: all tables exist\n"
 
 
 def test_a_check_shows_what_is_there_and_what_would_be_done(
@@ -216,7 +216,7 @@ def test_a_table_with_another_key_is_told_before_anything_is_made(
         ([], 2, "Missing argument 'CONFIG'"),
         (["CONF", "--read-units", "5"], 2, "--read-units and --write-units belong together"),
         (["CONF", "--write-units", "0", "--read-units", "1"], 2, "0 is not in the range"),
-        (["CONF", "--tag", "x"], 2, "'x' is no tag"),
+        (["CONF", "--tag", "x"], 2, "invalid tag 'x'"),
         (["CONF", "--policy", "nobody"], 2, "'nobody' is not one of"),
         (["CONF", "--wait", "5"], 2, "'5' is no duration"),
         (["CONF", "--dryrun"], 2, "--dry-run"),

@@ -1,6 +1,6 @@
-"""The command ``setup-dynamodb``: makes the tables, tells what it would make, prints policies.
+"""The command ``setup-dynamodb``: makes the tables, shows what it would do, prints policies.
 
-What it is asked for goes to standard output, how it gets on to standard error.
+Data goes to standard output, progress to standard error.
 """
 
 import sys
@@ -35,7 +35,7 @@ class _Duration(click.ParamType[int]):
 def _tag(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise click.BadParameter(f"{text!r} is no tag: write it like team=operations")
+        raise click.BadParameter(f"invalid tag {text!r}: write it like team=operations")
     return key, value
 
 
@@ -49,9 +49,9 @@ def _units(read: int | None, write: int | None) -> tuple[int, int] | None:
 
 @click.command(name="setup-dynamodb", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("config", type=click.Path())
-@click.option("--read-units", type=click.IntRange(min=1), help="Provision so many reads a second for each table.")
-@click.option("--write-units", type=click.IntRange(min=1), help="Provision so many writes a second for each table.")
-@click.option("--point-in-time-recovery", is_flag=True, help="Keep backups to go back to, of the last 35 days.")
+@click.option("--read-units", type=click.IntRange(min=1), help="Provision this many reads a second for new tables.")
+@click.option("--write-units", type=click.IntRange(min=1), help="Provision this many writes a second for new tables.")
+@click.option("--point-in-time-recovery", is_flag=True, help="Keep continuous backups of the last 35 days.")
 @click.option("--deletion-protection", is_flag=True, help="Let no table be deleted until this is switched off.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag the tables; may be given several times.")
 @click.option(
@@ -59,7 +59,7 @@ def _units(read: int | None, write: int | None) -> tuple[int, int] | None:
     is_flag=True,
     help="Show the tables and what would be done, and do nothing; exit status 1 if something would be done.",
 )
-@click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--policy", type=click.Choice(list(policies.ROLES)), help="Print the least IAM policy for a role.")
 @click.option("--wait", type=_Duration(), default="5m", show_default=True, help="How long to wait for a table.")
 def _command(
@@ -76,8 +76,8 @@ def _command(
 ) -> None:
     """Make the tables of the store that the [database] section of CONFIG describes.
 
-    It may be run again: what stands is left as it is, with its items and its
-    capacity; what is asked for and missing is switched on.  Without units, the
+    It may be run again: existing tables keep their items and their capacity;
+    what an option asks for and is missing is switched on.  Without units, new
     tables are on-demand.
     """
     settings = options.parse("database", DB.options, _without_class(config_parse(config)))
@@ -96,7 +96,7 @@ def _command(
         if check:
             _check(tables.existing(connection.client, prefix), steps)
         elif dry_run:
-            _tell(steps)
+            _show(steps)
         else:
             _do(steps, connection.client, prefix, wait)
 
@@ -114,9 +114,8 @@ def _check(found: Mapping[str, Table | None], steps: Iterable[Step]) -> None:
         sys.exit(1)
 
 
-def _tell(steps: Iterable[Step]) -> None:
-    told = [f"{step.table}: {step.text}" for step in steps]
-    click.echo("\n".join(told) or "nothing to do: all tables stand")
+def _show(steps: Iterable[Step]) -> None:
+    click.echo("\n".join(f"{step.table}: {step.text}" for step in steps) or "nothing to do: all tables exist")
 
 
 def _do(steps: Iterable[Step], client: object, prefix: str, wait: int) -> None:
@@ -142,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     It returns if all went well.
 
-    :raises SystemExit: if not, after telling on standard error what is wrong.
+    :raises SystemExit: if not, after a message on standard error.
     """
     try:
         _command.main(args=None if arguments is None else list(arguments), standalone_mode=False)

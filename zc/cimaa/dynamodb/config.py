@@ -1,4 +1,4 @@
-"""The ``[database]`` section of a file, for whoever opens this very backend."""
+"""The ``[database]`` section of a file, for programs that open this backend by themselves."""
 
 import os
 

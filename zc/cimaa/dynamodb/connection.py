@@ -108,7 +108,7 @@ class Connection:
 
     @classmethod
     def _after_fork(cls) -> None:
-        """In the child: the sockets are the parent's, and the locks may be held by threads that are not there."""
+        """In the child: the sockets are the parent's, and the locks may be held by threads that do not exist."""
         for connection in cls._all:
             connection._reset()
 

@@ -1,4 +1,4 @@
-"""How agents, faults and squelches lie in the file: one key space, told apart by the key's first bytes.  Pure.
+"""How agents, faults and squelches are stored in the file: in one key space, by the first bytes of the key.  Pure.
 
 =================  ==========================================================================
 key                value
@@ -36,7 +36,7 @@ _INSTANCES = slice(83, None)
 
 
 def _reading(decoding: Callable[[Stored], T]) -> Callable[[Stored], T]:
-    """The function, with an error that says what to do if somebody else wrote there, or the disk fails."""
+    """The function, with a clear error for a record that another program wrote, or that the disk damaged."""
 
     @functools.wraps(decoding)
     def decoded(stored: Stored) -> T:
