@@ -15,6 +15,7 @@ key                value
 import functools
 from collections.abc import Callable
 from hashlib import blake2b
+from operator import itemgetter
 from typing import TypeVar
 
 from ..agents import Instance, Row, Seen
@@ -29,6 +30,9 @@ FORMAT = 1
 
 VERSION_KEY = b"version"
 AGENT, FAULTS, SQUELCH = b"a:", b"f:", b"s:"
+
+# What every stored fault has.
+_REQUIRED = itemgetter("name", "severity", "message", "since")
 
 _UPDATED = slice(0, 16)
 MARK = slice(17, 82)
@@ -96,6 +100,7 @@ def encode_faults(faults: list[Fault]) -> bytes:
 def decode_faults(value: bytes | None) -> list[Fault]:
     """An agent's faults from their value."""
     faults: list[Fault] = [] if value is None else decode(value)
+    list(map(_REQUIRED, faults))  # else a record that is not ours would fail elsewhere
     return faults
 
 
