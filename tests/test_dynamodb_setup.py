@@ -103,7 +103,7 @@ def test_a_dry_run_does_nothing(conf: str, proxy: Proxy, capsys: pytest.CaptureF
     main([conf])
     capsys.readouterr()
     main([conf, "--dry-run"])
-    assert capsys.readouterr().out == "nothing to do: all tables stand\n"
+    assert capsys.readouterr().out == "nothing to do: all tables exist\n"
 
 
 def test_a_check_shows_what_is_there_and_what_would_be_done(

@@ -190,12 +190,20 @@ def test_a_store_that_is_gone_while_in_use_is_made_anew(path: Path, what: str) -
         assert [agent["name"] for agent in db.get_agents()] == with_others
 
 
-@pytest.mark.parametrize("key", [b"a:web1", b"f:web1", b"s:x", b"f:\xff"])
-def test_a_record_that_cannot_be_read_is_an_error_that_says_what_to_do(path: Path, key: bytes) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, b'[{"name": "\xed"}]') for key in (b"a:web1", b"f:web1", b"s:x", b"f:\xff")),
+        *((b"f:web1", value) for value in (b"5", b"null", b'"x"', b"[5]", b"[{}]", b'[{"name": "f"}]')),
+        *((b"s:x", value) for value in (b"5", b"[]", b"{}")),
+        *((b"a:web1", value) for value in (b"", b"5", b"x" * 90)),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_an_error_that_says_what_to_do(path: Path, key: bytes, value: bytes) -> None:
     with opened(path) as db:
         db.set_faults("web1", [fault("f")])
     with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
-        transaction.put(key, b'[{"name": "\xed"}]')
+        transaction.put(key, value)
     with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="a record that cannot be read"):
         db.dump()
 

@@ -1,6 +1,6 @@
-"""The command ``setup-dynamodb``: makes the tables, tells what it would make, prints policies.
+"""The command ``setup-dynamodb``: makes the tables, shows what it would do, prints policies.
 
-What it is asked for goes to standard output, how it gets on to standard error.
+Data goes to standard output, progress to standard error.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -99,7 +99,7 @@ def setup_dynamodb(
         if check:
             _check(tables.existing(connection.client, prefix), steps)
         elif dry_run:
-            _tell(steps)
+            _show(steps)
         else:
             _do(steps, connection.client, prefix, wait)
 
@@ -117,8 +117,8 @@ def _check(found: Mapping[str, Table | None], steps: Iterable[Step]) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _tell(steps: Iterable[Step]) -> None:
-    write("\n".join(one_line(f"{step.table}: {step.text}") for step in steps) or "nothing to do: all tables stand")
+def _show(steps: Iterable[Step]) -> None:
+    write("\n".join(one_line(f"{step.table}: {step.text}") for step in steps) or "nothing to do: all tables exist")
 
 
 def _do(steps: Iterable[Step], client: object, prefix: str, wait: int) -> None:

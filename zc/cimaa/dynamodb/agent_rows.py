@@ -21,7 +21,7 @@ _READ_ATTEMPTS, _READ_DELAY = 10, 0.1
 
 
 class AgentRows:
-    """What a handle does with one agent at a time.  It may be used from several threads."""
+    """The calls of a handle that concern one agent.  It may be used from several threads."""
 
     def __init__(self, requests: "Requests", tables: Mapping[str, str], now: Callable[[], int]) -> None:
         """``tables`` are the tables' full names; ``now`` gives microseconds since the epoch."""
@@ -36,7 +36,7 @@ class AgentRows:
         try:
             self._requests.send("update_item", f"reporting for agent {agent!r}", **request)
         except ConditionFailed as failed:
-            # The answer says, for nothing, what is there instead: the replacement need not read it.
+            # The response has the stored item, at no cost: _replace need not read it.
             self._last_conflict.last = agent, records.decode_row(failed.item) if failed.item else NOTHING
             return False
         return True
@@ -49,7 +49,7 @@ class AgentRows:
             now = self._now()
             row = agents.reported(stored.row, report.digest, instance, now)
             changes = faults.changes(old, report.faults(), now // agents.MICROSECONDS)
-            item = records.encode_row(agent, row, revision, writes.doubt(stored, now))
+            item = records.encode_row(agent, row, revision, writes.unsettled_until(stored, now))
             self._write(agent, doing, stored.revision, item, old, changes)
 
         conflicting, stored = self._last_conflict.__dict__.pop("last", (None, None))
@@ -66,17 +66,17 @@ class AgentRows:
         self._contend(agent, doing, remove)
 
     def read(self, agent: str, doing: str, stored: Stored | None = None) -> tuple[Stored, list[Fault]]:
-        """The agent's row (``stored``, if it was just read) and the faults that is_consistent to it.
+        """The agent's row (``stored``, if it was just read) and the faults that belong to it.
 
-        A query may see half of a transaction, and a report in parts is half there for a while; the
-        row's digest tells.  If it goes on like that, the rest of an interrupted report is what is there.
+        A query may see half of a transaction, and a report in parts is stored in part for a while; the row's
+        digest shows it.  If that does not end, the report was interrupted, and its parts are what is stored.
         """
         for attempt in range(_READ_ATTEMPTS):
             if attempt:
                 time.sleep(backoff.delay(0, _READ_DELAY, _READ_DELAY))
                 stored = self._row(agent, doing)
                 if stored.unfinished and attempt < _READ_ATTEMPTS - 1:
-                    continue  # to read many faults would be in vain
+                    continue  # reading many faults would be of no use
             found = self._query(agent, doing)
             if stored is None:
                 stored = self._row(agent, doing)
@@ -107,7 +107,7 @@ class AgentRows:
         attempt: Callable[[Stored, list[Fault], str], None],
         stored: Stored | None = None,
     ) -> None:
-        """Read and write until nobody else wrote in between."""
+        """Read and write until no other writer wrote in between."""
         retries = None
         while True:
             revision = uuid4().hex
@@ -117,7 +117,7 @@ class AgentRows:
             except ConditionFailed as failed:
                 stored = self._row(agent, doing)
                 if stored.revision == revision:
-                    return None  # it was this very write, whose first answer was lost
+                    return None  # it was this very write, whose first response was lost
                 retries = retries or self._requests.retries(doing)
                 retries.wait_for_others(failed)
 
@@ -154,7 +154,7 @@ class AgentRows:
         except ConditionFailed as failed:
             if failed.item is None or records.decode_row(failed.item).revision != mark:
                 raise
-            # It was this very mark, whose first answer was lost.
+            # It was this very mark, whose first response was lost.
         return mark
 
     def _transact(self, doing: str, entries: list[writes.Write]) -> None:

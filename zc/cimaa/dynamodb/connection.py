@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import boto3
@@ -78,7 +79,9 @@ class Connection:
     def unknown_region(self) -> str | None:
         """The region, if botocore does not know it and the address was made from it."""
         region: str = self.client.meta.region_name
-        return region if region in self.client.meta.endpoint_url and region not in self.known_regions else None
+        host = urlsplit(self.client.meta.endpoint_url).hostname or ""
+        given = self._settings["endpoint_url"] is not None or f".{region}." not in host
+        return None if given or region in self.known_regions else region
 
     def _check_region(self) -> None:
         region = self.unknown_region
@@ -109,7 +112,7 @@ class Connection:
 
     @classmethod
     def _after_fork(cls) -> None:
-        """In the child: the sockets are the parent's, and the locks may be held by threads that are not there."""
+        """In the child: the sockets are the parent's, and the locks may be held by threads that do not exist."""
         for connection in cls._all:
             connection._reset()
 

@@ -95,6 +95,8 @@ _REFUSED_CREDENTIALS = {
     "MissingAuthenticationTokenException",
     "UnrecognizedClientException",
 }
+# How many characters of a response are quoted: whatever answers at the address may send a whole page.
+_LONGEST_QUOTE = 500
 _CLOCK = re.compile(r"signature (expired|not yet current)|RequestTimeTooSkewed|RequestExpired", re.IGNORECASE)
 
 
@@ -185,7 +187,7 @@ def _codes(error: ClientError) -> set[str]:
 def _first_line(error: ClientError) -> str:
     # AWS quotes the request in some messages, headers included; not in the first line.
     lines = error.response["Error"].get("Message", "").splitlines()
-    return lines[0] if lines else ""
+    return lines[0][:_LONGEST_QUOTE] if lines else ""
 
 
 def _translate_response(error: ClientError, doing: str, connection: Connection, tables: Sequence[str]) -> StoreError:

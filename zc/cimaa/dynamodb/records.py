@@ -1,29 +1,29 @@
-"""How agents, faults and squelches lie in DynamoDB's items, as they go over the wire.  Pure.
+"""How agents, faults and squelches are stored as DynamoDB's items, as they go over the wire.  Pure.
 
 =============  ====================  =============================================================
 table          key                   attributes besides the key
 =============  ====================  =============================================================
 ``agents``     ``name``              ``updated`` (microseconds), ``digest``, ``instance`` (an id),
-                                     ``instances`` (JSON), ``revision`` (another with each write but
-                                     a touch).  No ``digest``: a report or a removal is going on, or
-                                     was interrupted; no ``updated``: the agent's first one is.
-                                     ``doubt``: until then (microseconds) the faults may change yet
+                                     ``instances`` (JSON), ``revision`` (changed by every write but a
+                                     touch).  Without ``digest``: a report or a removal goes on, or
+                                     was interrupted; without ``updated``: the agent's first report.
+                                     ``doubt``: the row is unsettled until then (microseconds)
 ``faults``     ``agent``, ``name``   ``severity``, ``message``, ``since``, and the extra keys
 ``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``
 =============  ====================  =============================================================
 
 A fault's extra keys are attributes of their own, so that other tools can read
-them and filter by them.  (None can be taken for an attribute of ours: ``agent``
-and ``since`` are never among them.)  A text, an integer, a truth value, null and
-a float with a fraction lie there as DynamoDB has them.  What it would not give
-back as it was set (a float without a fraction would be an integer), and what
-nests, lies there as JSON: in a set of one string, which nothing else here uses.
+them and filter by them.  (``agent`` and ``since`` are never among the extra keys.)
+Texts, integers, truth values, null and floats with a fraction are DynamoDB's own
+types.  Floats without a fraction, which DynamoDB would return as integers, and
+nested values are stored as JSON: in a set of one string, which is not used
+otherwise.
 
-Anything can be read.  Whoever may write an agent's items could otherwise write one that
-nobody can read, and with that keep everybody from listing the others'.
+Every item that DynamoDB can hold is read, whatever it has: an agent that may write
+its own items must not be able to write one that keeps others from being listed.
 
 An agent's row must stay below 1 KB to be touched for one write unit, with as many
-instances as are remembered.  So their parts that repeat are kept once, and times
+instances as are remembered.  So the parts that repeat are stored once, and times
 as differences.
 """
 
@@ -50,8 +50,8 @@ schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
     "squelches": [{"AttributeName": "regex", "KeyType": "HASH"}],
 }
 
-# What an item that another tool wrote may lack, or have as something else.  (Once, no store of DynamoDB's kept an
-# empty text.)
+# What is read where another tool's item has no such attribute, or one of another type.  (DynamoDB did not store empty
+# texts at first.)
 _FAULT: Fault = {"severity": 40, "message": "", "since": 0}
 _SQUELCH: dict[str, Any] = {"reason": "", "user": "", "time": 0, "permanent": False}
 
@@ -63,8 +63,8 @@ class Stored(NamedTuple):
     revision: str | None
     #: ``None`` if there is none, or only the mark of a first report that is going on.
     row: Row | None
-    #: Until when (microseconds) a batch may still come of a report that was overtaken.
-    doubt: int | None = None
+    #: Until when (microseconds) a batch of another writer may still arrive.
+    unsettled_until: int | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -128,9 +128,9 @@ def fault_key(agent: str, name: str) -> Item:
     return {"agent": {"S": agent}, "name": {"S": name}}
 
 
-def encode_row(agent: str, row: Row, revision: str, doubt: int | None = None) -> Item:
+def encode_row(agent: str, row: Row, revision: str, unsettled_until: int | None = None) -> Item:
     """The agent's row as an item."""
-    return ({} if doubt is None else {"doubt": number(doubt)}) | {
+    return ({} if unsettled_until is None else {"doubt": number(unsettled_until)}) | {
         "name": text(agent),
         "updated": number(row.updated),
         "digest": text(row.digest),
@@ -146,10 +146,10 @@ def decode_row(item: Item) -> Stored:
     revision, digest, instance, packed = (
         item.get(key, {}).get("S") for key in ("revision", "digest", "instance", "instances")
     )
-    updated, doubt = _time(item, "updated"), _time(item, "doubt")
+    updated, unsettled_until = _time(item, "updated"), _time(item, "doubt")
     if updated is None or instance is None or packed is None:
-        return Stored(revision, None, doubt)
-    return Stored(revision, Row(updated, digest or "", instance, _unpacked(packed)), doubt)
+        return Stored(revision, None, unsettled_until)
+    return Stored(revision, Row(updated, digest or "", instance, _unpacked(packed)), unsettled_until)
 
 
 @_reading
@@ -189,14 +189,14 @@ def encode_squelch(squelch: Squelch) -> Item:
 
 @_reading
 def decode_squelch(item: Item) -> Squelch:
-    """A squelch from its item.  One that ends at nobody knows when has ended."""
+    """A squelch from its item.  One whose end cannot be read has ended."""
     found = {key: _decoded(value) for key, value in item.items() if key in Squelch._fields}
     expires = {"expires": 0} if found.get("expires") is not None else {"expires": None}
     return Squelch(**_with_defaults(_SQUELCH | expires, found))
 
 
 def _with_defaults(defaults: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """What was found, where it is of its default's kind."""
+    """What was found, where it has the type of its default."""
     kept = {key: value for key, value in found.items() if type(value) is type(defaults.get(key, value))}
     return {**defaults, **kept}
 
@@ -224,7 +224,7 @@ def _decoded(value: Value) -> Any:
         return None
     if kind == "SS" and len(held) == 1:
         return _from_json(held[0])
-    # The rest is not ours, but another tool's.
+    # The rest is written by other tools only.
     if kind == "L":
         return [_decoded(item) for item in held]
     if kind == "M":

@@ -1,23 +1,23 @@
-"""The writes that make one agent's row and faults others: all at once, or in parts where that is too much.  Pure.
+"""The writes that change one agent's row and faults: in one transaction, or in parts if that is too much.  Pure.
 
-One transaction writes the changed faults and the row, on condition that the row
-is as it was read, which its revision tells.  What does not fit into one is
-written in parts, like this:
+One transaction writes the changed faults and the row, on condition that the row's
+revision is still the one that was read.  What does not fit into one transaction is
+written in parts:
 
 1. the row is marked: it gets another revision and loses its digest, so that no
-   report matches it any more, the last one neither;
+   report matches it, not even the last one;
 2. the faults are written, in batches;
-3. the row is written, on condition that the mark still stands.
+3. the row is written, on condition that the mark is still there.
 
-Whoever else writes in between changes the revision, so the last step fails, and all
-is read and worked out again.  If it is interrupted, the mark stays: the next
-report, whatever it says, finds out what is there and mends it.
+Another writer changes the revision, so the last step fails, and everything is read
+and computed again.  After an interruption the mark stays: the next report, whatever
+it says, reads what is stored and completes it.
 
-But batches take no conditions.  (Transactions do, and cost twice as much.)  One of a
-slow report may come after somebody else found its mark and wrote row and faults.
-So what is written in place of a mark is in doubt for a while, as its row says: no
-report passes for an unchanged one, each looks what is there, and mends it.  The
-mark is renewed in time, so that whoever lost it stops long before the doubt ends.
+But batches take no conditions.  (Transactions do, and cost twice as much.)  A batch
+of a slow report may arrive after another writer found its mark and wrote the row and
+the faults.  So a row that replaces a mark is unsettled for a while, and says until
+when: no report is taken for unchanged, each reads what is stored and corrects it.
+The mark is renewed in time, so a writer that lost it stops long before that ends.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,12 +36,12 @@ Write = Mapping[str, Mapping[str, Any]]
 _ENTRIES, _BYTES = 100, 3 * 1024 * 1024
 _BATCH = 25
 
-#: Seconds: how long batches may be written after the mark, and how long what is written in place of another's is in
-#: doubt.  Between the two lies the time that one batch may take, with all that is tried again.
-MARK, DOUBT = 60, 15 * 60
+#: Seconds: how long batches are written after a mark before it is renewed, and how long a row that replaces another
+#: writer's mark is unsettled.  The difference is the time that one batch may take, with all its retries.
+MARK, UNSETTLED = 60, 15 * 60
 
 
-class ConditionFailed(Exception):  # an outcome that whoever sets a condition reckons with
+class ConditionFailed(Exception):  # an outcome that the caller that sets a condition expects
     """The write was not done, as its condition does not hold."""
 
     def __init__(self, item: Item | None) -> None:
@@ -51,7 +51,7 @@ class ConditionFailed(Exception):  # an outcome that whoever sets a condition re
 
 
 class Change(NamedTuple):
-    """The write of one fault: what it becomes (``None``: it goes), its key, and its size on the wire (bytes)."""
+    """The write of one fault: its new item (``None``: it is deleted), its key, and its size on the wire (bytes)."""
 
     item: Item | None
     key: Item
@@ -81,17 +81,18 @@ def changes(agent: str, old: Iterable[Fault], what: faults.Changes) -> list[Chan
     return made
 
 
-def doubt(stored: Stored, now: int) -> int | None:
-    """Until when (microseconds) what is written now, in place of what is stored, is in doubt; ``None``: it is not."""
-    longest = now + DOUBT * MICROSECONDS
+def unsettled_until(stored: Stored, now: int) -> int | None:
+    """Until when (microseconds) a row that is written now, in place of the stored one, is unsettled, if it is."""
+    longest = now + UNSETTLED * MICROSECONDS
     if stored.unfinished:
         return longest
-    # A clock that was set back makes no doubt longer.
-    return min(stored.doubt, longest) if stored.doubt is not None and stored.doubt > now else None
+    # A clock that was set back must not make it longer.
+    until = stored.unsettled_until
+    return min(until, longest) if until is not None and until > now else None
 
 
 def fit(changes: Sequence[Change]) -> bool:
-    """True if one transaction takes the changes together with the row."""
+    """True if the changes and the row fit into one transaction."""
     return len(changes) < _ENTRIES and sum(change.size for change in changes) <= _BYTES
 
 
@@ -109,7 +110,7 @@ class AgentWrites:
         self._name = name
 
     def touch(self, digest: str, instance: str, now: int) -> dict[str, Any]:
-        """The heartbeat is ``now``, if digest and instance still are these, beyond doubt: an ``UpdateItem``."""
+        """Set the heartbeat to ``now``, if the row has this digest and instance, and is settled (``UpdateItem``)."""
         return {
             "TableName": self._table,
             "Key": records.agent_key(self._name),
@@ -124,7 +125,7 @@ class AgentWrites:
         }
 
     def mark(self, revision: str | None, mark: str) -> dict[str, Any]:
-        """The row gets the revision ``mark`` and loses its digest, if its revision still is this."""
+        """Give the row the revision ``mark``, and remove its digest, if it has this revision (``UpdateItem``)."""
         condition = _unchanged(revision)
         values = {**condition.get("ExpressionAttributeValues", {}), ":mark": records.text(mark)}
         return {
@@ -137,7 +138,7 @@ class AgentWrites:
         }
 
     def write(self, item: Item | None, revision: str | None) -> Write:
-        """The row becomes this item, or goes, if its revision still is this."""
+        """Put this item in place of the row, or delete the row, if it still has this revision."""
         condition = {"TableName": self._table, **_unchanged(revision)}
         if item is None:
             return {"Delete": {"Key": records.agent_key(self._name), **condition}}

@@ -15,7 +15,6 @@ What LMDB requires of its users, and how it is met:
 """
 
 import os
-import resource
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import ClassVar, TypeAlias, TypeVar
 import lmdb
 
 from ..errors import StoreClosed, StoreError, StoreIncompatible, StoreUnavailable
-from . import errors, records
+from . import errors, files, records
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 T = TypeVar("T")
@@ -141,7 +140,7 @@ class Environment:
 
     def _current(self) -> lmdb.Environment:
         """The environment, open and whole."""
-        if self._lmdb is not None and self._read_only and not _is_read_only(self._path):
+        if self._lmdb is not None and self._read_only and not files.is_read_only(self._path):
             self._forget()  # it was mounted for writing
         if self._lmdb is None:
             return self._open()
@@ -157,17 +156,17 @@ class Environment:
     def _changed(self, environment: lmdb.Environment) -> str:
         """What became of the files since they were opened, if anything."""
         data = os.stat(self._data)  # noqa: PTH116  # before each transaction: cheap
-        identities = [_identity(data)]
+        identities = [files.identity(data)]
         if not self._read_only:
             lock = os.stat(self._lock_file)  # noqa: PTH116
-            identities.append(_identity(lock))
+            identities.append(files.identity(lock))
         if identities != self._files:
             return "replaced"
         if not self._read_only and lock.st_size < _LOCK_FILE_SIZE:
-            _allocate(self._lock_file, _LOCK_FILE_SIZE)  # else closing it would end the process
+            files.allocate(self._lock_file, _LOCK_FILE_SIZE)  # else closing it would end the process
             return "cut short"
         if data.st_size != self._whole:
-            if _is_cut(environment, data.st_size):
+            if files.is_cut(environment, data.st_size):
                 return "cut short"
             self._whole = data.st_size
         return ""
@@ -176,11 +175,11 @@ class Environment:
         if not self._handles:
             raise StoreClosed(f"the store in {self._path} was closed by another thread")
         try:
-            self._read_only = _is_read_only(self._path)
+            self._read_only = files.is_read_only(self._path)
             environment = self._lmdb = self._open_read_only() if self._read_only else self._open_writable()
             used = [self._data] if self._read_only else [self._data, self._lock_file]
-            self._files = [_identity(Path(path).stat()) for path in used]
-            if _is_cut(environment, Path(self._data).stat().st_size):
+            self._files = [files.identity(Path(path).stat()) for path in used]
+            if files.is_cut(environment, Path(self._data).stat().st_size):
                 raise StoreIncompatible(f"{self._data} was cut short: move it away, or put back a backup")
             if not self._read_only:
                 environment.reader_check()
@@ -194,7 +193,7 @@ class Environment:
 
     def _open_writable(self) -> lmdb.Environment:
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _allocate(self._lock_file, _LOCK_FILE_SIZE)
+        files.allocate(self._lock_file, _LOCK_FILE_SIZE)
         return lmdb.open(
             os.fsencode(self._path), map_size=self._map_size, max_readers=_MAX_READERS, mode=0o600, metasync=False
         )
@@ -261,14 +260,6 @@ os.register_at_fork(
 )
 
 
-def _is_read_only(path: Path) -> bool:
-    """True if the directory is there, and its file system is mounted read-only."""
-    try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except FileNotFoundError:
-        return False
-
-
 def _done(environment: lmdb.Environment, work: Callable[[Transaction], T], write: bool) -> T:
     """What ``work`` returns, done in one transaction."""
     while True:
@@ -283,24 +274,3 @@ def _last_transaction(environment: lmdb.Environment) -> int:
     """The number of the last transaction that wrote."""
     number: int = environment.info()["last_txnid"]
     return number
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _is_cut(environment: lmdb.Environment, size: int) -> bool:
-    """True if a file of this size lacks pages; the first two are needed to ask LMDB for the others."""
-    if size < 2 * resource.getpagesize():
-        return True
-    pages: int = environment.info()["last_pgno"] + 1
-    return bool(size < pages * environment.stat()["psize"])
-
-
-def _allocate(path: str, size: int) -> None:
-    """See to it that the file exists and has so many bytes on disk."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""How agents, faults and squelches lie in the file: one key space, told apart by the key's first bytes.  Pure.
+"""How agents, faults and squelches are stored in the file: in one key space, by the first bytes of the key.  Pure.
 
 =================  ==========================================================================
 key                value
@@ -15,6 +15,7 @@ key                value
 import functools
 from collections.abc import Callable
 from hashlib import blake2b
+from operator import itemgetter
 from typing import TypeVar
 
 from ..agents import Instance, Row, Seen
@@ -30,13 +31,16 @@ FORMAT = 1
 VERSION_KEY = b"version"
 AGENT, FAULTS, SQUELCH = b"a:", b"f:", b"s:"
 
+# What every stored fault has.
+_REQUIRED = itemgetter("name", "severity", "message", "since")
+
 _UPDATED = slice(0, 16)
 MARK = slice(17, 82)
 _INSTANCES = slice(83, None)
 
 
 def _reading(decoding: Callable[[Stored], T]) -> Callable[[Stored], T]:
-    """The function, with an error that says what to do if somebody else wrote there, or the disk fails."""
+    """The function, with a clear error for a record that another program wrote, or that the disk damaged."""
 
     @functools.wraps(decoding)
     def decoded(stored: Stored) -> T:
@@ -96,6 +100,7 @@ def encode_faults(faults: list[Fault]) -> bytes:
 def decode_faults(value: bytes | None) -> list[Fault]:
     """An agent's faults from their value."""
     faults: list[Fault] = [] if value is None else decode(value)
+    list(map(_REQUIRED, faults))  # else a record that is not ours would fail elsewhere
     return faults
 
 

@@ -648,6 +648,11 @@ def test_missing_tables_are_named_and_unchanged_reports_go_on(
     assert [one["name"] for one in db.get_faults("a")] == [one["name"] for one in MANY[1:4]]
 
 
+def test_a_page_that_a_proxy_sends_is_not_quoted_in_full(db: DB, proxy: Proxy) -> None:
+    proxy.next("UpdateItem", lambda _body, _forward: Answer(403, b"<html>" + b"x" * 100_000))
+    assert len(message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)) < 1000
+
+
 def test_the_tables_as_boto3_has_them_are_patient_too(db: DB, proxy: Proxy) -> None:
     proxy.next("Scan", throttled)
     assert db.agents.scan()["Items"] == []
@@ -709,10 +714,11 @@ class TestSettings:
     ) -> None:
         proxy.always("Scan", refused("ResourceNotFoundException"))
         settings = {**ACCESS, "region": "local"}
+        url = proxy.url.replace("127.0.0.1", "localhost")  # which has "local" in it
         if variable is None:
-            settings["endpoint_url"] = proxy.url
+            settings["endpoint_url"] = url
         else:
-            monkeypatch.setenv(variable, proxy.url)
+            monkeypatch.setenv(variable, url)
         with DB(settings) as db:
             assert "run setup-dynamodb" in message_of(db.get_squelches, errors.StoreNotSetUp)
 
