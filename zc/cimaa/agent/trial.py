@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..errors import ConfigurationError
 from ..faults import Fault
 from ..options import nearest
-from . import results, runs, standing, states, thresholds
+from . import processes, results, runs, standing, states, thresholds
 from .files import Broken, Check
 from .naming import GLOBAL
 from .results import Outcome, Result
@@ -80,7 +80,7 @@ async def _run(agent: str, check: Check) -> tuple[Outcome | None, Result]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     if not check.command:
         return None, await runs.run(agent, check, [])
-    outcome = await runs.outcome(check)
+    outcome = await processes.run(check)
     return outcome, results.of_outcome(agent, check, outcome)
 
 
