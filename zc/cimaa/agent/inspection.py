@@ -16,8 +16,8 @@ from .settings import Settings
 class Inspection(NamedTuple):
     """What was looked at, and what is wrong with it."""
 
-    #: The checks that can be run, built-in ones aside.
-    checks: list[Check]
+    #: The checks that can be run; ``None``: the built-in ones.
+    checks: list[Check] | None
     alerters: list[str]
     sinks: list[str]
     #: What the agent refuses, or reports as a fault: a line each.
@@ -32,7 +32,7 @@ def inspect(config: Config) -> Inspection:
     found = _settings(config, problems)
     ours = _tried(lambda: settings.load(config), problems)
     checks = [] if ours is None else _checks(ours, problems)
-    warnings = [*_readable(found), *_programs(found, checks)]
+    warnings = [*_readable(found), *_programs(found, checks or [])]
     alerters, sinks = (config.named(kind.section) for kind in plugins.KINDS)
     return Inspection(checks, alerters, sinks, list(dict.fromkeys(problems)), warnings)
 
@@ -62,10 +62,10 @@ def _tried(what: Callable[..., Any], problems: list[str]) -> Any:
     return None
 
 
-def _checks(ours: Settings, problems: list[str]) -> list[Check]:
+def _checks(ours: Settings, problems: list[str]) -> list[Check] | None:
     directory = ours.directory
-    if directory is None:  # the built-in ones, which have no files
-        return []
+    if directory is None:
+        return None
     found = _tried(lambda: files.load(directory, ours.timeout, ours.base_interval), problems) or []
     broken = [item for item in found if isinstance(item, Broken)]
     problems += [f"{directory}/{item.file}{SUFFIX}: {item.reason}" for item in broken]

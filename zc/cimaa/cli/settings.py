@@ -113,9 +113,10 @@ def _check(ctx: click.Context, as_json: bool) -> None:
 
 
 def _looked_at(ours: Config, found: "Inspection") -> str:
-    counts = (found.checks, "check"), (found.alerters, "alerter"), (found.sinks, "metrics sink")
+    checks = "the built-in checks" if found.checks is None else counted(len(found.checks), "check")
+    plugins = counted(len(found.alerters), "alerter"), counted(len(found.sinks), "metrics sink")
     where = ours.file or "the defaults, as there is no configuration file"
-    return f"{where}: {', '.join(counted(len(some), what) for some, what in counts)}"
+    return f"{where}: {', '.join([checks, *plugins])}"
 
 
 def _with_inherited(database: Database) -> list[Setting]:
