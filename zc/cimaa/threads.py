@@ -7,8 +7,10 @@ is never taken for a call that still runs.
 
 import threading
 from collections.abc import Callable
-from concurrent import futures
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -20,24 +22,33 @@ class Call(Generic[T]):
         self._function = function
         self._returned: list[T] = []
         self._raised: Exception | None = None
-        self._ended: futures.Future[None] = futures.Future()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._waiters: list[Future[None]] = []
         threading.Thread(target=self._run, daemon=True).start()
 
     def is_running(self) -> bool:
         """True until the function returned, or raised an exception."""
-        return not self._ended.done()
+        return not self._ended.is_set()
 
     def wait(self, seconds: float) -> bool:
         """Block until the call ended, for at most ``seconds``; True if it did."""
-        futures.wait([self._ended], seconds)
-        return self._ended.done()
+        return self._ended.wait(seconds)
 
     async def ended(self, seconds: float | None = None) -> bool:
         """Wait until the call ended, for at most ``seconds`` (``None``: as long as it takes); True if it did."""
-        import asyncio  # here, as commands use this module that have no event loop, and should start quickly
+        # Imported here, as commands use this module that have no event loop, and should start quickly.
+        import asyncio
+        from concurrent.futures import Future
 
-        await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=seconds)
-        return self._ended.done()
+        waiter: Future[None] = Future()
+        waiter.set_running_or_notify_cancel()  # from here on it cannot be cancelled
+        with self._lock:
+            if self._ended.is_set():
+                return True
+            self._waiters.append(waiter)
+        await asyncio.wait([asyncio.wrap_future(waiter)], timeout=seconds)
+        return self._ended.is_set()
 
     def result(self) -> T:
         """What the function returned; the call must have ended.
@@ -57,4 +68,7 @@ class Call(Generic[T]):
         except BaseException as error:
             self._raised = RuntimeError(f"{type(error).__name__}: {error}")
             self._raised.__cause__ = error
-        self._ended.set_result(None)
+        with self._lock:
+            self._ended.set()
+        for waiter in self._waiters:
+            waiter.set_result(None)
