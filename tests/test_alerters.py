@@ -504,9 +504,10 @@ def test_a_command_whose_child_holds_standard_error_open_has_passed_the_alert_on
     assert len((tmp_path / "alerts").read_text().splitlines()) == 1
 
 
-def test_a_command_whose_child_holds_standard_error_open_fails_by_its_own_status(command: Any) -> None:
+def test_a_command_whose_child_holds_standard_error_open_fails_by_its_own_status(command: Any, tmp_path: Path) -> None:
     with pytest.raises(AlertError, match="status 3: no route"):
-        command("sleep 1000 & echo no route >&2; exit 3", 5).send(ALERT)
+        command(f"sleep 1000 & echo $! > {tmp_path}/child; echo no route >&2; exit 3", 3).send(ALERT)
+    assert ended(int((tmp_path / "child").read_text()), 20)
 
 
 def test_a_command_that_is_killed_takes_along_what_left_its_session(command: Any, tmp_path: Path) -> None:

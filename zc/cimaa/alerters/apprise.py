@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-with warnings.catch_warnings():
-    # Apprise's own deprecated imports are no concern of our users', nor a reason to fail with Python's -W error.
-    warnings.simplefilter("ignore")
-    import apprise
+import apprise
 
 from ..errors import AlertError, ConfigurationError
 from ..faults import severity_name
@@ -37,7 +34,10 @@ class Alerter(Base):
         self._urls: list[str] = settings["urls"] or []
         if not self._urls:
             raise ConfigurationError("urls: there is none")
-        self._services = [self._service(number, url) for number, url in enumerate(self._urls, 1)]
+        with warnings.catch_warnings():
+            # Apprise imports its services now.  What they import that is deprecated is not for users to mend.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._services = [self._service(number, url) for number, url in enumerate(self._urls, 1)]
         # The alert that failed last, and the services that have it: when it is tried again, it is for the others.
         self._failed: tuple[str, str, str] | None = None
         self._done: set[int] = set()
