@@ -87,11 +87,12 @@ def main(days: int) -> None:
 def daemon(days: int) -> None:
     """Run the daemon; a line on standard output has the resident memory (bytes) at the end of each day."""
     from zc.cimaa import config
-    from zc.cimaa.agent import reloading, runs
-    from zc.cimaa.agent.alerts import Alerts
+    from zc.cimaa.agent import reload as reloading
+    from zc.cimaa.agent import runner as runs
     from zc.cimaa.agent.daemon import Daemon
-    from zc.cimaa.agent.link import Link
-    from zc.cimaa.agent.measuring import Measuring
+    from zc.cimaa.agent.notifier import Alerts
+    from zc.cimaa.agent.publisher import Measuring
+    from zc.cimaa.agent.store import Link
 
     path, clock = "cimaa.cfg", FastClock()
     configuration = reloading.read(path)

@@ -357,7 +357,7 @@ def main(arguments: list[str]) -> None:
         if arguments[:1] == ["--dsn"]:
             dsn, arguments = arguments[1], arguments[2:]
         else:
-            from tests.postgres_servers import server_18
+            from tests.support.postgres_servers import server_18
 
             dsn = stack.enter_context(server_18(fsync=True)).socket_dsn
         with psycopg.connect(dsn) as connection:

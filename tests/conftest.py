@@ -14,19 +14,12 @@ from hypothesis import HealthCheck, Phase, settings
 
 pytest.register_assert_rewrite("zc.cimaa.testing")
 
-from tests.postgres_servers import (  # noqa: E402, F401  # fixtures
-    postgres_15,
-    postgres_dsn,
-    postgres_opener,
-    postgres_server,
-)
+from tests.support.dynamodb_fixtures import dynamodb_opener, dynamodb_settings, moto_client, moto_url  # noqa: E402, F401
 from zc.cimaa import lmdb, memory  # noqa: E402
 from zc.cimaa.agents import Instance  # noqa: E402
 from zc.cimaa.cli import cimaa as cimaa_command  # noqa: E402
 from zc.cimaa.db import DB  # noqa: E402
 from zc.cimaa.testing import Opener  # noqa: E402
-
-from .dynamodb_fixtures import dynamodb_opener, dynamodb_settings, moto_client, moto_url  # noqa: E402, F401
 
 # A busy machine is no reason to fail.
 settings.register_profile("cimaa", deadline=None, suppress_health_check=[HealthCheck.too_slow])

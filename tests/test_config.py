@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zc.cimaa import config, errors, lmdb, memory
-from zc.cimaa.agent import settings
+from zc.cimaa.agent import config as settings
 from zc.cimaa.options import MASK, Option
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import Cimaa
 from zc.cimaa import options
 from zc.cimaa.alerters import Alert
 from zc.cimaa.alerters.command import Alerter as Command
@@ -15,8 +16,6 @@ from zc.cimaa.config import Config
 from zc.cimaa.errors import AlertError, ConfigurationError
 from zc.cimaa.masking import MASK, mask_text, mask_url
 from zc.cimaa.options import Option
-
-from .conftest import Cimaa
 
 # Letters that occur nowhere else, with what a password may have in it.
 SECRETS = st.text("XYZ/?#:@%&=. \\", min_size=1).map(lambda text: f"X{text}Z")

@@ -9,8 +9,7 @@ import tarfile
 from pathlib import Path
 
 import zc.cimaa
-
-from .pages import ROOT
+from tests.support.pages import ROOT
 
 PACKAGE = ROOT / "zc" / "cimaa"
 
@@ -32,14 +31,14 @@ ROOMS = [
     {"__version__"},  # of the package itself
     {"errors", "types"},
     {"limits", "units", "masking", "ini", "process_tree", "text", "threads", "backoff"},
-    {"faults"},
+    {"faults", "naming"},
     {"agents", "squelches", "options"},
     {"db", "entrypoints"},
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb"},
     {"testing", "checks", "alerters", "metrics", "systemd"},
     {"agent"},
-    {"meta"},
+    {"metacheck"},
     {"cli"},
     {"__main__"},
 ]

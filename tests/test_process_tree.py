@@ -11,11 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from zc.cimaa.agent import processes, results
-from zc.cimaa.agent.files import Check
-from zc.cimaa.agent.results import Finished, Outcome, Result
-
-from .processes import ended
+from tests.support.processes import ended
+from zc.cimaa.agent import check_process as processes
+from zc.cimaa.agent.check_files import Check
+from zc.cimaa.agent.rules import results
+from zc.cimaa.agent.rules.results import Finished, Outcome, Result
 
 
 def check(directory: Path, script: str, timeout: float = 20) -> Check:

@@ -11,7 +11,7 @@ from docutils.core import publish_doctree
 from docutils.nodes import reference
 from readme_renderer import rst
 
-from .pages import ROOT, all_pages
+from tests.support.pages import ROOT, all_pages
 
 PAGES = [str(page.relative_to(ROOT)) for page in all_pages()]
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .pages import ROOT
+from tests.support.pages import ROOT
 
 
 def run_pytest(*arguments: str | Path, python: str = sys.executable, before: str = "") -> str:
@@ -16,14 +16,14 @@ def run_pytest(*arguments: str | Path, python: str = sys.executable, before: str
 
 
 def test_it_passes_in_a_background_job_where_signals_are_ignored() -> None:
-    output = run_pytest("tests/test_agent_rounds.py", "-k", "ended_takes_its", before="trap '' HUP INT QUIT TERM")
+    output = run_pytest("tests/agent/test_agent_rounds.py", "-k", "ended_takes_its", before="trap '' HUP INT QUIT TERM")
     assert "4 passed" in output, output
 
 
 def test_it_passes_if_python_is_started_by_a_path_with_dots() -> None:
     directory, name = os.path.split(sys.executable)
     python = f"{directory}/../{Path(directory).name}/{name}"
-    output = run_pytest("tests/test_systemd.py", "-k", "this_installation", python=python)
+    output = run_pytest("tests/agent/test_systemd.py", "-k", "this_installation", python=python)
     assert "1 passed" in output, output
 
 

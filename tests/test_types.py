@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .pages import ROOT, write_files
+from tests.support.pages import ROOT, write_files
 
 PROGRAMS = Path(__file__).parent / "typed"
 MISTAKES = PROGRAMS / "mistakes.py"

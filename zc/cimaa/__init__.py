@@ -8,8 +8,8 @@ The rooms, each importing only those before it:
     programs that are run to be ended, with all processes that descend from them;
     quoting, cleaning and cutting text;
     blocking calls whose caller waits for a limited time.
-``faults``, ``agents``, ``squelches``, ``options``
-    The pure rules: what a fault, an agent's row, a squelch and a setting is, and what follows from one.
+``faults``, ``agents``, ``squelches``, ``options``, ``naming``
+    The pure rules: what a fault, an agent's row, a squelch and a setting is; the names of an agent's faults.
 ``db``, ``entrypoints``
     The contract: the abstract class :class:`~zc.cimaa.db.DB`; plugins, found through entry points.
 ``config``
@@ -25,7 +25,7 @@ The rooms, each importing only those before it:
     What runs checks and makes faults of their results: once, or as a daemon that alerts people.
 ``systemd``
     The files that make the agent a service of the host.
-``meta``
+``metacheck``
     The check that watches the watchers: silent and double agents, forgotten squelches.
 ``cli``
     The ``cimaa`` command.

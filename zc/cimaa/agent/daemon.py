@@ -7,19 +7,23 @@ from typing import Any
 
 from ..errors import StoreError, StoreUnavailable
 from ..faults import SEVERITIES, Fault
+from ..naming import fault_name
 from ..units import format_duration
-from . import alerting, clock, link, reports, results, schedule, states
-from . import standing as standings
-from .alerts import Alerts
+from . import check_state as standings
+from . import clock
+from . import store as link
+from .check_files import Broken, Check
+from .check_state import Standing, Unread
 from .clock import Clock
-from .errands import Errand
-from .files import Broken, Check
-from .link import Link
-from .naming import fault_name
-from .results import Result
-from .results import fault as make_fault
-from .settings import Settings
-from .standing import Standing, Unread
+from .config import Settings
+from .notifier import Alerts
+from .rules import alerting, results, schedule
+from .rules import escalation as states
+from .rules import report as reports
+from .rules.results import Result
+from .rules.results import fault as make_fault
+from .store import Link
+from .tasks import Errand
 
 #: Runs a check which had these faults before.
 Runner = Callable[[str, Check, Iterable[Fault]], Awaitable[Result]]

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 from .. import options
 from ..config import Config, Setting
 from ..errors import ConfigurationError
-from . import files, plugins, settings
-from .files import SUFFIX, Broken, Check
-from .settings import Settings
+from . import check_files as files
+from . import config as settings
+from . import plugins
+from .check_files import SUFFIX, Broken, Check
+from .config import Settings
 
 
 class Inspection(NamedTuple):

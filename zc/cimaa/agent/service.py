@@ -13,13 +13,13 @@ from collections.abc import Iterator, MutableMapping
 from ..db import DB
 from ..errors import Error
 from ..units import format_duration
-from . import runs
-from .alerts import Alerts
+from . import runner as runs
 from .clock import SystemClock
 from .daemon import Daemon
-from .link import Link
-from .measuring import Measuring
-from .reloading import Configuration, Reloader
+from .notifier import Alerts
+from .publisher import Measuring
+from .reload import Configuration, Reloader
+from .store import Link
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 

@@ -8,12 +8,16 @@ from typing import NamedTuple
 
 from ..errors import ConfigurationError
 from ..faults import Fault
+from ..naming import GLOBAL
 from ..options import nearest
-from . import processes, results, runs, standing, states, thresholds
-from .files import Broken, Check
-from .naming import GLOBAL
-from .results import Outcome, Result
-from .settings import Settings
+from . import check_process as processes
+from . import check_state as standing
+from . import runner as runs
+from .check_files import Broken, Check
+from .config import Settings
+from .rules import escalation as states
+from .rules import results, thresholds
+from .rules.results import Outcome, Result
 
 
 class Trial(NamedTuple):

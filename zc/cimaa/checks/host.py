@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from . import Finding, disk, load, memory
+from . import Finding, disk, load
+from . import available_memory as memory
 
 #: Each check by its name.
 CHECKS: Mapping[str, Callable[[], list[Finding]]] = {"disk": disk.check, "load": load.check, "memory": memory.check}

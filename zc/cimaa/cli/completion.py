@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem, ShellComplete, add_completion
 from ..text import one_line, shell_quoted
 from .main import completion_variable
 from .output import write
-from .parameters import examples
+from .params import examples
 
 PROGRAMS = ("cimaa", "setup-dynamodb", "setup-postgres")
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from ..agent import files, settings
+from ..agent import check_files as files
+from ..agent import config as settings
 from ..options import Option
 from . import cimaa
 

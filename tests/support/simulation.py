@@ -1,0 +1,180 @@
+"""What daemons run in for tests: clocks, one that waits for nothing and a fast one, a store that fails, checks."""
+
+import asyncio
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from zc.cimaa import memory
+from zc.cimaa.agent.check_files import Check
+from zc.cimaa.agent.clock import Clock
+from zc.cimaa.agent.config import Settings
+from zc.cimaa.agent.daemon import Daemon
+from zc.cimaa.agent.notifier import Alerts
+from zc.cimaa.agent.rules.results import Outcome, Result, of_outcome
+from zc.cimaa.agent.store import Link
+from zc.cimaa.alerters import Alerter
+from zc.cimaa.db import DB
+from zc.cimaa.errors import StoreUnavailable
+from zc.cimaa.faults import Fault
+
+#: A whole day's start (seconds since the epoch).
+START = 1_700_006_400.0
+
+Work = Callable[[Any, Check], Awaitable[Outcome]]
+
+
+class SimulatedClock:
+    """A clock that jumps to the next time for which somebody waits, once nothing else is left to be done.
+
+    What a thread does is waited for, unless it hangs.
+    """
+
+    #: After so long (real seconds) a thread counts as hanging.
+    HANGING = 0.3
+
+    def __init__(self, start: float = START) -> None:
+        self._now = start
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._number = itertools.count()
+        self._turner: asyncio.Task[None] | None = None
+        # What earlier tests left behind is not waited for.
+        self._others = set(threading.enumerate())
+
+    def time(self) -> float:
+        return self._now
+
+    async def sleep_until(self, when: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (when, next(self._number), future))
+        if self._turner is None or self._turner.done():
+            self._turner = asyncio.create_task(self._turn())
+        await future
+
+    async def _turn(self) -> None:
+        while self._waiting:
+            await self._rest()
+            when, _, future = heapq.heappop(self._waiting)
+            if not future.done():
+                self._now = max(self._now, when)
+                future.set_result(None)
+                del future
+            await asyncio.sleep(0)
+
+    async def _rest(self) -> None:
+        """Return when the event loop has nothing to do, and no thread works on something."""
+        ready: Any = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+        end = time.monotonic() + self.HANGING
+        while True:
+            threads = self._threads() and time.monotonic() < end
+            await asyncio.sleep(0)
+            if ready:
+                end = time.monotonic() + self.HANGING
+            elif not threads:
+                return
+            else:
+                await asyncio.sleep(0.0002)
+
+    def _threads(self) -> bool:
+        return threading.active_count() > 1 and not self._others.issuperset(threading.enumerate())
+
+
+class FastClock:
+    """A clock that runs so many times as fast as a real one."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._start = time.monotonic()
+
+    def time(self) -> float:
+        return START + self._speed * (time.monotonic() - self._start)
+
+    async def sleep_until(self, when: float) -> None:
+        while (left := when - self.time()) > 0:
+            await asyncio.sleep(left / self._speed)
+
+
+class Away(memory.DB):
+    """A store that is out of reach while it is told to be, or that hangs."""
+
+    away = False
+    hanging: threading.Event | None = None
+
+    def hang(self) -> None:
+        self.hanging = threading.Event()
+
+    def recover(self) -> None:
+        self.away = False
+        if self.hanging is not None:
+            self.hanging.set()
+            self.hanging = None
+
+    def _answer(self) -> None:
+        if self.hanging is not None:
+            self.hanging.wait(20)
+        if self.away:
+            raise StoreUnavailable("nobody is there")
+
+    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        self._answer()
+        return super()._touch(agent, digest, instance)
+
+    def _agent_faults(self, agent: str) -> Any:
+        self._answer()
+        return super()._agent_faults(agent)
+
+    def _remove_agent(self, agent: str) -> None:
+        self._answer()
+        super()._remove_agent(agent)
+
+    def _squelches(self) -> Any:
+        self._answer()
+        return super()._squelches()
+
+
+class Simulation:
+    """A daemon in simulated time, whose checks do what ``work`` says."""
+
+    def __init__(
+        self,
+        db: DB,
+        checks: str,
+        work: Work,
+        directory: Any,
+        alerters: dict[str, Alerter] | None = None,
+        start: float = START,
+        patience: float = 15,
+        parallel: int = 10,
+        name: str = "web1",
+        clock: Clock | None = None,
+    ) -> None:
+        (directory / "f.cfg").write_text(checks)
+        self.db = db
+        self.clock = clock or SimulatedClock(start)
+        self.work = work
+        self.settings = Settings(name, directory, 60, parallel)
+        self.link = Link(name, db, self.clock, patience)
+        self.alerts = Alerts(name, alerters or {}, self.clock)
+        self.daemon = Daemon(self.settings, self.link, self.alerts, self.clock, self._run)
+        self.runs: list[tuple[float, str]] = []
+
+    def run(self, count: int) -> None:
+        """Let so many ticks pass."""
+        asyncio.run(self.daemon.run(count))
+
+    def at_ticks(self, **actions: Callable[[], Any]) -> None:
+        """Do something at the ticks whose numbers (from 1) are given, as ``at3``."""
+        numbers = itertools.count(1)
+        self.daemon.on_tick = lambda _: actions.get(f"at{next(numbers)}", lambda: None)()
+
+    def times(self, section: str) -> list[float]:
+        """When the check ran, in seconds since the first run of any check."""
+        first = self.runs[0][0]
+        return [round(time - first, 3) for time, name in self.runs if name == section]
+
+    async def _run(self, agent: str, check: Check, before: Iterable[Fault]) -> Result:
+        self.runs.append((self.clock.time(), check.section))
+        return of_outcome(agent, check, await self.work(self.clock, check), before)

@@ -1,0 +1,64 @@
+"""Runs all checks of an agent once."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..faults import Fault
+from . import check_state as standing
+from . import runner as runs
+from .check_files import Broken, Check
+from .config import Settings
+from .rules import escalation as states
+from .rules import report as reports
+from .rules import results
+from .rules.results import Result
+
+
+class Round(NamedTuple):
+    """What came of running all checks once."""
+
+    #: How many checks there are.
+    checks: int
+    #: What they found, as a store takes it.
+    faults: list[Fault]
+
+
+def run(settings: Settings) -> Round:
+    """Run the agent's checks, or the built-in ones if it has no directory of its own.
+
+    :raises ConfigurationError: if there is no such directory, or no check in it.
+    """
+    found = standing.load(settings)
+    broken = [results.of_broken(settings.name, item) for item in found if isinstance(item, Broken)]
+    checks = [item for item in found if isinstance(item, Check)]
+    ended_by: list[int] = []
+    try:
+        done = asyncio.run(_results(settings, checks, ended_by))
+    except asyncio.CancelledError:
+        raise SystemExit(128 + ended_by[0]) from None
+    return Round(len(found), reports.faults(settings.name, broken + done))
+
+
+async def _results(settings: Settings, checks: Sequence[Check], ended_by: list[int]) -> list[Result]:
+    """The checks' results; a signal that ends the agent (put into ``ended_by``) ends them all: none outlives it."""
+    if threading.current_thread() is threading.main_thread():
+        task = asyncio.current_task()
+        assert task is not None
+
+        def end(number: int) -> None:
+            ended_by.append(number)
+            task.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
+    slots = asyncio.Semaphore(settings.parallel)
+    return await asyncio.gather(*(_one(settings.name, check, slots) for check in checks))
+
+
+async def _one(agent: str, check: Check, slots: asyncio.Semaphore) -> Result:
+    async with slots:
+        result = await runs.run(agent, check, ())
+    return result._replace(faults=[states.owned(agent, check, fault) for fault in result.faults])

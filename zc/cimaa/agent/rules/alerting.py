@@ -1,0 +1,95 @@
+"""Which alerts are due, and how a report remembers those that were sent.  Pure.
+
+``triggered``, an extra key of a fault, has for each alerter the digest of the message
+that it sent.  The digest is empty while an alert about the fault is due or on its way:
+a daemon that starts with that sends the fault again if it is critical, and resolves it
+if it is not, because nobody knows whether that alert left.  A fault that is over stays
+in the report, with severity ``info``, until every alerter has resolved it.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from hashlib import blake2b
+
+from ...alerters import RESOLVED, TRIGGERED, Alert
+from ...faults import SEVERITIES, Fault
+from ...naming import fault_name
+from .results import ALERTER, TRIGGERED_KEY
+from .results import fault as make_fault
+
+CRITICAL, INFO = SEVERITIES["critical"], SEVERITIES["info"]
+
+#: What stands for the file in the names of the alerters' own faults.
+ALERTERS = "alerters"
+
+#: By the name of each fault that an alerter triggered, the digest of the message; empty: it may have sent another alert
+#: since, or none at all.
+Sent = Mapping[str, str]
+
+
+def digest(message: str) -> str:
+    """16 hexadecimal digits, the same for the same message."""
+    return blake2b(message.encode(), digest_size=8).hexdigest()
+
+
+def due(
+    agent: str, alerter: str, sent: Sent, faults: Mapping[str, Fault], silenced: Callable[[str], object], now: int
+) -> list[Alert]:
+    """The alerts that the alerter should send: first what is new, then what is over.
+
+    A squelch keeps a fault from being triggered, not from being resolved.  An alerter
+    does not send that it fails itself.
+    """
+    critical = {name: f for name, f in faults.items() if f["severity"] >= CRITICAL and f.get(ALERTER) != alerter}
+    alerts = [
+        Alert(TRIGGERED, name, agent, name, f["severity"], f["message"], now)
+        for name, f in sorted(critical.items())
+        if sent.get(name) != digest(f["message"]) and not silenced(name)
+    ]
+    for name in sorted(sent.keys() - critical.keys()):
+        left = faults.get(name)
+        severity, message = (INFO, "it is over") if left is None else (left["severity"], left["message"])
+        alerts.append(Alert(RESOLVED, name, agent, name, severity, message, now))
+    return alerts
+
+
+def farewell(agent: str, sent: Sent, now: int) -> list[Alert]:
+    """The alerts that the alerter should send when the agent is removed: no fault stays open."""
+    text = f"the agent {agent} was stopped and removed: the fault is no longer monitored"
+    return [Alert(RESOLVED, name, agent, name, INFO, text, now) for name in sorted(sent)]
+
+
+def failure(agent: str, alerter: str, message: str) -> Fault:
+    """The fault that this alerter fails."""
+    return {**make_fault(fault_name(agent, ALERTERS, alerter), CRITICAL, message), ALERTER: alerter}
+
+
+def marked(fault: Fault, sent: Mapping[str, Sent], pending: Mapping[str, Collection[str]]) -> Fault:
+    """The fault with what each alerter sent about it.
+
+    ``pending`` has, for each alerter, the faults about which an alert is due or on its way.
+    """
+    name, marks = fault["name"], {}
+    for alerter, known in sent.items():
+        if name in pending[alerter]:
+            marks[alerter] = ""
+        elif name in known:
+            marks[alerter] = known[name] if fault["severity"] >= CRITICAL else ""
+    return {**fault, TRIGGERED_KEY: marks} if marks else {k: v for k, v in fault.items() if k != TRIGGERED_KEY}
+
+
+def lingering(names: Iterable[str], sent: Mapping[str, Sent], pending: Mapping[str, Collection[str]]) -> list[Fault]:
+    """What stands for the faults that are over (not among ``names``) while some alerter must still resolve them."""
+    over = {name for known in sent.values() for name in known} - set(names)
+    text = "it is over; not every alerter has resolved it yet"
+    return [marked(make_fault(name, INFO, text), sent, pending) for name in sorted(over)]
+
+
+def remembered(alerters: Iterable[str], stored: Iterable[Fault]) -> dict[str, dict[str, str]]:
+    """What each of the alerters sent, by the faults that the store has."""
+    sent: dict[str, dict[str, str]] = {alerter: {} for alerter in alerters}
+    for fault in stored:
+        marks = fault.get(TRIGGERED_KEY)
+        for alerter, mark in marks.items() if isinstance(marks, dict) else ():
+            if alerter in sent:
+                sent[alerter][fault["name"]] = str(mark)
+    return sent

@@ -1,0 +1,94 @@
+"""The commands about agents: which report, which are silent, and how one is removed."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from ...agents import DOUBLE_WITHIN, SEEN_WITHIN, SILENT_FOR
+from ...db import DB
+from ...errors import InvalidInput, StoreDenied
+from ...types import AgentInstance, Heartbeat
+from ...units import format_duration
+from ..fault_list import ago_cell
+from ..output import View, message, write_json, write_table
+from ..params import DURATION, complete_agents, examples, listing_options, open_store, unknown
+
+_TITLES = ("agent", "last report", "reported by")
+_OFFLINE = f"Only agents silent for {format_duration(SILENT_FOR)}, but not for {SEEN_WITHIN // 86400} days."
+_DOUBLE = f"Only agents for which two or more instances reported in the last {format_duration(DOUBLE_WITHIN)}."
+
+
+@click.command(epilog=examples("cimaa agents", "cimaa agents --old 15m", "cimaa agents --double --json"))
+@click.option(
+    "--old", type=DURATION, metavar="DURATION", help="Only agents silent for at least this long (15m, 2h, 7d)."
+)
+@click.option("--offline", is_flag=True, help=_OFFLINE)
+@click.option("--double", is_flag=True, help=_DOUBLE)
+@listing_options(_TITLES)
+@click.pass_context
+def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, view: View) -> None:
+    """List the agents.
+
+    Shows when each reported last, and the instances that report under its name.
+    """
+    if (old is not None) + offline + double > 1:
+        raise click.UsageError("Give only one of --old, --offline and --double.")
+    with open_store(ctx) as db:
+        found = _found(db, old, offline, double)
+    if view.as_json:
+        write_json(found)
+        return
+    now = time.time()
+    write_table(
+        _TITLES,
+        ((agent["name"], ago_cell(agent["updated"], now), _instances(agent)) for agent in found),
+        view,
+    )
+    if not found:
+        message("No agents." if (old, offline, double) == (None, False, False) else "No such agents.")
+
+
+@click.command(name="remove-agent", epilog=examples("cimaa remove-agent web1.example.com"))
+@click.argument("agent", shell_complete=complete_agents)
+@click.pass_context
+def remove_agent(ctx: click.Context, agent: str) -> None:
+    """Remove an agent that is no longer in use.
+
+    Its faults, its heartbeat and its instances are removed.  If it still runs, its next report adds it again.
+    """
+    with open_store(ctx) as db:
+        _require_known(db, agent)
+        db.remove_agent(agent)
+    message(f"Removed {agent}.")
+
+
+def _require_known(db: DB, agent: str) -> None:
+    """Refuse a name that no agent has, if these credentials may list the agents.
+
+    An agent's own credentials may remove that agent and, on some stores, list none.
+    """
+    try:
+        known = [row["name"] for row in db.get_agents()]
+    except StoreDenied:
+        return
+    if agent not in known:
+        raise InvalidInput(unknown("agent", agent, known, "cimaa agents"))
+
+
+def _found(db: DB, old: int | None, offline: bool, double: bool) -> Sequence[Heartbeat]:
+    if old is not None:
+        return db.old_agents(old)
+    if offline:
+        return db.offline_agents()
+    return db.double_agents() if double else db.get_agents()
+
+
+def _instances(agent: Mapping[str, Any]) -> str:
+    return "; ".join(_instance(instance) for instance in agent.get("instances", ()))
+
+
+def _instance(instance: AgentInstance) -> str:
+    process = "" if instance["pid"] is None else f" pid {instance['pid']}"
+    return f"{instance['host']}{process} ({instance['version']}, {instance['os']})"

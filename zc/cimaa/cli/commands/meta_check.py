@@ -1,0 +1,202 @@
+"""The command that checks the monitoring itself: that agents report, and that no squelch is forgotten."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ...agent import config as settings
+from ...checks import bounded
+from ...checks.items import Item, Metric
+from ...checks.states import State
+from ...errors import StoreUnavailable
+from ...faults import SEVERITIES
+from ...metacheck import rules as meta
+from ...metacheck.rules import Finding, Rules, Verdict
+from ...options import TIMEOUT
+from ...squelches import Matcher
+from ..nagios import Plugin, finish
+from ..output import write_json
+from ..params import DURATION, Parsed, complete_agents, configuration, examples, open_store
+
+NAME = "meta-check"
+
+_TIMEOUT = "30s"
+_GOOD = "the agents report, each once, and no squelch is forgotten"
+
+
+def _count(text: str) -> float:
+    try:
+        count = float(text) if text.replace(".", "", 1).isdecimal() else 0
+    except ValueError:
+        count = 0
+    if not 0 < count < 1_000_000:
+        raise ValueError(f"{text!r} is not a number of intervals: write it like 2 or 2.5; --interval sets their length")
+    return count
+
+
+_COUNT = Parsed("intervals", _count)
+_TIME = Parsed("duration", TIMEOUT.parse)
+_LONGEST = 24 * 60 * 60
+
+
+def _patience(text: str) -> int:
+    """A duration; or a number of seconds, as Nagios plugins take it."""
+    seconds: int = TIMEOUT.parse(f"{text}s" if text.isdecimal() else text)
+    if seconds > _LONGEST:
+        raise ValueError(f"{text!r} is more than a day")
+    return seconds
+
+
+_PATIENCE = Parsed("duration", _patience)
+
+
+class _MetaCheck(Plugin):
+    """A Nagios plugin with ``--nagios``, else a command like the others."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
+        """The context, in which the arguments are read."""
+        if "--nagios" in args:
+            return super().make_context(info_name, args, *rest, **extra)
+        return click.Command.make_context(self, info_name, args, *rest, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        return super().invoke(ctx) if ctx.params["as_plugin"] else click.Command.invoke(self, ctx)
+
+
+@click.command(
+    cls=_MetaCheck,
+    epilog=examples(
+        "cimaa meta-check",
+        "cimaa meta-check --nagios --warning 3 --error 10",
+        "cimaa meta-check --ignore '^backup$' --ignore '^test'",
+        "cimaa meta-check --match '^backup$' --interval 1d --forget 90d",
+    ),
+)
+@click.option("--nagios/--json", "as_plugin", help="Be a Nagios plugin, or write the JSON of a check.  [default: JSON]")
+@click.option(
+    "--interval",
+    type=_TIME,
+    metavar="DURATION",
+    help="How often the agents report (60s, 15m).  [default: base_interval in the configuration's [agent], or 60s]",
+)
+@click.option(
+    "-w",
+    "--warning",
+    type=_COUNT,
+    default="2",
+    show_default=True,
+    metavar="INTERVALS",
+    help="Silence for this many intervals is a warning.",
+)
+@click.option(
+    "-c",
+    "--error",
+    type=_COUNT,
+    default="5",
+    show_default=True,
+    metavar="INTERVALS",
+    help="Silence for this many intervals is an error.",
+)
+@click.option(
+    "--forget",
+    type=_TIME,
+    default="30d",
+    show_default=True,
+    metavar="DURATION",
+    help="Agents silent for this long are reported together, as one fault of severity info.",
+)
+@click.option(
+    "--match",
+    multiple=True,
+    metavar="PATTERN",
+    shell_complete=complete_agents,
+    help="Only agents whose name matches this regular expression (RE2); may be repeated.",
+)
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="PATTERN",
+    shell_complete=complete_agents,
+    help="Ignore agents whose name matches this regular expression (RE2); may be repeated.",
+)
+@click.option(
+    "--squelched",
+    type=DURATION,
+    default="1h",
+    show_default=True,
+    metavar="DURATION",
+    help="Report squelches that are older than this and not permanent.",
+)
+@click.option(
+    "--planned",
+    type=DURATION,
+    default="7d",
+    show_default=True,
+    metavar="DURATION",
+    help="A squelch that ends within this time after it was set is at most a warning, whatever it hides.",
+)
+@click.option(
+    "-t",
+    "--timeout",
+    type=_PATIENCE,
+    default=_TIMEOUT,
+    show_default=True,
+    metavar="DURATION",
+    help="How long to wait for the store.",
+)
+@click.pass_context
+def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, timeout: int, **rules: Any) -> None:
+    """Check the agents and the squelches themselves.
+
+    Reported are agents that are silent (together, if most of them fell silent at once), agents that run more than
+    once, and squelches that are neither permanent nor new.
+
+    By default it writes the JSON of an agent's check, with faults and metrics, for a section of a check file.
+    With --nagios it is a Nagios plugin: status 0 if all is well, 1 for a warning, 2 for an error, 3 if the store could
+    not be checked (wrong usage included).  What a squelch silences is shown then, but does not change the status.
+    """
+
+    def verdict() -> tuple[Verdict, list[str]]:
+        every = settings.base_interval(configuration(ctx)) if interval is None else interval
+        return _verdict(ctx, Rules(interval=every, **rules))
+
+    if as_plugin:
+        finish(NAME, lambda: items(*verdict()), timeout, _GOOD, 1)
+    try:
+        found, _ = bounded.run(verdict, timeout)
+    except TimeoutError as error:
+        raise StoreUnavailable(f"the store did not answer: {error}; --timeout gives it more time") from error
+    write_json(found.document())
+
+
+def _verdict(ctx: click.Context, rules: Rules) -> tuple[Verdict, list[str]]:
+    """The verdict, and the regular expressions of the squelches in force."""
+    with open_store(ctx) as db:
+        seen = meta.look(db, rules)
+    return meta.judge(seen, rules, time.time()), [squelch["regex"] for squelch in seen.squelches]
+
+
+def items(verdict: Verdict, squelches: Sequence[str]) -> list[Item]:
+    """The output of a Nagios plugin for the verdict, where these squelches are in force."""
+    figures = verdict.figures
+    told = f"agents reporting: {figures['reporting']} of {figures['agents']}; squelches: {figures['squelches']}"
+    metrics = tuple(Metric(name, value, minimum=0) for name, value in figures.items())
+    matching = Matcher(squelches).matching
+    return [Item("", State.OK, told, metrics), *(_item(f, matching(f.name)) for f in verdict.findings)]
+
+
+def _item(finding: Finding, squelches: Sequence[str]) -> Item:
+    if squelches and not finding.squelches:  # no squelch hides that squelches are forgotten
+        text = f"{finding.message} (squelched by {', '.join(squelches)})"
+        return Item(finding.name, State.OK, text, noted=True)
+    state = _state(finding.severity)
+    return Item(finding.name, state, finding.message, noted=state is State.OK)
+
+
+def _state(severity: int) -> State:
+    if severity >= SEVERITIES["error"]:
+        return State.CRITICAL
+    return State.WARNING if severity >= SEVERITIES["warning"] else State.OK

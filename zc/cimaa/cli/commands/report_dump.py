@@ -1,0 +1,76 @@
+"""The commands that take and give whole documents: a report in, a dump out."""
+
+from typing import IO, Any
+
+import click
+
+from ... import limits
+from ...agent.rules import check_json as documents
+from ...agents import this_host
+from ...errors import InvalidFault
+from ...units import format_size
+from ..fault_list import counted
+from ..output import message, write_json
+from ..params import complete_agents, examples, open_store
+
+# White space and escapes may make a text longer than what it says.
+_MOST = 8 * limits.REPORT
+
+
+@click.command(
+    epilog=examples(
+        'echo \'[{"name": "//web1/raid", "severity": "error", "message": "degraded"}]\' | cimaa report web1',
+        "cimaa report web1 faults.json",
+        "echo '[]' | cimaa report web1",
+    )
+)
+@click.argument("agent", shell_complete=complete_agents)
+@click.argument("file", type=click.File("rb"), default="-")
+@click.pass_context
+def report(ctx: click.Context, agent: str, file: IO[bytes]) -> None:
+    """Report the faults of an agent.
+
+    The report is the complete list of the agent's faults, and replaces the previous one.  An agent that is not in the
+    store yet is added.  FILE (or standard input) has a JSON list of faults, or {"faults": [...]}.  A fault has a name,
+    a severity (a number, or one of critical, error, warning, info, debug), a message, and any other keys.
+    """
+    if file.isatty():
+        message("Type the report as JSON; end it with Ctrl-D.")
+    faults = _faults(file)
+    with open_store(ctx, this_host()) as db:
+        db.set_faults(agent, faults)
+    message(f"{agent} reported {counted(len(faults))}.")
+
+
+@click.command(epilog=examples("cimaa dump", "cimaa dump > backup.json"))
+@click.pass_context
+def dump(ctx: click.Context) -> None:
+    """Write the whole store as JSON.
+
+    It has all faults, heartbeats and squelches.  A heartbeat is a fault of the agent '_', whose name is that of the
+    agent it belongs to.
+    """
+    with open_store(ctx) as db:
+        write_json(db.dump())
+
+
+def _faults(file: IO[bytes]) -> list[Any]:
+    try:
+        return documents.listed(documents.load(_text(file)))
+    except InvalidFault as error:
+        raise InvalidFault(f"the report in {_name(file)} cannot be used: {error}") from error
+
+
+def _text(file: IO[bytes]) -> str:
+    content = file.read(_MOST + 1)
+    if len(content) > _MOST:
+        raise InvalidFault(f"it has more than {format_size(_MOST)}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidFault(f"byte {error.start} is not UTF-8") from None
+
+
+def _name(file: IO[bytes]) -> str:
+    name = getattr(file, "name", "<stdin>")
+    return "standard input" if name == "<stdin>" else str(name)

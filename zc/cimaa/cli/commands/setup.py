@@ -1,0 +1,40 @@
+"""The commands that make what a store needs: also programs of their own, ``setup-postgres`` and ``setup-dynamodb``."""
+
+from typing import Any
+
+import click
+
+from ...config import Config
+from ...errors import ConfigurationError
+from .. import Commands
+from ..main import HELP_OPTIONS
+from ..params import examples
+
+COMMANDS = {
+    "postgres": "commands.setup_postgres:setup_postgres",
+    "dynamodb": "commands.setup_dynamodb:setup_dynamodb",
+}
+
+
+@click.group(
+    cls=Commands,
+    places=COMMANDS,
+    context_settings=HELP_OPTIONS,
+    epilog=examples("cimaa setup postgres --help", "cimaa setup dynamodb --help"),
+)
+def setup() -> None:
+    """Make the tables of a store.
+
+    Each command is also a program: setup-postgres, setup-dynamodb.
+    """
+
+
+def settings(backend: str, config: Config) -> dict[str, Any]:
+    """The values of the backend's options in the [database] section, and in the environment.
+
+    :raises ConfigurationError: if the section cannot be used, or is for another backend.
+    """
+    chosen = config.database.settings[0]
+    if chosen.text != backend:
+        raise ConfigurationError(f"[database] class ({chosen.source}) is {chosen.text}: this command is for {backend}")
+    return dict(config.database.values)

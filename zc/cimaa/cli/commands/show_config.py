@@ -1,0 +1,161 @@
+"""The commands about the command itself: its settings, and the backends it may use."""
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ... import config as configurations
+from ...config import DATABASE, Config, Database, Setting
+from ...errors import ConfigurationError, Error
+from ...options import Option
+from ...text import one_line
+from ..fault_list import counted
+from ..output import message, write, write_json, write_table
+from ..params import complete_backends, configuration, examples, json_option
+
+if TYPE_CHECKING:
+    from ...agent.inspection import Inspection
+
+
+@click.command(
+    epilog=examples(
+        "cimaa config",
+        "cimaa config --check",
+        "cimaa --config /etc/cimaa/cimaa.cfg config --json",
+    )
+)
+@click.option("--check", is_flag=True, help="Check everything that the agent would read; status 1 if it has problems.")
+@json_option
+@click.pass_context
+def config(ctx: click.Context, check: bool, as_json: bool) -> None:
+    """Show the effective settings.
+
+    Each is shown with its source; secrets are masked.  The configuration file is the first of: --config,
+    $CIMAA_CONFIG, ./cimaa.cfg, ~/.config/cimaa/cimaa.cfg (or under $XDG_CONFIG_HOME), /etc/cimaa/cimaa.cfg.
+    Without one the defaults apply.  For a KEY of [database], $CIMAA_DATABASE_KEY comes first, and KEY_file may name
+    a file that holds the value.
+
+    With --check the problems are listed instead, one a line: of the settings, the alerters, the sinks, and the checks
+    with all their files.  Nothing is started, and the store is not opened.
+    """
+    from ...agent import inspection
+
+    if check:
+        _check(ctx, as_json)
+    ours = configuration(ctx)
+    file, found = ours.file, _settings(ours)
+    message(f"Configuration file: {file}" if file else "There is no configuration file.")
+    if as_json:
+        settings = [_shape(section, setting) for section, setting in found]
+        write_json({"file": None if file is None else one_line(str(file)), "settings": settings})
+    else:
+        write_table(
+            ("section", "option", "value", "from"),
+            ((f"[{section}]", s.option.name, s.shown or "", s.source) for section, s in found),
+        )
+    if problems := inspection.inspect(ours).problems:
+        for problem in problems:
+            message(f"Warning: {problem}")
+        message("The agent would report or refuse that; see also: cimaa config --check")
+
+
+@click.command(epilog=examples("cimaa backends", "cimaa backends zc.cimaa.lmdb", "cimaa backends --json"))
+@click.argument("backend", required=False, shell_complete=complete_backends)
+@json_option
+def backends(backend: str | None, as_json: bool) -> None:
+    """List the backends and their options.
+
+    A backend is what a [database] section names as its class; with BACKEND, the options are listed that it has.
+    """
+    if backend is not None:
+        _show_options(configurations.load_backend(backend).options, as_json)
+        return
+    found = [{"name": name, "description": _description(name)} for name in configurations.backend_names()]
+    if as_json:
+        write_json(found)
+    else:
+        write_table(("backend", "description"), ((each["name"], each["description"]) for each in found))
+
+
+def _settings(ours: Config) -> list[tuple[str, Setting]]:
+    """The effective settings of all sections, each with its section's name."""
+    from ...agent import plugins
+    from ...agent.config import OPTIONS, SECTION
+
+    sections = {DATABASE: _with_inherited(ours.database), SECTION: ours.section(SECTION, OPTIONS)}
+    for kind in plugins.KINDS:
+        sections |= {section: plugins.settings(kind, section, ours) for section in ours.named(kind.section)}
+    return [(section, setting) for section, settings in sections.items() for setting in settings]
+
+
+def _check(ctx: click.Context, as_json: bool) -> None:
+    """List the problems, and exit."""
+    from ...agent import inspection
+
+    try:
+        ours = configuration(ctx)
+    except ConfigurationError as error:
+        problems, warnings, looked_at = [str(each) for each in (error, *error.others)], [], ""
+    else:
+        found = inspection.inspect(ours)
+        problems, warnings, looked_at = found.problems, found.warnings, _looked_at(ours, found)
+    if as_json:
+        write_json({"problems": list(map(one_line, problems)), "warnings": list(map(one_line, warnings))})
+    else:
+        for problem in problems:
+            write(one_line(problem))
+        for warning in warnings:
+            message(f"Warning: {warning}")
+    if not problems:
+        message(f"No problems in {looked_at}.")
+    ctx.exit(1 if problems else 0)
+
+
+def _looked_at(ours: Config, found: "Inspection") -> str:
+    checks = "the built-in checks" if found.checks is None else counted(len(found.checks), "check")
+    plugins = counted(len(found.alerters), "alerter"), counted(len(found.sinks), "metrics sink")
+    where = ours.file or "the defaults, as there is no configuration file"
+    return f"{where}: {', '.join([checks, *plugins])}"
+
+
+def _with_inherited(database: Database) -> list[Setting]:
+    """The settings of the store; in place of those that are not set, what its driver takes from elsewhere."""
+    found = database.backend.inherited(database.values)
+    return [
+        setting if setting.text is not None or name not in found else Setting(setting.option, *found[name])
+        for setting in database.settings
+        for name in [setting.option.name]
+    ]
+
+
+def _shape(section: str, setting: Setting) -> dict[str, Any]:
+    # Names of files, and with them settings, may hold bytes that are no text.
+    value = None if setting.shown is None else one_line(setting.shown)
+    return {"section": section, "option": setting.option.name, "value": value, "from": one_line(setting.source)}
+
+
+def _description(name: str) -> str:
+    try:
+        backend = configurations.load_backend(name)
+    except Error as error:
+        return f"not usable: {error}"
+    return (inspect.getdoc(backend) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def _show_options(options: Any, as_json: bool) -> None:
+    if as_json:
+        write_json([_option(option) for option in options])
+    else:
+        rows = ((option.name, option.type.name, option.default_text() or "", option.help) for option in options)
+        write_table(("option", "type", "default", "meaning"), rows)
+
+
+def _option(option: Option) -> dict[str, Any]:
+    return {
+        "name": option.name,
+        "type": option.type.name,
+        "default": option.default_text(),
+        "secret": option.secret,
+        "help": option.help,
+    }

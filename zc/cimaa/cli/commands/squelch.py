@@ -1,0 +1,232 @@
+"""The commands that set, remove and show squelches."""
+
+import os
+import pwd
+import time
+from collections.abc import Iterable, Iterator
+
+import click
+
+from ... import squelches as rules
+from ...db import DB
+from ...errors import InvalidInput
+from ...squelches import Matcher
+from ...types import Squelch
+from ...units import format_time
+from .. import fault_list as listing
+from ..fault_list import Listed, ago, ago_cell, counted
+from ..output import Styled, View, message, write_json, write_table
+from ..params import (
+    DURATION,
+    FUTURE_TIME,
+    complete_squelched,
+    examples,
+    json_option,
+    listing_options,
+    open_store,
+    unknown,
+)
+
+_TITLES = ("pattern", "ends", "faults", "user", "set", "reason")
+# How many agents a warning names.
+_SHOWN = 5
+
+_exact = click.option("--exact", is_flag=True, help="PATTERN is no regular expression, but the whole name of a fault.")
+
+
+class _Listed(Squelch):
+    """A squelch in the list."""
+
+    in_force: bool
+    #: How many current faults it silences.
+    faults: int
+
+
+@click.command(
+    epilog=examples(
+        "cimaa squelch --exact '//web1/disk#/var' 'new disks on Monday' --until tomorrow",
+        "cimaa squelch '^//web1/' 'moving to the new rack' --for 2h",
+        "cimaa squelch '/disk#/backup$' 'full by design' --permanent",
+        "cimaa squelch /load --dry-run",
+    )
+)
+@click.argument("pattern", shell_complete=complete_squelched)
+@click.argument("reason", required=False)
+@_exact
+@click.option("--permanent", is_flag=True, help="The squelch is meant to stay.")
+@click.option(
+    "--for", "duration", type=DURATION, metavar="DURATION", help="End after this time (90s, 15m, 2h, 7d, 1w)."
+)
+@click.option(
+    "--until", type=FUTURE_TIME, metavar="TIME", help="End then (08:00, tomorrow, 'friday 08:00', '2026-11-23 08:00')."
+)
+@click.option("--user", help="Who sets it.  [default: the user who runs the command, also under sudo]")
+@click.option("--dry-run", is_flag=True, help="Set nothing; show the faults that would be silenced.")
+@json_option
+@click.pass_context
+def squelch(
+    ctx: click.Context,
+    /,
+    pattern: str,
+    reason: str | None,
+    exact: bool,
+    permanent: bool,
+    duration: int | None,
+    until: int | None,
+    user: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Keep faults from alerting.
+
+    Silences the faults whose name matches PATTERN, and lists the current ones.  PATTERN is a regular expression (RE2)
+    that is searched anywhere in the name; ^ and $ stand for the start and the end of the name.  --exact silences one
+    fault: use it where you mean a name.
+
+    Without --for or --until the squelch stays until it is removed.  A squelch with the same PATTERN is replaced.
+    REASON is for whoever finds the squelch later; only a dry run needs none.
+    """
+    if permanent + (duration is not None) + (until is not None) > 1:
+        raise click.UsageError("Give only one of --permanent, --for and --until.")
+    if reason is None and not dry_run:
+        raise click.UsageError("Missing argument 'REASON': say why, for those who find the squelch later.")
+    now = int(time.time())
+    regex = rules.exactly(pattern) if exact else pattern
+    expires = until if duration is None else now + duration
+    made = rules.squelch(regex, reason or "", login_name() if user is None else user, permanent, expires, now)
+    with open_store(ctx) as db:
+        replaced = [old for old in db.get_squelch_details() if old["regex"] == regex]
+        if not dry_run:
+            db.squelch(made.regex, made.reason, made.user, made.permanent, made.expires)
+        silenced = listing.listed(db, db.find_faults(pattern=regex))
+    listing.show(silenced, as_json=as_json)
+    for text in _messages(made.details(), silenced, replaced, dry_run):
+        message(text)
+
+
+@click.command(epilog=examples("cimaa unsquelch '^//web1/'", "cimaa unsquelch --exact '//web1/disk#/var'"))
+@click.argument("pattern", shell_complete=complete_squelched)
+@_exact
+@click.pass_context
+def unsquelch(ctx: click.Context, /, pattern: str, exact: bool) -> None:
+    """Remove the squelch with exactly this PATTERN.
+
+    With --exact, the one that 'cimaa squelch --exact PATTERN' set.
+    """
+    regex = rules.exactly(pattern) if exact else pattern
+    with open_store(ctx) as db:
+        known = [squelch["regex"] for squelch in db.get_squelch_details()]
+        if regex not in known:
+            raise InvalidInput(unknown("squelch", regex, known, "cimaa squelches"))
+        db.unsquelch(regex)
+        # Faults that another squelch silences too stay silent.
+        loud = [fault for fault in listing.listed(db, db.find_faults(pattern=regex)) if not fault.squelches]
+    message(f"Removed {regex}; {counted(len(loud))} may alert again.")
+
+
+@click.command(epilog=examples("cimaa squelches", "cimaa squelches --all --json"))
+@click.option("--all", "everything", is_flag=True, help="Also squelches that have ended and were not removed.")
+@listing_options(_TITLES)
+@click.pass_context
+def squelches(ctx: click.Context, everything: bool, view: View) -> None:
+    """List the squelches in force.
+
+    Shows when each ends, how many faults it silences now, who set it, when and why.
+    """
+    with open_store(ctx) as db:
+        in_force = set(db.get_squelches())
+        found = [squelch for squelch in db.get_squelch_details() if everything or squelch["regex"] in in_force]
+        silenced = _silenced(db, in_force)
+    details: list[_Listed] = [
+        {**squelch, "in_force": squelch["regex"] in in_force, "faults": silenced.get(squelch["regex"], 0)}
+        for squelch in found
+    ]
+    if view.as_json:
+        write_json(details)
+        return
+    now = time.time()
+    write_table(
+        _TITLES,
+        (
+            (s["regex"], _end(s), _number(s["faults"]), s["user"], ago_cell(s["time"], now), s["reason"])
+            for s in details
+        ),
+        view,
+    )
+    if not details:
+        message("No squelches." if everything else "No squelches are in force.")
+
+
+def login_name() -> str:
+    """Who runs this: the user that became root with sudo, else the process's."""
+    uid = os.getuid()
+    if uid == 0 and (user := os.environ.get("SUDO_USER")):
+        return user
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _silenced(db: DB, regexes: set[str]) -> dict[str, int]:
+    """How many current faults each of the expressions matches."""
+    matching = Matcher(regexes).matching
+    counts: dict[str, int] = {}
+    for fault in db.find_faults() if regexes else ():
+        for regex in matching(fault["name"]):
+            counts[regex] = counts.get(regex, 0) + 1
+    return counts
+
+
+def _messages(squelch: Squelch, silenced: list[Listed], replaced: list[Squelch], dry_run: bool) -> Iterator[str]:
+    """The messages about a squelch that is set, or would be."""
+    if wide := _wider_than_meant(squelch["regex"], [fault.fault["agent"] for fault in silenced]):
+        yield wide
+    for old in replaced:
+        verb = "It would replace" if dry_run else "It replaces"
+        yield f"{verb} the squelch of {old['user']}, {ago(old['time'], squelch['time'])}: {old['reason']}"
+    yield _told(squelch, silenced, dry_run)
+
+
+def _wider_than_meant(regex: str, agents: Iterable[str]) -> str | None:
+    """A warning if the pattern, which no ^ or $ ties to an end of the name, silences more than its author may know."""
+    names = sorted(set(agents))
+    if not names or regex.startswith("^") or regex.endswith("$"):
+        return None
+    matches = rules.compiled(regex).search
+    if inside := next(filter(matches, names), None):
+        why = f"it is found in the name of the agent {inside}"
+    elif len(names) > 1:
+        why = f"it matches faults of {len(names)} agents: {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
+    else:
+        return None
+    return f"Warning: {regex!r} is searched anywhere in a fault's name, and {why}.  For one fault, use --exact NAME."
+
+
+def _told(squelch: Squelch, silenced: list[Listed], dry_run: bool) -> str:
+    """What to tell of a squelch that is set, or would be."""
+    regex = squelch["regex"]
+    others = sum(any(other != regex for other in fault.squelches) for fault in silenced)
+    also = f" ({others} of them silenced by others too)" if others else ""
+    what = f"{counted(len(silenced), 'current fault')}{also}"
+    if dry_run:
+        return f"Would silence {what}; nothing was set."
+    return f"Squelched {regex} {_until(squelch)}, by {squelch['user']}: it silences {what}."
+
+
+def _until(squelch: Squelch) -> str:
+    if squelch["permanent"]:
+        return "permanently"
+    return f"until {format_time(squelch['expires'])}" if "expires" in squelch else "until it is removed"
+
+
+def _number(number: int) -> Styled:
+    return Styled(str(number), order=number)
+
+
+def _end(squelch: _Listed) -> str:
+    if squelch["permanent"]:
+        return "permanent"
+    if "expires" not in squelch:
+        return "when removed"
+    return format_time(squelch["expires"]) + ("" if squelch["in_force"] else " (over)")
