@@ -87,15 +87,14 @@ def main(days: int) -> None:
 def daemon(days: int) -> None:
     """Run the daemon; a line on standard output has the resident memory (bytes) at the end of each day."""
     from zc.cimaa import config
-    from zc.cimaa.agent import reload as reloading
-    from zc.cimaa.agent import runner as runs
+    from zc.cimaa.agent import reload, runner
     from zc.cimaa.agent.daemon import Daemon
     from zc.cimaa.agent.notifier import Alerts
     from zc.cimaa.agent.publisher import Measuring
     from zc.cimaa.agent.store import Link
 
     path, clock = "cimaa.cfg", FastClock()
-    configuration = reloading.read(path)
+    configuration = reload.read(path)
     settings, ticks = configuration.agent, iter(range(1, days * DAY + 1))
 
     def at_tick(_tick: int) -> None:
@@ -105,7 +104,7 @@ def daemon(days: int) -> None:
     async def run() -> None:
         with config.open_database(path) as db:
             alerts = Alerts(settings.name, configuration.alerters, clock)
-            agent = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runs.run)
+            agent = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runner.run)
             measuring = Measuring(configuration.sinks, clock)
             agent.on_tick = at_tick
             agent.on_report = lambda: measuring.publish(agent)

@@ -29,8 +29,8 @@ DRIVERS = {
 # Each room, and the rooms before it, which it may import.
 ROOMS = [
     {"__version__"},  # of the package itself
-    {"errors", "types"},
-    {"limits", "units", "masking", "ini", "process_tree", "text", "threads", "backoff"},
+    {"errors", "text", "types"},
+    {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff"},
     {"faults", "naming"},
     {"agents", "squelches", "options"},
     {"db", "entrypoints"},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zc.cimaa.agent import check_files as files
+from zc.cimaa.agent import check_files
 from zc.cimaa.agent import config as settings
 from zc.cimaa.agent.check_files import Broken, Check
 from zc.cimaa.config import Config
@@ -91,7 +91,7 @@ def test_the_host_s_full_name_is_no_localhost(monkeypatch: pytest.MonkeyPatch, n
 def test_a_section_is_a_check(tmp_path: Path) -> None:
     text = "[disk /var]\ncommand = check_disk -w 10%% '/my disk'\n[load]\ncommand = bin/load.py\ntimeout = 5s\n"
     written(tmp_path / "checks" / "host.cfg", text)
-    assert files.load(Path("checks"), 60) == [
+    assert check_files.load(Path("checks"), 60) == [
         Check("host", "disk /var", ("check_disk", "-w", "10%%", "/my disk"), 60, tmp_path / "checks"),
         Check("host", "load", (f"{tmp_path}/checks/bin/load.py",), 5, tmp_path / "checks"),
     ]
@@ -105,7 +105,7 @@ def test_a_program_is_found_on_the_path_or_from_the_file(
     monkeypatch: pytest.MonkeyPatch, command: str, program: str
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    check = files.check("f", "s", {"command": f"{command} ~/x ./y"}, Path("/checks"), 60)
+    check = check_files.check("f", "s", {"command": f"{command} ~/x ./y"}, Path("/checks"), 60)
     assert isinstance(check, Check)
     assert check.command == (program, "~/x", "./y")
 
@@ -123,14 +123,14 @@ def test_a_program_is_found_on_the_path_or_from_the_file(
     ],
 )
 def test_a_check_that_cannot_be_understood_is_broken(given: dict[str, str], wrong: str) -> None:
-    check = files.check("f", "s", given, Path("/"), 60)
+    check = check_files.check("f", "s", given, Path("/"), 60)
     assert isinstance(check, Broken)
     assert wrong in check.reason
     assert (check.file, check.section) == ("f", "s")
 
 
 def test_a_check_s_name_may_not_hold_what_separates_its_faults() -> None:
-    assert isinstance(files.check("f", "a#b", {"command": "x"}, Path("/"), 60), Broken)
+    assert isinstance(check_files.check("f", "a#b", {"command": "x"}, Path("/"), 60), Broken)
 
 
 def test_a_broken_file_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_broken_file_leaves_the_others_alone(tmp_path: Path) -> None:
     written(tmp_path / "twice.cfg", "[a]\ncommand = x\n[a]\ncommand = y\n")
     written(tmp_path / ".hidden.cfg", "rubbish")
     written(tmp_path / "other.txt", "rubbish")
-    found = {item.file: item for item in files.load(tmp_path, 60)}
+    found = {item.file: item for item in check_files.load(tmp_path, 60)}
     assert isinstance(found.pop("good"), Check)
     assert sorted(found) == ["bad", "directory", "latin", "missing", "pipe", "twice"]
     assert all(isinstance(item, Broken) and not item.section for item in found.values())
@@ -151,7 +151,7 @@ def test_a_broken_file_leaves_the_others_alone(tmp_path: Path) -> None:
 
 def test_a_file_s_text_is_not_in_the_fault_that_it_is_broken(tmp_path: Path) -> None:
     written(tmp_path / "bad.cfg", "[a]\ncommand = x\npassword-without-a-sign hunter2\n")
-    (broken,) = files.load(tmp_path, 60)
+    (broken,) = check_files.load(tmp_path, 60)
     assert isinstance(broken, Broken)
     assert "hunter2" not in broken.reason
     assert "line 3" in broken.reason
@@ -162,7 +162,7 @@ def test_no_directory_or_no_check_in_it_is_an_error_that_says_what_to_do(tmp_pat
     written(tmp_path / "file", "")
     written(tmp_path / "empty" / "x.cfg", "")
     with pytest.raises(ConfigurationError, match=f"directory: (cannot read|there is no check in) .*{name}"):
-        files.load(tmp_path / name, 60)
+        check_files.load(tmp_path / name, 60)
 
 
 def test_an_empty_directory_setting_is_no_wish_for_the_built_in_checks(tmp_path: Path) -> None:

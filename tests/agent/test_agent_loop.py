@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.simulation import START, Away, FastClock, SimulatedClock, Simulation
 from zc.cimaa import memory
-from zc.cimaa.agent import store as link
+from zc.cimaa.agent import store
 from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.clock import SystemClock
 from zc.cimaa.agent.rules import schedule
@@ -582,12 +582,12 @@ def test_whatever_a_check_s_json_calls_its_extras_nothing_breaks(tmp_path: Path,
 
 
 def test_waiting_grows_and_never_exceeds_the_most() -> None:
-    at_least = [link.delay(n, 30, lambda: 0.0) for n in range(1, 12)]
-    at_most = [link.delay(n, 30, lambda: 1.0) for n in range(1, 12)]
+    at_least = [store.delay(n, 30, lambda: 0.0) for n in range(1, 12)]
+    at_most = [store.delay(n, 30, lambda: 1.0) for n in range(1, 12)]
     assert at_least[:4] == [1, 2, 4, 8]
     assert at_most[:4] == [2, 4, 8, 16]
     assert set(at_most[4:]) == {30}
-    assert link.delay(10**6, 30) <= 30
+    assert store.delay(10**6, 30) <= 30
 
 
 @pytest.mark.parametrize("away", [False, True])

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from zc.cimaa import faults, limits, naming
 from zc.cimaa.agent.check_files import Broken, Check
-from zc.cimaa.agent.rules import check_json as documents
-from zc.cimaa.agent.rules import report as reports
-from zc.cimaa.agent.rules import results
+from zc.cimaa.agent.rules import check_json, report, results
 from zc.cimaa.agent.rules.results import Finished, Flooded, NotStarted, Outcome, Result, TimedOut
 from zc.cimaa.errors import InvalidFault
 
@@ -78,7 +76,7 @@ def test_a_message_too_long_is_cut_at_a_character() -> None:
 )
 def test_bad_json_is_refused_and_the_place_named(text: str, wrong: str) -> None:
     with pytest.raises(InvalidFault, match=wrong):
-        documents.load(text)
+        check_json.load(text)
 
 
 @pytest.mark.parametrize(
@@ -97,12 +95,12 @@ def test_bad_json_is_refused_and_the_place_named(text: str, wrong: str) -> None:
 )
 def test_a_document_without_faults_is_refused(document: Any, wrong: str) -> None:
     with pytest.raises(InvalidFault, match=wrong):
-        documents.faults(document)
+        check_json.faults(document)
 
 
 def test_a_severity_may_be_a_name() -> None:
     told = [{"severity": "Critical"}, {"severity": "warning"}, {"severity": 33}, {}, "no fault"]
-    assert documents.faults({"faults": told}) == [{"severity": 50}, {"severity": 30}, {"severity": 33}, {}, "no fault"]
+    assert check_json.faults({"faults": told}) == [{"severity": 50}, {"severity": 30}, {"severity": 33}, {}, "no fault"]
 
 
 # Results
@@ -258,16 +256,16 @@ def result(section: str, count: int, message: str) -> Result:
 
 
 def test_a_report_has_the_faults_of_all_checks() -> None:
-    assert len(reports.faults("web1", [result("a", 3, "x"), result("b", 0, "x"), result("c", 2, "x")])) == 5
+    assert len(report.faults("web1", [result("a", 3, "x"), result("b", 0, "x"), result("c", 2, "x")])) == 5
 
 
 def test_two_faults_of_one_name_do_not_spoil_the_report() -> None:
-    assert len(reports.faults("web1", [result("a", 2, "x"), result("a", 1, "y")])) == 2
+    assert len(report.faults("web1", [result("a", 2, "x"), result("a", 1, "y")])) == 2
 
 
 @pytest.mark.parametrize(("count", "message"), [(9999, "x"), (200, "m" * 30_000)])
 def test_a_check_that_leaves_no_room_loses_its_faults_and_no_other_s(count: int, message: str) -> None:
-    together = reports.faults(
+    together = report.faults(
         "web1", [result("small", 3, "x"), result("big", count, message), result("too", 90, "x" * 9)]
     )
     names = {fault["name"] for fault in together}
@@ -278,7 +276,7 @@ def test_a_check_that_leaves_no_room_loses_its_faults_and_no_other_s(count: int,
 
 
 def test_many_checks_of_a_middling_size_lose_no_more_than_they_must() -> None:
-    together = reports.faults("web1", [result(f"s{n}", 1, "m" * 32_000) for n in range(200)])
+    together = report.faults("web1", [result(f"s{n}", 1, "m" * 32_000) for n in range(200)])
     assert faults.report("web1", together)
     assert 120 < sum("#monitor-size" not in fault["name"] for fault in together) < 200
     assert len(together) == 200

@@ -16,7 +16,7 @@ import pytest
 from tests.support.processes import ended
 from zc.cimaa import faults
 from zc.cimaa.agent import check_process as processes
-from zc.cimaa.agent import once as rounds
+from zc.cimaa.agent import once
 from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.checks import Finding, host
@@ -44,7 +44,7 @@ def write(directory: Path, text: str, file: str = "f.cfg") -> None:
 
 
 def ran(directory: Path, timeout: float = 20, parallel: int = 10) -> dict[str, dict[str, Any]]:
-    done = rounds.run(Settings("web1", directory, timeout, parallel))  # type: ignore[arg-type]  # a part of a second
+    done = once.run(Settings("web1", directory, timeout, parallel))  # type: ignore[arg-type]  # a part of a second
     assert faults.report("web1", done.faults)
     return {fault["name"].removeprefix("//web1/f/"): fault for fault in done.faults}
 
@@ -158,8 +158,8 @@ def test_so_many_checks_run_at_once_and_no_more(run: Run, tmp_path: Path) -> Non
 def test_an_agent_that_is_ended_takes_its_checks_along(tmp_path: Path, number: int) -> None:
     write(tmp_path, f"[a]\ncommand = sh -c 'echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; sleep 1000'\n")
     program = (
-        "import sys; from pathlib import Path; from zc.cimaa.agent import rounds, settings;"
-        f"rounds.run(settings.Settings('web1', Path({str(tmp_path)!r}), 1000, 1))"
+        "import sys; from pathlib import Path; from zc.cimaa.agent import config, once;"
+        f"once.run(config.Settings('web1', Path({str(tmp_path)!r}), 1000, 1))"
     )
     agent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     try:
@@ -196,7 +196,7 @@ def test_a_check_that_is_cancelled_while_it_starts_goes_with_its_children(tmp_pa
 
 
 def test_without_a_directory_the_host_s_checks_run() -> None:
-    done = rounds.run(Settings("web1", None, 60, 10))
+    done = once.run(Settings("web1", None, 60, 10))
     assert done.checks == len(host.CHECKS)
     assert all(fault["name"].startswith("//web1/host/") for fault in done.faults)
 
@@ -206,7 +206,7 @@ def test_a_built_in_check_that_fails_is_a_fault(monkeypatch: pytest.MonkeyPatch)
         raise FileNotFoundError(2, "No such file", "/proc/loadavg")
 
     monkeypatch.setattr(psutil, "getloadavg", unreadable)
-    (fault,) = [f for f in rounds.run(Settings("web1", None, 60, 10)).faults if "monitor" in f["name"]]
+    (fault,) = [f for f in once.run(Settings("web1", None, 60, 10)).faults if "monitor" in f["name"]]
     assert fault["name"] == "//web1/host/load#monitor-command"
     assert "/proc/loadavg" in fault["message"]
 
@@ -223,12 +223,12 @@ def test_a_built_in_check_that_hangs_is_a_fault_and_has_no_second_thread(monkeyp
     settings = Settings("web1", None, 1, 10)
     try:
         for _ in range(2):
-            (fault,) = [fault for fault in rounds.run(settings).faults if "host/load" in fault["name"]]
+            (fault,) = [fault for fault in once.run(settings).faults if "host/load" in fault["name"]]
             assert fault["name"] == "//web1/host/load#monitor-timeout"
             assert fault["message"] == "it did not end within 1s"
     finally:
         hanging.set()
-    (fault,) = [fault for fault in rounds.run(settings).faults if "host/load" in fault["name"]]
+    (fault,) = [fault for fault in once.run(settings).faults if "host/load" in fault["name"]]
     assert fault["message"] == "found in the end"
     assert started.acquire(blocking=False)
     assert not started.acquire(blocking=False)

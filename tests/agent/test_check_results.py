@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from zc.cimaa import faults
-from zc.cimaa.agent import check_files as files
+from zc.cimaa.agent import check_files
 from zc.cimaa.agent.check_files import Check
-from zc.cimaa.agent.rules import escalation as states
+from zc.cimaa.agent.rules import escalation, results
 from zc.cimaa.agent.rules import report as reports
-from zc.cimaa.agent.rules import results
 from zc.cimaa.agent.rules.results import Finished, Outcome, Result, TimedOut
 from zc.cimaa.checks import Finding
 from zc.cimaa.faults import Fault
@@ -21,7 +20,7 @@ KILLED = TimedOut(60)
 
 
 def check(**options: str) -> Check:
-    made = files.check("f", "a", {"command": "x", **options}, Path("/"), 60)
+    made = check_files.check("f", "a", {"command": "x", **options}, Path("/"), 60)
     assert isinstance(made, Check)
     return made
 
@@ -46,7 +45,7 @@ def runs(check: Check, *outcomes: Outcome) -> list[dict[str, int]]:
     standing: list[Fault] = []
     for outcome in outcomes:
         result = results.of_outcome("web1", check, outcome, standing)
-        standing = states.advance("web1", check, standing, result)
+        standing = escalation.advance("web1", check, standing, result)
         seen.append(reported(standing, result))
     return seen
 
@@ -86,7 +85,7 @@ def test_a_critical_fault_of_a_built_in_check_ends_when_the_check_finds_nothing(
     standing: list[Fault] = []
     seen = []
     for result in (full, full, empty):
-        standing = states.advance("web1", disk, standing, result)
+        standing = escalation.advance("web1", disk, standing, result)
         seen.append(reported(standing, result))
     assert seen == [{"a#/": 40}, {"a#/": 50}, {}]
 

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.needs import missing
-from zc.cimaa.agent import check_files as files
-from zc.cimaa.agent import runner as runs
+from zc.cimaa.agent import check_files, runner
 from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.rules.results import Result
 
@@ -98,10 +97,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Resu
         places = {"directory": directory, "plugins": PLUGINS, **ports}
         sections = [f"[{name}]\ncommand = {PLUGINS}/{case.command.format(**places)}\n" for name, case in CASES.items()]
         (directory / "real.cfg").write_text("".join(sections))
-        checks = [check for check in files.load(directory, 30, 60) if isinstance(check, Check)]
+        checks = [check for check in check_files.load(directory, 30, 60) if isinstance(check, Check)]
 
         async def run() -> list[Result]:
-            return await asyncio.gather(*(runs.run("web1", check, ()) for check in checks))
+            return await asyncio.gather(*(runner.run("web1", check, ()) for check in checks))
 
         yield {result.section: result for result in asyncio.run(run())}
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.ports import free_port
 from tests.support.simulation import SimulatedClock, Simulation
 from zc.cimaa import memory
-from zc.cimaa.agent import reload as reloading
+from zc.cimaa.agent import reload
 from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.publisher import Measuring
 from zc.cimaa.agent.reload import Reloader
@@ -53,7 +53,7 @@ class Host:
 
     def run(self, count: int, at_end: Callable[[], Any] = lambda: None, **changes: Callable[[], Any]) -> Simulation:
         """Let so many ticks pass; with ``at3=...`` the configuration is changed so, and read, at the third."""
-        current = reloading.load(Config.read(self.path))
+        current = reload.load(Config.read(self.path))
         simulation = Simulation(self.db, "[a]\ncommand = x\n", bad, self.directory / "checks", current.alerters)
         measuring = Measuring(current.sinks, simulation.clock)
         measuring.start()
@@ -110,7 +110,7 @@ def test_what_is_critical_stays_when_the_agent_starts_with_a_check_that_cannot_b
     host: Host, section: str, broken: str
 ) -> None:
     host.write(host.alerter("pager", "told"))
-    alerters = reloading.load(Config.read(host.path)).alerters
+    alerters = reload.load(Config.read(host.path)).alerters
     for text in ("[a]\ncommand = x\n", broken, broken, "[a]\ncommand = x\n"):
         checks = text.replace("[a", f"[{section}")
         asyncio.run(Simulation(host.db, checks, bad, host.directory / "checks", alerters).daemon.run(3))
@@ -213,7 +213,7 @@ def test_the_same_file_found_and_named_needs_no_restart(
     monkeypatch.setenv("CIMAA_CONFIG", str(host.path))
     caplog.set_level(logging.INFO)
     simulation = Simulation(host.db, "[a]\ncommand = x\n", bad, host.directory / "checks")
-    reloader = Reloader(simulation.daemon, Measuring({}, simulation.clock), reloading.load(found))
+    reloader = Reloader(simulation.daemon, Measuring({}, simulation.clock), reload.load(found))
     simulation.at_ticks(at2=reloader.ask)
     simulation.run(3)
     assert "the configuration was read: 1 check" in caplog.text

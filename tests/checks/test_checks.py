@@ -6,15 +6,14 @@ import sys
 
 import pytest
 
-from zc.cimaa.checks import available_memory as memory
-from zc.cimaa.checks import disk, host, load
+from zc.cimaa.checks import available_memory, disk, host, load
 from zc.cimaa.checks.disk import Mount, Usage
 from zc.cimaa.checks.items import Item, findings
 from zc.cimaa.checks.ranges import thresholds
 
 ERROR, WARNING = 40, 30
 
-DISK, LOAD, MEMORY = (thresholds(*check.THRESHOLDS) for check in (disk, load, memory))
+DISK, LOAD, MEMORY = (thresholds(*check.THRESHOLDS) for check in (disk, load, available_memory))
 
 
 def severities(items: list[Item]) -> list[int]:
@@ -104,13 +103,13 @@ PSEUDO = [Mount("proc", "/proc", "proc", "rw"), Mount("tmpfs", "/run", "tmpfs", 
     ("available", "severity"), [(100, None), (10, None), (9.9, WARNING), (5, WARNING), (4.9, ERROR), (0, ERROR)]
 )
 def test_memory_is_judged_by_what_is_available(available: float, severity: int | None) -> None:
-    assert severities(memory.judge(int(available * 2**30), 100 * 2**30, MEMORY)) == (
+    assert severities(available_memory.judge(int(available * 2**30), 100 * 2**30, MEMORY)) == (
         [] if severity is None else [severity]
     )
 
 
 def test_memory_says_how_much_there_is() -> None:
-    assert memory.judge(2**30, 64 * 2**30, MEMORY)[0].message == "1 % of 64.0 GiB memory is available"
+    assert available_memory.judge(2**30, 64 * 2**30, MEMORY)[0].message == "1 % of 64.0 GiB memory is available"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zc.cimaa.checks import plugin_output as nagios
+from zc.cimaa.checks import plugin_output
 from zc.cimaa.checks.items import Item, Metric
 from zc.cimaa.checks.ranges import Range, Thresholds, number, parse, thresholds
 from zc.cimaa.checks.states import State, worst
@@ -78,12 +78,12 @@ def test_the_worst_is_told_first_and_data_follow() -> None:
         Item("b", State.WARNING, "b is bad"),
         Item("c", State.CRITICAL, "c is worse", (Metric("c d", 0.5, "s"),)),
     ]
-    state, text = nagios.output("disk", items, "fine", verbose=1)
+    state, text = plugin_output.output("disk", items, "fine", verbose=1)
     first, *rest = text.split("\n")
     assert state is State.CRITICAL
     assert first == "DISK CRITICAL - c is worse; b is bad | a=1%;90;95;0;100 'c d'=0.5s"
     assert rest == ["OK: a is good", "WARNING: b is bad", "CRITICAL: c is worse"]
-    assert nagios.output("disk", [], "fine") == (State.OK, "DISK OK - fine")
+    assert plugin_output.output("disk", [], "fine") == (State.OK, "DISK OK - fine")
 
 
 @pytest.mark.parametrize(
@@ -91,29 +91,29 @@ def test_the_worst_is_told_first_and_data_follow() -> None:
     [("", "''"), ("a b", "'a b'"), ("a=b", "a_b"), ("it's", "it_s"), ("a|b", "a\\x7cb"), ("/", "/")],
 )
 def test_a_label_is_quoted_where_it_must_be(label: str, written: str) -> None:
-    assert nagios.performance_data([Metric(label, 1), Metric("z", 2)]) == f"{written}=1 z=2"
+    assert plugin_output.performance_data([Metric(label, 1), Metric("z", 2)]) == f"{written}=1 z=2"
 
 
 def test_control_characters_are_escaped() -> None:
-    assert nagios.line("x", State.OK, "\x1b[2J a\n|é\u202e") == "X OK - \\x1b[2J a\\n\\x7cé\\u202e"
+    assert plugin_output.line("x", State.OK, "\x1b[2J a\n|é\u202e") == "X OK - \\x1b[2J a\\n\\x7cé\\u202e"
 
 
 def test_of_many_things_that_are_wrong_five_are_named() -> None:
     items = [Item(str(n), State.WARNING, f"{n} is bad") for n in range(7)]
     named = "0 is bad; 1 is bad; 2 is bad; 3 is bad; 4 is bad"
-    assert nagios.output("x", items[:5], "") == (State.WARNING, f"X WARNING - {named}")
-    assert nagios.output("x", items, "") == (State.WARNING, f"X WARNING - {named}; and 2 more")
+    assert plugin_output.output("x", items[:5], "") == (State.WARNING, f"X WARNING - {named}")
+    assert plugin_output.output("x", items, "") == (State.WARNING, f"X WARNING - {named}; and 2 more")
 
 
 def test_a_single_thing_that_is_good_is_described() -> None:
     good = [Item(name, State.OK, f"{name} is good") for name in "ab"]
-    assert nagios.output("x", good[:1], "fine") == (State.OK, "X OK - a is good")
-    assert nagios.output("x", good, "fine") == (State.OK, "X OK - fine")
+    assert plugin_output.output("x", good[:1], "fine") == (State.OK, "X OK - a is good")
+    assert plugin_output.output("x", good, "fine") == (State.OK, "X OK - fine")
 
 
 @given(st.text(), st.text())
 def test_nobody_s_text_breaks_the_line_or_the_data(message: str, label: str) -> None:
-    _, text = nagios.output("x", [Item("", State.WARNING, message, (Metric(label, 1),))], "")
+    _, text = plugin_output.output("x", [Item("", State.WARNING, message, (Metric(label, 1),))], "")
     assert len(text.splitlines()) == 1
     assert text.count("|") == 1
     assert text.endswith(("=1", "'=1"))

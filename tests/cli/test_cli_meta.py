@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cimaa
-from zc.cimaa.agent import runner as runs
+from zc.cimaa.agent import runner
 from zc.cimaa.agent.check_files import Check
-from zc.cimaa.agent.rules import escalation as states
-from zc.cimaa.agent.rules import perfdata as performance
-from zc.cimaa.agent.rules import results
+from zc.cimaa.agent.rules import escalation, perfdata, results
 from zc.cimaa.agents import Instance
 from zc.cimaa.metacheck.rules import digest
 
@@ -120,7 +118,7 @@ def checked(tmp_path: Path, command: str) -> results.Result:
     """What comes of running the command as a check of the agent watcher's."""
     words = (PROGRAM, *shlex.split(command))
     check = Check("meta", "fleet", words, 60, tmp_path)
-    return results.of_outcome("watcher", check, asyncio.run(runs.outcome(check)))
+    return results.of_outcome("watcher", check, asyncio.run(runner.outcome(check)))
 
 
 def test_the_agent_s_machinery_reads_it(fleet: Cimaa, tmp_path: Path) -> None:
@@ -137,8 +135,8 @@ def test_the_agent_s_machinery_reads_it(fleet: Cimaa, tmp_path: Path) -> None:
 def test_an_error_escalates_and_a_warning_does_not(fleet: Cimaa, tmp_path: Path) -> None:
     result = checked(tmp_path, "meta-check --match db1")
     check = Check("meta", "fleet", (), 60, tmp_path, retry=1)
-    once = states.advance("watcher", check, [], result)
-    twice = {fault["name"]: fault["severity"] for fault in states.advance("watcher", check, once, result)}
+    once = escalation.advance("watcher", check, [], result)
+    twice = {fault["name"]: fault["severity"] for fault in escalation.advance("watcher", check, once, result)}
     assert twice == {"//db1/meta-check/silent": 30, SQUELCH: 50}
 
 
@@ -186,7 +184,7 @@ def test_a_nagios_plugin_has_a_line_a_list_and_performance_data(fleet: Cimaa) ->
         " stale_squelches=1;;;0 hidden_faults=1;;;0 hidden_criticals=1;;;0"
     )
     assert [line.partition(":")[0] for line in rest] == ["OK", "CRITICAL", "CRITICAL", "WARNING"]
-    assert {metric.name: metric.value for metric in performance.metrics(result.stdout)}["reporting"] == 2
+    assert {metric.name: metric.value for metric in perfdata.metrics(result.stdout)}["reporting"] == 2
 
 
 @pytest.mark.parametrize(

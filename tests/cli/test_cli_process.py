@@ -114,7 +114,7 @@ BUG = "from zc.cimaa.cli import main, {0}; {0}.{1} = None; raise SystemExit(main
 
 @pytest.mark.parametrize("environment", [{}, {"CIMAA_DEBUG": "0"}, {"CIMAA_DEBUG": ""}])
 def test_a_bug_is_one_line_that_says_how_to_get_its_traceback(fleet: Cimaa, environment: dict[str, str]) -> None:
-    bug = BUG.format("listing", "show")
+    bug = BUG.format("fault_list", "show")
     result = run("-c", bug, "faults", program=sys.executable, env={**os.environ, **environment})
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith("cimaa: error: TypeError: ")
@@ -123,7 +123,7 @@ def test_a_bug_is_one_line_that_says_how_to_get_its_traceback(fleet: Cimaa, envi
 
 @pytest.mark.parametrize(
     ("module", "name", "arguments", "status"),
-    [("listing", "show", ["faults"], 1), ("plugins", "bounded", ["check", "load"], 3)],
+    [("fault_list", "show", ["faults"], 1), ("nagios", "bounded", ["check", "load"], 3)],
 )
 def test_with_cimaa_debug_a_bug_has_its_traceback(
     fleet: Cimaa, module: str, name: str, arguments: list[str], status: int
@@ -148,8 +148,8 @@ def test_with_cimaa_debug_a_check_s_bug_has_its_traceback_in_a_single_run_too(ci
 
 def test_a_warning_that_python_is_told_to_raise_is_no_bug(cimaa: Cimaa) -> None:
     script = (
-        "import warnings; from zc.cimaa import cli; from zc.cimaa.cli import listing\n"
-        "listing.show = lambda *a, **k: warnings.warn('old')\nraise SystemExit(cli.main())"
+        "import warnings; from zc.cimaa import cli; from zc.cimaa.cli import fault_list\n"
+        "fault_list.show = lambda *a, **k: warnings.warn('old')\nraise SystemExit(cli.main())"
     )
     result = run("-W", "error", "-c", script, "faults", program=sys.executable)
     assert result.returncode == 1

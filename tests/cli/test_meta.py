@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zc.cimaa import faults, limits, naming
-from zc.cimaa.agent.rules import check_json as documents
+from zc.cimaa.agent.rules import check_json
 from zc.cimaa.agents import Instance
 from zc.cimaa.errors import InvalidInput, InvalidSquelch
 from zc.cimaa.memory import DB
@@ -473,11 +473,11 @@ def test_what_is_told_keeps_the_rules_whatever_it_is_about(name: str, user: str,
     agent = {"name": name, "updated": 10**18, "instances": [{"host": user, "pid": None, "last": 1}] * 16}
     seen = Seen([agent], {name}, {name}, doubles=[agent], squelches=[{**squelch, "time": -(10**18)}, squelch])
     document = meta.judge(seen, Rules(), NOW).document()
-    told = documents.faults(document)
+    told = check_json.faults(document)
     assert len(told) == 3
     assert faults.report("watcher", told)
     assert all(naming.check_fault_name("watcher", "f", "s", fault["name"]) == fault["name"] for fault in told)
-    assert len(documents.metrics(document)) == 9
+    assert len(check_json.metrics(document)) == 9
 
 
 @pytest.mark.parametrize(

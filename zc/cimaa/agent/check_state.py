@@ -7,11 +7,10 @@ from pathlib import Path
 
 from ..checks import host
 from ..faults import Fault
-from . import check_files as files
+from . import check_files
 from .check_files import Broken, Check
 from .config import Settings
-from .rules import escalation as states
-from .rules import results, schedule
+from .rules import escalation, results, schedule
 from .rules.perfdata import Metric
 from .rules.results import Result
 from .runner import HOST
@@ -35,7 +34,7 @@ class Standing:
     @property
     def interval(self) -> float:
         """How often (seconds) it should run, as it stands."""
-        failing = self.ran and states.is_failing(self.faults)
+        failing = self.ran and escalation.is_failing(self.faults)
         return min(self.check.interval, self.check.retry_interval) if failing else self.check.interval
 
     def is_due(self, tick: int, base: float) -> bool:
@@ -70,7 +69,7 @@ def load(settings: Settings) -> list[Check | Broken]:
     :raises ConfigurationError: if there is no such directory, or no check in it.
     """
     if settings.directory is not None:
-        return files.load(settings.directory, settings.timeout, settings.base_interval)
+        return check_files.load(settings.directory, settings.timeout, settings.base_interval)
     base = settings.base_interval
     return [Check(HOST, name, (), settings.timeout, Path(), base, 3, base) for name in host.CHECKS]
 

@@ -17,9 +17,7 @@ from .check_state import Standing, Unread
 from .clock import Clock
 from .config import Settings
 from .notifier import Alerts
-from .rules import alerting, results, schedule
-from .rules import escalation as states
-from .rules import report as reports
+from .rules import alerting, escalation, report, results, schedule
 from .rules.results import Result
 from .rules.results import fault as make_fault
 from .store import Link
@@ -162,7 +160,7 @@ class Daemon:
         found.append(Result(alerting.ALERTERS, "", self.alerts.faults()))
         found.append(Result("agent", "", [*self.link.told(), *self._outdated]))
         found.append(Result(alerting.ALERTERS, "over", self.alerts.lingering(_names(found))))
-        return reports.faults(name, [r._replace(faults=self.alerts.marked(r.faults)) for r in found])
+        return report.faults(name, [r._replace(faults=self.alerts.marked(r.faults)) for r in found])
 
     def standing(self) -> list[Standing]:
         """The checks, as they stand."""
@@ -174,12 +172,12 @@ class Daemon:
         checks = [standing.check for standing in self._standing]
         for standing in self._standing:
             if standing not in old:  # it may be that it could not be understood before
-                standing.faults = [f for f in was if states.owner(name, checks, f) is standing.check]
+                standing.faults = [f for f in was if escalation.owner(name, checks, f) is standing.check]
         for standing in old:
             if standing not in self._standing and standing.task is not None:
                 standing.task.cancel()
         broken = [item for item in found if isinstance(item, Broken)]
-        self._unread = [Unread(item, states.kept(name, item, was)) for item in broken]
+        self._unread = [Unread(item, escalation.kept(name, item, was)) for item in broken]
         for item in broken:
             _LOG.warning("%s: %s", item.file, item.reason)
 
@@ -233,7 +231,7 @@ class Daemon:
         finally:
             standing.task = None
         was = standing.faults
-        standing.faults = states.advance(self.settings.name, check, was, result)
+        standing.faults = escalation.advance(self.settings.name, check, was, result)
         standing.metrics, standing.ran, standing.slow = result.metrics, True, False
         standing.complete |= result.told
         if not self._is_running() or _critical(was) != _critical(standing.faults):
@@ -320,13 +318,13 @@ class Daemon:
         self.alerts.remember(stored)
         checks = [standing.check for standing in self._standing]
         for standing in self._standing:
-            own = [fault for fault in stored if states.owner(self.settings.name, checks, fault) is standing.check]
+            own = [fault for fault in stored if escalation.owner(self.settings.name, checks, fault) is standing.check]
             if standing.ran:
-                own = states.resumed(standing.check, standing.faults, own, standing.metrics, standing.complete)
+                own = escalation.resumed(standing.check, standing.faults, own, standing.metrics, standing.complete)
             standing.faults = own
         for unread in self._unread:
             known = {fault["name"] for fault in unread.faults}
-            stayed = states.kept(self.settings.name, unread.broken, stored)
+            stayed = escalation.kept(self.settings.name, unread.broken, stored)
             unread.faults += [fault for fault in stayed if fault["name"] not in known]
         if self._held:
             self._settling.ask()
@@ -382,4 +380,4 @@ def _names(found: Iterable[Result]) -> list[str]:
 
 
 def _critical(faults: Iterable[Fault]) -> set[tuple[str, str]]:
-    return {(fault["name"], fault["message"]) for fault in faults if fault["severity"] >= states.CRITICAL}
+    return {(fault["name"], fault["message"]) for fault in faults if fault["severity"] >= escalation.CRITICAL}

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 from .. import options
 from ..config import Config, Setting
 from ..errors import ConfigurationError
-from . import check_files as files
+from . import check_files, plugins
 from . import config as settings
-from . import plugins
 from .check_files import SUFFIX, Broken, Check
 from .config import Settings
 
@@ -68,7 +67,7 @@ def _checks(ours: Settings, problems: list[str]) -> list[Check] | None:
     directory = ours.directory
     if directory is None:
         return None
-    found = _tried(lambda: files.load(directory, ours.timeout, ours.base_interval), problems) or []
+    found = _tried(lambda: check_files.load(directory, ours.timeout, ours.base_interval), problems) or []
     broken = [item for item in found if isinstance(item, Broken)]
     problems += [f"{directory}/{item.file}{SUFFIX}: {item.reason}" for item in broken]
     return [item for item in found if isinstance(item, Check)]

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..faults import Fault
-from . import check_state as standing
-from . import runner as runs
+from . import check_state, runner
 from .check_files import Broken, Check
 from .config import Settings
-from .rules import escalation as states
-from .rules import report as reports
-from .rules import results
+from .rules import escalation, report, results
 from .rules.results import Result
 
 
@@ -31,7 +28,7 @@ def run(settings: Settings) -> Round:
 
     :raises ConfigurationError: if there is no such directory, or no check in it.
     """
-    found = standing.load(settings)
+    found = check_state.load(settings)
     broken = [results.of_broken(settings.name, item) for item in found if isinstance(item, Broken)]
     checks = [item for item in found if isinstance(item, Check)]
     ended_by: list[int] = []
@@ -39,7 +36,7 @@ def run(settings: Settings) -> Round:
         done = asyncio.run(_results(settings, checks, ended_by))
     except asyncio.CancelledError:
         raise SystemExit(128 + ended_by[0]) from None
-    return Round(len(found), reports.faults(settings.name, broken + done))
+    return Round(len(found), report.faults(settings.name, broken + done))
 
 
 async def _results(settings: Settings, checks: Sequence[Check], ended_by: list[int]) -> list[Result]:
@@ -60,5 +57,5 @@ async def _results(settings: Settings, checks: Sequence[Check], ended_by: list[i
 
 async def _one(agent: str, check: Check, slots: asyncio.Semaphore) -> Result:
     async with slots:
-        result = await runs.run(agent, check, ())
-    return result._replace(faults=[states.owned(agent, check, fault) for fault in result.faults])
+        result = await runner.run(agent, check, ())
+    return result._replace(faults=[escalation.owned(agent, check, fault) for fault in result.faults])

@@ -13,7 +13,7 @@ from collections.abc import Iterator, MutableMapping
 from ..db import DB
 from ..errors import Error
 from ..units import format_duration
-from . import runner as runs
+from . import runner
 from .clock import SystemClock
 from .daemon import Daemon
 from .notifier import Alerts
@@ -56,7 +56,7 @@ def run(
 async def _run(configuration: Configuration, db: DB, count: int | None, keep: bool) -> int:
     settings, clock, systemd = configuration.agent, SystemClock(), Systemd(os.environ)
     alerts = Alerts(settings.name, configuration.alerters, clock)
-    daemon = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runs.run)
+    daemon = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runner.run)
     measuring = Measuring(configuration.sinks, clock)
     measuring.start()
     daemon.on_tick = lambda _tick: systemd.notify("WATCHDOG=1")

@@ -11,12 +11,10 @@ from ..faults import Fault
 from ..naming import GLOBAL
 from ..options import nearest
 from . import check_process as processes
-from . import check_state as standing
-from . import runner as runs
+from . import check_state, runner
 from .check_files import Broken, Check
 from .config import Settings
-from .rules import escalation as states
-from .rules import results, thresholds
+from .rules import escalation, results, thresholds
 from .rules.results import Outcome, Result
 
 
@@ -37,7 +35,7 @@ def find(settings: Settings, name: str) -> Check:
 
     :raises ConfigurationError: if there is none, naming the nearest, or it cannot be read, or there are several.
     """
-    checks = standing.load(settings)
+    checks = check_state.load(settings)
     by_path = {path(check): check for check in checks}
     matching = [check for check in checks if name in (path(check), check.section)]
     if not matching and isinstance(file := by_path.get(name.partition("/")[0]), Broken):
@@ -67,7 +65,7 @@ def run(agent: str, check: Check) -> Trial:
     except asyncio.CancelledError:
         raise SystemExit(128 + signal.SIGTERM) from None
     seconds = time.monotonic() - started
-    return Trial(check, outcome, seconds, result, states.advance(agent, check, [], result))
+    return Trial(check, outcome, seconds, result, escalation.advance(agent, check, [], result))
 
 
 def judged(trial: Trial) -> Sequence[tuple[thresholds.Threshold, str]]:
@@ -83,7 +81,7 @@ async def _run(agent: str, check: Check) -> tuple[Outcome | None, Result]:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     if not check.command:
-        return None, await runs.run(agent, check, [])
+        return None, await runner.run(agent, check, [])
     outcome = await processes.run(check)
     return outcome, results.of_outcome(agent, check, outcome)
 

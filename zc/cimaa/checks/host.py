@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from . import Finding, disk, load
-from . import available_memory as memory
+from . import Finding, available_memory, disk, load
 
 #: Each check by its name.
-CHECKS: Mapping[str, Callable[[], list[Finding]]] = {"disk": disk.check, "load": load.check, "memory": memory.check}
+CHECKS: Mapping[str, Callable[[], list[Finding]]] = {
+    "disk": disk.check,
+    "load": load.check,
+    "memory": available_memory.check,
+}

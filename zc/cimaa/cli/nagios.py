@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from .. import __version__
-from ..checks import bounded
-from ..checks import plugin_output as nagios
+from ..checks import bounded, plugin_output
 from ..checks.items import Item
 from ..checks.ranges import Range, parse
 from ..checks.states import State
@@ -116,14 +115,14 @@ def plugin_options(
 
 def finish(name: str, look: Callable[[], Sequence[Item]], timeout: float, good: str, verbose: int) -> None:
     """Run a check within ``timeout`` seconds, write what it found, and exit with its state."""
-    state, text = nagios.output(name, bounded.run(look, timeout), good, verbose)
+    state, text = plugin_output.output(name, bounded.run(look, timeout), good, verbose)
     write(text)
     raise click.exceptions.Exit(state)
 
 
 def _failed(name: str, error: Exception) -> click.exceptions.Exit:
     expected = isinstance(error, TimeoutError | Error)
-    write(nagios.line(name, State.UNKNOWN, str(error) if expected else f"{type(error).__name__}: {error}"))
+    write(plugin_output.line(name, State.UNKNOWN, str(error) if expected else f"{type(error).__name__}: {error}"))
     return click.exceptions.Exit(State.UNKNOWN)
 
 
@@ -139,5 +138,5 @@ def _read(make: Callable[[], click.Context], name: str | None) -> click.Context:
 def _unknown(name: str | None, error: click.UsageError) -> click.exceptions.Exit:
     path = error.ctx.command_path if error.ctx else f"cimaa {name}"
     wrong = "Name one." if isinstance(error, click.exceptions.NoArgsIsHelpError) else error.format_message()
-    write(nagios.line(name or "", State.UNKNOWN, f"{wrong.rstrip('.')}. See: {path} --help"))
+    write(plugin_output.line(name or "", State.UNKNOWN, f"{wrong.rstrip('.')}. See: {path} --help"))
     return click.exceptions.Exit(State.UNKNOWN)

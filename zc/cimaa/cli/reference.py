@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from ..agent import check_files as files
+from ..agent import check_files
 from ..agent import config as settings
 from ..options import Option
 from . import cimaa
@@ -110,7 +110,7 @@ what the others found:
 def page() -> str:
     """The whole page."""
     root = click.Context(cimaa, info_name="cimaa", terminal_width=WIDTH, **cimaa.context_settings)
-    options = [*_options("A check's section", files.OPTIONS), *_options("The [agent] section", settings.OPTIONS)]
+    options = [*_options("A check's section", check_files.OPTIONS), *_options("The [agent] section", settings.OPTIONS)]
     return "\n".join([_HEAD, *options, *_section("cimaa", root), *_commands(root)])
 
 

@@ -18,9 +18,7 @@ from ...naming import check_fault_name, fault_name, message
 from ...text import quoted
 from ...units import format_duration, format_size
 from ..check_files import Broken, Check
-from . import check_json as documents
-from . import perfdata as performance
-from . import thresholds
+from . import check_json, perfdata, thresholds
 from .perfdata import Metric
 from .perfdata import message as first_line
 from .thresholds import Crossing
@@ -199,9 +197,9 @@ def _metrics(check: Check, outcome: Outcome) -> list[Metric]:
         return []
     output = outcome.output.decode(errors="replace").strip()
     if not _JSON.match(output):
-        return performance.metrics(output) if check.nagios_performance else []
+        return perfdata.metrics(output) if check.nagios_performance else []
     try:
-        return documents.metrics(documents.load(output))
+        return check_json.metrics(check_json.load(output))
     except InvalidFault:  # told as a fault already
         return []
 
@@ -232,9 +230,9 @@ def uncounted(fault: Fault) -> str:
 
 def _json(agent: str, check: Check, status: int, output: str) -> Iterable[Fault]:
     try:
-        document = documents.load(output)
-        found = [_named(agent, check, told) for told in documents.listed(document)]
-        documents.metrics(document)
+        document = check_json.load(output)
+        found = [_named(agent, check, told) for told in check_json.listed(document)]
+        check_json.metrics(document)
         yield from faults.report(agent, found).faults()
     except InvalidFault as error:
         yield monitor(agent, check.file, check.section, "json", f"the JSON that it wrote cannot be used: {error}")

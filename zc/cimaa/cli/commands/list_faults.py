@@ -7,7 +7,7 @@ import click
 from ...db import DB
 from ...errors import InvalidInput, StoreError
 from ...faults import SEVERITIES
-from .. import fault_list as listing
+from .. import fault_list
 from ..fault_list import UNSQUELCHED, Listed, ago, counted
 from ..output import View, message, write
 from ..params import SEVERITY, complete_agents, examples, listing_options, open_store, unknown
@@ -46,7 +46,7 @@ from ..params import SEVERITY, complete_agents, examples, listing_options, open_
     is_flag=True,
     help="Write counts by agent and severity, as node_exporter's textfile collector reads.",
 )
-@listing_options(listing.TITLES)
+@listing_options(fault_list.TITLES)
 @click.pass_context
 def faults(
     ctx: click.Context,
@@ -68,7 +68,7 @@ def faults(
     with open_store(ctx) as db:
         # One more than shown tells whether there are more; which are squelched only the whole list can tell.
         most = None if limit is None or squelched is not None else limit + 1
-        found = listing.listed(db, db.find_faults(agent, severity, pattern, most))
+        found = fault_list.listed(db, db.find_faults(agent, severity, pattern, most))
         chosen = [fault for fault in found if squelched is None or bool(fault.squelches) is squelched]
         if prometheus:
             _expose(db, agent, chosen)
@@ -77,10 +77,10 @@ def faults(
             message(_nothing(db, agent, "No faults match" if filtered else "No faults", exit_code))
     shown = chosen[:limit]
     if not prometheus:
-        listing.show(shown, view)
+        fault_list.show(shown, view)
     if len(shown) < len(chosen):
         message(f"Only the worst {counted(len(shown))} shown; there are more.")
-    if exit_code and listing.any_unsquelched(shown):
+    if exit_code and fault_list.any_unsquelched(shown):
         ctx.exit(UNSQUELCHED)
 
 

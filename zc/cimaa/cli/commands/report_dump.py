@@ -5,7 +5,7 @@ from typing import IO, Any
 import click
 
 from ... import limits
-from ...agent.rules import check_json as documents
+from ...agent.rules import check_json
 from ...agents import this_host
 from ...errors import InvalidFault
 from ...units import format_size
@@ -56,7 +56,7 @@ def dump(ctx: click.Context) -> None:
 
 def _faults(file: IO[bytes]) -> list[Any]:
     try:
-        return documents.listed(documents.load(_text(file)))
+        return check_json.listed(check_json.load(_text(file)))
     except InvalidFault as error:
         raise InvalidFault(f"the report in {_name(file)} cannot be used: {error}") from error
 

@@ -15,7 +15,7 @@ from ...errors import StoreError
 from ...faults import Fault
 from ...options import PATH
 from ...types import FoundFault
-from .. import fault_list as listing
+from .. import fault_list
 from ..fault_list import UNSQUELCHED, counted
 from ..output import message, report_traceback
 from ..params import configuration, examples, open_store
@@ -56,10 +56,9 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, exit_co
     elif exit_code:
         raise click.UsageError("--exit-code is for --once.")
     else:
-        from ...agent import reload as reloading
-        from ...agent import service
+        from ...agent import reload, service
 
-        daemon = reloading.load(configuration(ctx))
+        daemon = reload.load(configuration(ctx))
         with open_store(ctx) as db, configuration_for_checks(ctx):
             ctx.exit(service.run(daemon, db, count=count, keep=keep, as_json=as_json))
 
@@ -106,18 +105,18 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
             found = db.find_faults(agent=ours.name)
         except StoreError:
             # They are shown nowhere else.
-            listing.show(_unstored(ours.name, done.faults), as_json=as_json)
+            fault_list.show(_unstored(ours.name, done.faults), as_json=as_json)
             raise
-        shown = listing.listed(db, found)
-        listing.show(shown, as_json=as_json)
+        shown = fault_list.listed(db, found)
+        fault_list.show(shown, as_json=as_json)
     ran = f"{ours.name} ran {counted(done.checks, 'check')}"
     message(f"{ran}: {counted(len(found)) if found else 'no faults'}, stored in {_store(ctx)}.")
-    return listing.any_unsquelched(shown)
+    return fault_list.any_unsquelched(shown)
 
 
-def _unstored(agent: str, faults: list[Fault]) -> list[listing.Listed]:
+def _unstored(agent: str, faults: list[Fault]) -> list[fault_list.Listed]:
     now = int(time.time())
-    return [listing.Listed(cast(FoundFault, {"agent": agent, "since": now, **fault}), []) for fault in faults]
+    return [fault_list.Listed(cast(FoundFault, {"agent": agent, "since": now, **fault}), []) for fault in faults]
 
 
 def _store(ctx: click.Context) -> str:

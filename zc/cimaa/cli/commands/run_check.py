@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from ...agent import check_state as standing
+from ...agent import check_state, trial
 from ...agent import config as settings
-from ...agent import trial
 from ...agent.rules.results import Finished, Flooded, NotStarted, Outcome, TimedOut
 from ...agent.rules.thresholds import Threshold
 from ...agent.trial import Trial
@@ -28,7 +27,7 @@ def _complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> l
     from click.shell_completion import CompletionItem
 
     try:
-        names = [trial.path(check) for check in standing.load(settings.load(configuration(ctx)))]
+        names = [trial.path(check) for check in check_state.load(settings.load(configuration(ctx)))]
     except Error:
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()]

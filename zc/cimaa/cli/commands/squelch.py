@@ -13,7 +13,7 @@ from ...errors import InvalidInput
 from ...squelches import Matcher
 from ...types import Squelch
 from ...units import format_time
-from .. import fault_list as listing
+from .. import fault_list
 from ..fault_list import Listed, ago, ago_cell, counted
 from ..output import Styled, View, message, write_json, write_table
 from ..params import (
@@ -98,8 +98,8 @@ def squelch(
         replaced = [old for old in db.get_squelch_details() if old["regex"] == regex]
         if not dry_run:
             db.squelch(made.regex, made.reason, made.user, made.permanent, made.expires)
-        silenced = listing.listed(db, db.find_faults(pattern=regex))
-    listing.show(silenced, as_json=as_json)
+        silenced = fault_list.listed(db, db.find_faults(pattern=regex))
+    fault_list.show(silenced, as_json=as_json)
     for text in _messages(made.details(), silenced, replaced, dry_run):
         message(text)
 
@@ -120,7 +120,7 @@ def unsquelch(ctx: click.Context, /, pattern: str, exact: bool) -> None:
             raise InvalidInput(unknown("squelch", regex, known, "cimaa squelches"))
         db.unsquelch(regex)
         # Faults that another squelch silences too stay silent.
-        loud = [fault for fault in listing.listed(db, db.find_faults(pattern=regex)) if not fault.squelches]
+        loud = [fault for fault in fault_list.listed(db, db.find_faults(pattern=regex)) if not fault.squelches]
     message(f"Removed {regex}; {counted(len(loud))} may alert again.")
 
 
