@@ -155,7 +155,7 @@ def test_a_store_does_not_show_the_credentials_of_its_endpoint(tmp_path: Path) -
 
 
 WRONG = {
-    "map_size = postgresql://joe:hush@db/cimaa": "[database] map_size (file cimaa.cfg): 'postgresql://********@db/cimaa'",
+    "map_size = postgresql://joe:hush@db/cimaa": "[database] map_size (file cimaa.cfg): invalid size 'postgresql://********@db/cimaa'",
     "path = x\n[metrics:x]\nclass = statsd\nport = http://joe:hush@h/": "'http://********@h/' is not a whole number",
     "class = postgresql://joe:hush@db/cimaa": "[database] class is not the name of an entry point",
     "class = host=db password=hush": "[database] class is not the name of an entry point",

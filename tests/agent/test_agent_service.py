@@ -17,6 +17,7 @@ from zc.cimaa.agent import service
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.reload import Configuration
 from zc.cimaa.alerters import Alert, Alerter
+from zc.cimaa.config import Config
 from zc.cimaa.metrics import Sample, Sink
 
 DATAGRAM = (socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -52,8 +53,8 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
     def run(base: int = 1, as_json: bool = False, **parts: Any) -> tuple[int, list[str]]:
         settings = Settings("web1", tmp_path, 20, 10, base)
-        configuration = Configuration(settings, [], parts.get("alerters", {}), parts.get("sinks", {}))
-        status = service.run(configuration, memory.DB(), None, count=1, keep=True, as_json=as_json)
+        configuration = Configuration(Config(None, {}, {}), settings, parts.get("alerters", {}), parts.get("sinks", {}))
+        status = service.run(configuration, memory.DB(), count=1, keep=True, as_json=as_json)
         return status, capsys.readouterr().err.splitlines()
 
     return run

@@ -506,7 +506,7 @@ def test_a_command_whose_child_holds_standard_error_open_has_passed_the_alert_on
 def test_a_command_whose_child_holds_standard_error_open_fails_by_its_own_status(command: Any, tmp_path: Path) -> None:
     with pytest.raises(AlertError, match="status 3: no route"):
         command(f"sleep 1000 & echo $! > {tmp_path}/child; echo no route >&2; exit 3", 3).send(ALERT)
-    assert ended(int((tmp_path / "child").read_text()), 20)
+    assert process_ended(int((tmp_path / "child").read_text()), 20)
 
 
 def test_a_command_that_is_killed_takes_along_what_left_its_session(command: Any, tmp_path: Path) -> None:
@@ -583,7 +583,7 @@ def test_sections_name_alerters_and_secrets_come_from_files(tmp_path: Path) -> N
             "[alerter:a]\nclass = apprise\nurls_file = /none/such\n",
             r"\[alerter:a\] urls_file .* cannot read",
         ),
-        ("[alerter:a]\nclass = apprise\n", r"\[alerter:a\] urls: there is none"),
+        ("[alerter:a]\nclass = apprise\n", r"\[alerter:a\] urls: none are given"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, wrong: str) -> None:

@@ -84,11 +84,9 @@ def test_a_sink_that_hangs_is_not_called_again_before_it_is_done(
             calls.append(len(calls))
             go.wait(20)
 
-    monkeypatch.setattr("zc.cimaa.agent.publisher._PATIENCE", 0.01)
-
     async def publish() -> None:
         daemon = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path).daemon
-        measuring = Measuring({"s": Hanging({})}, SimulatedClock())
+        measuring = Measuring({"s": Hanging({})}, SimulatedClock(), patience=0.01)
         for _ in range(3):
             measuring.publish(daemon)
             await measuring.finish()
@@ -101,7 +99,7 @@ def test_a_sink_that_hangs_is_not_called_again_before_it_is_done(
 
     asyncio.run(publish())
     assert len(calls) == 2
-    assert "metrics s: it takes longer than" in caplog.text
+    assert "metrics s: cannot write the figures: not done within 0.01 s" in caplog.text
 
 
 def test_a_sink_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -45,12 +45,12 @@ def test_every_problem_is_a_line(host: Cimaa) -> None:
     told = result.stdout.splitlines()
     wrong = {
         "[database] (file cimaa.cfg) has no option 'paht'",
-        "[database] map_size (file cimaa.cfg): 'big'",
+        "[database] map_size (file cimaa.cfg): invalid size 'big'",
         "[alerter:a] class: there is no alerter 'comand'; did you mean command?",
-        "[alerter:b] command: there is none",
+        "[alerter:b] command: the command is missing",
         "[metrics:a] has neither path nor port",
         "[metrics:b] port (file cimaa.cfg): '99999' is not a port",
-        "[agent] timeout (file cimaa.cfg): 'never'",
+        "[agent] timeout (file cimaa.cfg): invalid duration 'never'",
         "[agent] parallel (file cimaa.cfg): '0' is less than 1",
     }
     assert len(told) == len(wrong), told

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cimaa
-from zc.cimaa.agent import runner
+from zc.cimaa.agent import check_process
 from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.rules import escalation, perfdata, results
 from zc.cimaa.agents import Instance
@@ -118,7 +118,7 @@ def checked(tmp_path: Path, command: str) -> results.Result:
     """What comes of running the command as a check of the agent watcher's."""
     words = (PROGRAM, *shlex.split(command))
     check = Check("meta", "fleet", words, 60, tmp_path)
-    return results.of_outcome("watcher", check, asyncio.run(runner.outcome(check)))
+    return results.of_outcome("watcher", check, asyncio.run(check_process.run(check)))
 
 
 def test_the_agent_s_machinery_reads_it(fleet: Cimaa, tmp_path: Path) -> None:

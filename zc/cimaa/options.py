@@ -84,7 +84,7 @@ def _wrong_part(url: str) -> str:
 
 def _words(text: str) -> list[str]:
     if not (words := shlex.split(text)):
-        raise ValueError("there is none")
+        raise ValueError("the command is missing")
     return words
 
 

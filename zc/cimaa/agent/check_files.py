@@ -138,7 +138,7 @@ def _read(path: Path, timeout: float, interval: int) -> list[Check | Broken]:
 def _command(text: str, directory: Path) -> tuple[str, ...]:
     words = shlex.split(text)
     if not words:
-        raise ValueError("there is none")
+        raise ValueError("the command is missing")
     if "/" in words[0]:
         words[0] = os.fspath(directory / Path(words[0]).expanduser())
     return tuple(words)

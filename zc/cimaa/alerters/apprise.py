@@ -33,7 +33,7 @@ class Alerter(Base):
         super().__init__(settings)
         self._urls: list[str] = settings["urls"] or []
         if not self._urls:
-            raise ConfigurationError("urls: there is none")
+            raise ConfigurationError("urls: none are given")
         with warnings.catch_warnings():
             # Apprise imports its services now.  What they import that is deprecated is not for users to mend.
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -14,7 +14,7 @@ from ..checks.items import Item
 from ..checks.ranges import Range, parse
 from ..checks.states import State
 from ..errors import Error
-from .output import write
+from .output import report_traceback, write
 from .params import Parsed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -122,6 +122,8 @@ def finish(name: str, look: Callable[[], Sequence[Item]], timeout: float, good: 
 
 def _failed(name: str, error: Exception) -> click.exceptions.Exit:
     expected = isinstance(error, TimeoutError | Error)
+    if not expected:
+        report_traceback(error)
     write(plugin_output.line(name, State.UNKNOWN, str(error) if expected else f"{type(error).__name__}: {error}"))
     return click.exceptions.Exit(State.UNKNOWN)
 
