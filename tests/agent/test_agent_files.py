@@ -113,8 +113,8 @@ def test_a_program_is_found_on_the_path_or_from_the_file(
 @pytest.mark.parametrize(
     ("given", "wrong"),
     [
-        ({}, "there is none"),
-        ({"command": ""}, "there is none"),
+        ({}, "the command is missing"),
+        ({"command": ""}, "the command is missing"),
         ({"command": "sh -c 'x"}, "No closing quotation"),
         ({"command": "~nobody-of-that-name/x"}, "home directory"),
         ({"comand": "x"}, "has no option 'comand'; did you mean command?"),
