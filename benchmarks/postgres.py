@@ -22,7 +22,8 @@ import psycopg
 from psycopg import sql
 
 from zc.cimaa.agents import Instance
-from zc.cimaa.postgres import DB, versions
+from zc.cimaa.postgres import DB
+from zc.cimaa.postgres.setup import versions
 
 SCHEMA = "cimaa_benchmark"
 CONNECTIONS = (1, 4, 16)

@@ -20,7 +20,8 @@ import pytest
 import trustme
 from psycopg import sql
 
-from zc.cimaa.postgres import DB, versions
+from zc.cimaa.postgres import DB
+from zc.cimaa.postgres.setup import versions
 from zc.cimaa.testing import Opener
 
 #: A superuser's, or that of a role that may create schemas and roles.

@@ -15,7 +15,8 @@ from tests import postgres_servers
 from tests.postgres_servers import PASSWORD, Server
 from zc.cimaa import errors
 from zc.cimaa.cli.setup_postgres import main
-from zc.cimaa.postgres import DB, versions
+from zc.cimaa.postgres import DB
+from zc.cimaa.postgres.setup import versions
 from zc.cimaa.testing import fault
 
 Run = Callable[..., Result]

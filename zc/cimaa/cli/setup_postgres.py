@@ -56,8 +56,8 @@ def _settings(config: Path) -> dict[str, Any]:
 
 
 def _install(settings: dict[str, Any], place: str | None, show: bool, file: Path | None) -> None:
-    from ..postgres.installation import Installation  # late: the driver may be missing, which is told by now
-    from ..postgres.roles import write_passfile
+    from ..postgres.setup.install import Installation  # late: the driver may be missing, which is told by now
+    from ..postgres.setup.roles import write_passfile
 
     installation = Installation(settings, place, click.echo if show else None, _tell)
     kept: list[Path] = []

@@ -15,14 +15,15 @@ from ..errors import ConfigurationError, StoreIncompatible, StoreNotSetUp
 from ..faults import Fault, Report
 from ..options import DURATION, FLAG, INTEGER, Option
 from ..squelches import Squelch
-from . import records, replacement
-from .connections import SNAPSHOT, Connection, Connections, Pool, transaction
+from . import records, writes
 from .conninfo import ConnInfo
-from .statements import Statements, check_schema
-from .translate import SETUP
-from .versions import VERSION
+from .errors import SETUP
+from .pool import Connections, Pool
+from .session import SNAPSHOT, Session, transaction
+from .setup.versions import VERSION
+from .sql import Statements, check_schema
 
-# The least of the store's roles that may do something; see roles.py.
+# The least of the store's roles that may do something; see setup/roles.py.
 _AGENT, _OPERATOR, _READER = "agent", "operator", "reader"
 
 # What statements take for no limit, and for a time too long ago to count: far from overflow.
@@ -69,7 +70,7 @@ class DB(Contract):
             self._conninfo, settings["pool_size"], settings["prepare"], max(settings["connect_timeout"], 1), self._greet
         )
 
-    def _greet(self, connection: Connection) -> None:
+    def _greet(self, connection: Session) -> None:
         """See to it that a new connection leads to a store that this version reads, and set what holds for it."""
         greeting = connection.execute(self._sql.greet, ()).fetchone()
         if greeting is None:
@@ -102,7 +103,7 @@ class DB(Contract):
 
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
         now = self._given_time()
-        self._connections.run(lambda c: replacement.replace(c, self._sql, agent, report, instance, now), _AGENT)
+        self._connections.run(lambda c: writes.replace(c, self._sql, agent, report, instance, now), _AGENT)
         if len(self._reported) >= _REMEMBERED:
             self._reported.clear()
         self._reported[agent] = report.digest
@@ -172,7 +173,7 @@ class DB(Contract):
     def _write(self, query: bytes, values: Iterable[Any]) -> None:
         """Do a statement of an operator's, durably."""
 
-        def write(connection: Connection) -> None:
+        def write(connection: Session) -> None:
             with transaction(connection):
                 connection.execute(self._sql.durable, (connection.durable,))
                 connection.execute(query, tuple(values))
@@ -185,7 +186,7 @@ class DB(Contract):
     def _read_together(self, *queries: bytes) -> list[list[tuple[Any, ...]]]:
         """What the queries give, all from one snapshot."""
 
-        def read(connection: Connection) -> list[list[tuple[Any, ...]]]:
+        def read(connection: Session) -> list[list[tuple[Any, ...]]]:
             with transaction(connection, SNAPSHOT):
                 return [cursor.fetchall() for cursor in [connection.execute(query, ()) for query in queries]]
 
@@ -213,7 +214,7 @@ def _found(columns: tuple[Any, ...]) -> Fault:
 
 
 def _matching(
-    connection: Connection, query: bytes, values: tuple[Any, ...], search: Callable[[str], object], limit: int | None
+    connection: Session, query: bytes, values: tuple[Any, ...], search: Callable[[str], object], limit: int | None
 ) -> list[Fault]:
     """The faults that a query gives and whose name matches, fetched in parts until there are ``limit``."""
     with connection.transaction(), connection.cursor("matching") as cursor:

@@ -8,141 +8,30 @@ psycopg_pool keeps them.  What is added here:
 - Work that met a passing error is done again, with jitter, for as long as a call may wait.
 """
 
-import logging
 import os
 import random
-import select
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache, partial
-from hashlib import blake2b
+from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakSet
 
 import psycopg
-from psycopg import pq
-from psycopg.pq.abc import PGresult
-from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from ..errors import StoreClosed, StoreError, StoreUnavailable
 from .conninfo import ConnInfo
-from .translate import is_lost, may_pass, translated
+from .errors import is_lost, may_pass, translated
+from .session import Session
 
 T = TypeVar("T")
-
-#: How transactions begin: one that writes, and one whose reads all see the same moment.
-WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED"
-SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-COMMIT = b"COMMIT"
-
-#: A statement with the parameters ``$1`` and so on, and their values, as text.
-Call = tuple[bytes, Sequence[bytes | None]]
-
-_DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
 # Seconds: the first pause before work is done again, on average half of it, and the longest.
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
-# The driver logs what is raised here anyway; where nobody configured logging, it would appear on standard error.
-logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
-
-class Connection(psycopg.Connection[TupleRow]):
-    """A connection that a pool keeps; it commits by itself where no transaction was begun."""
-
-    #: What ``synchronous_commit`` must be for a commit to be durable, as this server understands it.
-    durable: str = "on"
-
-    #: What it is for a report that changed no fault.
-    heartbeats: str = "on"
-
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        # The statements that ran once, and those of them that are prepared by now.
-        self._known: set[bytes] = set()
-        self._prepared_here: set[bytes] = set()
-        self._poll: select.poll | None = None
-
-    def exchange(self, *calls: Call) -> list[PGresult]:
-        """The results of statements that are sent together: a third of the work that the driver's pipeline makes.
-
-        A statement is prepared when it comes for the second time.
-        """
-        sends = [self._send(*call) for call in calls]
-        try:
-            return self._exchanged(sends)
-        except psycopg.errors.InvalidSqlStatementName:
-            self._prepared_here.clear()  # the driver has the server forget all statements after some errors
-            raise
-
-    def abandon(self) -> None:
-        """Roll back the transaction, if there is one under way."""
-        if not self.closed and self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            with suppress(psycopg.Error):  # the connection is lost, then, and why it is to be rolled back is told
-                self.rollback()
-
-    def _send(self, query: bytes, values: Sequence[bytes | None]) -> Callable[[], None]:
-        """What sends a statement."""
-        if self.prepare_threshold is None or query not in self._known:
-            self._known.add(query)
-            return partial(self.pgconn.send_query_params, query, values)
-        name = _name(query)
-        if query not in self._prepared_here:
-            self._exchanged([partial(self.pgconn.send_prepare, name, query)])
-            self._prepared_here.add(query)
-        return partial(self.pgconn.send_query_prepared, name, values)
-
-    def _exchanged(self, sends: Sequence[Callable[[], None]]) -> list[PGresult]:
-        """The results of what is sent, up to the first that failed, which is raised."""
-        pgconn = self.pgconn
-        results: list[PGresult] = []
-        pipeline = len(sends) > 1  # the touch is one alone, and every microsecond of it counts
-        try:
-            if pipeline:
-                pgconn.enter_pipeline_mode()
-            for send in sends:
-                send()
-            if pipeline:
-                pgconn.pipeline_sync()
-            self._fetch(results, pipeline)
-            if pipeline:
-                pgconn.exit_pipeline_mode()
-        except BaseException as error:
-            self.close()  # nobody knows what is under way
-            if isinstance(error, psycopg.Error):
-                _check(results)  # perhaps the server said why it ends the session
-            raise
-        _check(results)
-        return results
-
-    def _fetch(self, results: list[PGresult], pipeline: bool) -> None:
-        """Add the results as they come, up to the end of the pipeline; meanwhile, threads run and signals count."""
-        pgconn = self.pgconn
-        while pgconn.flush():
-            self._wait(select.POLLIN | select.POLLOUT)
-        while True:
-            while pgconn.is_busy():
-                self._wait(select.POLLIN)
-            result = pgconn.get_result()
-            if result is None:
-                if not pipeline:
-                    return
-                if pgconn.status == pq.ConnStatus.BAD:
-                    raise psycopg.OperationalError(pgconn.get_error_message())
-            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
-                return
-            else:
-                results.append(result)
-
-    def _wait(self, events: int) -> None:
-        pgconn = self.pgconn
-        poll = self._poll = self._poll or select.poll()
-        poll.register(pgconn.socket, events)
-        poll.poll()
-        pgconn.consume_input()
+class PooledSession(Session):
+    """A session that a pool keeps."""
 
     @classmethod
     def connect(cls, conninfo: str = "", *, keeper: "Pool", **kwargs: Any) -> Self:  # type: ignore[override]
@@ -164,43 +53,18 @@ class Connection(psycopg.Connection[TupleRow]):
         return connection
 
 
-def _check(results: Iterable[PGresult]) -> None:
-    """Raise the first error among the results."""
-    for result in results:
-        if result.status not in _DONE:
-            raise psycopg.errors.error_from_result(result)
-
-
-@cache
-def _name(query: bytes) -> bytes:
-    """The name under which a statement is prepared: of no other, whoever else prepares some over the same session."""
-    return b"cimaa_" + blake2b(query, digest_size=16).hexdigest().encode()
-
-
-@contextmanager
-def transaction(connection: Connection, begin: bytes = WRITING) -> Iterator[None]:
-    """All statements of the block in one transaction, sent together as far as nobody reads their results."""
-    try:
-        with connection.pipeline():
-            connection.execute(begin)
-            yield
-            connection.execute(COMMIT)
-    finally:
-        connection.abandon()
-
-
 class Pool:
     """The connections of one process; whether one is being made; why the last attempt to make one failed, if it did."""
 
     def __init__(
-        self, conninfo: ConnInfo, size: int, prepare: bool, patience: float, greet: Callable[[Connection], None]
+        self, conninfo: ConnInfo, size: int, prepare: bool, patience: float, greet: Callable[[Session], None]
     ) -> None:
         self.failure: psycopg.Error | StoreError | None = None
         self.connecting = False
         self.greet = greet
         self._pool = ConnectionPool(
             str(conninfo),
-            connection_class=Connection,
+            connection_class=PooledSession,
             kwargs={"keeper": self, "autocommit": True, "prepare_threshold": 1 if prepare else None},
             min_size=0,
             max_size=size,
@@ -217,11 +81,11 @@ class Pool:
             # This is a thread of the pool's, which cannot wait for its own end.
             threading.Thread(target=self.close, daemon=True).start()
 
-    def take(self, timeout: float) -> Connection:
+    def take(self, timeout: float) -> PooledSession:
         """A connection, which must be given back."""
         return self._pool.getconn(timeout)
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: PooledSession) -> None:
         """Somebody else may have this connection."""
         self._pool.putconn(connection)
 
@@ -256,7 +120,7 @@ class Connections:
         self._closed = False
         Connections._all.add(self)
 
-    def run(self, work: Callable[[Connection], T], role: str) -> T:
+    def run(self, work: Callable[[Session], T], role: str) -> T:
         """What ``work`` makes of a connection; ``role`` is the least of the store's roles that may do it.
 
         Work that met a passing error is done again, so it must do all or nothing,

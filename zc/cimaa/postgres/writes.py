@@ -6,12 +6,12 @@ from .. import agents, faults
 from ..agents import Instance, Row, Seen
 from ..faults import Fault, Report, decode, encode
 from . import records
-from .connections import COMMIT, WRITING, Call, Connection
-from .statements import Statements
+from .session import COMMIT, WRITING, Call, Session
+from .sql import Statements
 
 
 def replace(
-    connection: Connection, sql: Statements, agent: str, report: Report, instance: Instance, given: int | None
+    connection: Session, sql: Statements, agent: str, report: Report, instance: Instance, given: int | None
 ) -> None:
     """Make the report the agent's, and write no more than what it changes; ``given`` is a time that stands in for now.
 
@@ -42,7 +42,7 @@ def replace(
 
 
 def _locked(
-    connection: Connection, sql: Statements, name: bytes, given: int | None
+    connection: Session, sql: Statements, name: bytes, given: int | None
 ) -> tuple[Row | None, list[Fault], int]:
     """The agent's row, its faults, and the time: read by a statement that began once the row was locked."""
     clock = None if given is None else b"%d" % given

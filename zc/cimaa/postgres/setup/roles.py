@@ -7,7 +7,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from ..errors import ConfigurationError
+from ...errors import ConfigurationError
 
 #: What each role may do with which tables; the role's name is the schema's, "_", and this one.
 ROLES: Mapping[str, tuple[str, ...]] = {

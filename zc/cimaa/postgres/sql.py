@@ -127,7 +127,7 @@ _SCHEMA_NAME = 63 - len("_operator")
 class Statements:
     """The statements for the tables in one schema: an attribute for each name above.
 
-    Those of reports are for ``Connection.exchange``; all others are to be executed with values, if only with ``()``.
+    Those of reports are for ``Session.exchange``; all others are to be executed with values, if only with ``()``.
     """
 
     def __init__(self, schema: str) -> None:

@@ -1,4 +1,4 @@
-"""The one place where the driver's errors become the contract's, with what to do about them."""
+"""The driver's errors: which may pass, and what they are in the contract's terms, with what to do about them."""
 
 import re
 

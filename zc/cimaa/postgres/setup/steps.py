@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from ..errors import StoreDenied, StoreIncompatible
+from ...errors import StoreDenied, StoreIncompatible
 from . import roles, versions
 from .versions import VERSION
 

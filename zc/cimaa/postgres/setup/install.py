@@ -10,12 +10,12 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from ..errors import ConfigurationError
+from ...errors import ConfigurationError
+from ..conninfo import ConnInfo
+from ..errors import is_lost, setup_failed
+from ..sql import check_schema
 from . import roles
-from .conninfo import ConnInfo
-from .statements import check_schema
 from .steps import Connection, Facts, Show, Steps
-from .translate import is_lost, setup_failed
 from .versions import VERSION
 
 # Where servers have their sockets: Debian's and Red Hat's, and PostgreSQL's own.

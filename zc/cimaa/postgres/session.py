@@ -1,0 +1,147 @@
+"""A session with the server: statements sent together past the driver's cursors, and transactions that end."""
+
+import logging
+import select
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from hashlib import blake2b
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.pq.abc import PGresult
+from psycopg.rows import TupleRow
+
+#: How transactions begin: one that writes, and one whose reads all see the same moment.
+WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED"
+SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+COMMIT = b"COMMIT"
+
+#: A statement with the parameters ``$1`` and so on, and their values, as text.
+Call = tuple[bytes, Sequence[bytes | None]]
+
+_DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
+
+# The driver logs what is raised here anyway; where nobody configured logging, it would appear on standard error.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
+
+
+class Session(psycopg.Connection[TupleRow]):
+    """A connection that commits by itself where no transaction was begun."""
+
+    #: What ``synchronous_commit`` must be for a commit to be durable, as this server understands it.
+    durable: str = "on"
+
+    #: What it is for a report that changed no fault.
+    heartbeats: str = "on"
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        # The statements that ran once, and those of them that are prepared by now.
+        self._known: set[bytes] = set()
+        self._prepared_here: set[bytes] = set()
+        self._poll: select.poll | None = None
+
+    def exchange(self, *calls: Call) -> list[PGresult]:
+        """The results of statements that are sent together: a third of the work that the driver's pipeline makes.
+
+        A statement is prepared when it comes for the second time.
+        """
+        sends = [self._send(*call) for call in calls]
+        try:
+            return self._exchanged(sends)
+        except psycopg.errors.InvalidSqlStatementName:
+            self._prepared_here.clear()  # the driver has the server forget all statements after some errors
+            raise
+
+    def abandon(self) -> None:
+        """Roll back the transaction, if there is one under way."""
+        if not self.closed and self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            with suppress(psycopg.Error):  # the connection is lost, then, and why it is to be rolled back is told
+                self.rollback()
+
+    def _send(self, query: bytes, values: Sequence[bytes | None]) -> Callable[[], None]:
+        """What sends a statement."""
+        if self.prepare_threshold is None or query not in self._known:
+            self._known.add(query)
+            return partial(self.pgconn.send_query_params, query, values)
+        name = _name(query)
+        if query not in self._prepared_here:
+            self._exchanged([partial(self.pgconn.send_prepare, name, query)])
+            self._prepared_here.add(query)
+        return partial(self.pgconn.send_query_prepared, name, values)
+
+    def _exchanged(self, sends: Sequence[Callable[[], None]]) -> list[PGresult]:
+        """The results of what is sent, up to the first that failed, which is raised."""
+        pgconn = self.pgconn
+        results: list[PGresult] = []
+        pipeline = len(sends) > 1  # the touch is one alone, and every microsecond of it counts
+        try:
+            if pipeline:
+                pgconn.enter_pipeline_mode()
+            for send in sends:
+                send()
+            if pipeline:
+                pgconn.pipeline_sync()
+            self._fetch(results, pipeline)
+            if pipeline:
+                pgconn.exit_pipeline_mode()
+        except BaseException as error:
+            self.close()  # nobody knows what is under way
+            if isinstance(error, psycopg.Error):
+                _check(results)  # perhaps the server said why it ends the session
+            raise
+        _check(results)
+        return results
+
+    def _fetch(self, results: list[PGresult], pipeline: bool) -> None:
+        """Add the results as they come, up to the end of the pipeline; meanwhile, threads run and signals count."""
+        pgconn = self.pgconn
+        while pgconn.flush():
+            self._wait(select.POLLIN | select.POLLOUT)
+        while True:
+            while pgconn.is_busy():
+                self._wait(select.POLLIN)
+            result = pgconn.get_result()
+            if result is None:
+                if not pipeline:
+                    return
+                if pgconn.status == pq.ConnStatus.BAD:
+                    raise psycopg.OperationalError(pgconn.get_error_message())
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                return
+            else:
+                results.append(result)
+
+    def _wait(self, events: int) -> None:
+        pgconn = self.pgconn
+        poll = self._poll = self._poll or select.poll()
+        poll.register(pgconn.socket, events)
+        poll.poll()
+        pgconn.consume_input()
+
+
+def _check(results: Iterable[PGresult]) -> None:
+    """Raise the first error among the results."""
+    for result in results:
+        if result.status not in _DONE:
+            raise psycopg.errors.error_from_result(result)
+
+
+@cache
+def _name(query: bytes) -> bytes:
+    """The name under which a statement is prepared: of no other, whoever else prepares some over the same session."""
+    return b"cimaa_" + blake2b(query, digest_size=16).hexdigest().encode()
+
+
+@contextmanager
+def transaction(session: Session, begin: bytes = WRITING) -> Iterator[None]:
+    """All statements of the block in one transaction, sent together as far as nobody reads their results."""
+    try:
+        with session.pipeline():
+            session.execute(begin)
+            yield
+            session.execute(COMMIT)
+    finally:
+        session.abandon()
