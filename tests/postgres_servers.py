@@ -8,13 +8,15 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 import trustme
@@ -95,6 +97,21 @@ class Server:
 
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "-w", "-m", mode, "stop")
+
+    def suspend(self) -> None:
+        """Have the server stop responding, its connections open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        postmaster = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
+        os.kill(postmaster.pid, number)  # first: it starts no process in between
+        for child in postmaster.children(recursive=True):
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, number)
 
     def log_size(self) -> int:
         return (self.data / "log").stat().st_size

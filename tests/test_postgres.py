@@ -288,10 +288,15 @@ def test_a_report_waits_for_the_removal_of_its_agent(opened: Callable[..., DB], 
     assert len(db.get_agents()[0]["instances"]) == 1
 
 
+def rows(db: DB, query: bytes) -> list[tuple[Any, ...]]:
+    """What a query gives over a connection of this handle's."""
+    return db._connections.run(lambda connection: connection.execute(query).fetchall(), "reader")
+
+
 def wait_for_a_lock(db: DB) -> None:
     """Return once some session of this database waits for a lock."""
     query = b"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    eventually(lambda: db._read(query) != [(0,)])
+    eventually(lambda: rows(db, query) != [(0,)])
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -347,7 +352,7 @@ def test_a_fork_leaves_its_parents_connections_alone(opened: Callable[..., DB]) 
 
 
 def sessions(db: DB) -> set[int]:
-    return {db._read(b"SELECT pg_backend_pid()")[0][0] for _ in range(3)}
+    return {rows(db, b"SELECT pg_backend_pid()")[0][0] for _ in range(3)}
 
 
 def test_a_lost_connection_is_replaced(opened: Callable[..., DB], execute: Execute) -> None:
@@ -361,8 +366,8 @@ def test_a_lost_connection_is_replaced(opened: Callable[..., DB], execute: Execu
 
 def test_an_idle_client_does_not_hold_its_lock_for_ever(opened: Callable[..., DB]) -> None:
     db = opened(statement_timeout="7s")
-    assert db._read(b"SHOW idle_in_transaction_session_timeout") == [("7s",)]
-    assert db._read(b"SHOW statement_timeout") == [("7s",)]
+    assert rows(db, b"SHOW idle_in_transaction_session_timeout") == [("7s",)]
+    assert rows(db, b"SHOW statement_timeout") == [("7s",)]
 
 
 def test_a_statement_that_takes_too_long_may_be_tried_again(opened: Callable[..., DB], execute: Execute) -> None:
@@ -445,7 +450,7 @@ def test_a_pool_that_stays_busy_says_so(opened: Callable[..., DB], execute: Exec
 
 def test_the_application_has_a_name(opened: Callable[..., DB]) -> None:
     query = b"SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-    assert opened()._read(query) == [("zc.cimaa",)]
+    assert rows(opened(), query) == [("zc.cimaa",)]
 
 
 def test_the_first_host_that_is_there_serves(postgres_server: Server, schema: str) -> None:

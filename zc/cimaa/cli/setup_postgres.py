@@ -9,6 +9,7 @@ import click
 from .. import options
 from ..config import database_settings
 from ..errors import ConfigurationError, Error
+from .parameters import DURATION
 
 BACKEND = "zc.cimaa.postgres"
 
@@ -31,7 +32,14 @@ BACKEND = "zc.cimaa.postgres"
     type=click.Path(path_type=Path),
     help="Write the new roles' passwords to this new file, for libpq's passfile=, instead of printing them.",
 )
-def main(config: Path, local: bool, remote: bool, show: bool, passwords: Path | None) -> None:
+@click.option(
+    "--wait",
+    type=DURATION,
+    default="10m",
+    show_default=True,
+    help="How long the server may take for one statement, before it is given up.",
+)
+def main(config: Path, local: bool, remote: bool, show: bool, passwords: Path | None, wait: int) -> None:
     """Set up the PostgreSQL store that the [database] section of the file CONFIG describes.
 
     Makes the tables, or brings older ones up to date, and lets the store's roles use them:
@@ -41,7 +49,7 @@ def main(config: Path, local: bool, remote: bool, show: bool, passwords: Path | 
         raise click.UsageError("--local and --remote exclude each other")
     place = "local" if local else "remote" if remote else None
     try:
-        _install(_settings(config), place, show, passwords)
+        _install(_settings(config), place, wait, show, passwords)
     except Error as error:
         _tell(f"setup-postgres: error: {error}")
         sys.exit(1)
@@ -55,11 +63,11 @@ def _settings(config: Path) -> dict[str, Any]:
     return {s.option.name: options.value("database", s.option, s.text, s.source) for s in rest}
 
 
-def _install(settings: dict[str, Any], place: str | None, show: bool, file: Path | None) -> None:
+def _install(settings: dict[str, Any], place: str | None, wait: int, show: bool, file: Path | None) -> None:
     from ..postgres.setup.install import Installation  # late: the driver may be missing, which is told by now
     from ..postgres.setup.roles import write_passfile
 
-    installation = Installation(settings, place, click.echo if show else None, _tell)
+    installation = Installation(settings, place, wait, click.echo if show else None, _tell)
     kept: list[Path] = []
 
     def keep(text: str) -> None:

@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import agents, limits, squelches
 from ..agents import Instance, Row, Seen
@@ -22,6 +22,9 @@ from .pool import Connections, Pool
 from .session import SNAPSHOT, Session, transaction
 from .setup.versions import VERSION
 from .sql import Statements, check_schema
+
+T = TypeVar("T")
+Rows = Iterable[tuple[Any, ...]]
 
 # The least of the store's roles that may do something; see setup/roles.py.
 _AGENT, _OPERATOR, _READER = "agent", "operator", "reader"
@@ -47,6 +50,12 @@ class DB(Contract):
         Option("schema", "the schema that holds the tables", default="cimaa"),
         Option("connect_timeout", "how long a call may wait for a connection, tries included", DURATION, "5s"),
         Option("statement_timeout", "how long the server may take for one statement; 0s: for ever", DURATION, "30s"),
+        Option(
+            "response_timeout",
+            "how long the server may send nothing before the connection is given up; longer than statement_timeout",
+            DURATION,
+            "40s",
+        ),
         Option("pool_size", "how many connections a process keeps at most", INTEGER, "4"),
         Option("prepare", "prepare statements; off for a proxy that pools transactions", FLAG, "on"),
         Option("durable_heartbeats", "let a mere heartbeat wait for the disk as well", FLAG, "off"),
@@ -56,6 +65,7 @@ class DB(Contract):
         settings = self.settings
         if settings["pool_size"] < 1:
             raise ConfigurationError(f"[database] pool_size: there must be one at least, not {settings['pool_size']}")
+        _check_response_timeout(settings["response_timeout"], settings["statement_timeout"])
         self._schema = check_schema(settings["schema"])
         self._sql = Statements(self._schema)
         # The digests of what was reported last, by agent.
@@ -72,6 +82,7 @@ class DB(Contract):
 
     def _greet(self, connection: Session) -> None:
         """See to it that a new connection leads to a store that this version reads, and set what holds for it."""
+        connection.response_timeout = max(self.settings["connect_timeout"], 1)  # this is part of connecting
         greeting = connection.execute(self._sql.greet, ()).fetchone()
         if greeting is None:
             raise StoreNotSetUp(f"{self._conninfo.where}: the schema {self._schema} has no version: run {SETUP}")
@@ -90,6 +101,7 @@ class DB(Contract):
             connection.heartbeats = connection.durable if self.settings["durable_heartbeats"] else "off"
             timeout = str(self.settings["statement_timeout"] * 1000)
             connection.execute(self._sql.settings, (connection.heartbeats, timeout, timeout))
+        connection.response_timeout = self.settings["response_timeout"]
 
     def _close(self) -> None:
         self._connections.close()
@@ -112,13 +124,13 @@ class DB(Contract):
         self._write(self._sql.remove_agent, (agent,))
 
     def _agent_faults(self, agent: str) -> Iterable[Fault]:
-        return [records.fault(columns)[1] for columns in self._read(self._sql.faults, (agent,))]
+        return self._read(self._sql.faults, (agent,), lambda columns: records.fault(columns)[1])
 
     def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
-        return _each(self._read(self._sql.all_faults))
+        return self._read(self._sql.all_faults, (), _each)
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
-        return _joined(*self._read_together(self._sql.rows, self._sql.all_instances))
+        return self._read_together((self._sql.rows, self._sql.all_instances), _joined)
 
     def _put_squelch(self, squelch: Squelch) -> None:
         self._write(self._sql.put_squelch, squelch)
@@ -127,19 +139,18 @@ class DB(Contract):
         self._write(self._sql.remove_squelch, (regex,))
 
     def _squelches(self) -> Iterable[Squelch]:
-        return [Squelch(*columns) for columns in self._read(self._sql.squelches)]
+        return self._read(self._sql.squelches, (), lambda columns: Squelch(*columns))
 
     def _snapshot(self) -> Snapshot:
         sql = self._sql
-        rows, seen, faults, stored = self._read_together(sql.rows, sql.all_instances, sql.all_faults, sql.squelches)
-        return Snapshot(dict(_joined(rows, seen)), _each(faults), [Squelch(*s) for s in stored])
+        return self._read_together((sql.rows, sql.all_instances, sql.all_faults, sql.squelches), _snapshot)
 
     def _now(self) -> int:
         given = self._given_time()
         if given is not None:
             return given
-        ((now,),) = self._read(self._sql.now, (None,))
-        return int(now)
+        (now,) = self._read(self._sql.now, (None,), lambda columns: int(columns[0]))
+        return now
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
@@ -149,7 +160,7 @@ class DB(Contract):
             return []
         query, values = self._sql.worst(agent, severity)
         if pattern is None:
-            return [_found(columns) for columns in self._read(query, (*values, most))]
+            return self._read(query, (*values, most), _found)
         search = squelches.compiled(pattern).search
         return self._connections.run(lambda c: _matching(c, query, values, search, most), _READER)
 
@@ -160,11 +171,16 @@ class DB(Contract):
         return self._heartbeats_of(self._sql.offline, _microseconds(silent_for), _microseconds(seen_within))
 
     def _heartbeats_of(self, query: bytes, *ages: int) -> list[dict[str, Any]]:
-        return [agents.heartbeat(*columns) for columns in self._read(query, (self._given_time(), *ages))]
+        return self._read(query, (self._given_time(), *ages), lambda columns: agents.heartbeat(*columns))
 
     def _double_agents(self, within: float) -> list[dict[str, Any]]:
-        columns = self._read(self._sql.double, (self._given_time(), _microseconds(within)))
-        return [_double(name, list(listed)) for name, listed in groupby(columns, key=itemgetter(0))]
+        values = (self._given_time(), _microseconds(within))
+
+        def read(connection: Session) -> list[dict[str, Any]]:
+            rows = connection.execute(self._sql.double, values).fetchall()
+            return [_double(name, list(listed)) for name, listed in groupby(rows, key=itemgetter(0))]
+
+        return self._connections.run(read, _READER)
 
     def _given_time(self) -> int | None:
         """What the clock says that a test gave; ``None`` leaves it to the server's."""
@@ -180,15 +196,17 @@ class DB(Contract):
 
         self._connections.run(write, _OPERATOR)
 
-    def _read(self, query: bytes, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        return self._connections.run(lambda c: c.execute(query, values).fetchall(), _READER)
+    def _read(self, query: bytes, values: tuple[Any, ...], make: Callable[[tuple[Any, ...]], T]) -> list[T]:
+        """What is made of each row that a query gives: while the connection is held, in case it cannot be read."""
+        return self._connections.run(lambda c: [make(row) for row in c.execute(query, values).fetchall()], _READER)
 
-    def _read_together(self, *queries: bytes) -> list[list[tuple[Any, ...]]]:
-        """What the queries give, all from one snapshot."""
+    def _read_together(self, queries: Iterable[bytes], make: Callable[..., T]) -> T:
+        """What is made of the rows that the queries give, all from one snapshot."""
 
-        def read(connection: Session) -> list[list[tuple[Any, ...]]]:
+        def read(connection: Session) -> T:
             with transaction(connection, SNAPSHOT):
-                return [cursor.fetchall() for cursor in [connection.execute(query, ()) for query in queries]]
+                cursors = [connection.execute(query, ()) for query in queries]
+                return make(*[cursor.fetchall() for cursor in cursors])
 
         return self._connections.run(read, _READER)
 
@@ -198,14 +216,27 @@ def _microseconds(seconds: float) -> int:
     return min(math.ceil(seconds * agents.MICROSECONDS), _LARGE) if seconds < _LARGE else _LARGE
 
 
-def _joined(rows: Iterable[tuple[Any, ...]], seen: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, Row]]:
+def _check_response_timeout(response: int, statement: int) -> None:
+    if response <= statement:
+        raise ConfigurationError(
+            f"[database] response_timeout: {response}s must be longer than statement_timeout ({statement}s):"
+            " otherwise a slow statement looks like a server that stopped responding"
+        )
+
+
+def _snapshot(rows: Rows, seen: Rows, faults: Rows, stored: Rows) -> Snapshot:
+    return Snapshot(dict(_joined(rows, seen)), [_each(fault) for fault in faults], [Squelch(*each) for each in stored])
+
+
+def _joined(rows: Rows, seen: Rows) -> list[tuple[str, Row]]:
     """The agents' names and rows; ``seen`` is sorted by agent."""
     instances = {agent: [records.seen(s[1:]) for s in listed] for agent, listed in groupby(seen, key=itemgetter(0))}
-    return ((name, records.row(columns, instances.get(name, ()))) for name, *columns in rows)
+    return [(name, records.row(columns, instances.get(name, ()))) for name, *columns in rows]
 
 
-def _each(faults: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[Fault]]]:
-    return ((agent, [fault]) for agent, fault in map(records.fault, faults))
+def _each(columns: tuple[Any, ...]) -> tuple[str, list[Fault]]:
+    agent, fault = records.fault(columns)
+    return agent, [fault]
 
 
 def _found(columns: tuple[Any, ...]) -> Fault:

@@ -7,6 +7,7 @@ from psycopg import errors as pg
 
 from ..errors import StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreNotSetUp, StoreUnavailable
 from .conninfo import ConnInfo
+from .session import NoResponse
 
 SETUP = "setup-postgres CONFIG"
 
@@ -33,6 +34,9 @@ _LOST = (
     pg.ConnectionFailure,
     pg.ProtocolViolation,
 )
+#: What reading a response raises, here or in the driver, that was damaged on its way.
+UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
+
 _PREPARED = (pg.InvalidSqlStatementName, pg.DuplicatePreparedStatement)
 
 # The server's refusals of a connection have no code that libpq would pass on, only words.
@@ -58,6 +62,12 @@ def may_pass(error: psycopg.Error) -> bool:
     if is_lost(error):
         return not any(words.search(str(error)) for words in (_REFUSED, _NO_DATABASE, _NO_TLS))
     return isinstance(error, _MOMENTARY)
+
+
+def unreadable(error: Exception, conninfo: ConnInfo) -> StoreError:
+    """The error for a response that cannot be read."""
+    reason = conninfo.masked(f"{type(error).__name__}: {error}")
+    return StoreError(f"{conninfo.where} sent a response that cannot be read: {reason}")
 
 
 def translated(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str) -> StoreError:
@@ -95,6 +105,8 @@ def _explained(error: psycopg.Error, where: str, text: str, schema: str, role: s
         return StoreUnavailable, f"a proxy before {where} lost a prepared statement: set prepare = off ({text})"
     if isinstance(error, _MOMENTARY):
         return StoreUnavailable, f"{where} is overloaded: {text}"
+    if isinstance(error, NoResponse):
+        return StoreUnavailable, f"{where} stopped responding: {text} (see the option response_timeout)"
     if is_lost(error):
         return _unconnected(error, where, text)
     return StoreError, f"{where} refused: {text}"

@@ -4,8 +4,9 @@ psycopg_pool keeps them.  What is added here:
 
 - Nothing is connected, and no thread started, before the first call.
 - No connection survives a fork: the child leaves its parent's alone, and makes its own.
-- Whoever waits for a connection in vain is told why, and at once if waiting will not help.
-- Work that met a passing error is done again, with jitter, for as long as a call may wait.
+- A call that got no connection says why, and does so at once if waiting will not help.
+- Work that met a transient error is repeated, with jitter, for as long as a call may wait.
+- A server that stops responding is given up after a time, and a response that cannot be read is an error of the store.
 """
 
 import os
@@ -21,7 +22,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from ..errors import StoreClosed, StoreError, StoreUnavailable
 from .conninfo import ConnInfo
-from .errors import is_lost, may_pass, translated
+from .errors import UNREADABLE, is_lost, may_pass, translated, unreadable
 from .session import Session
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class PooledSession(Session):
 
     @classmethod
     def connect(cls, conninfo: str = "", *, keeper: "Pool", **kwargs: Any) -> Self:  # type: ignore[override]
-        """A new connection for this keeper, which is told if there is none."""
+        """A new connection for this keeper, which learns why if there is none."""
         keeper.connecting = True
         try:
             connection = super().connect(conninfo, **kwargs)
@@ -44,7 +45,7 @@ class PooledSession(Session):
             except BaseException:
                 connection.close()
                 raise
-        except (psycopg.Error, StoreError) as error:
+        except (psycopg.Error, StoreError, *UNREADABLE) as error:
             keeper.failed(error)
             raise
         finally:
@@ -59,7 +60,7 @@ class Pool:
     def __init__(
         self, conninfo: ConnInfo, size: int, prepare: bool, patience: float, greet: Callable[[Session], None]
     ) -> None:
-        self.failure: psycopg.Error | StoreError | None = None
+        self.failure: Exception | None = None
         self.connecting = False
         self.greet = greet
         self._pool = ConnectionPool(
@@ -74,7 +75,7 @@ class Pool:
             open=True,
         )
 
-    def failed(self, error: psycopg.Error | StoreError) -> None:
+    def failed(self, error: Exception) -> None:
         """Remember why there is no connection; if waiting will not help, let nobody wait."""
         self.failure = error
         if not (isinstance(error, psycopg.Error) and may_pass(error)):
@@ -126,7 +127,7 @@ class Connections:
         Work that met a passing error is done again, so it must do all or nothing,
         and do no harm if it is done twice.
 
-        :raises StoreError: if it failed for good, or for too long.
+        :raises StoreError: if it failed for good, or for too long, or the response could not be read.
         """
         deadline = time.monotonic() + self._patience
         pause = _PAUSE
@@ -136,6 +137,9 @@ class Connections:
                 connection = pool.take(max(deadline - time.monotonic(), 0.001))
                 try:
                     return work(connection)
+                except UNREADABLE as error:
+                    connection.close()  # what else comes over it cannot be relied on
+                    raise unreadable(error, self._conninfo) from error
                 finally:
                     pool.give_back(connection)
             except (PoolTimeout, PoolClosed) as error:
@@ -170,12 +174,14 @@ class Connections:
         failure = pool.failure
         if isinstance(failure, psycopg.Error):
             return translated(failure, self._conninfo, self._schema, role)
-        if failure is not None:
+        if isinstance(failure, StoreError):
             return type(failure)(*failure.args)
+        if failure is not None:
+            return unreadable(failure, self._conninfo)
         if self._closed:
             return StoreClosed("this zc.cimaa.postgres store has been closed")
         if pool.connecting:
-            return StoreUnavailable(f"{self._conninfo.where} cannot be reached: no answer within {self._patience} s")
+            return StoreUnavailable(f"{self._conninfo.where} cannot be reached: no response within {self._patience} s")
         return StoreUnavailable(
             f"no connection to {self._conninfo.where} was free in time: all of this process's are in use; set a larger"
             " pool_size in the [database] section, or a longer connect_timeout"

@@ -1,17 +1,25 @@
-"""A session with the server: statements sent together past the driver's cursors, and transactions that end."""
+"""A session with the server: every wait is bounded, and reports' statements are sent past the driver's cursors.
+
+A server may stop responding while its connection stays open: it is suspended, its disk hangs, or a firewall dropped the
+connection's state.  Neither ``statement_timeout`` nor TCP's keepalives end that wait, so the session does.
+"""
 
 import logging
+import math
 import select
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import pq
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
+
+T = TypeVar("T")
 
 #: How transactions begin: one that writes, and one whose reads all see the same moment.
 WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -27,7 +35,53 @@ _DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
-class Session(psycopg.Connection[TupleRow]):
+class NoResponse(psycopg.OperationalError):
+    """The server sent nothing for too long; the connection has been closed."""
+
+
+class Bounded(psycopg.Connection[TupleRow]):
+    """A connection on which no wait is endless."""
+
+    #: For how long the server may send nothing while a response is due (seconds).
+    response_timeout: float = math.inf
+
+    def wait(self, gen: Generator[Any, Any, T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """What the driver's generator returns, which does all that is sent and received.
+
+        :raises NoResponse: if the server sends nothing for ``response_timeout`` seconds.
+        """
+        within = self.response_timeout if timeout is None else min(timeout, self.response_timeout)
+        try:
+            return super().wait(_bounded(gen, within), interval)
+        except NoResponse:
+            self.close()  # what is under way is unknown
+            raise
+
+
+def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
+    """The driver's generator, ended when nothing was ready for so long: the driver says so at each ``interval``."""
+    try:
+        wanted = next(gen)
+        last = time.monotonic()
+        while True:
+            ready = yield wanted
+            now = time.monotonic()
+            if ready:
+                last = now
+            elif now - last >= seconds:
+                gen.close()
+                raise _no_response(seconds)
+            wanted = gen.send(ready)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def _no_response(seconds: float) -> NoResponse:
+    return NoResponse(f"no response within {seconds:g} s")
+
+
+class Session(Bounded):
     """A connection that commits by itself where no transaction was begun."""
 
     #: What ``synchronous_commit`` must be for a commit to be durable, as this server understands it.
@@ -118,7 +172,9 @@ class Session(psycopg.Connection[TupleRow]):
         pgconn = self.pgconn
         poll = self._poll = self._poll or select.poll()
         poll.register(pgconn.socket, events)
-        poll.poll()
+        within = self.response_timeout
+        if not poll.poll(None if math.isinf(within) else 1000 * within):
+            raise _no_response(within)
         pgconn.consume_input()
 
 

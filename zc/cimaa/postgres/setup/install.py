@@ -8,14 +8,14 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import TupleRow
 
 from ...errors import ConfigurationError
 from ..conninfo import ConnInfo
 from ..errors import is_lost, setup_failed
+from ..session import Bounded
 from ..sql import check_schema
 from . import roles
-from .steps import Connection, Facts, Show, Steps
+from .steps import Facts, Show, Steps
 from .versions import VERSION
 
 # Where servers have their sockets: Debian's and Red Hat's, and PostgreSQL's own.
@@ -29,12 +29,16 @@ class Installation:
     """One run of setup-postgres."""
 
     def __init__(
-        self, settings: dict[str, Any], place: str | None, show: Show | None, tell: Callable[[str], None]
+        self, settings: dict[str, Any], place: str | None, wait: int, show: Show | None, tell: Callable[[str], None]
     ) -> None:
-        """Prepare it: ``place`` is ``local``, ``remote`` or neither; ``tell`` is for what people should know."""
+        """Prepare it: ``place`` is ``local``, ``remote`` or neither; ``tell`` is for what people should know.
+
+        A statement may take ``wait`` seconds.
+        """
         self._schema = check_schema(settings["schema"])
         self._conninfo = ConnInfo(settings["dsn"], max(settings["connect_timeout"], 1))
         self._place = place
+        self._wait = wait
         self._show = show
         self._tell = tell
 
@@ -63,7 +67,7 @@ class Installation:
             return self._make(None, conninfo, keep)
         return self._make(self._connected(conninfo, stack), conninfo, keep)
 
-    def _make(self, connection: Connection | None, conninfo: ConnInfo, keep: Callable[[str], None]) -> str:
+    def _make(self, connection: Bounded | None, conninfo: ConnInfo, keep: Callable[[str], None]) -> str:
         """Make roles and tables, in one transaction."""
         steps = self._steps(connection)
         with _translated(conninfo), steps.transaction():
@@ -101,10 +105,12 @@ class Installation:
         """Who owns the schema where everything is missing."""
         return self._schema if self._place == "local" else None
 
-    def _connected(self, conninfo: ConnInfo, stack: ExitStack) -> Connection | None:
+    def _connected(self, conninfo: ConnInfo, stack: ExitStack) -> Bounded | None:
         """A connection; if it is only to show what is missing, and there is none, everything is."""
         try:
-            return stack.enter_context(psycopg.Connection[TupleRow].connect(str(conninfo), autocommit=True))
+            connection = stack.enter_context(Bounded.connect(str(conninfo), autocommit=True))
+            connection.response_timeout = self._wait
+            return connection
         except psycopg.Error as error:
             failed = setup_failed(error, conninfo, self._place == "local")
             if self._show is None or not is_lost(error):
@@ -112,7 +118,7 @@ class Installation:
             self._tell(f"{failed}; shown is what makes everything anew")
             return None
 
-    def _steps(self, connection: Connection | None) -> Steps:
+    def _steps(self, connection: Bounded | None) -> Steps:
         return Steps(connection, self._schema, self._show)
 
 
@@ -130,7 +136,7 @@ def _database(conninfo: ConnInfo) -> str:
     return database
 
 
-def _require_tls(connection: Connection, conninfo: ConnInfo) -> None:
+def _require_tls(connection: Bounded, conninfo: ConnInfo) -> None:
     if not connection.pgconn.ssl_in_use:
         raise ConfigurationError(
             f"[database] dsn: the connection to {conninfo.where} is not encrypted: add sslmode=verify-full"

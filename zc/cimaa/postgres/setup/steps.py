@@ -4,15 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg import sql
-from psycopg.rows import TupleRow
 
 from ...errors import StoreDenied, StoreIncompatible
+from ..session import Bounded
 from . import roles, versions
 from .versions import VERSION
 
-Connection = psycopg.Connection[TupleRow]
 #: Shows what would be run.
 Show = Callable[[str], None]
 
@@ -50,7 +48,7 @@ _FACTS = """
 class Steps:
     """A connection over which statements are run, or in whose stead they are shown; without one, all is missing."""
 
-    def __init__(self, connection: Connection | None, schema: str, show: Show | None = None) -> None:
+    def __init__(self, connection: Bounded | None, schema: str, show: Show | None = None) -> None:
         self._connection = connection
         self._schema = schema
         self._show = show
