@@ -45,7 +45,8 @@ class Relay:
                 target.sendall(change(data))
         for end in (source, target):
             with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+                end.shutdown(socket.SHUT_RDWR)  # which wakes the other direction's thread
+            end.close()
 
     def close(self) -> None:
         self._listening.close()
@@ -68,7 +69,7 @@ def schema(postgres_server: Server) -> Iterator[str]:
 def db(relay: Relay, schema: str) -> Iterator[DB]:
     dsn = f"host=127.0.0.1 port={relay.port} user=postgres dbname=postgres sslmode=disable gssencmode=disable"
     settings = {"dsn": dsn, "schema": schema, "pool_size": "1"}
-    settings |= {"connect_timeout": "1s", "statement_timeout": "1s", "response_timeout": "2s"}
+    settings |= {"connect_timeout": "1s", "statement_timeout": "0s", "response_timeout": "1s"}
     with DB(settings, instance=Instance("host", 7, "1", "os")) as db:
         yield db
 
@@ -101,7 +102,7 @@ def fill(db: DB) -> None:
 def test_numbers_and_brackets_that_are_none_are_an_error_of_the_store(relay: Relay, db: DB, call: str) -> None:
     """The protocol itself is not damaged: only what the rows hold."""
     fill(db)
-    relay.damage = lambda data: data.translate(bytes.maketrans(b"123456789{[", b"xxxxxxxxx}]"))
+    relay.damage = lambda data: data.translate(bytes.maketrans(b"1234567[", b"xxxxxxx]"))
     with pytest.raises(errors.StoreError, match="sent a response that cannot be read"):
         CALLS[call](db)
     relay.damage = lambda data: data
@@ -114,16 +115,17 @@ def test_no_damage_lets_anything_out_but_errors_of_the_store(relay: Relay, db: D
     random_numbers = random.Random(call)
 
     def damage(data: bytes) -> bytes:
-        """The same with a byte of it changed."""
+        """The same with a byte of it changed, once."""
+        relay.damage = lambda data: data
         changed = bytearray(data)
         changed[random_numbers.randrange(len(data))] ^= random_numbers.randrange(1, 256)
         return bytes(changed)
 
-    fill(db)
-    for _ in range(20):
+    for _ in range(8):
+        fill(db)
         relay.damage = damage
         with suppress(errors.StoreError):
             CALLS[call](db)
-    relay.damage = lambda data: data
+        relay.damage = lambda data: data
     fill(db)
     assert {one["name"] for one in db.get_faults("web1")} == {"disk"}

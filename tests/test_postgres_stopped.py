@@ -83,7 +83,7 @@ def test_each_call_fails_in_bounded_time_and_works_again(
             db.set_faults("web1", [fault("disk")])
         with suspended(server):
             start = time.monotonic()
-            with pytest.raises(errors.StoreUnavailable, match="stopped responding|cannot be reached"):
+            with pytest.raises(errors.StoreUnavailable, match=r"stopped responding|cannot be reached"):
                 CALLS[call](db)
             assert time.monotonic() - start < BOUND
         CALLS[call](db)
@@ -138,6 +138,7 @@ COMMANDS = {
 def config(settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "one.cfg").write_text("[one]\ncommand = echo\n")
     path = tmp_path / "cimaa.cfg"
     lines = [f"{key} = {value}" for key, value in settings.items()]
     agent = "[agent]\nname = web1\ndirectory = checks\n"
@@ -153,7 +154,7 @@ def test_each_command_fails_in_bounded_time_with_one_line(server: Server, config
         assert time.monotonic() - start < BOUND
     assert done.exit_code == 1, done.output
     assert "cannot be reached" in done.stderr
-    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_meta_check_says_so_in_bounded_time(server: Server, config: Path) -> None:
@@ -175,6 +176,9 @@ def test_setting_up_does_not_even_begin(server: Server, config: Path, arguments:
     assert "cannot be reached" in done.stderr
 
 
+SETUP = "from zc.cimaa.cli.setup_postgres import main; main()"
+
+
 def test_setting_up_ends_in_bounded_time_if_the_server_stops_meanwhile(
     server: Server, config: Path, settings: dict[str, str]
 ) -> None:
@@ -182,7 +186,7 @@ def test_setting_up_ends_in_bounded_time_if_the_server_stops_meanwhile(
     with psycopg.connect(server.socket_dsn) as other, ExitStack() as stack:
         other.execute(f"LOCK TABLE {settings['schema']}.version")
         process = subprocess.Popen(
-            [sys.executable, "-m", "zc.cimaa.cli.setup_postgres", config, "--wait", "2s"],
+            [sys.executable, "-c", SETUP, config, "--wait", "2s"],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -198,7 +202,7 @@ def test_setting_up_ends_in_bounded_time_if_the_server_stops_meanwhile(
             message = process.stderr.read()
             assert process.wait(BOUND) == 1
             assert time.monotonic() - start < BOUND
-        assert "stopped responding" in message or "lock" in message
+        assert "stopped responding" in message
         stack.close()
         other.rollback()
     assert CliRunner().invoke(setup_postgres, [str(config)]).exit_code == 0

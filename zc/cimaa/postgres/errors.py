@@ -82,6 +82,8 @@ def setup_failed(error: psycopg.Error, conninfo: ConnInfo, local: bool = False) 
     if local and is_lost(error) and _REFUSED.search(text):
         hint = "run this as the server's superuser (sudo -u postgres), or name the one to connect as in PGUSER"
         return StoreDenied(f"{where} refuses the connection: {text}; {hint}")
+    if isinstance(error, NoResponse):
+        return StoreUnavailable(f"{where} stopped responding: {text}; nothing was changed (see the option --wait)")
     if is_lost(error):
         kind, message = _unconnected(error, where, text)
         return kind(message)
