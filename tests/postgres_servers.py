@@ -98,6 +98,16 @@ class Server:
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "-w", "-m", mode, "stop")
 
+    def psql(self, script: str, database: str = "postgres") -> None:
+        """Run a script as superuser, which must print nothing but what it selects."""
+        done = subprocess.run(
+            [self.programs / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", f"{self.socket_dsn} dbname={database}"],
+            input=script,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
     def suspend(self) -> None:
         """Have the server stop responding, its connections open."""
         self._signal(signal.SIGSTOP)
@@ -191,7 +201,7 @@ def new_schema(dsn: str, name: str | None = None, *, drop: bool = True) -> Itera
     name = name or f"cimaa_{os.getpid()}_{next(numbers)}"
     schema = sql.Identifier(name)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE SCHEMA {0}; SET search_path TO {0}").format(schema))
+        connection.execute(sql.SQL("CREATE SCHEMA {0}; SET search_path TO {0}, pg_temp").format(schema))
         connection.execute(versions.schema())
         yield name
         if drop:

@@ -2,14 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from .. import options
 from ..config import database_settings
 from ..errors import ConfigurationError, Error
+from .output import clean
 from .parameters import DURATION
+
+if TYPE_CHECKING:
+    from ..postgres.setup.install import Installation
 
 BACKEND = "zc.cimaa.postgres"
 
@@ -32,6 +36,24 @@ BACKEND = "zc.cimaa.postgres"
     type=click.Path(path_type=Path),
     help="Write the new roles' passwords to this new file, for libpq's passfile=, instead of printing them.",
 )
+@click.option("--agent", "agents", multiple=True, metavar="NAME", help="Make a login for this agent alone; repeatable.")
+@click.option(
+    "--agents-from",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="The same for each line of FILE; - is standard input.",
+)
+@click.option("--renew", "action", flag_value="renew", help="Give the logins of these agents new passwords instead.")
+@click.option("--remove", "action", flag_value="remove", help="Remove the logins of these agents instead.")
+@click.option(
+    "--connections",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="How many connections each of these logins may have.",
+)
+@click.option("--list-agents", is_flag=True, help="List the agents that have logins of their own, and these.")
+@click.option("--check", is_flag=True, help="Say what is there and what would be done, and change nothing.")
 @click.option(
     "--wait",
     type=DURATION,
@@ -39,7 +61,20 @@ BACKEND = "zc.cimaa.postgres"
     show_default=True,
     help="How long the server may take for one statement, before it is given up.",
 )
-def main(config: Path, local: bool, remote: bool, show: bool, passwords: Path | None, wait: int) -> None:
+def main(
+    config: Path,
+    local: bool,
+    remote: bool,
+    show: bool,
+    passwords: Path | None,
+    agents: tuple[str, ...],
+    agents_from: TextIO | None,
+    action: str | None,
+    connections: int,
+    list_agents: bool,
+    check: bool,
+    wait: int,
+) -> None:
     """Set up the PostgreSQL store that the [database] section of the file CONFIG describes.
 
     Makes the tables, or brings older ones up to date, and lets the store's roles use them:
@@ -47,9 +82,19 @@ def main(config: Path, local: bool, remote: bool, show: bool, passwords: Path | 
     """
     if local and remote:
         raise click.UsageError("--local and --remote exclude each other")
+    if action is not None and not (agents or agents_from):
+        raise click.UsageError(f"--{action} is for the agents that --agent or --agents-from names")
     place = "local" if local else "remote" if remote else None
     try:
-        _install(_settings(config), place, wait, show, passwords)
+        names = (*agents, *(agents_from or ()))
+        installation = _installation(_settings(config), place, wait, show, names, action, connections)
+        if check:
+            click.echo("\n".join(installation.check()))
+        elif list_agents:
+            for agent, login in sorted(installation.logins().items()):
+                click.echo(f"{clean(agent)}\t{login}")
+        else:
+            _run(installation, passwords)
     except Error as error:
         _tell(f"setup-postgres: error: {error}")
         sys.exit(1)
@@ -63,11 +108,26 @@ def _settings(config: Path) -> dict[str, Any]:
     return {s.option.name: options.value("database", s.option, s.text, s.source) for s in rest}
 
 
-def _install(settings: dict[str, Any], place: str | None, wait: int, show: bool, file: Path | None) -> None:
-    from ..postgres.setup.install import Installation  # late: the driver may be missing, which is told by now
-    from ..postgres.setup.roles import write_passfile
+def _installation(
+    settings: dict[str, Any],
+    place: str | None,
+    wait: int,
+    show: bool,
+    names: tuple[str, ...],
+    action: str | None,
+    connections: int,
+) -> "Installation":
+    from ..postgres.setup.install import Installation  # late: a missing driver has been reported by now
+    from ..postgres.setup.logins import MAKE, Request, read_names
 
-    installation = Installation(settings, place, wait, click.echo if show else None, _tell)
+    request = Request(read_names(names), action or MAKE, connections)
+    echo = click.echo if show else None
+    return Installation(settings, _tell, place=place, wait=wait, show=echo, request=request)
+
+
+def _run(installation: "Installation", file: Path | None) -> None:
+    from ..postgres.setup.passwords import write_passfile
+
     kept: list[Path] = []
 
     def keep(text: str) -> None:
@@ -79,10 +139,10 @@ def _install(settings: dict[str, Any], place: str | None, wait: int, show: bool,
         passfile = installation.run(keep)
     except BaseException:
         for path in kept:
-            path.unlink()  # the roles that it is for were not made
+            path.unlink()  # what it is for was not committed
         raise
     if passfile and not kept:
-        _tell("The new roles' passwords, as lines for a passfile; they are not shown again:")
+        _tell("The new passwords, as lines for a passfile; they are not shown again:")
         click.echo(passfile, nl=False)
 
 

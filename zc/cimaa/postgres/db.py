@@ -11,8 +11,8 @@ from .. import agents, limits, squelches
 from ..agents import Instance, Row, Seen
 from ..db import DB as Contract
 from ..db import Snapshot
-from ..errors import ConfigurationError, StoreIncompatible, StoreNotSetUp
-from ..faults import Fault, Report
+from ..errors import ConfigurationError, StoreDenied, StoreIncompatible, StoreNotSetUp
+from ..faults import Fault, Report, decode
 from ..options import DURATION, FLAG, INTEGER, Option
 from ..squelches import Squelch
 from . import records, writes
@@ -20,14 +20,15 @@ from .conninfo import ConnInfo
 from .errors import SETUP
 from .pool import Connections, Pool
 from .session import SNAPSHOT, Session, transaction
+from .setup import versions
+from .setup.roles import AGENT as _AGENT
+from .setup.roles import OPERATOR as _OPERATOR
+from .setup.roles import READER as _READER
 from .setup.versions import VERSION
 from .sql import Statements, check_schema
 
 T = TypeVar("T")
 Rows = Iterable[tuple[Any, ...]]
-
-# The least of the store's roles that may do something; see setup/roles.py.
-_AGENT, _OPERATOR, _READER = "agent", "operator", "reader"
 
 # What statements take for no limit, and for a time too long ago to count: far from overflow.
 _LARGE = 2**61
@@ -86,13 +87,15 @@ class DB(Contract):
         greeting = connection.execute(self._sql.greet, ()).fetchone()
         if greeting is None:
             raise StoreNotSetUp(f"{self._conninfo.where}: the schema {self._schema} has no version: run {SETUP}")
-        version, encoding, level = greeting
-        if version != VERSION:
-            todo = f"run {SETUP}" if version < VERSION else "upgrade zc.cimaa on this host"
+        row, encoding, level = greeting
+        tables = versions.read(decode(row))
+        if tables.oldest > VERSION:
             raise StoreIncompatible(
-                f"{self._conninfo.where}: the tables in the schema {self._schema} have version {version}, and this"
-                f" zc.cimaa needs {VERSION}: {todo}"
+                f"{self._conninfo.where}: the tables in the schema {self._schema} have version {tables.current}, which"
+                f" programs may use that know version {tables.oldest} at least, and this one knows {VERSION}: upgrade"
+                " zc.cimaa on this host"
             )
+        connection.tables = tables.current
         if encoding != "UTF8":
             raise StoreIncompatible(f"{self._conninfo.where} is encoded in {encoding}: zc.cimaa needs one in UTF8")
         connection.durable = "on" if level == "off" else level
@@ -101,6 +104,8 @@ class DB(Contract):
             connection.heartbeats = connection.durable if self.settings["durable_heartbeats"] else "off"
             timeout = str(self.settings["statement_timeout"] * 1000)
             connection.execute(self._sql.settings, (connection.heartbeats, timeout, timeout))
+        if tables.current >= versions.LOGINS:
+            ((connection.own_agent,),) = connection.execute(self._sql.own_agent, ()).fetchall()
         connection.response_timeout = self.settings["response_timeout"]
 
     def _close(self) -> None:
@@ -115,13 +120,31 @@ class DB(Contract):
 
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
         now = self._given_time()
-        self._connections.run(lambda c: writes.replace(c, self._sql, agent, report, instance, now), _AGENT)
+
+        def replace(connection: Session) -> None:
+            self._check_own(connection, agent)
+            writes.replace(connection, self._sql, agent, report, instance, now)
+
+        self._connections.run(replace, _AGENT)
         if len(self._reported) >= _REMEMBERED:
             self._reported.clear()
         self._reported[agent] = report.digest
 
     def _remove_agent(self, agent: str) -> None:
-        self._write(self._sql.remove_agent, (agent,))
+        def remove(connection: Session) -> None:
+            self._check_own(connection, agent)
+            query = self._sql.remove_agent if connection.own_agent is None else self._sql.remove_own_agent
+            self._write_over(connection, query, (agent,))
+
+        self._connections.run(remove, _OPERATOR)
+
+    def _check_own(self, connection: Session, agent: str) -> None:
+        """Say clearly what the server would refuse less clearly."""
+        if connection.own_agent not in (None, agent):
+            raise StoreDenied(
+                f"{self._conninfo.where}: this login may write for the agent {connection.own_agent} only,"
+                f" not for {agent}"
+            )
 
     def _agent_faults(self, agent: str) -> Iterable[Fault]:
         return self._read(self._sql.faults, (agent,), lambda columns: records.fault(columns)[1])
@@ -187,14 +210,13 @@ class DB(Contract):
         return None if self._clock is time.time else super()._now()
 
     def _write(self, query: bytes, values: Iterable[Any]) -> None:
-        """Do a statement of an operator's, durably."""
+        """Execute an operator's statement, durably."""
+        self._connections.run(lambda connection: self._write_over(connection, query, values), _OPERATOR)
 
-        def write(connection: Session) -> None:
-            with transaction(connection):
-                connection.execute(self._sql.durable, (connection.durable,))
-                connection.execute(query, tuple(values))
-
-        self._connections.run(write, _OPERATOR)
+    def _write_over(self, connection: Session, query: bytes, values: Iterable[Any]) -> None:
+        with transaction(connection):
+            connection.execute(self._sql.durable, (connection.durable,))
+            connection.execute(query, tuple(values))
 
     def _read(self, query: bytes, values: tuple[Any, ...], make: Callable[[tuple[Any, ...]], T]) -> list[T]:
         """What is made of each row that a query gives: while the connection is held, in case it cannot be read."""

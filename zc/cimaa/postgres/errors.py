@@ -8,6 +8,8 @@ from psycopg import errors as pg
 from ..errors import StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreNotSetUp, StoreUnavailable
 from .conninfo import ConnInfo
 from .session import NoResponse
+from .setup.roles import role_name
+from .setup.versions import VERSION
 
 SETUP = "setup-postgres CONFIG"
 
@@ -34,6 +36,9 @@ _LOST = (
     pg.ConnectionFailure,
     pg.ProtocolViolation,
 )
+#: Something of the store's is not there.
+_MISSING = (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn, pg.UndefinedFunction)
+
 #: What reading a response raises, here or in the driver, that was damaged on its way.
 UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
 
@@ -70,9 +75,17 @@ def unreadable(error: Exception, conninfo: ConnInfo) -> StoreError:
     return StoreError(f"{conninfo.where} sent a response that cannot be read: {reason}")
 
 
-def translated(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str) -> StoreError:
-    """What to tell of a driver's error; ``role`` is the least of the store's roles that may do what failed."""
-    kind, message = _explained(error, conninfo.where, _text(error, conninfo), schema, role)
+def translated(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str, tables: int = VERSION) -> StoreError:
+    """The error for a driver's error, with what to do about it.
+
+    ``role`` is the least of the store's roles that may do what failed, and ``tables`` the version of the tables.
+    """
+    where = conninfo.where
+    if isinstance(error, _MISSING) and tables < VERSION:
+        return StoreNotSetUp(
+            f"{where}: the tables in the schema {schema} have version {tables}, and this needs {VERSION}: run {SETUP}"
+        )
+    kind, message = _explained(error, where, _text(error, conninfo), schema, role)
     return kind(message)
 
 
@@ -93,10 +106,10 @@ def setup_failed(error: psycopg.Error, conninfo: ConnInfo, local: bool = False) 
 
 
 def _explained(error: psycopg.Error, where: str, text: str, schema: str, role: str) -> tuple[type[StoreError], str]:
-    if isinstance(error, pg.UndefinedTable | pg.InvalidSchemaName | pg.UndefinedColumn):
-        return StoreNotSetUp, f"{where} has no tables of zc.cimaa's in the schema {schema}: run {SETUP}"
+    if isinstance(error, _MISSING):
+        return StoreNotSetUp, f"{where} has no zc.cimaa tables in the schema {schema}: run {SETUP}"
     if isinstance(error, pg.InsufficientPrivilege):
-        return StoreDenied, f"no permission in {where}: {text}; the role {schema}_{role} may do this"
+        return StoreDenied, f"no permission in {where}: {text}; the role {role_name(schema, role)} may do this"
     if isinstance(error, pg.DiskFull):
         return StoreFull, f"there is no room at {where}: {text}; give the server more disk"
     if isinstance(error, pg.UntranslatableCharacter | pg.CharacterNotInRepertoire):

@@ -24,6 +24,7 @@ from ..errors import StoreClosed, StoreError, StoreUnavailable
 from .conninfo import ConnInfo
 from .errors import UNREADABLE, is_lost, may_pass, translated, unreadable
 from .session import Session
+from .setup.versions import VERSION
 
 T = TypeVar("T")
 
@@ -130,11 +131,12 @@ class Connections:
         :raises StoreError: if it failed for good, or for too long, or the response could not be read.
         """
         deadline = time.monotonic() + self._patience
-        pause = _PAUSE
+        pause, tables = _PAUSE, VERSION
         while True:
             pool = self._current()
             try:
                 connection = pool.take(max(deadline - time.monotonic(), 0.001))
+                tables = connection.tables
                 try:
                     return work(connection)
                 except UNREADABLE as error:
@@ -146,7 +148,7 @@ class Connections:
                 raise self._in_vain(pool, role) from (pool.failure or error)
             except psycopg.Error as error:
                 if not may_pass(error) or time.monotonic() + pause > deadline:
-                    raise translated(error, self._conninfo, self._schema, role) from error
+                    raise translated(error, self._conninfo, self._schema, role, tables) from error
                 if is_lost(error):
                     pool.renew()
             time.sleep(random.uniform(0, pause))  # noqa: S311  # jitter is no secret

@@ -19,6 +19,8 @@ from psycopg import pq
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
+from .setup.versions import VERSION
+
 T = TypeVar("T")
 
 #: How transactions begin: one that writes, and one whose reads all see the same moment.
@@ -89,6 +91,12 @@ class Session(Bounded):
 
     #: What it is for a report that changed no fault.
     heartbeats: str = "on"
+
+    #: The version of the store's tables.
+    tables: int = VERSION
+
+    #: The agent to which the server confines this login, if it does.
+    own_agent: str | None = None
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)

@@ -1,6 +1,8 @@
 """How setup-postgres goes about it: over which connections, what comes after what, and all of it or nothing."""
 
 import os
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,14 +11,20 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, StoreDenied
 from ..conninfo import ConnInfo
 from ..errors import is_lost, setup_failed
 from ..session import Bounded
 from ..sql import check_schema
 from . import roles
+from .logins import Request
+from .passwords import passfile
+from .plan import Plan, plan, report
 from .steps import Facts, Show, Steps
 from .versions import VERSION
+
+# Seconds: the longest pause before a transaction that met a lock is tried again.
+_PAUSE = 2.0
 
 # Where servers have their sockets: Debian's and Red Hat's, and PostgreSQL's own.
 _SOCKETS = ("/var/run/postgresql", "/tmp")  # noqa: S108
@@ -29,11 +37,19 @@ class Installation:
     """One run of setup-postgres."""
 
     def __init__(
-        self, settings: dict[str, Any], place: str | None, wait: int, show: Show | None, tell: Callable[[str], None]
+        self,
+        settings: dict[str, Any],
+        tell: Callable[[str], None],
+        *,
+        place: str | None = None,
+        wait: int = 600,
+        show: Show | None = None,
+        request: Request | None = None,
     ) -> None:
-        """Prepare it: ``place`` is ``local``, ``remote`` or neither; ``tell`` is for what people should know.
+        """Prepare it: ``place`` is ``local``, ``remote`` or neither; ``tell`` is for what users should know.
 
-        A statement may take ``wait`` seconds.
+        A statement may take ``wait`` seconds, and so may the wait for other transactions.  ``request`` is about the
+        logins of confined agents.
         """
         self._schema = check_schema(settings["schema"])
         self._conninfo = ConnInfo(settings["dsn"], max(settings["connect_timeout"], 1))
@@ -41,9 +57,24 @@ class Installation:
         self._wait = wait
         self._show = show
         self._tell = tell
+        self._request = request or Request()
+
+    def check(self) -> list[str]:
+        """What is there, and what a run would do, a line for each; nothing is changed.
+
+        :raises Error: if the server cannot be asked.
+        """
+        return report(self._schema, self._plan(self._asked()))
+
+    def logins(self) -> dict[str, str]:
+        """The login of each confined agent.
+
+        :raises Error: if the server cannot be asked.
+        """
+        return dict(self._asked().logins)
 
     def run(self, keep: Callable[[str], None]) -> str:
-        """Do it; the new roles' passwords as a passfile, which ``keep`` gets as well, just before all is committed.
+        """Do it; the new passwords as a passfile, which ``keep`` gets as well, just before all is committed.
 
         :raises Error: at the first thing that fails.
         """
@@ -55,12 +86,19 @@ class Installation:
                 _require_tls(connection, self._conninfo)
             return self._make(connection, self._conninfo, keep)
 
+    def _asked(self) -> Facts:
+        conninfo = self._local_conninfo() if self._place == "local" else self._conninfo
+        with ExitStack() as stack, _translated(conninfo):
+            connection = self._connected(conninfo, stack)
+            assert connection is not None  # it is None only if something is to be shown
+            return self._facts(self._steps(connection))
+
     def _run_local(self, stack: ExitStack, keep: Callable[[str], None]) -> str:
         administrator = _administrator(self._conninfo)
         connection = self._connected(administrator, stack)
         with _translated(administrator):
             made = self._steps(connection).make_database(_database(self._conninfo))
-        conninfo = administrator.but({"dbname": _database(self._conninfo)})
+        conninfo = self._local_conninfo()
         if self._show is not None:
             self._show(f"\\connect {sql.Identifier(_database(self._conninfo)).as_string(None)}")
         if connection is None or (made and self._show is not None):
@@ -68,42 +106,75 @@ class Installation:
         return self._make(self._connected(conninfo, stack), conninfo, keep)
 
     def _make(self, connection: Bounded | None, conninfo: ConnInfo, keep: Callable[[str], None]) -> str:
-        """Make roles and tables, in one transaction."""
-        steps = self._steps(connection)
-        with _translated(conninfo), steps.transaction():
-            facts = steps.facts() if connection is not None else Facts(owner=self._new_owner)
-            existing, missing = self._sorted_out(facts)
-            passwords = steps.make_roles(missing)
-            if facts.grants_connect:
-                steps.let_connect([*existing, *missing], _database(self._conninfo))
-            steps.make_tables(facts)
-            steps.grant([*existing, *missing])
-            passfile = roles.passfile(_database(self._conninfo), passwords) if passwords else ""
-            if passfile:
-                keep(passfile)
-        if self._show is None:
-            self._tell(_told(facts, conninfo, self._schema))
-        return passfile
+        """Make roles and tables, in one transaction, repeated if it meets the lock of another one.
 
-    def _sorted_out(self, facts: Facts) -> tuple[list[str], list[str]]:
-        """Those of the roles that exist, and those to be made."""
-        names = roles.names(self._schema)
-        existing = [name for name in names if name in facts.roles]
-        missing = [name for name in names if name not in facts.roles]
-        if self._place is None:
-            return existing, []
-        if missing and not facts.creates_roles:
-            self._tell(
-                f"The roles {', '.join(missing)} are missing, and this one may not make any: have somebody who may"
-                " make them (CREATE ROLE ... LOGIN), and run this again."
-            )
-            return existing, []
-        return existing, missing
+        Reports wait behind a statement that waits for a lock on their tables, so none may do so for long.
+        """
+        deadline = time.monotonic() + self._wait
+        with _translated(conninfo):
+            while True:
+                try:
+                    return self._attempt(self._steps(connection), connection is not None, conninfo, keep)
+                except psycopg.errors.LockNotAvailable:
+                    if time.monotonic() > deadline:
+                        raise
+                self._tell(f"{conninfo.where}: another transaction holds a lock on the tables; trying again")
+                time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # jitter is no secret
+
+    def _attempt(self, steps: Steps, connected: bool, conninfo: ConnInfo, keep: Callable[[str], None]) -> str:
+        with steps.transaction():
+            plan = self._plan(self._facts(steps) if connected else self._facts_of_nothing)
+            self._check(plan)
+            passwords = self._make_roles(steps, plan)
+            steps.make_tables(plan.facts)
+            steps.grant(plan.roles, plan.facts.policies)
+            if plan.new_logins:
+                steps.map_logins(plan.new_logins)
+            if plan.removed_logins:
+                steps.unmap_logins(plan.removed_logins)
+            text = passfile(_database(self._conninfo), passwords) if passwords else ""
+            if text:
+                keep(text)
+        if self._show is None:
+            self._tell(_outcome(plan, conninfo, self._schema))
+        return text
+
+    def _make_roles(self, steps: Steps, plan: Plan) -> dict[str, str]:
+        """What the connected role does to roles, before it acts as the owner of the schema; the new passwords."""
+        if plan.forbids_large_objects:
+            steps.forbid_large_objects()
+        made = steps.make_roles(plan.new_roles)
+        if plan.makes_group:
+            steps.make_group()
+        if plan.facts.grants_connect:
+            steps.let_connect(plan.roles, _database(self._conninfo))
+        # One that is there already is another database's of this server; it keeps its password.
+        unmade = [login for login in plan.new_logins.values() if login not in plan.facts.members]
+        made |= steps.make_logins(unmade, self._request.connections)
+        made |= steps.renew_passwords(plan.renewed_logins.values())
+        steps.drop_logins(plan.removed_logins.values())
+        return made
+
+    def _facts(self, steps: Steps) -> Facts:
+        return steps.facts([*roles.names(self._schema), roles.role_name(self._schema, roles.CONFINED)])
 
     @property
-    def _new_owner(self) -> str | None:
-        """Who owns the schema where everything is missing."""
-        return self._schema if self._place == "local" else None
+    def _facts_of_nothing(self) -> Facts:
+        """Where everything is missing."""
+        local = self._place == "local"
+        return Facts(owner=self._schema if local else None, may_harden=local)
+
+    def _plan(self, facts: Facts) -> Plan:
+        return plan(facts, self._schema, makes_roles=self._place is not None, request=self._request)
+
+    def _check(self, plan: Plan) -> None:
+        if plan.missing_roles and self._place is not None:
+            self._tell(
+                f"The roles {', '.join(plan.missing_roles)} are missing, and this one may not create any: have them"
+                " created by one that may (CREATE ROLE ... LOGIN), and run this again."
+            )
+        if self._request.agents and not plan.facts.creates_roles:
+            raise StoreDenied("logins of agents are roles, and this role may not create any: run this as one that may")
 
     def _connected(self, conninfo: ConnInfo, stack: ExitStack) -> Bounded | None:
         """A connection; if it is only to show what is missing, and there is none, everything is."""
@@ -115,11 +186,15 @@ class Installation:
             failed = setup_failed(error, conninfo, self._place == "local")
             if self._show is None or not is_lost(error):
                 raise failed from error
-            self._tell(f"{failed}; shown is what makes everything anew")
+            self._tell(f"{failed}; shown is what makes everything in an empty database")
             return None
 
     def _steps(self, connection: Bounded | None) -> Steps:
         return Steps(connection, self._schema, self._show)
+
+    def _local_conninfo(self) -> ConnInfo:
+        """How the superuser of this machine's server connects to the store's database."""
+        return _administrator(self._conninfo).but({"dbname": _database(self._conninfo)})
 
 
 def _administrator(conninfo: ConnInfo) -> ConnInfo:
@@ -144,12 +219,16 @@ def _require_tls(connection: Bounded, conninfo: ConnInfo) -> None:
         )
 
 
-def _told(facts: Facts, conninfo: ConnInfo, schema: str) -> str:
+def _outcome(plan: Plan, conninfo: ConnInfo, schema: str) -> str:
     where = f"the tables in the schema {schema}, {conninfo.where}"
-    if facts.version == VERSION:
-        return f"Up to date, at version {VERSION}: {where}"
-    before = f"brought from version {facts.version}" if facts.version else "made"
-    return f"Now {before}, at version {VERSION}: {where}"
+    before = plan.facts.versions.current
+    if before == VERSION:
+        outcome = f"Up to date, at version {VERSION}: {where}"
+    else:
+        how = f"brought from version {before}" if before else "made"
+        outcome = f"Now {how}, at version {VERSION}: {where}"
+    changed = [f"{len(logins)} {what}" for what, logins in plan.changed_logins.items() if logins]
+    return f"{outcome}; logins of agents: {', '.join(changed)}" if changed else outcome
 
 
 @contextmanager

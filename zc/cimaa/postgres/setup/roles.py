@@ -1,69 +1,176 @@
-"""The three roles that use a store, each with the least that its work needs, and their passwords."""
+"""Who may do what: one table of calls, commands and roles, from which the privileges follow.  Pure.
 
-import os
-import secrets
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+A role may make a call if the table says so, and has exactly the privileges that its calls need.  The confined role is a
+group: each confined agent's login is a member of it (see ``agents``).  It has privileges on columns only, because one
+on a whole table (UPDATE, DELETE or TRUNCATE) permits ``LOCK TABLE`` in every mode.  Row-level security confines it to
+the rows of its agent, and functions that go by ``session_user`` delete for it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 from psycopg import sql
 
-from ...errors import ConfigurationError
+#: The roles; a role's name in the database is the schema's, "_", and this one.
+AGENT, CONFINED, OPERATOR, READER = ROLES = ("agent", "confined", "operator", "reader")
+#: Those that log in themselves.
+LOGINS = (AGENT, OPERATOR, READER)
 
-#: What each role may do with which tables; the role's name is the schema's, "_", and this one.
-ROLES: Mapping[str, tuple[str, ...]] = {
-    # Reports, and reads what it must know to alert.
-    "agent": (
-        "SELECT ON {schema}.version, {schema}.squelches",
-        "SELECT, INSERT, UPDATE ON {schema}.agents",
-        "SELECT, INSERT, UPDATE, DELETE ON {schema}.faults, {schema}.instances",
-    ),
-    # Reads everything, squelches, and removes agents (whose faults and instances go with them).
-    "operator": (
-        "SELECT ON ALL TABLES IN SCHEMA {schema}",
-        "INSERT, UPDATE, DELETE ON {schema}.squelches",
-        "DELETE ON {schema}.agents",
-    ),
-    # Reads everything.
-    "reader": ("SELECT ON ALL TABLES IN SCHEMA {schema}",),
+YES, OWN, NO = "yes", "own", "no"
+
+#: For each call of a store, whether each of the ``ROLES`` may make it: for every agent, for its own alone, or not.
+CALLS: Mapping[str, tuple[str, str, str, str]] = {
+    "set_faults": (YES, OWN, NO, NO),
+    "get_faults": (YES, OWN, YES, YES),
+    "find_faults": (YES, OWN, YES, YES),
+    "get_agents": (YES, OWN, YES, YES),
+    "old_agents": (YES, OWN, YES, YES),
+    "offline_agents": (YES, OWN, YES, YES),
+    "double_agents": (YES, NO, YES, YES),
+    "remove_agent": (YES, OWN, YES, NO),
+    "squelch": (NO, NO, YES, NO),
+    "unsquelch": (NO, NO, YES, NO),
+    "get_squelches": (YES, YES, YES, YES),
+    "get_squelch_details": (YES, YES, YES, YES),
+    "dump": (YES, OWN, YES, YES),
+}
+
+#: The calls that each command makes.
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "agent": ("set_faults", "get_faults", "find_faults", "get_squelch_details", "remove_agent"),
+    "report": ("set_faults",),
+    "faults": ("find_faults", "get_agents", "get_squelches"),
+    "squelches": ("get_squelches", "get_squelch_details", "find_faults"),
+    "squelch": ("get_squelch_details", "squelch", "find_faults", "get_squelches"),
+    "unsquelch": ("get_squelch_details", "unsquelch", "find_faults", "get_squelches"),
+    "agents": ("get_agents", "old_agents", "offline_agents"),
+    "agents --double": ("double_agents",),
+    "remove-agent": ("get_agents", "remove_agent"),
+    "meta-check": ("get_agents", "double_agents", "get_squelch_details", "get_squelches", "find_faults"),
+    "dump": ("dump",),
+}
+
+#: The columns of each table, but for those that only the setup writes.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "version": ("version", "current", "oldest"),
+    "agents": ("name", "updated", "digest", "instance"),
+    "instances": ("agent", "id", "host", "pid", "version", "os", "first", "last"),
+    "faults": ("agent", "name", "severity", "since", "message", "extras"),
+    "squelches": ("regex", "reason", "user", "time", "permanent", "expires"),
+    "seen": ("agent", "updated", "id", "host", "pid", "version", "os", "first", "last"),
+}
+#: Which of them an ``UPDATE`` sets.
+UPDATED: Mapping[str, tuple[str, ...]] = {
+    "agents": ("updated", "digest", "instance"),
+    "instances": ("first", "last"),
+    "faults": ("severity", "since", "message", "extras"),
+    "squelches": ("reason", "user", "time", "permanent", "expires"),
+}
+#: The condition under which a confined login may see or write a row of a table.  On the agents' it is a plain
+#: comparison, because each unchanged report pays for it; the setup and a trigger keep that column in step with the
+#: table of logins.
+CONFINED_ROWS: Mapping[str, str] = {
+    "agents": "login = session_user",
+    "instances": "agent = (SELECT {schema}.own_agent())",
+    "faults": "agent = (SELECT {schema}.own_agent())",
+}
+
+_WRITE = tuple(
+    f"{privilege} {table}" for table in ("agents", "instances", "faults") for privilege in ("INSERT", "UPDATE")
+)
+#: The privileges that each call needs, for every agent.
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "set_faults": ("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
+    "get_faults": ("SELECT faults",),
+    "find_faults": ("SELECT faults",),
+    "get_agents": ("SELECT agents", "SELECT instances"),
+    "old_agents": ("SELECT agents",),
+    "offline_agents": ("SELECT agents",),
+    "double_agents": ("SELECT seen", "SELECT instances"),
+    "remove_agent": ("SELECT agents", "DELETE agents"),
+    "squelch": ("SELECT squelches", "INSERT squelches", "UPDATE squelches"),
+    "unsquelch": ("SELECT squelches", "DELETE squelches"),
+    "get_squelches": ("SELECT squelches",),
+    "get_squelch_details": ("SELECT squelches",),
+    "dump": ("SELECT agents", "SELECT instances", "SELECT faults", "SELECT squelches"),
+}
+#: What a confined login has in place of a privilege on a whole table.
+_FUNCTIONS: Mapping[str, str] = {
+    "DELETE faults": "remove_own_faults(text, json)",
+    "DELETE instances": "keep_own_instances(text, json)",
+    "DELETE agents": "remove_own_agent(text)",
 }
 
 
+def role_name(schema: str, role: str) -> str:
+    """The name of one of the ``ROLES`` in the database."""
+    return f"{schema}_{role}"
+
+
 def names(schema: str) -> list[str]:
-    """The roles' names."""
-    return [f"{schema}_{kind}" for kind in ROLES]
+    """The names of the roles that log in themselves."""
+    return [role_name(schema, role) for role in LOGINS]
+
+
+def may(role: str, call: str) -> str:
+    """Whether the role may make the call: ``YES``, ``OWN`` or ``NO``."""
+    return CALLS[call][ROLES.index(role)]
+
+
+def may_run(role: str, command: str) -> str:
+    """Whether the role may run the command: that is, make all of its calls."""
+    cells = {may(role, call) for call in COMMANDS[command]}
+    return NO if NO in cells else OWN if OWN in cells else YES
+
+
+def needs(role: str) -> list[str]:
+    """The privileges that the role's calls need, each once, such as ``SELECT faults``."""
+    needed = ["SELECT version"]
+    for call in CALLS:
+        if may(role, call) != NO:
+            needed += _NEEDS[call]
+    return list(dict.fromkeys(needed))
 
 
 def grants(schema: str, existing: Iterable[str]) -> list[sql.Composed]:
-    """The statements that let those of the roles that exist do their work; to run them twice does no harm."""
+    """The statements that give those of the roles that exist their privileges; to run them twice does no harm."""
     statements = []
-    for kind, name in zip(ROLES, names(schema), strict=True):
-        if name in existing:
+    for role in ROLES:
+        if (name := role_name(schema, role)) in existing:
+            privileges = ["USAGE ON SCHEMA {schema}", *(_privilege(role, need) for need in needs(role))]
             parts = {"schema": sql.Identifier(schema), "role": sql.Identifier(name)}
-            privileges = ("USAGE ON SCHEMA {schema}", *ROLES[kind])
             statements += [sql.SQL(f"GRANT {each} TO {{role}}").format(**parts) for each in privileges]
     return statements
 
 
-def new_password() -> str:
-    """A password that nobody can guess, of letters that need no quoting anywhere."""
-    return secrets.token_urlsafe(24)
+def confinement(schema: str, existing: Iterable[tuple[str, str]]) -> list[sql.Composed]:
+    """The statements that confine the group to its agents' rows, but for the ``existing`` policies (table, policy).
 
-
-def passfile(database: str, passwords: Mapping[str, str]) -> str:
-    """The passwords by role, as libpq reads them from a passfile, for whatever name the server goes by."""
-    escaped = database.replace("\\", "\\\\").replace(":", "\\:")
-    return "".join(f"*:*:{escaped}:{role}:{password}\n" for role, password in passwords.items())
-
-
-def write_passfile(path: Path, text: str) -> None:
-    """Write a new file that nobody but its owner may read.
-
-    :raises ConfigurationError: if there is such a file already: it stays as it is.
+    For everyone else, row-level security changes nothing.
     """
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ConfigurationError(f"there is a file {path} already, and it stays as it is: name another") from None
-    except OSError as error:
-        raise ConfigurationError(f"cannot write the passwords to {path}: {error.strerror}") from error
+    statements = []
+    parts = {"schema": sql.Identifier(schema), "role": sql.Identifier(role_name(schema, CONFINED))}
+    for table, condition in CONFINED_ROWS.items():
+        if (table, "confined") not in existing:
+            statements += [
+                sql.SQL(f"ALTER TABLE {{schema}}.{table} ENABLE ROW LEVEL SECURITY").format(**parts),
+                sql.SQL(f"CREATE POLICY everyone ON {{schema}}.{table} USING (true)").format(**parts),
+                sql.SQL(
+                    f"CREATE POLICY confined ON {{schema}}.{table} AS RESTRICTIVE TO {{role}} USING ({condition})"
+                ).format(**parts),
+            ]
+    return statements
+
+
+def _privilege(role: str, need: str) -> str:
+    """What is granted for a need: for the confined role, never a privilege on a whole table."""
+    privilege, table = need.split()
+    if role != CONFINED:
+        return f"{privilege} ON {{schema}}.{table}"
+    if need in _FUNCTIONS:
+        return f"EXECUTE ON FUNCTION {{schema}}.{_FUNCTIONS[need]}"
+    columns = UPDATED[table] if privilege == "UPDATE" else COLUMNS[table]
+    return f"{privilege} ({_quoted(columns)}) ON {{schema}}.{table}"
+
+
+def _quoted(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)

@@ -1,17 +1,26 @@
--- The tables of a zc.cimaa store, version 2, as setup-postgres makes them anew.
+-- The tables of a zc.cimaa store, version 3, as setup-postgres makes them in an empty schema.
 --
 -- They go to the schema that comes first in the search path:
 --
 --     CREATE SCHEMA cimaa;
---     SET search_path TO cimaa;
+--     SET search_path TO cimaa, pg_temp;
 --
--- Names are compared byte by byte, as in every store of zc.cimaa's (COLLATE "C").
+-- Names are compared byte by byte, as in every zc.cimaa store (COLLATE "C").
 -- Times are microseconds since the epoch, but for since, time and expires: whole seconds.
 
+-- The version of the tables, and the oldest version that a program may know and still use them.
 CREATE TABLE version (
-    version integer NOT NULL
+    version integer NOT NULL,               -- what programs of version 2 and before want to find here
+    current integer NOT NULL,
+    oldest  integer NOT NULL
 );
-INSERT INTO version VALUES (2);
+INSERT INTO version VALUES (2, 3, 2);
+
+-- The database login of each agent that is confined to its own rows: setup-postgres --agent writes here.
+CREATE TABLE logins (
+    login text COLLATE "C" PRIMARY KEY,     -- a role
+    agent text COLLATE "C" NOT NULL UNIQUE
+);
 
 -- One narrow row for each agent.  A report that repeats the last one writes here alone, and only "updated": no index
 -- holds that, and every page has room for as many new versions of its rows as it has rows, so the updates are HOT.
@@ -19,7 +28,8 @@ CREATE TABLE agents (
     name     text COLLATE "C" PRIMARY KEY,
     updated  bigint NOT NULL,               -- its last report
     digest   uuid NOT NULL,                 -- of its current faults
-    instance uuid NOT NULL                  -- who reported last: instances.id
+    instance uuid NOT NULL,                 -- who reported last: instances.id
+    login    text COLLATE "C"               -- as in logins; null: none
 ) WITH (fillfactor = 50);
 
 -- Who reported for an agent lately: see the view "seen".
@@ -55,7 +65,7 @@ CREATE TABLE squelches (
     "user"    text NOT NULL,
     "time"    bigint NOT NULL,              -- when it was set
     permanent boolean NOT NULL,
-    expires   bigint                        -- null: it stands until somebody removes it
+    expires   bigint                        -- null: it stands until it is removed
 );
 
 -- Who reports for each agent, and when each instance did first and last.  One that was
@@ -65,3 +75,49 @@ SELECT agents.name AS agent, agents.updated, instances.id, host, pid, version, o
     CASE WHEN instances.id = agents.instance THEN agents.updated ELSE last END AS last
 FROM agents JOIN instances ON instances.agent = agents.name
 WHERE instances.id = agents.instance OR last > agents.updated - 86400000000;
+
+-- The agent to which the session's login is confined; null if it is to none.
+CREATE FUNCTION own_agent() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT logins.agent FROM logins WHERE logins.login = session_user;
+END;
+
+-- What a confined agent deletes goes through these, because DELETE is a privilege on a whole table, and so permits to
+-- lock it against everyone.  They go by the login, and delete nothing of another agent's.
+CREATE FUNCTION remove_own_faults(agent text, names json) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    DELETE FROM faults
+    WHERE faults.agent = $1 AND faults.agent = own_agent() AND name IN (SELECT json_array_elements_text($2));
+END;
+
+CREATE FUNCTION keep_own_instances(agent text, ids json) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    DELETE FROM instances
+    WHERE instances.agent = $1 AND instances.agent = own_agent()
+    AND id NOT IN (SELECT json_array_elements_text($2)::uuid);
+END;
+
+CREATE FUNCTION remove_own_agent(agent text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    DELETE FROM agents WHERE name = $1 AND name = own_agent();
+END;
+
+REVOKE ALL ON FUNCTION remove_own_faults, keep_own_instances, remove_own_agent FROM PUBLIC;
+
+-- A new agent's row names its login, if it has one.
+CREATE FUNCTION name_login() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    NEW.login := (SELECT logins.login FROM logins WHERE logins.agent = NEW.name);
+    RETURN NEW;
+END
+$$;
+
+REVOKE ALL ON FUNCTION name_login FROM PUBLIC;
+
+CREATE TRIGGER name_login BEFORE INSERT ON agents FOR EACH ROW EXECUTE FUNCTION name_login();

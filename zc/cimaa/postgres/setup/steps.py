@@ -1,48 +1,71 @@
 """The steps of setup-postgres: statements in order, each run or only shown, up to the first that fails."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from psycopg import sql
 
 from ...errors import StoreDenied, StoreIncompatible
+from ...faults import decode
 from ..session import Bounded
-from . import roles, versions
-from .versions import VERSION
+from . import passwords, roles, versions
+from .versions import VERSION, Versions
 
 #: Shows what would be run.
 Show = Callable[[str], None]
+
+# How long a statement may wait for a lock (milliseconds): what waits behind it are the agents' reports.
+_LOCK_TIMEOUT = 2000
+
+_MAKES_LARGE_OBJECTS = ("lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)")
 
 
 class Facts(NamedTuple):
     """What is there already, as far as the tables and the roles of one schema go."""
 
-    #: The version of the tables; 0 if there are none.
-    version: int = 0
+    versions: Versions = Versions()
     schema_exists: bool = False
-    #: Who owns the schema, or if there is none, the database; ``None`` if it is whoever runs this.
+    #: Who owns the schema, or if there is none, the database; ``None`` if it is the role that runs this.
     owner: str | None = None
-    #: True if the one who is connected is that owner, or may act as one.
+    #: True if the connected role is that owner, or may act as one.
     is_owner: bool = True
-    #: True if the one who is connected may create roles.
+    #: True if the connected role may create roles.
     creates_roles: bool = True
-    #: True if the one who is connected may let others connect to the database.
+    #: True if the connected role may let others connect to the database.
     grants_connect: bool = True
-    #: Those of the store's roles that exist.
+    #: Those of the roles that were asked for that exist.
     roles: frozenset[str] = frozenset()
     encoding: str = "UTF8"
+    #: True if large objects may be forbidden: by a superuser, in a database that is zc.cimaa's alone.
+    may_harden: bool = False
+    #: True if every role may make large objects.
+    large_objects: bool = True
+    #: The policies of row-level security that exist, each with its table.
+    policies: frozenset[tuple[str, str]] = frozenset()
+    #: The login of each confined agent.
+    logins: Mapping[str, str] = {}
+    #: The members of the group of confined logins.
+    members: frozenset[str] = frozenset()
 
 
 _FACTS = """
-    SELECT nspowner IS NOT NULL, pg_get_userbyid(owner), pg_has_role(owner, 'USAGE'), rolsuper OR rolcreaterole,
+    SELECT nspowner IS NOT NULL, pg_get_userbyid(owner), pg_has_role(owner, 'USAGE'), me.rolsuper OR me.rolcreaterole,
         pg_has_role(datdba, 'USAGE'),
-        (SELECT coalesce(array_agg(rolname), '{}') FROM pg_roles WHERE rolname = ANY (%s::name[])),
-        current_setting('server_encoding')
-    FROM pg_roles, pg_database LEFT JOIN pg_namespace ON nspname = %s,
+        (SELECT coalesce(array_agg(rolname), '{}') FROM pg_roles WHERE rolname = ANY (%(roles)s::name[])),
+        current_setting('server_encoding'),
+        me.rolsuper AND of_database.rolname = %(schema)s AND NOT of_database.rolcanlogin,
+        EXISTS (SELECT FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS privilege
+            WHERE pg_proc.oid = ANY (%(functions)s::regprocedure[]) AND privilege.grantee = 0)
+    FROM pg_roles AS me, pg_database JOIN pg_roles AS of_database ON of_database.oid = datdba
+        LEFT JOIN pg_namespace ON nspname = %(schema)s,
         LATERAL (SELECT coalesce(nspowner, datdba)) AS of_them (owner)
-    WHERE rolname = current_user AND datname = current_database()
+    WHERE me.rolname = current_user AND datname = current_database()
     """
+_MEMBERS = """
+    SELECT pg_get_userbyid(member) FROM pg_auth_members JOIN pg_roles ON pg_roles.oid = roleid WHERE rolname = %s
+    """
+_POLICIES = "SELECT tablename, policyname FROM pg_policies WHERE schemaname = %s"
 
 
 class Steps:
@@ -55,27 +78,44 @@ class Steps:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, and nobody else at the same time."""
-        lock = self._lock("pg_advisory_xact_lock")
+        """All or nothing, and no other run for this schema at the same time."""
+        begin = (sql.SQL(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT}"), self._lock("pg_advisory_xact_lock"))
         if self._show is None and self._connection is not None:
             with self._connection.transaction():
-                self._run(lock)
+                self._run(*begin)
                 yield
         else:
-            self._run(sql.SQL("BEGIN"))
-            self._run(lock)
+            self._run(sql.SQL("BEGIN"), *begin)
             yield
             self._run(sql.SQL("COMMIT"))
 
-    def facts(self) -> Facts:
-        """What is there already."""
-        values = (roles.names(self._schema), self._schema)
-        exists, owner, is_owner, creates, grants, known, encoding = self._asked(_FACTS, values)
-        version = self._version() if is_owner else 0
-        return Facts(version, exists, owner, is_owner, creates, grants, frozenset(known), encoding)
+    def facts(self, names: Iterable[str]) -> Facts:
+        """What is there already; ``names`` are the roles that are asked for."""
+        functions = [f"pg_catalog.{function}" for function in _MAKES_LARGE_OBJECTS]
+        values = {"roles": list(names), "schema": self._schema, "functions": functions}
+        (row,) = self._rows(_FACTS, values)
+        exists, owner, is_owner, creates, grants, known, encoding, may_harden, large_objects = row
+        found = self._versions() if is_owner else Versions()
+        group = roles.role_name(self._schema, roles.CONFINED)
+        logins = sql.SQL("SELECT agent, login FROM {}.logins").format(sql.Identifier(self._schema))
+        return Facts(
+            found,
+            exists,
+            owner,
+            is_owner,
+            creates,
+            grants,
+            frozenset(known),
+            encoding,
+            may_harden,
+            large_objects,
+            frozenset((table, policy) for table, policy in self._rows(_POLICIES, (self._schema,))),
+            dict(self._rows(logins)) if found.current >= versions.LOGINS else {},
+            frozenset(member for (member,) in self._rows(_MEMBERS, (group,))),
+        )
 
     def make_database(self, database: str) -> bool:
-        """Make a database, and a role that owns it and that nobody logs in as, where they are missing; true if so."""
+        """Make a database, and a role that owns it and that cannot log in, where they are missing; true if so."""
         self._run(self._lock("pg_advisory_lock"))
         if self._is_there("pg_database", "datname", database):
             return False
@@ -87,20 +127,32 @@ class Steps:
         self._run(sql.SQL("REVOKE ALL ON DATABASE {database} FROM PUBLIC").format(**parts))
         return True
 
+    def forbid_large_objects(self) -> None:
+        """Take from all roles but superusers what makes large objects in this database, which is zc.cimaa's alone."""
+        functions = ", ".join(f"pg_catalog.{function}" for function in _MAKES_LARGE_OBJECTS)
+        self._run(sql.SQL(f"REVOKE EXECUTE ON FUNCTION {functions} FROM PUBLIC"))
+
     def make_roles(self, missing: Iterable[str]) -> dict[str, str]:
-        """Make the roles, each with a password, of which the server is told only a hash; the passwords."""
-        passwords = {}
-        for name in missing:
-            create = sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name))
-            if self._connection is None or self._show is not None:
-                self._run(create, shown=f"{create.as_string(self._connection)};  -- then, in psql: \\password {name}")
-            else:
-                passwords[name] = roles.new_password()
-                secret = self._connection.pgconn.encrypt_password(
-                    passwords[name].encode(), name.encode(), b"scram-sha-256"
-                )
-                self._run(sql.SQL("{} PASSWORD {}").format(create, sql.Literal(secret.decode())))
-        return passwords
+        """Make the roles, each with a password, of which the server gets only a hash; the passwords."""
+        return self._with_passwords("CREATE ROLE {} LOGIN", missing)
+
+    def make_group(self) -> None:
+        """Make the role that has the privileges of all confined logins."""
+        self._run(sql.SQL("CREATE ROLE {} NOLOGIN").format(self._group))
+
+    def make_logins(self, missing: Iterable[str], connections: int) -> dict[str, str]:
+        """Make confined logins that may have so many connections each; the passwords."""
+        group = self._group.as_string(None).replace("{", "{{").replace("}", "}}")
+        return self._with_passwords(f"CREATE ROLE {{}} LOGIN CONNECTION LIMIT {connections:d} IN ROLE {group}", missing)
+
+    def renew_passwords(self, existing: Iterable[str]) -> dict[str, str]:
+        """Give the roles new passwords."""
+        return self._with_passwords("ALTER ROLE {}", existing)
+
+    def drop_logins(self, existing: Iterable[str]) -> None:
+        """Remove confined logins."""
+        for name in existing:
+            self._run(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
 
     def let_connect(self, names: Iterable[str], database: str) -> None:
         """Let the roles connect to the database."""
@@ -109,10 +161,10 @@ class Steps:
             self._run(grant.format(sql.Identifier(database), sql.Identifier(name)))
 
     def make_tables(self, facts: Facts) -> None:
-        """Make the tables, or bring older ones up to date, as the one who owns the schema.
+        """Make the tables, or bring older ones up to date, as the role that owns the schema.
 
         :raises StoreIncompatible: if they are newer than this version of zc.cimaa knows.
-        :raises StoreDenied: if the schema is somebody else's.
+        :raises StoreDenied: if the schema belongs to another role.
         """
         self._check(facts)
         schema = sql.Identifier(self._schema)
@@ -120,56 +172,94 @@ class Steps:
             self._run(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(facts.owner)))
         if not facts.schema_exists:
             self._run(sql.SQL("CREATE SCHEMA {}").format(schema))
-        self._run(sql.SQL("SET LOCAL search_path TO {}").format(schema))
-        for script in versions.scripts(facts.version):
+        self._run(sql.SQL("SET LOCAL search_path TO {}, pg_temp").format(schema))
+        for script in versions.scripts(facts.versions.current):
             self._run(sql.SQL(script))
 
-    def grant(self, names: Iterable[str]) -> None:
-        """Let the roles use the tables."""
-        for statement in roles.grants(self._schema, names):
-            self._run(statement)
+    def grant(self, names: Iterable[str], policies: Iterable[tuple[str, str]]) -> None:
+        """Let the roles use the tables, and confine the confined one, where the ``policies`` do not do so yet."""
+        names = list(names)
+        self._run(*roles.grants(self._schema, names))
+        if roles.role_name(self._schema, roles.CONFINED) in names:
+            self._run(*roles.confinement(self._schema, policies))
 
-    def _run(self, statement: sql.SQL | sql.Composed, shown: str | None = None) -> None:
-        """Run a statement, or show it, or what may be ``shown`` of it."""
-        if self._show is not None:
-            text = statement.as_string(self._connection).strip()
-            self._show(shown or (text if text.endswith(";") else f"{text};"))
-        elif self._connection is not None:
-            self._connection.execute(statement)
+    def map_logins(self, made: Mapping[str, str]) -> None:
+        """Confine each login to its agent; no first report of one comes in between, and misses it."""
+        lock = "LOCK TABLE {schema}.agents IN SHARE ROW EXCLUSIVE MODE"
+        insert = "INSERT INTO {schema}.logins (agent, login) SELECT * FROM unnest({agents}::text[], {logins}::text[])"
+        update = """
+            UPDATE {schema}.agents SET login = logins.login FROM {schema}.logins
+            WHERE agents.name = logins.agent AND agents.name = ANY ({agents}::text[])"""
+        self._run(*(sql.SQL(text).format(**self._arrays(made)) for text in (lock, insert, update)))
+
+    def unmap_logins(self, removed: Mapping[str, str]) -> None:
+        """Take from each login its agent: what is connected as one can do nothing from then on."""
+        delete = "DELETE FROM {schema}.logins WHERE agent = ANY ({agents}::text[])"
+        update = "UPDATE {schema}.agents SET login = NULL WHERE name = ANY ({agents}::text[])"
+        self._run(*(sql.SQL(text).format(**self._arrays(removed)) for text in (delete, update)))
+
+    @property
+    def _group(self) -> sql.Identifier:
+        return sql.Identifier(roles.role_name(self._schema, roles.CONFINED))
+
+    def _arrays(self, logins: Mapping[str, str]) -> dict[str, sql.Composable]:
+        arrays = {"agents": sql.Literal(list(logins)), "logins": sql.Literal(list(logins.values()))}
+        return {"schema": sql.Identifier(self._schema), **arrays}
+
+    def _with_passwords(self, statement: str, names: Iterable[str]) -> dict[str, str]:
+        """Run the statement for each role, with a password of which the server gets only a hash; the passwords."""
+        made = {}
+        for name in names:
+            start = sql.SQL(statement).format(sql.Identifier(name))
+            if self._connection is None or self._show is not None:
+                self._run(start, shown=f"{start.as_string(self._connection)};  -- then, in psql: \\password {name}")
+            else:
+                made[name] = passwords.new_password()
+                secret = self._connection.pgconn.encrypt_password(made[name].encode(), name.encode(), b"scram-sha-256")
+                self._run(sql.SQL("{} PASSWORD {}").format(start, sql.Literal(secret.decode())))
+        return made
+
+    def _run(self, *statements: sql.SQL | sql.Composed, shown: str | None = None) -> None:
+        """Run statements, or show them, or what may be ``shown`` of them."""
+        for statement in statements:
+            if self._show is not None:
+                text = statement.as_string(self._connection).strip()
+                self._show(shown or (text if text.endswith(";") else f"{text};"))
+            elif self._connection is not None:
+                self._connection.execute(statement)
 
     def _lock(self, function: str) -> sql.Composed:
         """Keeps other runs for this schema out: until the connection ends, or the transaction."""
         key = sql.Literal(f"zc.cimaa {self._schema}")
         return sql.SQL("SELECT {}(hashtextextended({}, 0))").format(sql.Identifier(function), key)
 
-    def _asked(self, query: str | sql.Composed, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+    def _rows(self, query: str | sql.Composed, values: Any = ()) -> list[tuple[Any, ...]]:
         assert self._connection is not None
-        row = self._connection.execute(query, values).fetchone()
-        assert row is not None
-        return row
+        return self._connection.execute(query, values).fetchall()
 
     def _is_there(self, catalog: str, column: str, name: str) -> bool:
         if self._connection is None:
             return False
-        query = sql.SQL("SELECT count(*) FROM {} WHERE {} = %s").format(sql.Identifier(catalog), sql.Identifier(column))
-        return bool(self._asked(query, (name,))[0])
+        query = sql.SQL("SELECT FROM {} WHERE {} = %s").format(sql.Identifier(catalog), sql.Identifier(column))
+        return bool(self._rows(query, (name,)))
 
-    def _version(self) -> int:
-        """The version of the tables; 0 if there are none."""
-        tables = "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = 'version'"
-        if self._asked(tables, (self._schema,)) == (0,):
-            return 0
-        query = sql.SQL("SELECT coalesce(max(version), 0) FROM {}.version").format(sql.Identifier(self._schema))
-        return int(self._asked(query)[0])
+    def _versions(self) -> Versions:
+        """The versions of the tables; those of none if there are none."""
+        tables = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'version'"
+        if not self._rows(tables, (self._schema,)):
+            return Versions()
+        query = sql.SQL("SELECT to_json(found)::text FROM {}.version AS found").format(sql.Identifier(self._schema))
+        found = self._rows(query)
+        return versions.read(decode(found[0][0])) if found else Versions()
 
     def _check(self, facts: Facts) -> None:
         if not facts.is_owner:
             what = f"the schema {self._schema}" if facts.schema_exists else "the database"
             raise StoreDenied(f"{what} belongs to the role {facts.owner}: run this as that role, or as a superuser")
-        if facts.version > VERSION:
+        if facts.versions.current > VERSION:
             raise StoreIncompatible(
-                f"the tables in the schema {self._schema} have version {facts.version}, and this zc.cimaa knows"
-                f" none newer than {VERSION}: upgrade zc.cimaa on this host"
+                f"the tables in the schema {self._schema} have version {facts.versions.current}, and this zc.cimaa"
+                f" knows none newer than {VERSION}: upgrade zc.cimaa on this host"
             )
         if facts.encoding != "UTF8":
             raise StoreIncompatible(f"the database is encoded in {facts.encoding}: zc.cimaa needs one in UTF8")
