@@ -7,6 +7,7 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.errors import SerializationFailure
 from psycopg.pq.abc import PGresult
+from psycopg.rows import TupleRow
 
 from zc.cimaa import agents, faults
 from zc.cimaa.agents import Instance
@@ -69,7 +70,7 @@ GRANTS = (
 )
 
 
-def make_tables(connection: psycopg.Connection, schema: str, role: str) -> None:  # type: ignore[type-arg]
+def make_tables(connection: psycopg.Connection[TupleRow], schema: str, role: str) -> None:
     """Make tables of version 2, and let the role use them as it might then."""
     names = {"schema": sql.Identifier(schema), "role": sql.Identifier(role)}
     connection.execute(sql.SQL("CREATE SCHEMA {schema}; SET search_path TO {schema}").format(**names))
@@ -91,17 +92,20 @@ class Reporter:
         self._parts = {**parts, "schema": sql.Identifier(schema)}
         self._dsn = dsn
         self._instance = instance
+        self._connection: psycopg.Connection[TupleRow] | None = None
         self.connect()
 
     def connect(self) -> None:
         """Connect anew, as it did every hour or so, and see whether the tables are the right ones."""
+        self.close()
         self._connection = psycopg.connect(self._dsn, autocommit=True)
         row = self._connection.execute(sql.SQL(GREET).format(**self._parts)).fetchone()
         if row is None or row[0] != 2:
             raise Refused(row)
 
     def close(self) -> None:
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def report(self, agent: str, reported: list[Fault]) -> None:
         report = faults.report(agent, reported, None)
@@ -137,6 +141,7 @@ class Reporter:
 
     def _execute(self, statement: str, *values: bytes | None) -> PGresult:
         query = sql.SQL(statement).format(**self._parts).as_bytes(None)
+        assert self._connection is not None
         result = self._connection.pgconn.exec_params(query, values)
         if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
             raise psycopg.errors.error_from_result(result)

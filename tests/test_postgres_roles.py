@@ -178,7 +178,7 @@ def test_the_page_shows_the_table() -> None:
     page = (Path(__file__).parents[1] / "doctests" / "postgres.rst").read_text()
     for call in roles.CALLS:
         row = cells(tuple(roles.may(role, call) for role in roles.ROLES))
-        assert f"{f'``{call}``':<23}  {row}\n" in page
+        assert f"{f'``{call}``':<27}  {row}\n" in page
     for command in roles.COMMANDS:
         row = cells(tuple(roles.may_run(role, command) for role in roles.ROLES))
-        assert f"{f'``cimaa {command}``':<23}  {row}\n" in page
+        assert f"{f'``cimaa {command}``':<27}  {row}\n" in page

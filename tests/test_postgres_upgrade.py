@@ -89,6 +89,7 @@ def test_sixteen_agents_of_the_version_before_report_through_the_upgrade(old: Fl
     shared = old.dsn(f"{old.name}_agent")
     reporters = [postgres_version_2.Reporter(shared, old.name, Instance(name, 1, "0.1", "os")) for name in names]
     running = {name: Agent(name, reporter.report) for name, reporter in zip(names, reporters, strict=True)}
+    stack = ExitStack()
     try:
         for agent in running.values():
             agent.wait_for_more()
@@ -103,11 +104,12 @@ def test_sixteen_agents_of_the_version_before_report_through_the_upgrade(old: Fl
             reporter.connect()  # it is not refused either if it connects anew
             reporter.report(name, report(number))
             reporter.close()
-            db = old.db(old.login(name), Instance(name, 2, "0.2", "os"))
+            db = stack.enter_context(old.db(old.login(name), Instance(name, 2, "0.2", "os")))
             running[name] = Agent(name, db.set_faults, number + 1)
             running[name].wait_for_more()
     finally:
         last = {name: agent.stop() for name, agent in running.items()}
+        stack.close()
     for name, number in last.items():
         assert_stored(old, name, number)
 

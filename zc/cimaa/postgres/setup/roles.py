@@ -136,7 +136,7 @@ def grants(schema: str, existing: Iterable[str]) -> list[sql.Composed]:
     statements = []
     for role in ROLES:
         if (name := role_name(schema, role)) in existing:
-            privileges = ["USAGE ON SCHEMA {schema}", *(_privilege(role, need) for need in needs(role))]
+            privileges = ["USAGE ON SCHEMA {schema}", *_privileges(role)]
             parts = {"schema": sql.Identifier(schema), "role": sql.Identifier(name)}
             statements += [sql.SQL(f"GRANT {each} TO {{role}}").format(**parts) for each in privileges]
     return statements
@@ -161,15 +161,22 @@ def confinement(schema: str, existing: Iterable[tuple[str, str]]) -> list[sql.Co
     return statements
 
 
-def _privilege(role: str, need: str) -> str:
-    """What is granted for a need: for the confined role, never a privilege on a whole table."""
-    privilege, table = need.split()
-    if role != CONFINED:
-        return f"{privilege} ON {{schema}}.{table}"
-    if need in _FUNCTIONS:
-        return f"EXECUTE ON FUNCTION {{schema}}.{_FUNCTIONS[need]}"
-    columns = UPDATED[table] if privilege == "UPDATE" else COLUMNS[table]
-    return f"{privilege} ({_quoted(columns)}) ON {{schema}}.{table}"
+def _privileges(role: str) -> list[str]:
+    """What is granted to the role, table by table: to the confined one, never a privilege on a whole table."""
+    functions = [need for need in needs(role) if role == CONFINED and need in _FUNCTIONS]
+    by_table: dict[str, list[str]] = {}
+    for need in needs(role):
+        if need not in functions:
+            privilege, table = need.split()
+            by_table.setdefault(table, []).append(_on_columns(privilege, table) if role == CONFINED else privilege)
+    return [
+        *(f"{', '.join(privileges)} ON {{schema}}.{table}" for table, privileges in by_table.items()),
+        *(f"EXECUTE ON FUNCTION {{schema}}.{_FUNCTIONS[need]}" for need in functions),
+    ]
+
+
+def _on_columns(privilege: str, table: str) -> str:
+    return f"{privilege} ({_quoted(UPDATED[table] if privilege == 'UPDATE' else COLUMNS[table])})"
 
 
 def _quoted(columns: Sequence[str]) -> str:
