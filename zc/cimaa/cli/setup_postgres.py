@@ -8,7 +8,7 @@ import click
 
 from .. import options
 from ..config import database_settings
-from ..errors import ConfigurationError, Error
+from ..errors import ConfigurationError, Error, StoreUnavailable
 from .output import clean
 from .parameters import DURATION
 
@@ -86,7 +86,7 @@ def main(
         raise click.UsageError(f"--{action} is for the agents that --agent or --agents-from names")
     place = "local" if local else "remote" if remote else None
     try:
-        names = (*agents, *(agents_from or ()))
+        names = (*agents, *_lines(agents_from))
         installation = _installation(_settings(config), place, wait, show, names, action, connections)
         if check:
             click.echo("\n".join(installation.check()))
@@ -98,6 +98,13 @@ def main(
     except Error as error:
         _tell(f"setup-postgres: error: {error}")
         sys.exit(1)
+
+
+def _lines(file: TextIO | None) -> list[str]:
+    try:
+        return [] if file is None else file.readlines()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"--agents-from: this file is not encoded in UTF-8: {error}") from error
 
 
 def _settings(config: Path) -> dict[str, Any]:
@@ -128,22 +135,34 @@ def _installation(
 def _run(installation: "Installation", file: Path | None) -> None:
     from ..postgres.setup.passwords import write_passfile
 
-    kept: list[Path] = []
+    made: list[str] = []
 
     def keep(text: str) -> None:
         if file is not None:
             write_passfile(file, text)
-            kept.append(file)
+        made.append(text)
 
     try:
-        passfile = installation.run(keep)
-    except BaseException:
-        for path in kept:
-            path.unlink()  # what it is for was not committed
+        installation.run(keep)
+    except StoreUnavailable:
+        if made:
+            _tell("It is not known whether the server committed this.  If it did, these are the new passwords:")
+            _show(made[0], file)
         raise
-    if passfile and not kept:
+    except BaseException:
+        if made and file is not None:
+            file.unlink()  # what it is for was not committed
+        raise
+    if made and file is None:
         _tell("The new passwords, as lines for a passfile; they are not shown again:")
+        _show(made[0], file)
+
+
+def _show(passfile: str, file: Path | None) -> None:
+    if file is None:
         click.echo(passfile, nl=False)
+    else:
+        _tell(f"see {file}")
 
 
 def _tell(text: str) -> None:

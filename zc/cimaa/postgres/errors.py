@@ -96,7 +96,9 @@ def setup_failed(error: psycopg.Error, conninfo: ConnInfo, local: bool = False) 
         hint = "run this as the server's superuser (sudo -u postgres), or name the one to connect as in PGUSER"
         return StoreDenied(f"{where} refuses the connection: {text}; {hint}")
     if isinstance(error, NoResponse):
-        return StoreUnavailable(f"{where} stopped responding: {text}; nothing was changed (see the option --wait)")
+        return StoreUnavailable(
+            f"{where} stopped responding: {text}; look with --check, and run it again (see also --wait)"
+        )
     if is_lost(error):
         kind, message = _unconnected(error, where, text)
         return kind(message)

@@ -16,7 +16,6 @@ from ..conninfo import ConnInfo
 from ..errors import is_lost, setup_failed
 from ..session import Bounded
 from ..sql import check_schema
-from . import roles
 from .logins import Request
 from .passwords import passfile
 from .plan import Plan, plan, report
@@ -69,31 +68,35 @@ class Installation:
     def logins(self) -> dict[str, str]:
         """The login of each confined agent.
 
+        :raises StoreDenied: if the connected role may not see them.
         :raises Error: if the server cannot be asked.
         """
-        return dict(self._asked().logins)
+        facts = self._asked()
+        facts.require_owner(self._schema)
+        return dict(facts.logins)
 
-    def run(self, keep: Callable[[str], None]) -> str:
-        """Do it; the new passwords as a passfile, which ``keep`` gets as well, just before all is committed.
+    def run(self, keep: Callable[[str], None]) -> None:
+        """Do it; ``keep`` gets the new passwords, if any, as a passfile, just before all is committed.
 
         :raises Error: at the first thing that fails.
         """
         with ExitStack() as stack:
             if self._place == "local":
-                return self._run_local(stack, keep)
+                self._run_local(stack, keep)
+                return
             connection = self._connected(self._conninfo, stack)
             if self._place == "remote" and connection is not None:
                 _require_tls(connection, self._conninfo)
-            return self._make(connection, self._conninfo, keep)
+            self._make(connection, self._conninfo, keep)
 
     def _asked(self) -> Facts:
         conninfo = self._local_conninfo() if self._place == "local" else self._conninfo
         with ExitStack() as stack, _translated(conninfo):
             connection = self._connected(conninfo, stack)
             assert connection is not None  # it is None only if something is to be shown
-            return self._facts(self._steps(connection))
+            return self._steps(connection).facts()
 
-    def _run_local(self, stack: ExitStack, keep: Callable[[str], None]) -> str:
+    def _run_local(self, stack: ExitStack, keep: Callable[[str], None]) -> None:
         administrator = _administrator(self._conninfo)
         connection = self._connected(administrator, stack)
         with _translated(administrator):
@@ -101,11 +104,10 @@ class Installation:
         conninfo = self._local_conninfo()
         if self._show is not None:
             self._show(f"\\connect {sql.Identifier(_database(self._conninfo)).as_string(None)}")
-        if connection is None or (made and self._show is not None):
-            return self._make(None, conninfo, keep)
-        return self._make(self._connected(conninfo, stack), conninfo, keep)
+        nothing = connection is None or (made and self._show is not None)
+        self._make(None if nothing else self._connected(conninfo, stack), conninfo, keep)
 
-    def _make(self, connection: Bounded | None, conninfo: ConnInfo, keep: Callable[[str], None]) -> str:
+    def _make(self, connection: Bounded | None, conninfo: ConnInfo, keep: Callable[[str], None]) -> None:
         """Make roles and tables, in one transaction, repeated if it meets the lock of another one.
 
         Reports wait behind a statement that waits for a lock on their tables, so none may do so for long.
@@ -121,9 +123,9 @@ class Installation:
                 self._tell(f"{conninfo.where}: another transaction holds a lock on the tables; trying again")
                 time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # jitter is no secret
 
-    def _attempt(self, steps: Steps, connected: bool, conninfo: ConnInfo, keep: Callable[[str], None]) -> str:
+    def _attempt(self, steps: Steps, connected: bool, conninfo: ConnInfo, keep: Callable[[str], None]) -> None:
         with steps.transaction():
-            plan = self._plan(self._facts(steps) if connected else self._facts_of_nothing)
+            plan = self._plan(steps.facts() if connected else self._facts_of_nothing)
             self._check(plan)
             passwords = self._make_roles(steps, plan)
             steps.make_tables(plan.facts)
@@ -132,12 +134,10 @@ class Installation:
                 steps.map_logins(plan.new_logins)
             if plan.removed_logins:
                 steps.unmap_logins(plan.removed_logins)
-            text = passfile(_database(self._conninfo), passwords) if passwords else ""
-            if text:
-                keep(text)
+            if passwords:
+                keep(passfile(_database(self._conninfo), passwords))
         if self._show is None:
             self._tell(_outcome(plan, conninfo, self._schema))
-        return text
 
     def _make_roles(self, steps: Steps, plan: Plan) -> dict[str, str]:
         """What the connected role does to roles, before it acts as the owner of the schema; the new passwords."""
@@ -154,9 +154,6 @@ class Installation:
         made |= steps.renew_passwords(plan.renewed_logins.values())
         steps.drop_logins(plan.removed_logins.values())
         return made
-
-    def _facts(self, steps: Steps) -> Facts:
-        return steps.facts([*roles.names(self._schema), roles.role_name(self._schema, roles.CONFINED)])
 
     @property
     def _facts_of_nothing(self) -> Facts:

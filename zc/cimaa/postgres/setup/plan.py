@@ -81,7 +81,9 @@ def _there(schema: str, facts: Facts) -> Iterator[str]:
 
 def _todo(plan: Plan) -> Iterator[str]:
     current = plan.facts.versions.current
-    if current > VERSION:
+    if not plan.facts.is_owner:
+        yield f"run this as the role {plan.facts.owner}, or as a superuser"
+    elif current > VERSION:
         yield f"upgrade zc.cimaa on this host, which knows version {VERSION}"
     elif not current:
         yield f"make the tables, at version {VERSION}"

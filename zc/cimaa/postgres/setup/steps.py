@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from ...errors import StoreDenied, StoreIncompatible
 from ...faults import decode
@@ -34,7 +35,7 @@ class Facts(NamedTuple):
     creates_roles: bool = True
     #: True if the connected role may let others connect to the database.
     grants_connect: bool = True
-    #: Those of the roles that were asked for that exist.
+    #: Those of the store's roles that exist, the group of confined logins included.
     roles: frozenset[str] = frozenset()
     encoding: str = "UTF8"
     #: True if large objects may be forbidden: by a superuser, in a database that is zc.cimaa's alone.
@@ -48,20 +49,29 @@ class Facts(NamedTuple):
     #: The members of the group of confined logins.
     members: frozenset[str] = frozenset()
 
+    def require_owner(self, schema: str) -> None:
+        """Do nothing if the connected role may act as the owner.
+
+        :raises StoreDenied: if not, naming the owner.
+        """
+        if not self.is_owner:
+            what = f"the schema {schema}" if self.schema_exists else "the database"
+            raise StoreDenied(f"{what} belongs to the role {self.owner}: run this as that role, or as a superuser")
+
 
 _FACTS = """
-    SELECT nspowner IS NOT NULL, pg_get_userbyid(owner), pg_has_role(owner, 'USAGE'), me.rolsuper OR me.rolcreaterole,
-        pg_has_role(datdba, 'USAGE'),
-        (SELECT coalesce(array_agg(rolname), '{}') FROM pg_roles WHERE rolname = ANY (%(roles)s::name[])),
-        current_setting('server_encoding'),
-        me.rolsuper AND of_database.rolname = %(schema)s AND NOT of_database.rolcanlogin,
+    SELECT nspowner IS NOT NULL AS schema_exists, pg_get_userbyid(owner) AS owner,
+        pg_has_role(owner, 'USAGE') AS is_owner, me.rolsuper OR me.rolcreaterole AS creates_roles,
+        pg_has_role(datdba, 'USAGE') AS grants_connect, current_setting('server_encoding') AS encoding,
+        me.rolsuper AND database_owner.rolname = %(schema)s AND NOT database_owner.rolcanlogin AS may_harden,
         EXISTS (SELECT FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS privilege
-            WHERE pg_proc.oid = ANY (%(functions)s::regprocedure[]) AND privilege.grantee = 0)
-    FROM pg_roles AS me, pg_database JOIN pg_roles AS of_database ON of_database.oid = datdba
+            WHERE pg_proc.oid = ANY (%(functions)s::regprocedure[]) AND privilege.grantee = 0) AS large_objects
+    FROM pg_roles AS me, pg_database JOIN pg_roles AS database_owner ON database_owner.oid = datdba
         LEFT JOIN pg_namespace ON nspname = %(schema)s,
         LATERAL (SELECT coalesce(nspowner, datdba)) AS of_them (owner)
     WHERE me.rolname = current_user AND datname = current_database()
     """
+_ROLES = "SELECT rolname FROM pg_roles WHERE rolname = ANY (%s::name[])"
 _MEMBERS = """
     SELECT pg_get_userbyid(member) FROM pg_auth_members JOIN pg_roles ON pg_roles.oid = roleid WHERE rolname = %s
     """
@@ -89,29 +99,22 @@ class Steps:
             yield
             self._run(sql.SQL("COMMIT"))
 
-    def facts(self, names: Iterable[str]) -> Facts:
-        """What is there already; ``names`` are the roles that are asked for."""
+    def facts(self) -> Facts:
+        """What is there already."""
+        assert self._connection is not None
         functions = [f"pg_catalog.{function}" for function in _MAKES_LARGE_OBJECTS]
-        values = {"roles": list(names), "schema": self._schema, "functions": functions}
-        (row,) = self._rows(_FACTS, values)
-        exists, owner, is_owner, creates, grants, known, encoding, may_harden, large_objects = row
-        found = self._versions() if is_owner else Versions()
+        cursor = self._connection.cursor(row_factory=dict_row)
+        found = cursor.execute(_FACTS, {"schema": self._schema, "functions": functions}).fetchone()
+        assert found is not None
         group = roles.role_name(self._schema, roles.CONFINED)
-        logins = sql.SQL("SELECT agent, login FROM {}.logins").format(sql.Identifier(self._schema))
+        tables = self._versions() if found["is_owner"] else Versions()
         return Facts(
-            found,
-            exists,
-            owner,
-            is_owner,
-            creates,
-            grants,
-            frozenset(known),
-            encoding,
-            may_harden,
-            large_objects,
-            frozenset((table, policy) for table, policy in self._rows(_POLICIES, (self._schema,))),
-            dict(self._rows(logins)) if found.current >= versions.LOGINS else {},
-            frozenset(member for (member,) in self._rows(_MEMBERS, (group,))),
+            versions=tables,
+            roles=frozenset(name for (name,) in self._rows(_ROLES, ([*roles.names(self._schema), group],))),
+            policies=frozenset((table, policy) for table, policy in self._rows(_POLICIES, (self._schema,))),
+            logins=self._logins() if tables.current >= versions.LOGINS else {},
+            members=frozenset(name for (name,) in self._rows(_MEMBERS, (group,))),
+            **found,
         )
 
     def make_database(self, database: str) -> bool:
@@ -243,6 +246,10 @@ class Steps:
         query = sql.SQL("SELECT FROM {} WHERE {} = %s").format(sql.Identifier(catalog), sql.Identifier(column))
         return bool(self._rows(query, (name,)))
 
+    def _logins(self) -> dict[str, str]:
+        query = sql.SQL("SELECT agent, login FROM {}.logins").format(sql.Identifier(self._schema))
+        return dict(self._rows(query))
+
     def _versions(self) -> Versions:
         """The versions of the tables; those of none if there are none."""
         tables = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = 'version'"
@@ -253,9 +260,7 @@ class Steps:
         return versions.read(decode(found[0][0])) if found else Versions()
 
     def _check(self, facts: Facts) -> None:
-        if not facts.is_owner:
-            what = f"the schema {self._schema}" if facts.schema_exists else "the database"
-            raise StoreDenied(f"{what} belongs to the role {facts.owner}: run this as that role, or as a superuser")
+        facts.require_owner(self._schema)
         if facts.versions.current > VERSION:
             raise StoreIncompatible(
                 f"the tables in the schema {self._schema} have version {facts.versions.current}, and this zc.cimaa"
