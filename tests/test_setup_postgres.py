@@ -180,6 +180,31 @@ def test_remote_makes_the_roles_where_it_may(server: Server, name: str, run: Run
         db.squelch("disk", "", "ops")
 
 
+def test_remote_makes_logins_of_agents_where_it_may(server: Server, name: str, run: Run, owner_dsn: str) -> None:
+    refused = run(owner_dsn, "--agent", "web1")
+    assert refused.exit_code == 1
+    assert "logins of agents are roles, and this role may not create any" in refused.stderr
+    server.psql(f'ALTER ROLE "{name}" CREATEROLE')
+    done = run(owner_dsn, "--agent", "web1")
+    assert done.exit_code == 0, done.output
+    login = f"{name}_agent_web1"
+    with DB({"dsn": server.tcp_dsn(login, passwords(done.stdout)[login], name), "schema": name}) as db:
+        db.set_faults("web1", [fault("disk")])
+        with pytest.raises(errors.StoreDenied):
+            db.set_faults("web2", [])
+    assert run(owner_dsn, "--list-agents").stdout == f"web1\t{login}\n"
+    assert run(owner_dsn, "--remove", "--agent", "web1").exit_code == 0
+
+
+def test_logins_are_listed_for_the_owner_alone(server: Server, name: str, run: Run, owner_dsn: str) -> None:
+    found = passwords(run(local(server, name), "--local").stdout)
+    dsn = server.tcp_dsn(f"{name}_reader", found[f"{name}_reader"], name)
+    done = run(dsn, "--list-agents")
+    assert done.exit_code == 1
+    assert f"belongs to the role {name}" in done.stderr
+    assert f"to do: run this as the role {name}, or as a superuser" in run(dsn, "--check").stdout
+
+
 def test_remote_lets_the_roles_connect_where_not_everybody_may(
     server: Server, name: str, run: Run, owner_dsn: str
 ) -> None:
@@ -304,7 +329,19 @@ def test_wrong_usage_is_told_from_failure() -> None:
     assert CliRunner().invoke(main, []).exit_code == 2
     assert CliRunner().invoke(main, ["x.cfg", "--lokal"]).exit_code == 2
     assert CliRunner().invoke(main, ["x.cfg", "--local", "--remote"]).exit_code == 2
+    assert CliRunner().invoke(main, ["x.cfg", "--renew"]).exit_code == 2
+    assert CliRunner().invoke(main, ["x.cfg", "--agents-from", "-"], input=b"\xff").exit_code == 2
     assert CliRunner().invoke(main, ["/nowhere/x.cfg"]).exit_code == 1
+
+
+@pytest.mark.parametrize("agent", ["_", "x" * 256, "a\0b"])
+def test_what_can_be_no_agent_gets_no_login(tmp_path: Path, agent: str) -> None:
+    config = tmp_path / "cimaa.cfg"
+    config.write_text("[database]\nclass = zc.cimaa.postgres\ndsn = host=/nowhere\n")
+    done = CliRunner().invoke(main, [str(config), "--agents-from", "-"], input=agent)
+    assert done.exit_code == 1
+    assert "agent" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("kind", ["agent", "operator", "reader"])
