@@ -1,4 +1,4 @@
-"""A database that setup-postgres sets up on a server of the tests' own, and whatever logs in to it."""
+"""A database that setup-postgres sets up on a test server, and the logins that use it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,7 +94,7 @@ class Fleet:
 
 @pytest.fixture(params=["postgres_server", "postgres_15"], ids=["18", "15"])
 def fleet(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
-    """A database of the test's own, on a server of each version."""
+    """A new database, on a server of each version."""
     monkeypatch.setenv("PGUSER", "postgres")
     fleet = Fleet(request.getfixturevalue(request.param), tmp_path)
     yield fleet

@@ -96,7 +96,7 @@ class Reporter:
         self.connect()
 
     def connect(self) -> None:
-        """Connect anew, as it did every hour or so, and see whether the tables are the right ones."""
+        """Connect again, as it did every hour or so, and check the version of the tables."""
         self.close()
         self._connection = psycopg.connect(self._dsn, autocommit=True)
         row = self._connection.execute(sql.SQL(GREET).format(**self._parts)).fetchone()

@@ -1,4 +1,4 @@
-"""A confined agent reports as any other, and whatever has its password can do nothing to another agent's rows."""
+"""A confined agent reports like any other, and its password gives no access to another agent's rows."""
 
 import itertools
 import os
@@ -234,7 +234,7 @@ REFUSED = {
     ],
 }
 
-#: What is done, and changes nothing, because there is no such row for it.
+#: Statements that succeed and change nothing, because the login sees no such row.
 WITHOUT_EFFECT = [
     "UPDATE {s}.agents SET updated = 0 WHERE name = 'web2'",
     "UPDATE {s}.agents SET digest = gen_random_uuid() WHERE name <> 'web1'",
@@ -255,14 +255,14 @@ WITHOUT_EFFECT = [
     "DISCARD ALL",
 ]
 
-#: What shows it nothing of another agent's.
+#: Queries that return nothing.
 EMPTY = [
     "SELECT name FROM {s}.agents WHERE name <> 'web1'",
     "SELECT agent FROM {s}.faults WHERE agent <> 'web1'",
     "SELECT agent FROM {s}.instances WHERE agent <> 'web1'",
     "SELECT name FROM {s}.agents WHERE name = 'web2' FOR UPDATE",
     "SELECT agent FROM {s}.faults WHERE name = 'disk' AND agent = 'web2' FOR KEY SHARE",
-    # An error for a row of another agent would tell of it.
+    # An error in the condition would reveal a row of another agent.
     "SELECT name FROM {s}.agents WHERE name <> 'web1' AND 1 / (length(name) - 4) > 0",
 ]
 

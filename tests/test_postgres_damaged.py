@@ -9,11 +9,11 @@ from contextlib import suppress
 
 import pytest
 
+from tests.postgres_calls import CALLS, fill
 from tests.postgres_servers import Server, new_schema
 from zc.cimaa import errors
 from zc.cimaa.agents import Instance
 from zc.cimaa.postgres import DB
-from zc.cimaa.testing import fault
 
 Damage = Callable[[bytes], bytes]
 
@@ -73,30 +73,6 @@ def db(relay: Relay, schema: str) -> Iterator[DB]:
     settings |= {"connect_timeout": "1s", "statement_timeout": "0s", "response_timeout": "1s"}
     with DB(settings, instance=Instance("host", 7, "1", "os")) as db:
         yield db
-
-
-CALLS: dict[str, Callable[[DB], object]] = {
-    "an unchanged report": lambda db: db.set_faults("web1", [fault("disk", used=1)]),
-    "a changed report": lambda db: db.set_faults("web1", [fault("load", used=1)]),
-    "a first report": lambda db: db.set_faults("new", [fault("load")]),
-    "get_faults": lambda db: db.get_faults("web1"),
-    "find_faults": lambda db: db.find_faults(),
-    "find_faults with a pattern": lambda db: db.find_faults(pattern="d"),
-    "get_agents": lambda db: db.get_agents(),
-    "old_agents": lambda db: db.old_agents(0),
-    "double_agents": lambda db: db.double_agents(),
-    "remove_agent": lambda db: db.remove_agent("other"),
-    "squelch": lambda db: db.squelch("net", "why", "ops"),
-    "get_squelches": lambda db: db.get_squelches(),
-    "get_squelch_details": lambda db: db.get_squelch_details(),
-    "dump": lambda db: db.dump(),
-}
-
-
-def fill(db: DB) -> None:
-    for report in ([], [fault("disk", used=1)]):
-        db.set_faults("web1", report)
-    db.squelch("disk", "why", "ops")
 
 
 @pytest.mark.parametrize("call", ["a changed report", "get_faults", "find_faults", "get_agents", "dump"])

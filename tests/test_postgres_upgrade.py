@@ -101,7 +101,7 @@ def test_sixteen_agents_of_the_version_before_report_through_the_upgrade(old: Fl
         for name, reporter in zip(names, reporters, strict=True):
             number = running[name].stop()
             assert_stored(old, name, number)
-            reporter.connect()  # it is not refused either if it connects anew
+            reporter.connect()  # it is not refused either if it connects again
             reporter.report(name, report(number))
             reporter.close()
             db = stack.enter_context(old.db(old.login(name), Instance(name, 2, "0.2", "os")))

@@ -34,7 +34,7 @@ BACKEND = "zc.cimaa.postgres"
 @click.option(
     "--passwords",
     type=click.Path(path_type=Path),
-    help="Write the new roles' passwords to this new file, for libpq's passfile=, instead of printing them.",
+    help="Write the new passwords to this new file, for passfile= in a dsn, instead of printing them.",
 )
 @click.option("--agent", "agents", multiple=True, metavar="NAME", help="Make a login for this agent alone; repeatable.")
 @click.option(

@@ -100,7 +100,7 @@ class DB(Contract):
             raise StoreIncompatible(f"{self._conninfo.where} is encoded in {encoding}: zc.cimaa needs one in UTF8")
         connection.durable = "on" if level == "off" else level
         connection.heartbeats = level
-        if self.settings["prepare"]:  # else the session is a proxy's, and not ours to set up
+        if self.settings["prepare"]:  # otherwise the session is a proxy's, and shared with other clients
             connection.heartbeats = connection.durable if self.settings["durable_heartbeats"] else "off"
             timeout = str(self.settings["statement_timeout"] * 1000)
             connection.execute(self._sql.settings, (connection.heartbeats, timeout, timeout))
@@ -234,7 +234,7 @@ class DB(Contract):
 
 
 def _microseconds(seconds: float) -> int:
-    """So many seconds before the server's clock, which is whole microseconds, is what the pure rules say it is."""
+    """The age in microseconds: compared with the server's clock, it gives what the pure rules give."""
     return min(math.ceil(seconds * agents.MICROSECONDS), _LARGE) if seconds < _LARGE else _LARGE
 
 

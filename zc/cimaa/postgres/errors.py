@@ -20,9 +20,9 @@ _MOMENTARY = (
     pg.LockNotAvailable,
     pg.QueryCanceled,
     pg.TooManyConnections,
-    pg.InvalidSqlStatementName,  # a prepared statement that the server forgot is prepared anew
+    pg.InvalidSqlStatementName,  # a prepared statement that the server forgot is prepared again
 )
-#: The connection is of no more use: it is lost, or the server behind it stops, or is no longer the primary.
+#: The connection is of no use any more: it is lost, or the server behind it stops, or is no longer the primary.
 _LOST = (
     pg.AdminShutdown,
     pg.CrashShutdown,
@@ -90,7 +90,7 @@ def translated(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str,
 
 
 def setup_failed(error: psycopg.Error, conninfo: ConnInfo, local: bool = False) -> StoreError:
-    """What to tell of a driver's error that stopped the setting up: by a ``local`` superuser, or over the dsn."""
+    """The error for a driver's error during the setup, which a ``local`` superuser or the role of the dsn runs."""
     where, text = conninfo.where, _text(error, conninfo)
     if local and is_lost(error) and _REFUSED.search(text):
         hint = "run this as the server's superuser (sudo -u postgres), or name the one to connect as in PGUSER"

@@ -77,7 +77,7 @@ class Pool:
         )
 
     def failed(self, error: Exception) -> None:
-        """Remember why there is no connection; if waiting will not help, let nobody wait."""
+        """Remember why there is no connection; if waiting will not help, end all waiting."""
         self.failure = error
         if not (isinstance(error, psycopg.Error) and may_pass(error)):
             # This is a thread of the pool's, which cannot wait for its own end.
@@ -88,7 +88,7 @@ class Pool:
         return self._pool.getconn(timeout)
 
     def give_back(self, connection: PooledSession) -> None:
-        """Somebody else may have this connection."""
+        """Return a connection, for others to take."""
         self._pool.putconn(connection)
 
     def renew(self) -> None:

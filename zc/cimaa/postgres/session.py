@@ -33,7 +33,7 @@ Call = tuple[bytes, Sequence[bytes | None]]
 
 _DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
-# The driver logs what is raised here anyway; where nobody configured logging, it would appear on standard error.
+# The driver logs what is raised here anyway; where logging is not configured, it would appear on standard error.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
@@ -120,7 +120,7 @@ class Session(Bounded):
     def abandon(self) -> None:
         """Roll back the transaction, if there is one under way."""
         if not self.closed and self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            with suppress(psycopg.Error):  # the connection is lost, then, and why it is to be rolled back is told
+            with suppress(psycopg.Error):  # the connection is lost, then; the error that led here says why
                 self.rollback()
 
     def _send(self, query: bytes, values: Sequence[bytes | None]) -> Callable[[], None]:
@@ -150,7 +150,7 @@ class Session(Bounded):
             if pipeline:
                 pgconn.exit_pipeline_mode()
         except BaseException as error:
-            self.close()  # nobody knows what is under way
+            self.close()  # what is under way is unknown
             if isinstance(error, psycopg.Error):
                 _check(results)  # perhaps the server said why it ends the session
             raise
@@ -195,13 +195,13 @@ def _check(results: Iterable[PGresult]) -> None:
 
 @cache
 def _name(query: bytes) -> bytes:
-    """The name under which a statement is prepared: of no other, whoever else prepares some over the same session."""
+    """The name under which a statement is prepared: unlike any that another client gives in the same session."""
     return b"cimaa_" + blake2b(query, digest_size=16).hexdigest().encode()
 
 
 @contextmanager
 def transaction(session: Session, begin: bytes = WRITING) -> Iterator[None]:
-    """All statements of the block in one transaction, sent together as far as nobody reads their results."""
+    """All statements of the block in one transaction, sent together until a result is read."""
     try:
         with session.pipeline():
             session.execute(begin)

@@ -23,7 +23,7 @@ _FAULT = "agent, name, severity, since, message, extras::text"
 _WORST_FIRST = b" ORDER BY severity DESC, since, agent, name LIMIT %s"
 
 _TEMPLATES = {
-    # A new connection: which versions have the tables, and what does a transaction wait for unless told otherwise?
+    # A new connection: which versions have the tables, and what does a transaction wait for by default?
     "greet": """
         SELECT to_json(found)::text, current_setting('server_encoding'), current_setting('synchronous_commit')
         FROM {schema}.version AS found
@@ -90,7 +90,7 @@ _REPORTS = {
             FROM {schema}.instances WHERE agent = $2),
             (SELECT json_agg(json_build_array({fault})) FROM {schema}.faults WHERE agent = $2))
         """,
-    # It gives a row if nobody else inserted the agent meanwhile.
+    # It gives a row if no other report inserted the agent meanwhile.
     "insert": """
         WITH mine AS (
             INSERT INTO {schema}.agents (name, updated, digest, instance) VALUES ($1, $2, $3, $4)

@@ -17,7 +17,7 @@ def replace(
 
     A report that changes a fault is durable when this returns.
 
-    :raises SerializationFailure: if somebody else reported first for an agent without a row; it may be tried again.
+    :raises SerializationFailure: if another report was the first for an agent without a row; it may be tried again.
     """
     name = agent.encode()
     try:

@@ -38,7 +38,7 @@ class Facts(NamedTuple):
     #: Those of the store's roles that exist, the group of confined logins included.
     roles: frozenset[str] = frozenset()
     encoding: str = "UTF8"
-    #: True if large objects may be forbidden: by a superuser, in a database that is zc.cimaa's alone.
+    #: True if large objects may be forbidden: by a superuser, in a database that only zc.cimaa uses.
     may_harden: bool = False
     #: True if every role may make large objects.
     large_objects: bool = True
@@ -131,7 +131,7 @@ class Steps:
         return True
 
     def forbid_large_objects(self) -> None:
-        """Take from all roles but superusers what makes large objects in this database, which is zc.cimaa's alone."""
+        """Take from all roles but superusers what makes large objects in this database, which only zc.cimaa uses."""
         functions = ", ".join(f"pg_catalog.{function}" for function in _MAKES_LARGE_OBJECTS)
         self._run(sql.SQL(f"REVOKE EXECUTE ON FUNCTION {functions} FROM PUBLIC"))
 
@@ -144,7 +144,7 @@ class Steps:
         self._run(sql.SQL("CREATE ROLE {} NOLOGIN").format(self._group))
 
     def make_logins(self, missing: Iterable[str], connections: int) -> dict[str, str]:
-        """Make confined logins that may have so many connections each; the passwords."""
+        """Make confined logins that may have at most ``connections`` each; the passwords."""
         group = self._group.as_string(None).replace("{", "{{").replace("}", "}}")
         return self._with_passwords(f"CREATE ROLE {{}} LOGIN CONNECTION LIMIT {connections:d} IN ROLE {group}", missing)
 
