@@ -267,6 +267,21 @@ def test_it_stops_at_the_first_error_and_leaves_nothing(server: Server, name: st
     assert tables == [("faults",)]
 
 
+def test_what_others_may_do_in_a_database_of_theirs_is_left_alone(
+    server: Server, name: str, run: Run, owner_dsn: str
+) -> None:
+    """Their programs may need large objects and temporary tables."""
+    done = run(local(server, name), "--local")
+    assert done.exit_code == 0, done.output
+    reader = f"{name}_reader"
+    with psycopg.connect(server.tcp_dsn(reader, passwords(done.stdout)[reader], name)) as connection:
+        connection.execute("SELECT lo_create(0)")
+        connection.execute("CREATE TEMPORARY TABLE theirs (x int)")
+        connection.rollback()
+    checked = run(local(server, name), "--local", "--check").stdout
+    assert "large objects: every role may make some\ntemporary tables: every role may make some\n" in checked
+
+
 def test_newer_tables_are_left_alone(server: Server, name: str, run: Run, owner_dsn: str) -> None:
     run(owner_dsn)
     with psycopg.connect(owner_dsn, autocommit=True) as connection:

@@ -76,7 +76,12 @@ def _there(schema: str, facts: Facts) -> Iterator[str]:
     known = [name for name in roles.names(schema) if name in facts.roles]
     yield f"roles: {', '.join(known) or 'none'}"
     yield f"confined agents: {len(facts.logins)}"
-    yield "large objects: " + ("every role may make some" if facts.large_objects else "only superusers may make some")
+    yield f"large objects: {_makers(facts.large_objects, 'superusers')}"
+    yield f"temporary tables: {_makers(facts.temporary_tables, 'the owner of the database')}"
+
+
+def _makers(everyone: bool, others: str) -> str:
+    return "every role may make some" if everyone else f"only {others} may make some"
 
 
 def _todo(plan: Plan) -> Iterator[str]:

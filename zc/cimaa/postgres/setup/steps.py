@@ -42,6 +42,8 @@ class Facts(NamedTuple):
     may_harden: bool = False
     #: True if every role may make large objects.
     large_objects: bool = True
+    #: True if every role may make temporary tables in the database.
+    temporary_tables: bool = True
     #: The policies of row-level security that exist, each with its table.
     policies: frozenset[tuple[str, str]] = frozenset()
     #: The login of each confined agent.
@@ -65,7 +67,9 @@ _FACTS = """
         pg_has_role(datdba, 'USAGE') AS grants_connect, current_setting('server_encoding') AS encoding,
         me.rolsuper AND database_owner.rolname = %(schema)s AND NOT database_owner.rolcanlogin AS may_harden,
         EXISTS (SELECT FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS privilege
-            WHERE pg_proc.oid = ANY (%(functions)s::regprocedure[]) AND privilege.grantee = 0) AS large_objects
+            WHERE pg_proc.oid = ANY (%(functions)s::regprocedure[]) AND privilege.grantee = 0) AS large_objects,
+        EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) AS privilege
+            WHERE privilege.grantee = 0 AND privilege.privilege_type = 'TEMPORARY') AS temporary_tables
     FROM pg_roles AS me, pg_database JOIN pg_roles AS database_owner ON database_owner.oid = datdba
         LEFT JOIN pg_namespace ON nspname = %(schema)s,
         LATERAL (SELECT coalesce(nspowner, datdba)) AS of_them (owner)
