@@ -1,6 +1,7 @@
 """A confined agent reports like any other, and its password gives no access to another agent's rows."""
 
 import itertools
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -393,6 +394,11 @@ def test_logins_are_listed_renewed_and_removed(two: Fleet) -> None:
     with two.db() as db:
         assert [one["name"] for one in db.get_agents()] == ["web1", "web2"]
         db.set_faults("web1", [])
+
+
+def test_logins_are_listed_for_machines(two: Fleet) -> None:
+    listed = json.loads(two.setup("--list-agents", "--json").stdout)
+    assert listed == [{"agent": agent, "login": two.login(agent)} for agent in ("web1", "web2")]
 
 
 def test_to_ask_for_a_login_again_changes_nothing(two: Fleet) -> None:

@@ -1,5 +1,6 @@
 """Tables are upgraded first, and programs after: no report is refused, and none is lost."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -149,5 +150,15 @@ def test_the_check_says_what_is_there_and_what_would_be_done(old: Fleet) -> None
     old.setup("--agent", "web1")
     lines = old.setup("--check").stdout.splitlines()
     assert lines[0].startswith(f"tables: version {versions.VERSION} ")
-    assert lines[2] == "confined agents: 1"
+    assert json.loads(old.setup("--check", "--json").stdout) == {
+        "schema": old.name,
+        "version": versions.VERSION,
+        "oldest": 2,
+        "known": versions.VERSION,
+        "roles": [f"{old.name}_{role}" for role in ("agent", "operator", "reader")],
+        "confined_agents": 1,
+        "large_objects": False,
+        "temporary_tables": False,
+        "to_do": [],
+    }
     assert lines[-1] == "nothing to do"

@@ -9,11 +9,12 @@ import click
 from .. import options
 from ..config import database_settings
 from ..errors import ConfigurationError, Error, StoreUnavailable
-from .output import clean
+from .output import clean, write_json
 from .parameters import DURATION
 
 if TYPE_CHECKING:
     from ..postgres.setup.install import Installation
+    from ..postgres.setup.plan import Report
 
 BACKEND = "zc.cimaa.postgres"
 
@@ -54,6 +55,7 @@ BACKEND = "zc.cimaa.postgres"
 )
 @click.option("--list-agents", is_flag=True, help="List the agents that have logins of their own, and these.")
 @click.option("--check", is_flag=True, help="Say what is there and what would be done, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --list-agents and --check: write JSON.")
 @click.option(
     "--wait",
     type=DURATION,
@@ -73,6 +75,7 @@ def main(
     connections: int,
     list_agents: bool,
     check: bool,
+    as_json: bool,
     wait: int,
 ) -> None:
     """Set up the PostgreSQL store that the [database] section of the file CONFIG describes.
@@ -89,15 +92,29 @@ def main(
         names = (*agents, *_lines(agents_from))
         installation = _installation(_settings(config), place, wait, show, names, action, connections)
         if check:
-            click.echo("\n".join(installation.check()))
+            _show_report(installation.check(), as_json)
         elif list_agents:
-            for agent, login in sorted(installation.logins().items()):
-                click.echo(f"{clean(agent)}\t{login}")
+            _show_logins(installation.logins(), as_json)
         else:
             _run(installation, passwords)
     except Error as error:
         _tell(f"setup-postgres: error: {error}")
         sys.exit(1)
+
+
+def _show_report(report: "Report", as_json: bool) -> None:
+    if as_json:
+        write_json(report._asdict())
+    else:
+        click.echo("\n".join(clean(line) for line in report.lines()))
+
+
+def _show_logins(logins: dict[str, str], as_json: bool) -> None:
+    pairs = sorted(logins.items())
+    if as_json:
+        write_json([{"agent": agent, "login": login} for agent, login in pairs])
+    else:
+        click.echo("".join(f"{clean(agent)}\t{login}\n" for agent, login in pairs), nl=False)
 
 
 def _lines(file: TextIO | None) -> list[str]:

@@ -18,7 +18,7 @@ from ..session import Bounded
 from ..sql import check_schema
 from .logins import Request
 from .passwords import passfile
-from .plan import Plan, plan, report
+from .plan import Plan, Report, plan, report
 from .steps import Facts, Show, Steps
 from .versions import VERSION
 
@@ -58,8 +58,8 @@ class Installation:
         self._tell = tell
         self._request = request or Request()
 
-    def check(self) -> list[str]:
-        """What is there, and what a run would do, a line for each; nothing is changed.
+    def check(self) -> Report:
+        """What is there, and what a run would do; nothing is changed.
 
         :raises Error: if the server cannot be asked.
         """

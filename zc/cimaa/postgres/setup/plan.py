@@ -57,27 +57,53 @@ def plan(facts: Facts, schema: str, *, makes_roles: bool, request: Request) -> P
     )
 
 
-def report(schema: str, plan: Plan) -> list[str]:
-    """What is there, and what would be done, a line for each."""
-    todo = [f"to do: {line}" for line in _todo(plan)]
-    return [*_there(schema, plan.facts), *(todo or ["nothing to do"])]
+class Report(NamedTuple):
+    """What is there, and what a run would do."""
 
+    #: The schema of the tables, their version (0: there are none), the oldest version that a program may know and still
+    #: use them, and the version that this program knows.
+    schema: str
+    version: int
+    oldest: int
+    known: int
+    #: Those of the store's roles that exist, and how many agents have logins of their own.
+    roles: list[str]
+    confined_agents: int
+    #: Whether every role may make these in the database.
+    large_objects: bool
+    temporary_tables: bool
+    #: What a run would do, a line for each.
+    to_do: list[str]
 
-def _there(schema: str, facts: Facts) -> Iterator[str]:
-    current, oldest = facts.versions
-    if current:
-        yield (
-            f"tables: version {current} in the schema {schema}; programs that know version {oldest} or later may use"
-            f" them, and this one knows {VERSION}"
+    def lines(self) -> list[str]:
+        """The same for users."""
+        tables = (
+            f"version {self.version} in the schema {self.schema}; programs that know version {self.oldest} or later"
         )
-    else:
-        seen = "" if facts.is_owner else f" that this role may see; {facts.owner} is the owner"
-        yield f"tables: none in the schema {schema}{seen}"
-    known = [name for name in roles.names(schema) if name in facts.roles]
-    yield f"roles: {', '.join(known) or 'none'}"
-    yield f"confined agents: {len(facts.logins)}"
-    yield f"large objects: {_makers(facts.large_objects, 'superusers')}"
-    yield f"temporary tables: {_makers(facts.temporary_tables, 'the owner of the database')}"
+        return [
+            f"tables: {tables} may use them, and this one knows {self.known}" if self.version else "tables: none",
+            f"roles: {', '.join(self.roles) or 'none'}",
+            f"confined agents: {self.confined_agents}",
+            f"large objects: {_makers(self.large_objects, 'superusers')}",
+            f"temporary tables: {_makers(self.temporary_tables, 'the owner of the database')}",
+            *([f"to do: {line}" for line in self.to_do] or ["nothing to do"]),
+        ]
+
+
+def report(schema: str, plan: Plan) -> Report:
+    """What is there, and what would be done."""
+    facts = plan.facts
+    return Report(
+        schema=schema,
+        version=facts.versions.current,
+        oldest=facts.versions.oldest,
+        known=VERSION,
+        roles=[name for name in roles.names(schema) if name in facts.roles],
+        confined_agents=len(facts.logins),
+        large_objects=facts.large_objects,
+        temporary_tables=facts.temporary_tables,
+        to_do=list(_todo(plan)),
+    )
 
 
 def _makers(everyone: bool, others: str) -> str:
