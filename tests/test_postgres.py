@@ -475,7 +475,7 @@ def test_a_silent_host_leaves_time_for_the_next_one(postgres_server: Server, sch
 def test_a_server_that_does_not_answer_is_not_taken_for_a_pool_that_is_too_small(silent_port: int) -> None:
     with (
         DB({"dsn": f"host=127.0.0.1 port={silent_port}", "connect_timeout": "1s"}) as db,
-        pytest.raises(errors.StoreUnavailable, match="cannot be reached: no answer within 1 s"),
+        pytest.raises(errors.StoreUnavailable, match="cannot be reached: no response within 1 s"),
     ):
         db.get_agents()
 
