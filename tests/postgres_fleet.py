@@ -1,6 +1,6 @@
 """A database that setup-postgres sets up on a test server, and the logins that use it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,18 @@ class Fleet:
         self.name = f"fleet_{next(numbers)}"
         self.passwords: dict[str, str] = {}
         self._config = directory / f"{self.name}.cfg"
-        dsn = f"host={server.directory} port={server.port} dbname={self.name}"
+        self.configure(f"host={server.directory} port={server.port} dbname={self.name}")
+
+    def configure(self, dsn: str) -> None:
+        """Have setup-postgres use this dsn."""
         self._config.write_text(f"[database]\nclass = zc.cimaa.postgres\ndsn = {dsn}\nschema = {self.name}\n")
 
-    def try_setup(self, *arguments: str, input: str | None = None) -> Result:
-        return CliRunner().invoke(main, [str(self._config), "--local", *arguments], input=input)
+    def try_setup(self, *arguments: str, input: str | None = None, place: Sequence[str] = ("--local",)) -> Result:
+        return CliRunner().invoke(main, [str(self._config), *place, *arguments], input=input)
 
-    def setup(self, *arguments: str, input: str | None = None) -> Result:
+    def setup(self, *arguments: str, input: str | None = None, place: Sequence[str] = ("--local",)) -> Result:
         """Run setup-postgres, and remember the passwords that it made."""
-        done = self.try_setup(*arguments, input=input)
+        done = self.try_setup(*arguments, input=input, place=place)
         assert done.exit_code == 0, done.output
         for line in done.stdout.splitlines():
             if line.startswith("*:*:"):
@@ -87,7 +90,7 @@ class Fleet:
     def remove(self) -> None:
         with psycopg.connect(self.server.socket_dsn, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
-            query = "SELECT rolname FROM pg_roles WHERE rolname = %s OR starts_with(rolname::text, %s)"
+            query = "SELECT rolname FROM pg_roles WHERE rolname = %s OR starts_with(rolname::text, %s) ORDER BY rolname"
             for (role,) in connection.execute(query, (self.name, f"{self.name}_")).fetchall():
                 connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 

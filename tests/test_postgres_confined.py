@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from tests.postgres_fleet import Fleet, fleet  # noqa: F401  # a fixture
 from zc.cimaa import errors
@@ -440,6 +441,29 @@ def test_what_is_printed_makes_the_same(fleet: Fleet) -> None:  # noqa: F811
     if not fleet.server.certificate.exists():  # else it has no password yet
         with fleet.db(fleet.login("web1")) as db:
             db.set_faults("web1", [fault("disk")])
+
+
+def test_an_owner_that_may_create_roles_makes_logins(fleet: Fleet) -> None:  # noqa: F811
+    """It needs to be no superuser; the rules for that changed in PostgreSQL 16."""
+    fleet.setup()
+    owner = f"{fleet.name}_dba"
+    with fleet.connected() as connection:
+        connection.execute(fleet.sql("CREATE ROLE {dba} LOGIN CREATEROLE IN ROLE {s}", dba=owner))
+        connection.execute(fleet.sql("ALTER ROLE {s} CREATEROLE"))
+    dsn = make_conninfo(fleet.server.socket_dsn, user=owner, dbname=fleet.name)
+    if fleet.server.certificate.exists():
+        dsn = make_conninfo(fleet.server.tcp_dsn(owner, "x", fleet.name))
+        with fleet.connected() as connection:
+            connection.execute(fleet.sql("ALTER ROLE {dba} PASSWORD 'x'", dba=owner))
+    fleet.configure(dsn)
+    for arguments in (["--agent", "web1"], ["--agent", "web2"], ["--renew", "--agent", "web1"]):
+        fleet.setup(*arguments, place=())
+    with fleet.db(fleet.login("web1")) as db:
+        db.set_faults("web1", [fault("disk")])
+        with pytest.raises(errors.StoreDenied):
+            db.set_faults("web2", [])
+    fleet.setup("--remove", "--agent", "web1", place=())
+    assert fleet.setup("--list-agents", place=()).stdout == f"web2\t{fleet.login('web2')}\n"
 
 
 def test_a_role_of_that_name_that_is_there_already_is_not_taken_over(fleet: Fleet) -> None:  # noqa: F811
