@@ -97,6 +97,16 @@ def test_an_upgrade_waits_for_a_long_transaction_and_reports_do_not(old: Fleet) 
     reporter.close()
 
 
+def test_an_upgrade_that_waited_for_too_long_says_for_what(old: Fleet) -> None:
+    before = old.contents_of_catalog()
+    with psycopg.connect(old.dsn("postgres")) as backup:
+        backup.execute(old.sql("SELECT count(*) FROM {s}.agents"))
+        done = old.try_setup("--wait", "3s")
+    assert done.exit_code == 1
+    assert "another transaction holds a lock on the tables: canceling statement due to lock timeout" in done.stderr
+    assert old.contents_of_catalog() == before
+
+
 @pytest.fixture
 def older(postgres_dsn: str, request: pytest.FixtureRequest) -> Iterator[DB]:
     """A handle on tables of an older version."""

@@ -42,6 +42,9 @@ _MISSING = (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn, pg.Unde
 #: What reading a response raises, here or in the driver, that was damaged on its way.
 UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
 
+#: Another transaction was in the way, and this one did nothing.
+LOCKED = (pg.LockNotAvailable, pg.DeadlockDetected)
+
 _PREPARED = (pg.InvalidSqlStatementName, pg.DuplicatePreparedStatement)
 
 # The server's refusals of a connection have no code that libpq would pass on, only words.
@@ -102,6 +105,9 @@ def setup_failed(error: psycopg.Error, conninfo: ConnInfo, local: bool = False) 
     if is_lost(error):
         kind, message = _unconnected(error, where, text)
         return kind(message)
+    if isinstance(error, LOCKED):
+        hint = "pg_stat_activity shows which sessions are in a transaction (see also --wait)"
+        return StoreUnavailable(f"{where}: another transaction holds a lock on the tables: {text}; {hint}")
     if isinstance(error, pg.InsufficientPrivilege):
         return StoreDenied(f"no permission in {where}: {text}; run this as its owner, or as a superuser")
     return StoreError(f"{where} refused: {text}")

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from ...errors import ConfigurationError, StoreDenied
 from ..conninfo import ConnInfo
-from ..errors import is_lost, setup_failed
+from ..errors import LOCKED, is_lost, setup_failed
 from ..session import Bounded
 from ..sql import check_schema
 from .logins import Request
@@ -117,7 +117,7 @@ class Installation:
             while True:
                 try:
                     return self._attempt(self._steps(connection), connection is not None, conninfo, keep)
-                except psycopg.errors.LockNotAvailable:
+                except LOCKED:
                     if time.monotonic() > deadline:
                         raise
                 self._tell(f"{conninfo.where}: another transaction holds a lock on the tables; trying again")
