@@ -1,6 +1,9 @@
 """Each call of a store, as tests make it on a store with a fault and a squelch."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
 
 from zc.cimaa.postgres import DB
 from zc.cimaa.testing import fault
@@ -30,3 +33,11 @@ def fill(db: DB) -> None:
     for report in ([], [fault("disk", used=1)]):
         db.set_faults("web1", report)
     db.squelch("disk", "why", "ops")
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT interrupts, though the tests may have been started by something that ignores it, such as nohup."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

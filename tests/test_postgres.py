@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
+from tests.postgres_calls import interruptible  # noqa: F401  # a fixture
 from tests.postgres_servers import Server, new_schema, opener_for
 from zc.cimaa import errors, limits
 from zc.cimaa.agents import Instance
@@ -404,7 +405,8 @@ def test_threads_wait_for_a_connection_of_a_small_pool(opened: Callable[..., DB]
 
 @pytest.mark.parametrize("agent", ["web1", "new"])
 @pytest.mark.parametrize("report", [[fault("disk")], [fault("load")]])
-def test_whoever_waits_for_a_lock_may_be_interrupted(
+@pytest.mark.usefixtures("interruptible")
+def test_a_call_that_waits_for_a_lock_may_be_interrupted(
     opened: Callable[..., DB], execute: Execute, agent: str, report: list[dict[str, Any]]
 ) -> None:
     db = opened(pool_size="1")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests import postgres_servers
-from tests.postgres_calls import CALLS, fill
+from tests.postgres_calls import CALLS, fill, interruptible  # noqa: F401  # the last is a fixture
 from tests.postgres_servers import Server, new_schema
 from zc.cimaa import errors
 from zc.cimaa.cli import cimaa
@@ -114,6 +115,27 @@ def test_a_handle_closes_in_bounded_time(server: Server, settings: dict[str, str
         start = time.monotonic()
         db.close()
         assert time.monotonic() - start < BOUND
+
+
+@pytest.mark.parametrize("call", ["an unchanged report", "a changed report", "find_faults"])
+@pytest.mark.usefixtures("interruptible")
+def test_a_call_is_interrupted_in_bounded_time(server: Server, settings: dict[str, str], call: str) -> None:
+    """Ctrl-C has the driver cancel the statement first, over another connection, which gets no response either."""
+    with DB(settings | {"response_timeout": "10m"}) as db:
+        fill(db)
+        with suspended(server), ThreadPoolExecutor(1) as executor:
+            start = time.monotonic()
+            executor.submit(interrupt, threading.get_ident())
+            with pytest.raises(KeyboardInterrupt):
+                CALLS[call](db)
+            assert time.monotonic() - start < BOUND
+        fill(db)
+
+
+def interrupt(thread: int) -> None:
+    """Interrupt a thread once it waits."""
+    threading.Event().wait(0.5)
+    signal.pthread_kill(thread, signal.SIGINT)
 
 
 COMMANDS = {
