@@ -49,7 +49,7 @@ COMMANDS = {
     "dump": ["dump"],
 }
 #: Commands that open no store of their own.
-WITHOUT_STORE = {"check", "install-service", "config", "backends", "completion"}
+WITHOUT_STORE = {"check", "run", "setup", "install-service", "config", "backends", "completion"}
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def login(fleet: Fleet, role: str) -> str:  # noqa: F811
 
 def test_each_call_and_each_command_is_in_the_table() -> None:
     calls = {name for name in vars(contract.DB) if not name.startswith("_")}
-    assert calls - {"options", "instance", "close"} == roles.CALLS.keys() == CALLS.keys()
+    assert calls - {"options", "instance", "inherited", "close"} == roles.CALLS.keys() == CALLS.keys()
     assert {name.split()[0] for name in roles.COMMANDS} == ALL_COMMANDS.keys() - WITHOUT_STORE
     assert COMMANDS.keys() == roles.COMMANDS.keys()
 
