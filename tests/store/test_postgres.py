@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
+from tests.support.postgres_calls import interruptible  # noqa: F401  # a fixture
 from tests.support.postgres_servers import Server, new_schema, opener_for
 from zc.cimaa import errors, limits
 from zc.cimaa.agents import Instance
@@ -290,10 +291,15 @@ def test_a_report_waits_for_the_removal_of_its_agent(opened: Callable[..., DB], 
     assert len(db.get_agents()[0]["instances"]) == 1
 
 
+def rows(db: DB, query: bytes) -> list[tuple[Any, ...]]:
+    """What a query gives over a connection of this handle's."""
+    return db._connections.run(lambda connection: connection.execute(query).fetchall(), "reader")
+
+
 def wait_for_a_lock(db: DB) -> None:
     """Return once some session of this database waits for a lock."""
     query = b"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    eventually(lambda: db._read(query) != [(0,)])
+    eventually(lambda: rows(db, query) != [(0,)])
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -349,7 +355,7 @@ def test_a_fork_leaves_its_parents_connections_alone(opened: Callable[..., DB]) 
 
 
 def sessions(db: DB) -> set[int]:
-    return {db._read(b"SELECT pg_backend_pid()")[0][0] for _ in range(3)}
+    return {rows(db, b"SELECT pg_backend_pid()")[0][0] for _ in range(3)}
 
 
 def test_a_lost_connection_is_replaced(opened: Callable[..., DB], execute: Execute) -> None:
@@ -363,8 +369,8 @@ def test_a_lost_connection_is_replaced(opened: Callable[..., DB], execute: Execu
 
 def test_an_idle_client_does_not_hold_its_lock_for_ever(opened: Callable[..., DB]) -> None:
     db = opened(statement_timeout="7s")
-    assert db._read(b"SHOW idle_in_transaction_session_timeout") == [("7s",)]
-    assert db._read(b"SHOW statement_timeout") == [("7s",)]
+    assert rows(db, b"SHOW idle_in_transaction_session_timeout") == [("7s",)]
+    assert rows(db, b"SHOW statement_timeout") == [("7s",)]
 
 
 def test_a_statement_that_takes_too_long_may_be_tried_again(opened: Callable[..., DB], execute: Execute) -> None:
@@ -401,7 +407,8 @@ def test_threads_wait_for_a_connection_of_a_small_pool(opened: Callable[..., DB]
 
 @pytest.mark.parametrize("agent", ["web1", "new"])
 @pytest.mark.parametrize("report", [[fault("disk")], [fault("load")]])
-def test_whoever_waits_for_a_lock_may_be_interrupted(
+@pytest.mark.usefixtures("interruptible")
+def test_a_call_that_waits_for_a_lock_may_be_interrupted(
     opened: Callable[..., DB], execute: Execute, agent: str, report: list[dict[str, Any]]
 ) -> None:
     db = opened(pool_size="1")
@@ -447,7 +454,7 @@ def test_a_pool_that_stays_busy_says_so(opened: Callable[..., DB], execute: Exec
 
 def test_the_application_has_a_name(opened: Callable[..., DB]) -> None:
     query = b"SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-    assert opened()._read(query) == [("zc.cimaa",)]
+    assert rows(opened(), query) == [("zc.cimaa",)]
 
 
 def test_the_first_host_that_is_there_serves(postgres_server: Server, schema: str) -> None:
@@ -472,7 +479,7 @@ def test_a_silent_host_leaves_time_for_the_next_one(postgres_server: Server, sch
 def test_a_server_that_does_not_answer_is_not_taken_for_a_pool_that_is_too_small(silent_port: int) -> None:
     with (
         DB({"dsn": f"host=127.0.0.1 port={silent_port}", "connect_timeout": "1s"}) as db,
-        pytest.raises(errors.StoreUnavailable, match="cannot be reached: no answer within 1 s"),
+        pytest.raises(errors.StoreUnavailable, match="cannot be reached: no response within 1 s"),
     ):
         db.get_agents()
 

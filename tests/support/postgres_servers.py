@@ -8,20 +8,23 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 import trustme
 from psycopg import sql
 
 from tests.support.ports import free_port
-from zc.cimaa.postgres import DB, versions
+from zc.cimaa.postgres import DB
+from zc.cimaa.postgres.setup import versions
 from zc.cimaa.testing import Opener
 
 #: A superuser's, or that of a role that may create schemas and roles.
@@ -95,6 +98,31 @@ class Server:
 
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "-w", "-m", mode, "stop")
+
+    def psql(self, script: str, database: str = "postgres") -> None:
+        """Run a script as superuser, which must print nothing but what it selects."""
+        done = subprocess.run(
+            [self.programs / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", f"{self.socket_dsn} dbname={database}"],
+            input=script,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def suspend(self) -> None:
+        """Have the server stop responding, its connections open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        postmaster = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
+        os.kill(postmaster.pid, number)  # first: it starts no process in between
+        for child in postmaster.children(recursive=True):
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, number)
 
     def log_size(self) -> int:
         return (self.data / "log").stat().st_size
@@ -174,7 +202,7 @@ def new_schema(dsn: str, name: str | None = None, *, drop: bool = True) -> Itera
     name = name or f"cimaa_{os.getpid()}_{next(numbers)}"
     schema = sql.Identifier(name)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE SCHEMA {0}; SET search_path TO {0}").format(schema))
+        connection.execute(sql.SQL("CREATE SCHEMA {0}; SET search_path TO {0}, pg_temp").format(schema))
         connection.execute(versions.schema())
         yield name
         if drop:

@@ -104,7 +104,7 @@ def _parsed(dsn: str) -> dict[str, Any]:
     except (psycopg.Error, UnicodeEncodeError):
         # The driver's own message may quote a part of a password.
         raise ConfigurationError(
-            "[database] dsn is no connection string of libpq's: write it like"
+            "[database] dsn is not a connection string as libpq reads them: write it like"
             " 'host=db.example.com dbname=cimaa user=cimaa_agent' or 'postgresql://cimaa_agent@db.example.com/cimaa'"
             f" {_NO_TEXT}{_hint(dsn)}"
         ) from None

@@ -2,28 +2,33 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import agents, limits, squelches, types
 from ..agents import Instance, Row, Seen
 from ..db import DB as Contract
 from ..db import Snapshot
-from ..errors import ConfigurationError, StoreIncompatible, StoreNotSetUp
-from ..faults import Fault, Report
+from ..errors import ConfigurationError, StoreDenied, StoreIncompatible, StoreNotSetUp
+from ..faults import Fault, Report, decode
 from ..options import DURATION, FLAG, INTEGER, Option
 from ..squelches import Squelch
-from . import records, replacement
-from .connections import SNAPSHOT, Connection, Connections, Pool, transaction
+from . import records, writes
 from .conninfo import ConnInfo
-from .statements import Statements, check_schema
-from .translate import SETUP
-from .versions import VERSION
+from .errors import SETUP
+from .pool import Connections, Pool
+from .session import SNAPSHOT, Session, transaction
+from .setup import versions
+from .setup.roles import AGENT as _AGENT
+from .setup.roles import OPERATOR as _OPERATOR
+from .setup.roles import READER as _READER
+from .setup.versions import VERSION
+from .sql import Statements, check_schema
 
-# The least of the store's roles that may do something; see roles.py.
-_AGENT, _OPERATOR, _READER = "agent", "operator", "reader"
+T = TypeVar("T")
+Rows = Iterable[tuple[Any, ...]]
 
 # What statements take for no limit, and for a time too long ago to count: far from overflow.
 _LARGE = 2**61
@@ -46,6 +51,12 @@ class DB(Contract):
         Option("schema", "the schema that holds the tables", default="cimaa"),
         Option("connect_timeout", "how long a call may wait for a connection, tries included", DURATION, "5s"),
         Option("statement_timeout", "how long the server may take for one statement; 0s: for ever", DURATION, "30s"),
+        Option(
+            "response_timeout",
+            "how long the server may send nothing before the connection is given up; longer than statement_timeout",
+            DURATION,
+            "40s",
+        ),
         Option("pool_size", "how many connections a process keeps at most", INTEGER, "4"),
         Option("prepare", "prepare statements; off for a proxy that pools transactions", FLAG, "on"),
         Option("durable_heartbeats", "let a mere heartbeat wait for the disk as well", FLAG, "off"),
@@ -55,6 +66,7 @@ class DB(Contract):
         settings = self.settings
         if settings["pool_size"] < 1:
             raise ConfigurationError(f"[database] pool_size: there must be one at least, not {settings['pool_size']}")
+        _check_response_timeout(settings["response_timeout"], settings["statement_timeout"])
         self._schema = check_schema(settings["schema"])
         self._sql = Statements(self._schema)
         # The digests of what was reported last, by agent.
@@ -69,26 +81,32 @@ class DB(Contract):
             self._conninfo, settings["pool_size"], settings["prepare"], max(settings["connect_timeout"], 1), self._greet
         )
 
-    def _greet(self, connection: Connection) -> None:
+    def _greet(self, connection: Session) -> None:
         """See to it that a new connection leads to a store that this version reads, and set what holds for it."""
+        connection.response_timeout = max(self.settings["connect_timeout"], 1)  # this is part of connecting
         greeting = connection.execute(self._sql.greet, ()).fetchone()
         if greeting is None:
             raise StoreNotSetUp(f"{self._conninfo.where}: the schema {self._schema} has no version: run {SETUP}")
-        version, encoding, level = greeting
-        if version != VERSION:
-            todo = f"run {SETUP}" if version < VERSION else "upgrade zc.cimaa on this host"
+        row, encoding, level = greeting
+        tables = versions.read(decode(row))
+        if tables.oldest > VERSION:
             raise StoreIncompatible(
-                f"{self._conninfo.where}: the tables in the schema {self._schema} have version {version}, and this"
-                f" zc.cimaa needs {VERSION}: {todo}"
+                f"{self._conninfo.where}: the tables in the schema {self._schema} have version {tables.current}, which"
+                f" programs may use that know version {tables.oldest} at least, and this one knows {VERSION}: upgrade"
+                " zc.cimaa on this host"
             )
+        connection.tables = tables.current
         if encoding != "UTF8":
             raise StoreIncompatible(f"{self._conninfo.where} is encoded in {encoding}: zc.cimaa needs one in UTF8")
         connection.durable = "on" if level == "off" else level
         connection.heartbeats = level
-        if self.settings["prepare"]:  # else the session is a proxy's, and not ours to set up
+        if self.settings["prepare"]:  # otherwise the session is a proxy's, and shared with other clients
             connection.heartbeats = connection.durable if self.settings["durable_heartbeats"] else "off"
             timeout = str(self.settings["statement_timeout"] * 1000)
             connection.execute(self._sql.settings, (connection.heartbeats, timeout, timeout))
+        if tables.current >= versions.LOGINS:
+            ((connection.own_agent,),) = connection.execute(self._sql.own_agent, ()).fetchall()
+        connection.response_timeout = self.settings["response_timeout"]
 
     def _close(self) -> None:
         self._connections.close()
@@ -102,22 +120,40 @@ class DB(Contract):
 
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
         now = self._given_time()
-        self._connections.run(lambda c: replacement.replace(c, self._sql, agent, report, instance, now), _AGENT)
+
+        def replace(connection: Session) -> None:
+            self._check_own(connection, agent)
+            writes.replace(connection, self._sql, agent, report, instance, now)
+
+        self._connections.run(replace, _AGENT)
         if len(self._reported) >= _REMEMBERED:
             self._reported.clear()
         self._reported[agent] = report.digest
 
     def _remove_agent(self, agent: str) -> None:
-        self._write(self._sql.remove_agent, (agent,))
+        def remove(connection: Session) -> None:
+            self._check_own(connection, agent)
+            query = self._sql.remove_agent if connection.own_agent is None else self._sql.remove_own_agent
+            self._write_over(connection, query, (agent,))
+
+        self._connections.run(remove, _OPERATOR)
+
+    def _check_own(self, connection: Session, agent: str) -> None:
+        """Say clearly what the server would refuse less clearly."""
+        if connection.own_agent not in (None, agent):
+            raise StoreDenied(
+                f"{self._conninfo.where}: this login may write for the agent {connection.own_agent} only,"
+                f" not for {agent}"
+            )
 
     def _agent_faults(self, agent: str) -> Iterable[Fault]:
-        return [records.fault(columns)[1] for columns in self._read(self._sql.faults, (agent,))]
+        return self._read(self._sql.faults, (agent,), lambda columns: records.fault(columns)[1])
 
     def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
-        return _each(self._read(self._sql.all_faults))
+        return self._read(self._sql.all_faults, (), _each)
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
-        return _joined(*self._read_together(self._sql.rows, self._sql.all_instances))
+        return self._read_together((self._sql.rows, self._sql.all_instances), _joined)
 
     def _put_squelch(self, squelch: Squelch) -> None:
         self._write(self._sql.put_squelch, squelch)
@@ -126,19 +162,18 @@ class DB(Contract):
         self._write(self._sql.remove_squelch, (regex,))
 
     def _squelches(self) -> Iterable[Squelch]:
-        return [Squelch(*columns) for columns in self._read(self._sql.squelches)]
+        return self._read(self._sql.squelches, (), lambda columns: Squelch(*columns))
 
     def _snapshot(self) -> Snapshot:
         sql = self._sql
-        rows, seen, faults, stored = self._read_together(sql.rows, sql.all_instances, sql.all_faults, sql.squelches)
-        return Snapshot(dict(_joined(rows, seen)), _each(faults), [Squelch(*s) for s in stored])
+        return self._read_together((sql.rows, sql.all_instances, sql.all_faults, sql.squelches), _snapshot)
 
     def _now(self) -> int:
         given = self._given_time()
         if given is not None:
             return given
-        ((now,),) = self._read(self._sql.now, (None,))
-        return int(now)
+        (now,) = self._read(self._sql.now, (None,), lambda columns: int(columns[0]))
+        return now
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
@@ -148,7 +183,7 @@ class DB(Contract):
             return []
         query, values = self._sql.worst(agent, severity)
         if pattern is None:
-            return [_found(columns) for columns in self._read(query, (*values, most))]
+            return self._read(query, (*values, most), _found)
         search = squelches.compiled(pattern).search
         return self._connections.run(lambda c: _matching(c, query, values, search, most), _READER)
 
@@ -159,52 +194,71 @@ class DB(Contract):
         return self._heartbeats_of(self._sql.offline, _microseconds(silent_for), _microseconds(seen_within))
 
     def _heartbeats_of(self, query: bytes, *ages: int) -> list[types.Heartbeat]:
-        return [agents.heartbeat(*columns) for columns in self._read(query, (self._given_time(), *ages))]
+        return self._read(query, (self._given_time(), *ages), lambda columns: agents.heartbeat(*columns))
 
     def _double_agents(self, within: float) -> list[types.Agent]:
-        columns = self._read(self._sql.double, (self._given_time(), _microseconds(within)))
-        return [_double(name, list(listed)) for name, listed in groupby(columns, key=itemgetter(0))]
+        values = (self._given_time(), _microseconds(within))
+
+        def read(connection: Session) -> list[types.Agent]:
+            rows = connection.execute(self._sql.double, values).fetchall()
+            return [_double(name, list(listed)) for name, listed in groupby(rows, key=itemgetter(0))]
+
+        return self._connections.run(read, _READER)
 
     def _given_time(self) -> int | None:
         """What the clock says that a test gave; ``None`` leaves it to the server's."""
         return None if self._clock is time.time else super()._now()
 
     def _write(self, query: bytes, values: Iterable[Any]) -> None:
-        """Do a statement of an operator's, durably."""
+        """Execute an operator's statement, durably."""
+        self._connections.run(lambda connection: self._write_over(connection, query, values), _OPERATOR)
 
-        def write(connection: Connection) -> None:
-            with transaction(connection):
-                connection.execute(self._sql.durable, (connection.durable,))
-                connection.execute(query, tuple(values))
+    def _write_over(self, connection: Session, query: bytes, values: Iterable[Any]) -> None:
+        with transaction(connection):
+            connection.execute(self._sql.durable, (connection.durable,))
+            connection.execute(query, tuple(values))
 
-        self._connections.run(write, _OPERATOR)
+    def _read(self, query: bytes, values: tuple[Any, ...], make: Callable[[tuple[Any, ...]], T]) -> list[T]:
+        """What is made of each row that a query gives: while the connection is held, in case it cannot be read."""
+        return self._connections.run(lambda c: [make(row) for row in c.execute(query, values).fetchall()], _READER)
 
-    def _read(self, query: bytes, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        return self._connections.run(lambda c: c.execute(query, values).fetchall(), _READER)
+    def _read_together(self, queries: Iterable[bytes], make: Callable[..., T]) -> T:
+        """What is made of the rows that the queries give, all from one snapshot."""
 
-    def _read_together(self, *queries: bytes) -> list[list[tuple[Any, ...]]]:
-        """What the queries give, all from one snapshot."""
-
-        def read(connection: Connection) -> list[list[tuple[Any, ...]]]:
+        def read(connection: Session) -> T:
             with transaction(connection, SNAPSHOT):
-                return [cursor.fetchall() for cursor in [connection.execute(query, ()) for query in queries]]
+                cursors = [connection.execute(query, ()) for query in queries]
+                return make(*[cursor.fetchall() for cursor in cursors])
 
         return self._connections.run(read, _READER)
 
 
 def _microseconds(seconds: float) -> int:
-    """So many seconds before the server's clock, which is whole microseconds, is what the pure rules say it is."""
+    """The age in microseconds: compared with the server's clock, it gives what the pure rules give."""
     return min(math.ceil(seconds * agents.MICROSECONDS), _LARGE) if seconds < _LARGE else _LARGE
 
 
-def _joined(rows: Iterable[tuple[Any, ...]], seen: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, Row]]:
+def _check_response_timeout(response: int, statement: int) -> None:
+    if response <= statement:
+        raise ConfigurationError(
+            f"[database] response_timeout: {response}s must be longer than statement_timeout ({statement}s):"
+            " otherwise a slow statement looks like a server that stopped responding"
+        )
+
+
+def _snapshot(rows: Rows, seen: Rows, faults: Rows, stored: Rows) -> Snapshot:
+    return Snapshot(dict(_joined(rows, seen)), [_each(fault) for fault in faults], [Squelch(*each) for each in stored])
+
+
+def _joined(rows: Rows, seen: Rows) -> list[tuple[str, Row]]:
     """The agents' names and rows; ``seen`` is sorted by agent."""
     instances = {agent: [records.seen(s[1:]) for s in listed] for agent, listed in groupby(seen, key=itemgetter(0))}
-    return ((name, records.row(columns, instances.get(name, ()))) for name, *columns in rows)
+    return [(name, records.row(columns, instances.get(name, ()))) for name, *columns in rows]
 
 
-def _each(faults: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[Fault]]]:
-    return ((agent, [fault]) for agent, fault in map(records.fault, faults))
+def _each(columns: tuple[Any, ...]) -> tuple[str, list[Fault]]:
+    agent, fault = records.fault(columns)
+    return agent, [fault]
 
 
 def _found(columns: tuple[Any, ...]) -> Fault:
@@ -213,7 +267,7 @@ def _found(columns: tuple[Any, ...]) -> Fault:
 
 
 def _matching(
-    connection: Connection, query: bytes, values: tuple[Any, ...], search: Callable[[str], object], limit: int | None
+    connection: Session, query: bytes, values: tuple[Any, ...], search: Callable[[str], object], limit: int | None
 ) -> list[Fault]:
     """The faults that a query gives and whose name matches, fetched in parts until there are ``limit``."""
     with connection.transaction(), connection.cursor("matching") as cursor:

@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from ...errors import StoreUnavailable
+from ...text import one_line
 from ..main import HELP_OPTIONS, Program, run_and_exit, version_option
-from ..output import message
-from ..params import examples, setup_configuration, setup_parameters
+from ..output import message, write_json
+from ..params import DURATION, examples, setup_configuration, setup_parameters
 from .setup import settings
+
+if TYPE_CHECKING:
+    from ...postgres.setup.install import Installation
+    from ...postgres.setup.plan import Report
 
 BACKEND = "zc.cimaa.postgres"
 
@@ -35,12 +41,52 @@ BACKEND = "zc.cimaa.postgres"
 @click.option(
     "--passwords",
     type=click.Path(path_type=Path),
-    help="Write the new roles' passwords to this new file, for libpq's passfile=, instead of printing them.",
+    help="Write the new passwords to this new file, for passfile= in a dsn, instead of printing them.",
+)
+@click.option("--agent", "agents", multiple=True, metavar="NAME", help="Make a login for this agent alone; repeatable.")
+@click.option(
+    "--agents-from",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="The same for each line of FILE; - is standard input.",
+)
+@click.option("--renew", "action", flag_value="renew", help="Give the logins of these agents new passwords instead.")
+@click.option("--remove", "action", flag_value="remove", help="Remove the logins of these agents instead.")
+@click.option(
+    "--connections",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="How many connections each of these logins may have.",
+)
+@click.option("--list-agents", is_flag=True, help="List the agents that have logins of their own, and these.")
+@click.option("--check", is_flag=True, help="Say what is there and what would be done, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --list-agents and --check: write JSON.")
+@click.option(
+    "--wait",
+    type=DURATION,
+    default="10m",
+    show_default=True,
+    help="How long the server may take for one statement, before it is given up.",
 )
 @version_option
 @click.pass_context
 def setup_postgres(
-    ctx: click.Context, /, local: bool, remote: bool, show: bool, passwords: Path | None, **_file: object
+    ctx: click.Context,
+    /,
+    local: bool,
+    remote: bool,
+    show: bool,
+    passwords: Path | None,
+    agents: tuple[str, ...],
+    agents_from: TextIO | None,
+    action: str | None,
+    connections: int,
+    list_agents: bool,
+    check: bool,
+    as_json: bool,
+    wait: int,
+    **_file: object,
 ) -> None:
     """Set up the PostgreSQL store that the [database] section of the configuration file describes.
 
@@ -50,8 +96,18 @@ def setup_postgres(
     """
     if local and remote:
         raise click.UsageError("--local and --remote exclude each other")
+    if action is not None and not (agents or agents_from):
+        raise click.UsageError(f"--{action} is for the agents that --agent or --agents-from names")
     place = "local" if local else "remote" if remote else None
-    _install(settings(BACKEND, setup_configuration(ctx)), place, show, passwords)
+    names = (*agents, *_lines(agents_from))
+    given = settings(BACKEND, setup_configuration(ctx))
+    installation = _installation(given, place, wait, show, names, action, connections)
+    if check:
+        _show_report(installation.check(), as_json)
+    elif list_agents:
+        _show_logins(installation.logins(), as_json)
+    else:
+        _run(installation, passwords)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,24 +118,73 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run_and_exit(setup_postgres, "setup-postgres", arguments)
 
 
-def _install(settings: dict[str, Any], place: str | None, show: bool, file: Path | None) -> None:
-    from ...postgres.installation import Installation  # late: the driver may be missing, which is told by now
-    from ...postgres.roles import write_passfile
+def _show_report(report: "Report", as_json: bool) -> None:
+    if as_json:
+        write_json(report._asdict())
+    else:
+        click.echo("\n".join(one_line(line) for line in report.lines()))
 
-    installation = Installation(settings, place, click.echo if show else None, message)
-    kept: list[Path] = []
+
+def _show_logins(logins: dict[str, str], as_json: bool) -> None:
+    pairs = sorted(logins.items())
+    if as_json:
+        write_json([{"agent": agent, "login": login} for agent, login in pairs])
+    else:
+        click.echo("".join(f"{one_line(agent)}\t{login}\n" for agent, login in pairs), nl=False)
+
+
+def _lines(file: TextIO | None) -> list[str]:
+    try:
+        return [] if file is None else file.readlines()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"--agents-from: this file is not encoded in UTF-8: {error}") from error
+
+
+def _installation(
+    settings: dict[str, Any],
+    place: str | None,
+    wait: int,
+    show: bool,
+    names: tuple[str, ...],
+    action: str | None,
+    connections: int,
+) -> "Installation":
+    from ...postgres.setup.install import Installation  # late: a missing driver has been reported by now
+    from ...postgres.setup.logins import MAKE, Request, read_names
+
+    request = Request(read_names(names), action or MAKE, connections)
+    echo = click.echo if show else None
+    return Installation(settings, message, place=place, wait=wait, show=echo, request=request)
+
+
+def _run(installation: "Installation", file: Path | None) -> None:
+    from ...postgres.setup.passwords import write_passfile
+
+    made: list[str] = []
 
     def keep(text: str) -> None:
         if file is not None:
             write_passfile(file, text)
-            kept.append(file)
+        made.append(text)
 
     try:
-        passfile = installation.run(keep)
-    except BaseException:
-        for path in kept:
-            path.unlink()  # the roles that it is for were not made
+        installation.run(keep)
+    except StoreUnavailable:
+        if made:
+            message("It is not known whether the server committed this.  If it did, these are the new passwords:")
+            _show(made[0], file)
         raise
-    if passfile and not kept:
-        message("The new roles' passwords, as lines for a passfile; they are not shown again:")
+    except BaseException:
+        if made and file is not None:
+            file.unlink()  # what it is for was not committed
+        raise
+    if made and file is None:
+        message("The new passwords, as lines for a passfile; they are not shown again:")
+        _show(made[0], file)
+
+
+def _show(passfile: str, file: Path | None) -> None:
+    if file is None:
         click.echo(passfile, nl=False)
+    else:
+        message(f"see {file}")

@@ -3,6 +3,9 @@
 Values are always parameters.  Times are microseconds since the epoch, but for
 ``since`` and what squelches have: whole seconds.  A time that is a parameter
 stands in for the server's clock where it is not null.
+
+Those with "own" in their name are for a login that is confined to one agent:
+it may delete only by the schema's functions.
 """
 
 from collections.abc import Mapping
@@ -20,10 +23,12 @@ _FAULT = "agent, name, severity, since, message, extras::text"
 _WORST_FIRST = b" ORDER BY severity DESC, since, agent, name LIMIT %s"
 
 _TEMPLATES = {
-    # A new connection: is this a store of ours, and what does a transaction wait for unless told otherwise?
+    # A new connection: which versions have the tables, and what does a transaction wait for by default?
     "greet": """
-        SELECT version, current_setting('server_encoding'), current_setting('synchronous_commit') FROM {schema}.version
+        SELECT to_json(found)::text, current_setting('server_encoding'), current_setting('synchronous_commit')
+        FROM {schema}.version AS found
         """,
+    "own_agent": "SELECT {schema}.own_agent()",
     "settings": """
         SELECT set_config('synchronous_commit', %s, false), set_config('statement_timeout', %s, false),
             set_config('idle_in_transaction_session_timeout', %s, false)
@@ -31,6 +36,7 @@ _TEMPLATES = {
     "now": "SELECT {now}",
     # An agent's faults and instances go with its row.
     "remove_agent": "DELETE FROM {schema}.agents WHERE name = %s",
+    "remove_own_agent": "SELECT {schema}.remove_own_agent(%s)",
     # The fleet.
     "rows": "SELECT name, updated, digest, instance FROM {schema}.agents",
     "all_instances": """
@@ -84,7 +90,7 @@ _REPORTS = {
             FROM {schema}.instances WHERE agent = $2),
             (SELECT json_agg(json_build_array({fault})) FROM {schema}.faults WHERE agent = $2))
         """,
-    # It gives a row if nobody else inserted the agent meanwhile.
+    # It gives a row if no other report inserted the agent meanwhile.
     "insert": """
         WITH mine AS (
             INSERT INTO {schema}.agents (name, updated, digest, instance) VALUES ($1, $2, $3, $4)
@@ -101,12 +107,13 @@ _REPORTS = {
             SELECT $1, fault.* FROM {reported}
             ON CONFLICT (agent, name) DO UPDATE SET
                 severity = excluded.severity, since = excluded.since,
-                message = excluded.message, extras = excluded.extras),
-        removed AS (
-            DELETE FROM {schema}.faults
-            WHERE agent = $1 AND name = ANY (ARRAY(SELECT json_array_elements_text($7))))
+                message = excluded.message, extras = excluded.extras)
         SELECT set_config('synchronous_commit', $5, true)
         """,
+    "remove_faults": """
+        DELETE FROM {schema}.faults WHERE agent = $1 AND name = ANY (ARRAY(SELECT json_array_elements_text($2)))
+        """,
+    "remove_own_faults": "SELECT {schema}.remove_own_faults($1, $2)",
     "put_instances": """
         INSERT INTO {schema}.instances (agent, id, host, pid, version, os, first, last)
         SELECT $1, seen.* FROM json_to_recordset($2)
@@ -117,6 +124,7 @@ _REPORTS = {
         DELETE FROM {schema}.instances
         WHERE agent = $1 AND id <> ALL (ARRAY(SELECT json_array_elements_text($2)::uuid))
         """,
+    "keep_own_instances": "SELECT {schema}.keep_own_instances($1, $2)",
 }
 _REPORTED = "json_to_recordset($6) AS fault (name text, severity bigint, since bigint, message text, extras jsonb)"
 
@@ -127,7 +135,7 @@ _SCHEMA_NAME = 63 - len("_operator")
 class Statements:
     """The statements for the tables in one schema: an attribute for each name above.
 
-    Those of reports are for ``Connection.exchange``; all others are to be executed with values, if only with ``()``.
+    Those of reports are for ``Session.exchange``; all others are to be executed with values, if only with ``()``.
     """
 
     def __init__(self, schema: str) -> None:

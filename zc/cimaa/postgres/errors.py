@@ -1,4 +1,4 @@
-"""The one place where the driver's errors become the contract's, with what to do about them."""
+"""The driver's errors: which may pass, and what they are in the contract's terms, with what to do about them."""
 
 import re
 
@@ -7,6 +7,9 @@ from psycopg import errors as pg
 
 from ..errors import StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreNotSetUp, StoreUnavailable
 from .conninfo import ConnInfo
+from .session import NoResponse
+from .setup.roles import role_name
+from .setup.versions import VERSION
 
 SETUP = "setup-postgres CONFIG"
 
@@ -17,9 +20,9 @@ _MOMENTARY = (
     pg.LockNotAvailable,
     pg.QueryCanceled,
     pg.TooManyConnections,
-    pg.InvalidSqlStatementName,  # a prepared statement that the server forgot is prepared anew
+    pg.InvalidSqlStatementName,  # a prepared statement that the server forgot is prepared again
 )
-#: The connection is of no more use: it is lost, or the server behind it stops, or is no longer the primary.
+#: The connection is of no use any more: it is lost, or the server behind it stops, or is no longer the primary.
 _LOST = (
     pg.AdminShutdown,
     pg.CrashShutdown,
@@ -33,6 +36,15 @@ _LOST = (
     pg.ConnectionFailure,
     pg.ProtocolViolation,
 )
+#: Something of the store's is not there.
+_MISSING = (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn, pg.UndefinedFunction)
+
+#: What reading a response raises, here or in the driver, that was damaged on its way.
+UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
+
+#: Another transaction was in the way, and this one did nothing.
+LOCKED = (pg.LockNotAvailable, pg.DeadlockDetected)
+
 _PREPARED = (pg.InvalidSqlStatementName, pg.DuplicatePreparedStatement)
 
 # The server's refusals of a connection have no code that libpq would pass on, only words.
@@ -60,31 +72,52 @@ def may_pass(error: psycopg.Error) -> bool:
     return isinstance(error, _MOMENTARY)
 
 
-def translated(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str) -> StoreError:
-    """What to tell of a driver's error; ``role`` is the least of the store's roles that may do what failed."""
-    kind, message = _explained(error, conninfo.where, _text(error, conninfo), schema, role)
+def unreadable(error: Exception, conninfo: ConnInfo) -> StoreError:
+    """The error for a response that cannot be read."""
+    reason = conninfo.masked(f"{type(error).__name__}: {error}")
+    return StoreError(f"{conninfo.where} sent a response that cannot be read: {reason}")
+
+
+def translated(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str, tables: int = VERSION) -> StoreError:
+    """The error for a driver's error, with what to do about it.
+
+    ``role`` is the least of the store's roles that may do what failed, and ``tables`` the version of the tables.
+    """
+    where = conninfo.where
+    if isinstance(error, _MISSING) and tables < VERSION:
+        return StoreNotSetUp(
+            f"{where}: the tables in the schema {schema} have version {tables}, and this needs {VERSION}: run {SETUP}"
+        )
+    kind, message = _explained(error, where, _text(error, conninfo), schema, role)
     return kind(message)
 
 
 def setup_failed(error: psycopg.Error, conninfo: ConnInfo, local: bool = False) -> StoreError:
-    """What to tell of a driver's error that stopped the setting up: by a ``local`` superuser, or over the dsn."""
+    """The error for a driver's error during the setup, which a ``local`` superuser or the role of the dsn runs."""
     where, text = conninfo.where, _text(error, conninfo)
     if local and is_lost(error) and _REFUSED.search(text):
         hint = "run this as the server's superuser (sudo -u postgres), or name the one to connect as in PGUSER"
         return StoreDenied(f"{where} refuses the connection: {text}; {hint}")
+    if isinstance(error, NoResponse):
+        return StoreUnavailable(
+            f"{where} stopped responding: {text}; look with --check, and run it again (see also --wait)"
+        )
     if is_lost(error):
         kind, message = _unconnected(error, where, text)
         return kind(message)
+    if isinstance(error, LOCKED):
+        hint = "pg_stat_activity shows which sessions are in a transaction (see also --wait)"
+        return StoreUnavailable(f"{where}: another transaction holds a lock on the tables: {text}; {hint}")
     if isinstance(error, pg.InsufficientPrivilege):
         return StoreDenied(f"no permission in {where}: {text}; run this as its owner, or as a superuser")
     return StoreError(f"{where} refused: {text}")
 
 
 def _explained(error: psycopg.Error, where: str, text: str, schema: str, role: str) -> tuple[type[StoreError], str]:
-    if isinstance(error, pg.UndefinedTable | pg.InvalidSchemaName | pg.UndefinedColumn):
-        return StoreNotSetUp, f"{where} has no tables of zc.cimaa's in the schema {schema}: run {SETUP}"
+    if isinstance(error, _MISSING):
+        return StoreNotSetUp, f"{where} has no zc.cimaa tables in the schema {schema}: run {SETUP}"
     if isinstance(error, pg.InsufficientPrivilege):
-        return StoreDenied, f"no permission in {where}: {text}; the role {schema}_{role} may do this"
+        return StoreDenied, f"no permission in {where}: {text}; the role {role_name(schema, role)} may do this"
     if isinstance(error, pg.DiskFull):
         return StoreFull, f"there is no room at {where}: {text}; give the server more disk"
     if isinstance(error, pg.UntranslatableCharacter | pg.CharacterNotInRepertoire):
@@ -95,6 +128,8 @@ def _explained(error: psycopg.Error, where: str, text: str, schema: str, role: s
         return StoreUnavailable, f"a proxy before {where} lost a prepared statement: set prepare = off ({text})"
     if isinstance(error, _MOMENTARY):
         return StoreUnavailable, f"{where} is overloaded: {text}"
+    if isinstance(error, NoResponse):
+        return StoreUnavailable, f"{where} stopped responding: {text} (see the option response_timeout)"
     if is_lost(error):
         return _unconnected(error, where, text)
     return StoreError, f"{where} refused: {text}"

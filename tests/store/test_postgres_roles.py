@@ -1,0 +1,184 @@
+"""The table of roles is what a real server permits, call by call and command by command, and what the page shows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.support.postgres_fleet import Fleet, fleet  # noqa: F401  # a fixture
+from zc.cimaa import db as contract
+from zc.cimaa import errors
+from zc.cimaa.agents import Instance
+from zc.cimaa.cli import COMMANDS as ALL_COMMANDS
+from zc.cimaa.cli import cimaa
+from zc.cimaa.postgres import DB
+from zc.cimaa.postgres.setup import roles, versions
+from zc.cimaa.testing import fault
+
+#: Each call, for the agent of this name.
+CALLS: dict[str, Callable[[DB, str], object]] = {
+    "set_faults": lambda db, agent: [
+        db.set_faults(agent, faults) for faults in ([], [fault("a")], [fault("a")], [fault("b", 50)], [])
+    ],
+    "get_faults": lambda db, agent: db.get_faults(agent),
+    "find_faults": lambda db, agent: [db.find_faults(agent), db.find_faults(pattern="d", limit=1)],
+    "get_agents": lambda db, agent: db.get_agents(),
+    "old_agents": lambda db, agent: db.old_agents(0),
+    "offline_agents": lambda db, agent: db.offline_agents(),
+    "double_agents": lambda db, agent: db.double_agents(),
+    "remove_agent": lambda db, agent: db.remove_agent(agent),
+    "squelch": lambda db, agent: [db.squelch("x", "", "ops") for _ in range(2)],
+    "unsquelch": lambda db, agent: db.unsquelch("net"),
+    "get_squelches": lambda db, agent: db.get_squelches(),
+    "get_squelch_details": lambda db, agent: db.get_squelch_details(),
+    "dump": lambda db, agent: db.dump(),
+}
+#: The commands of the table, as they are run for web1.
+COMMANDS = {
+    "agent": ["agent", "--once"],
+    "report": ["report", "web1"],
+    "faults": ["faults"],
+    "squelches": ["squelches"],
+    "squelch": ["squelch", "disk", "why"],
+    "unsquelch": ["unsquelch", "net"],
+    "agents": ["agents"],
+    "agents --double": ["agents", "--double"],
+    "remove-agent": ["remove-agent", "web1"],
+    "meta-check": ["meta-check"],
+    "dump": ["dump"],
+}
+#: Commands that open no store of their own.
+WITHOUT_STORE = {"check", "run", "setup", "install-service", "config", "backends", "completion"}
+
+
+@pytest.fixture
+def whole(fleet: Fleet) -> Fleet:  # noqa: F811
+    """A fleet with all roles, in which web1, which is confined, and web2 have reported."""
+    fleet.setup("--agent", "web1")
+    with fleet.db(instance=Instance("host", 1, "1", "os")) as db:
+        for agent in ("web1", "web2"):
+            db.set_faults(agent, [fault("disk", 50)])
+        db.squelch("net", "", "ops")
+    return fleet
+
+
+def login(fleet: Fleet, role: str) -> str:  # noqa: F811
+    return fleet.login("web1") if role == roles.CONFINED else roles.role_name(fleet.name, role)
+
+
+def test_each_call_and_each_command_is_in_the_table() -> None:
+    calls = {name for name in vars(contract.DB) if not name.startswith("_")}
+    assert calls - {"options", "instance", "inherited", "close"} == roles.CALLS.keys() == CALLS.keys()
+    assert {name.split()[0] for name in roles.COMMANDS} == ALL_COMMANDS.keys() - WITHOUT_STORE
+    assert COMMANDS.keys() == roles.COMMANDS.keys()
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_the_server_permits_the_calls_of_the_table(whole: Fleet, role: str) -> None:
+    with whole.db(login(whole, role), Instance("other", 2, "1", "os")) as db, whole.db() as owner:
+        for call, make in CALLS.items():
+            for agent in ("web2", "web1"):
+                before = whole.contents()
+                cell = roles.may(role, call)
+                if cell == roles.NO or (
+                    cell == roles.OWN and agent == "web2" and call in ("set_faults", "remove_agent")
+                ):
+                    with pytest.raises(errors.StoreDenied):
+                        make(db, agent)
+                    assert whole.contents() == before
+                else:
+                    make(db, agent)
+                if cell == roles.OWN:
+                    assert [row for row in whole.contents()["faults"] if row[0] == "web2"] == [
+                        row for row in before["faults"] if row[0] == "web2"
+                    ]
+            for agent in ("web1", "web2"):
+                owner.set_faults(agent, [fault("disk", 50)])
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_a_role_may_run_the_commands_of_the_table(
+    whole: Fleet, role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "one.cfg").write_text("[one]\ncommand = echo\n")
+    settings = "".join(f"{key} = {value}\n" for key, value in whole.settings(login(whole, role)).items())
+    config = tmp_path / "cimaa.cfg"
+    config.write_text(f"[database]\nclass = zc.cimaa.postgres\n{settings}[agent]\nname = web1\ndirectory = checks\n")
+    for command, arguments in COMMANDS.items():
+        done = CliRunner().invoke(cimaa, ["--config", str(config), *arguments], input="[]")
+        permitted = roles.may_run(role, command) != roles.NO
+        assert (done.exit_code == 0) == permitted, f"{command}: {done.output}"
+        assert permitted or "no permission" in done.output
+        with whole.db() as owner:
+            owner.set_faults("web1", [fault("disk", 50)])
+            owner.squelch("net", "", "ops")
+
+
+def test_the_table_knows_each_column(whole: Fleet) -> None:
+    """So that the next table, or column, is forgotten by none of the roles."""
+    query = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s"
+    with whole.connected() as connection:
+        there = set(connection.execute(query, (whole.name,)).fetchall())
+    known = {(table, column) for table, columns in roles.COLUMNS.items() for column in columns}
+    for_the_setup = {("logins", "login"), ("logins", "agent"), ("agents", "login")}
+    assert there - for_the_setup == known
+    agents_own = {table for table, column in known if column == "agent"} - {"seen"}
+    assert agents_own | {"agents"} == roles.CONFINED_ROWS.keys()
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_a_role_has_the_privileges_of_its_calls_and_no_others(whole: Fleet, role: str) -> None:
+    query = """
+        SELECT relname, privilege_type FROM pg_class, aclexplode(relacl) AS granted
+        WHERE relnamespace = %s::regnamespace AND granted.grantee = %s::regrole"""
+    with whole.connected() as connection:
+        names = (f'"{whole.name}"', f'"{roles.role_name(whole.name, role)}"')
+        found = {f"{privilege} {table}" for table, privilege in connection.execute(query, names).fetchall()}
+    assert found == (set() if role == roles.CONFINED else set(roles.needs(role)))
+
+
+def test_no_role_but_the_confined_one_notices_row_level_security(whole: Fleet) -> None:
+    for role in (roles.AGENT, roles.OPERATOR, roles.READER):
+        with whole.db(login(whole, role)) as db:
+            assert [agent["name"] for agent in db.get_agents()] == ["web1", "web2"]
+            assert len(db.find_faults()) == 2
+
+
+def test_a_store_without_confined_agents_has_no_row_level_security(fleet: Fleet) -> None:  # noqa: F811
+    fleet.setup()
+    with fleet.connected() as connection:
+        query = "SELECT count(*) FROM pg_class WHERE relrowsecurity AND relnamespace = %s::regnamespace"
+        assert connection.execute(query, (f'"{fleet.name}"',)).fetchall() == [(0,)]
+
+
+def test_a_login_that_may_nothing_is_told_so(whole: Fleet) -> None:
+    with whole.connected() as connection:
+        connection.execute(
+            whole.sql("CREATE ROLE {x} LOGIN; GRANT CONNECT ON DATABASE {s} TO {x}", x=f"{whole.name}_x")
+        )
+    if not whole.server.certificate.exists():
+        with whole.db(f"{whole.name}_x") as db, pytest.raises(errors.StoreDenied, match="permission denied for schema"):
+            db.get_agents()
+
+
+@pytest.mark.parametrize("version", range(1, versions.VERSION + 1))
+def test_each_migration_says_which_programs_may_write(version: int) -> None:
+    if version > 2:  # until then the tables' version had to be the programs'
+        assert "UPDATE version SET current" in versions.migration(version)
+
+
+def cells(role_or_call: tuple[str, ...]) -> str:
+    return "  ".join(cell.ljust(8) for cell in role_or_call).rstrip()
+
+
+def test_the_page_shows_the_table() -> None:
+    page = (Path(__file__).parents[1] / "doctests" / "postgres.rst").read_text()
+    for call in roles.CALLS:
+        row = cells(tuple(roles.may(role, call) for role in roles.ROLES))
+        assert f"{f'``{call}``':<27}  {row}\n" in page
+    for command in roles.COMMANDS:
+        row = cells(tuple(roles.may_run(role, command) for role in roles.ROLES))
+        assert f"{f'``cimaa {command}``':<27}  {row}\n" in page

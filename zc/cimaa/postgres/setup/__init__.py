@@ -1,0 +1,1 @@
+"""What setup-postgres does: the tables, their versions, and the roles that use them."""

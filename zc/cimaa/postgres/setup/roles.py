@@ -1,0 +1,183 @@
+"""Who may do what: one table of calls, commands and roles, from which the privileges follow.  Pure.
+
+A role may make a call if the table says so, and has exactly the privileges that its calls need.  The confined role is a
+group: each confined agent's login is a member of it (see ``agents``).  It has privileges on columns only, because one
+on a whole table (UPDATE, DELETE or TRUNCATE) permits ``LOCK TABLE`` in every mode.  Row-level security confines it to
+the rows of its agent, and functions that go by ``session_user`` delete for it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from psycopg import sql
+
+#: The roles; a role's name in the database is the schema's, "_", and this one.
+AGENT, CONFINED, OPERATOR, READER = ROLES = ("agent", "confined", "operator", "reader")
+#: Those that log in themselves.
+LOGINS = (AGENT, OPERATOR, READER)
+
+YES, OWN, NO = "yes", "own", "no"
+
+#: For each call of a store, whether each of the ``ROLES`` may make it: for every agent, for its own alone, or not.
+CALLS: Mapping[str, tuple[str, str, str, str]] = {
+    "set_faults": (YES, OWN, NO, NO),
+    "get_faults": (YES, OWN, YES, YES),
+    "find_faults": (YES, OWN, YES, YES),
+    "get_agents": (YES, OWN, YES, YES),
+    "old_agents": (YES, OWN, YES, YES),
+    "offline_agents": (YES, OWN, YES, YES),
+    "double_agents": (YES, NO, YES, YES),
+    "remove_agent": (YES, OWN, YES, NO),
+    "squelch": (NO, NO, YES, NO),
+    "unsquelch": (NO, NO, YES, NO),
+    "get_squelches": (YES, YES, YES, YES),
+    "get_squelch_details": (YES, YES, YES, YES),
+    "dump": (YES, OWN, YES, YES),
+}
+
+#: The calls that each command makes.
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "agent": ("set_faults", "get_faults", "find_faults", "get_squelch_details", "remove_agent"),
+    "report": ("set_faults",),
+    "faults": ("find_faults", "get_agents", "get_squelches"),
+    "squelches": ("get_squelches", "get_squelch_details", "find_faults"),
+    "squelch": ("get_squelch_details", "squelch", "find_faults", "get_squelches"),
+    "unsquelch": ("get_squelch_details", "unsquelch", "find_faults", "get_squelches"),
+    "agents": ("get_agents", "old_agents", "offline_agents"),
+    "agents --double": ("double_agents",),
+    "remove-agent": ("get_agents", "remove_agent"),
+    "meta-check": ("get_agents", "double_agents", "get_squelch_details", "get_squelches", "find_faults"),
+    "dump": ("dump",),
+}
+
+#: The columns of each table, but for those that only the setup writes.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "version": ("version", "current", "oldest"),
+    "agents": ("name", "updated", "digest", "instance"),
+    "instances": ("agent", "id", "host", "pid", "version", "os", "first", "last"),
+    "faults": ("agent", "name", "severity", "since", "message", "extras"),
+    "squelches": ("regex", "reason", "user", "time", "permanent", "expires"),
+    "seen": ("agent", "updated", "id", "host", "pid", "version", "os", "first", "last"),
+}
+#: Which of them an ``UPDATE`` sets.
+UPDATED: Mapping[str, tuple[str, ...]] = {
+    "agents": ("updated", "digest", "instance"),
+    "instances": ("first", "last"),
+    "faults": ("severity", "since", "message", "extras"),
+    "squelches": ("reason", "user", "time", "permanent", "expires"),
+}
+#: The condition under which a confined login may see or write a row of a table.  On the agents' it is a plain
+#: comparison, because each unchanged report pays for it; the setup and a trigger keep that column in step with the
+#: table of logins.
+CONFINED_ROWS: Mapping[str, str] = {
+    "agents": "login = session_user",
+    "instances": "agent = (SELECT {schema}.own_agent())",
+    "faults": "agent = (SELECT {schema}.own_agent())",
+}
+
+_WRITE = tuple(
+    f"{privilege} {table}" for table in ("agents", "instances", "faults") for privilege in ("INSERT", "UPDATE")
+)
+#: The privileges that each call needs, for every agent.
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "set_faults": ("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
+    "get_faults": ("SELECT faults",),
+    "find_faults": ("SELECT faults",),
+    "get_agents": ("SELECT agents", "SELECT instances"),
+    "old_agents": ("SELECT agents",),
+    "offline_agents": ("SELECT agents",),
+    "double_agents": ("SELECT seen", "SELECT instances"),
+    "remove_agent": ("SELECT agents", "DELETE agents"),
+    "squelch": ("SELECT squelches", "INSERT squelches", "UPDATE squelches"),
+    "unsquelch": ("SELECT squelches", "DELETE squelches"),
+    "get_squelches": ("SELECT squelches",),
+    "get_squelch_details": ("SELECT squelches",),
+    "dump": ("SELECT agents", "SELECT instances", "SELECT faults", "SELECT squelches"),
+}
+#: What a confined login has in place of a privilege on a whole table.
+_FUNCTIONS: Mapping[str, str] = {
+    "DELETE faults": "remove_own_faults(text, json)",
+    "DELETE instances": "keep_own_instances(text, json)",
+    "DELETE agents": "remove_own_agent(text)",
+}
+
+
+def role_name(schema: str, role: str) -> str:
+    """The name of one of the ``ROLES`` in the database."""
+    return f"{schema}_{role}"
+
+
+def names(schema: str) -> list[str]:
+    """The names of the roles that log in themselves."""
+    return [role_name(schema, role) for role in LOGINS]
+
+
+def may(role: str, call: str) -> str:
+    """Whether the role may make the call: ``YES``, ``OWN`` or ``NO``."""
+    return CALLS[call][ROLES.index(role)]
+
+
+def may_run(role: str, command: str) -> str:
+    """Whether the role may run the command: that is, make all of its calls."""
+    cells = {may(role, call) for call in COMMANDS[command]}
+    return NO if NO in cells else OWN if OWN in cells else YES
+
+
+def needs(role: str) -> list[str]:
+    """The privileges that the role's calls need, each once, such as ``SELECT faults``."""
+    needed = ["SELECT version"]
+    for call in CALLS:
+        if may(role, call) != NO:
+            needed += _NEEDS[call]
+    return list(dict.fromkeys(needed))
+
+
+def grants(schema: str, existing: Iterable[str]) -> list[sql.Composed]:
+    """The statements that give those of the roles that exist their privileges; to run them twice does no harm."""
+    statements = []
+    for role in ROLES:
+        if (name := role_name(schema, role)) in existing:
+            privileges = ["USAGE ON SCHEMA {schema}", *_privileges(role)]
+            parts = {"schema": sql.Identifier(schema), "role": sql.Identifier(name)}
+            statements += [sql.SQL(f"GRANT {each} TO {{role}}").format(**parts) for each in privileges]
+    return statements
+
+
+def confinement(schema: str, existing: Iterable[tuple[str, str]]) -> list[sql.Composed]:
+    """The statements that confine the group to its agents' rows, but for the ``existing`` policies (table, policy).
+
+    For everyone else, row-level security changes nothing.
+    """
+    statements = []
+    parts = {"schema": sql.Identifier(schema), "role": sql.Identifier(role_name(schema, CONFINED))}
+    for table, condition in CONFINED_ROWS.items():
+        if (table, "confined") not in existing:
+            statements += [
+                sql.SQL(f"ALTER TABLE {{schema}}.{table} ENABLE ROW LEVEL SECURITY").format(**parts),
+                sql.SQL(f"CREATE POLICY everyone ON {{schema}}.{table} USING (true)").format(**parts),
+                sql.SQL(
+                    f"CREATE POLICY confined ON {{schema}}.{table} AS RESTRICTIVE TO {{role}} USING ({condition})"
+                ).format(**parts),
+            ]
+    return statements
+
+
+def _privileges(role: str) -> list[str]:
+    """What is granted to the role, table by table: to the confined one, never a privilege on a whole table."""
+    functions = [need for need in needs(role) if role == CONFINED and need in _FUNCTIONS]
+    by_table: dict[str, list[str]] = {}
+    for need in needs(role):
+        if need not in functions:
+            privilege, table = need.split()
+            by_table.setdefault(table, []).append(_on_columns(privilege, table) if role == CONFINED else privilege)
+    return [
+        *(f"{', '.join(privileges)} ON {{schema}}.{table}" for table, privileges in by_table.items()),
+        *(f"EXECUTE ON FUNCTION {{schema}}.{_FUNCTIONS[need]}" for need in functions),
+    ]
+
+
+def _on_columns(privilege: str, table: str) -> str:
+    return f"{privilege} ({_quoted(UPDATED[table] if privilege == 'UPDATE' else COLUMNS[table])})"
+
+
+def _quoted(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)

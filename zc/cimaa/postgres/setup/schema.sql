@@ -1,0 +1,123 @@
+-- The tables of a zc.cimaa store, version 3, as setup-postgres makes them in an empty schema.
+--
+-- They go to the schema that comes first in the search path:
+--
+--     CREATE SCHEMA cimaa;
+--     SET search_path TO cimaa, pg_temp;
+--
+-- Names are compared byte by byte, as in every zc.cimaa store (COLLATE "C").
+-- Times are microseconds since the epoch, but for since, time and expires: whole seconds.
+
+-- The version of the tables, and the oldest version that a program may know and still use them.
+CREATE TABLE version (
+    version integer NOT NULL,               -- what programs of version 2 and before want to find here
+    current integer NOT NULL,
+    oldest  integer NOT NULL
+);
+INSERT INTO version VALUES (2, 3, 2);
+
+-- The database login of each agent that is confined to its own rows: setup-postgres --agent writes here.
+CREATE TABLE logins (
+    login text COLLATE "C" PRIMARY KEY,     -- a role
+    agent text COLLATE "C" NOT NULL UNIQUE
+);
+
+-- One narrow row for each agent.  A report that repeats the last one writes here alone, and only "updated": no index
+-- holds that, and every page has room for as many new versions of its rows as it has rows, so the updates are HOT.
+CREATE TABLE agents (
+    name     text COLLATE "C" PRIMARY KEY,
+    updated  bigint NOT NULL,               -- its last report
+    digest   uuid NOT NULL,                 -- of its current faults
+    instance uuid NOT NULL,                 -- who reported last: instances.id
+    login    text COLLATE "C"               -- as in logins; null: none
+) WITH (fillfactor = 50);
+
+-- Who reported for an agent lately: see the view "seen".
+CREATE TABLE instances (
+    agent   text COLLATE "C" NOT NULL REFERENCES agents ON DELETE CASCADE,
+    id      uuid NOT NULL,
+    host    text NOT NULL,
+    pid     bigint,                         -- null: the one-shot commands of a host
+    version text NOT NULL,                  -- of zc.cimaa
+    os      text NOT NULL,
+    first   bigint NOT NULL,                -- its first report
+    last    bigint NOT NULL,                -- its last report, but for agents.instance: agents.updated
+    PRIMARY KEY (agent, id)
+);
+
+-- What is wrong now.
+CREATE TABLE faults (
+    agent    text COLLATE "C" NOT NULL REFERENCES agents ON DELETE CASCADE,
+    name     text COLLATE "C" NOT NULL,
+    severity bigint NOT NULL,               -- 50 is critical
+    since    bigint NOT NULL,               -- when this string of failures began
+    message  text NOT NULL,
+    extras   jsonb NOT NULL,                -- whatever keys the agent added
+    PRIMARY KEY (agent, name)
+) WITH (fillfactor = 80);
+
+CREATE INDEX faults_worst ON faults (severity DESC, since, agent, name);
+
+-- Faults whose name one of these matches anywhere do not alert.  The syntax is RE2's, not PostgreSQL's.
+CREATE TABLE squelches (
+    regex     text COLLATE "C" PRIMARY KEY,
+    reason    text NOT NULL,
+    "user"    text NOT NULL,
+    "time"    bigint NOT NULL,              -- when it was set
+    permanent boolean NOT NULL,
+    expires   bigint                        -- null: it stands until it is removed
+);
+
+-- Who reports for each agent, and when each instance did first and last.  One that was
+-- silent for a day before the agent's last report is forgotten.
+CREATE VIEW seen AS
+SELECT agents.name AS agent, agents.updated, instances.id, host, pid, version, os, first,
+    CASE WHEN instances.id = agents.instance THEN agents.updated ELSE last END AS last
+FROM agents JOIN instances ON instances.agent = agents.name
+WHERE instances.id = agents.instance OR last > agents.updated - 86400000000;
+
+-- The agent to which the session's login is confined; null if it is to none.
+CREATE FUNCTION own_agent() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT logins.agent FROM logins WHERE logins.login = session_user;
+END;
+
+-- What a confined agent deletes goes through these, because DELETE is a privilege on a whole table, and so permits to
+-- lock it against everyone.  They go by the login, and delete nothing of another agent's.
+CREATE FUNCTION remove_own_faults(agent text, names json) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    DELETE FROM faults
+    WHERE faults.agent = $1 AND faults.agent = own_agent() AND name IN (SELECT json_array_elements_text($2));
+END;
+
+CREATE FUNCTION keep_own_instances(agent text, ids json) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    DELETE FROM instances
+    WHERE instances.agent = $1 AND instances.agent = own_agent()
+    AND id NOT IN (SELECT json_array_elements_text($2)::uuid);
+END;
+
+CREATE FUNCTION remove_own_agent(agent text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    DELETE FROM agents WHERE name = $1 AND name = own_agent();
+END;
+
+REVOKE ALL ON FUNCTION remove_own_faults, keep_own_instances, remove_own_agent FROM PUBLIC;
+
+-- A new agent's row names its login, if it has one.
+CREATE FUNCTION name_login() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+BEGIN
+    NEW.login := (SELECT logins.login FROM logins WHERE logins.agent = NEW.name);
+    RETURN NEW;
+END
+$$;
+
+REVOKE ALL ON FUNCTION name_login FROM PUBLIC;
+
+CREATE TRIGGER name_login BEFORE INSERT ON agents FOR EACH ROW EXECUTE FUNCTION name_login();
