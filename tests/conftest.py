@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 pytest.register_assert_rewrite("zc.cimaa.testing")
 
 from tests.support.dynamodb_fixtures import dynamodb_opener, dynamodb_settings, moto_client, moto_url  # noqa: E402, F401
+from tests.support.postgres_servers import postgres_15, postgres_dsn, postgres_opener, postgres_server  # noqa: E402, F401
 from zc.cimaa import lmdb, memory  # noqa: E402
 from zc.cimaa.agents import Instance  # noqa: E402
 from zc.cimaa.cli import cimaa as cimaa_command  # noqa: E402

@@ -175,7 +175,7 @@ def cells(role_or_call: tuple[str, ...]) -> str:
 
 
 def test_the_page_shows_the_table() -> None:
-    page = (Path(__file__).parents[1] / "doctests" / "postgres.rst").read_text()
+    page = (Path(__file__).parents[2] / "doctests" / "postgres.rst").read_text()
     for call in roles.CALLS:
         row = cells(tuple(roles.may(role, call) for role in roles.ROLES))
         assert f"{f'``{call}``':<27}  {row}\n" in page

@@ -21,7 +21,7 @@ from tests.support.postgres_calls import CALLS, fill, interruptible  # noqa: F40
 from tests.support.postgres_servers import Server, new_schema
 from zc.cimaa import errors
 from zc.cimaa.cli import cimaa
-from zc.cimaa.cli.commands.setup_postgres import setup_postgres as main as setup_postgres
+from zc.cimaa.cli.commands.setup_postgres import setup_postgres
 from zc.cimaa.postgres import DB
 
 PROCESSES = 16
@@ -193,7 +193,7 @@ def test_setting_up_does_not_even_begin(server: Server, config: Path, arguments:
     assert "cannot be reached" in done.stderr
 
 
-SETUP = "from zc.cimaa.cli.commands.setup_postgres import setup_postgres as main; main()"
+SETUP = "from zc.cimaa.cli.commands.setup_postgres import main; main()"
 
 
 def test_setting_up_ends_in_bounded_time_if_the_server_stops_meanwhile(

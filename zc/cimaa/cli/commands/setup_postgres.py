@@ -100,8 +100,8 @@ def setup_postgres(
         raise click.UsageError(f"--{action} is for the agents that --agent or --agents-from names")
     place = "local" if local else "remote" if remote else None
     names = (*agents, *_lines(agents_from))
-    given = settings(BACKEND, setup_configuration(ctx))
-    installation = _installation(given, place, wait, show, names, action, connections)
+    options = settings(BACKEND, setup_configuration(ctx))
+    installation = _installation(options, place, wait, show, names, action, connections)
     if check:
         _show_report(installation.check(), as_json)
     elif list_agents:
