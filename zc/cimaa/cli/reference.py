@@ -4,7 +4,7 @@
 """
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import click
 
@@ -14,6 +14,40 @@ from ..options import Option
 from . import cimaa
 
 WIDTH = 80
+
+#: What each exit status means.
+EXIT_STATUSES = {
+    "0": "success",
+    "1": "an error; its message is one line that starts with ``cimaa: error:``",
+    "2": "wrong usage; the last line of the message starts like that, too",
+    "3": "with ``faults --exit-code`` or ``agent --once --exit-code``: a fault is listed that is not squelched",
+    "130": "interrupted",
+    "141": "the reader of the output has gone away",
+}
+
+#: What each variable of the environment changes.
+ENVIRONMENT = {
+    "CIMAA_CONFIG": "the configuration file, unless ``--config`` names one",
+    "CIMAA_DATABASE_KEY": "the value of a key of the ``[database]`` section, in capitals: ``CIMAA_DATABASE_PATH``",
+    "CIMAA_DATABASE_KEY_FILE": "a file that holds that value, for secrets",
+    "CIMAA_DEBUG": "``1`` shows the traceback of a bug",
+    "COLUMNS": "the width of tables, instead of the terminal's",
+    "FORCE_COLOR": "switches colours on for ``--table`` in a pipe",
+    "NO_COLOR": "switches colours off",
+    "STATE_DIRECTORY": "the directory of the default store; systemd sets it for a service",
+    "XDG_CONFIG_HOME": "where a user's ``cimaa/cimaa.cfg`` is, instead of ``~/.config``",
+    "XDG_STATE_HOME": "where a user's default store ``cimaa`` is, instead of ``~/.local/state``",
+}
+
+#: What each file is for.
+FILES = {
+    "./cimaa.cfg": "the configuration, unless ``--config`` or ``CIMAA_CONFIG`` names another file",
+    "~/.config/cimaa/cimaa.cfg": "the user's configuration, if the current directory has none",
+    "/etc/cimaa/cimaa.cfg": "the host's configuration, if the user has none",
+    "/etc/cimaa/checks": "the check files of the service",
+    "/var/lib/cimaa": "the store of the service, and the default store of root",
+    "~/.local/state/cimaa": "the default store of any other user",
+}
 
 _HEAD = """\
 .. Written by: python -m zc.cimaa.cli.reference > doctests/cli.rst
@@ -28,18 +62,9 @@ Names in a table are never broken, so that they can be copied; where a row is wi
 several lines.  ``--columns`` chooses columns, ``--sort`` orders the rows, and ``--table`` writes a table into a pipe,
 too: ``watch cimaa faults --table``.  ``NO_COLOR`` switches colours off, ``FORCE_COLOR`` switches them on for
 ``--table`` in a pipe.
+"""
 
-Exit statuses:
-
-=====  ==========================================================================================
-0      success
-1      an error; its message is one line that starts with ``cimaa: error:``
-2      wrong usage; the last line of the message starts like that, too
-3      with ``faults --exit-code``: a fault is listed that is not squelched
-130    interrupted
-141    the reader of the output has gone away
-=====  ==========================================================================================
-
+_CHECKS = """\
 Checks
 ------
 
@@ -107,35 +132,54 @@ what the others found:
 """
 
 
+#: The sections of the configuration that this page explains.
+SECTIONS = (("A check's section", check_files.OPTIONS), ("The [agent] section", settings.OPTIONS))
+
+
 def page() -> str:
     """The whole page."""
     root = click.Context(cimaa, info_name="cimaa", terminal_width=WIDTH, **cimaa.context_settings)
-    options = [*_options("A check's section", check_files.OPTIONS), *_options("The [agent] section", settings.OPTIONS)]
-    return "\n".join([_HEAD, *options, *_section("cimaa", root), *_commands(root)])
+    tables = [_table("Exit status", EXIT_STATUSES), _table("Environment", ENVIRONMENT), _table("Files", FILES)]
+    options = [line for title, options in SECTIONS for line in section(title, options)]
+    helps = [line for context in (root, *commands(root)) for line in _help(context)]
+    return "\n".join([_HEAD, *tables, _CHECKS, *options, *helps])
 
 
-def _commands(root: click.Context) -> Iterator[str]:
-    assert isinstance(root.command, click.Group)
-    for name in root.command.list_commands(root):
-        command = root.command.get_command(root, name)
+def commands(parent: click.Context) -> Iterator[click.Context]:
+    """A context for each command of a group, those of its groups included."""
+    assert isinstance(parent.command, click.Group)
+    for name in parent.command.list_commands(parent):
+        command = parent.command.get_command(parent, name)
         assert command is not None
-        context = click.Context(command, parent=root, info_name=name, terminal_width=WIDTH)
-        yield from _section(context.command_path, context)
+        context = click.Context(command, parent=parent, info_name=name, terminal_width=WIDTH)
+        yield context
         if isinstance(command, click.Group):
-            yield from _commands(context)
+            yield from commands(context)
 
 
-def _options(title: str, options: Iterable[Option]) -> Iterator[str]:
-    yield f"{title}\n{'-' * len(title)}\n"
+def section(title: str, options: Iterable[Option]) -> Iterator[str]:
+    """The options of a configuration's section, as a section of the page."""
+    yield _heading(title)
     for option in options:
         # What is found out differs from host to host.
-        default = f"  (Default: {option.default}.)" if isinstance(option.default, str) else ""
+        default = f"  (Default: {option.default}.)" if isinstance(option.default, str) and option.default else ""
         text = textwrap.fill(f"{option.help}.{default}", 110, initial_indent="    ", subsequent_indent="    ")
         yield f"``{option.name}``\n{text}\n"
 
 
-def _section(title: str, context: click.Context) -> Iterator[str]:
-    yield f"{title}\n{'-' * len(title)}\n\n.. code-block:: text\n"
+def _heading(title: str) -> str:
+    return f"{title}\n{'-' * len(title)}\n"
+
+
+def _table(title: str, rows: Mapping[str, str]) -> str:
+    names = {name if name.isdigit() else f"``{name}``": text for name, text in rows.items()}
+    width, longest = max(map(len, names)), max(map(len, names.values()))
+    line = f"{'=' * width}  {'=' * longest}"
+    return "\n".join([_heading(title), line, *(f"{name:{width}}  {text}" for name, text in names.items()), line, ""])
+
+
+def _help(context: click.Context) -> Iterator[str]:
+    yield f"{_heading(context.command_path)}\n.. code-block:: text\n"
     for line in context.get_help().splitlines():
         yield f"    {line}".rstrip()
     yield ""
