@@ -1,4 +1,4 @@
-"""README.rst and the pages in doctests/ are tests: see tests/support/pages.py."""
+"""README.rst, CONTRIBUTING.rst and the pages in doctests/ are tests: see tests/support/pages.py."""
 
 from sybil import Sybil
 from sybil.sybil import SybilCollection
@@ -13,6 +13,12 @@ pytest_collect_file = SybilCollection(
             # tests/store/test_contract_page.py runs the one once per backend; the other needs a server
             excludes=["doctests/contract.rst", "doctests/postgres.rst"],
             setup=pages.set_up,
+            teardown=pages.tear_down,
+        ),
+        Sybil(
+            parsers=pages.PARSERS,
+            patterns=["CONTRIBUTING.rst"],
+            setup=pages.set_up_in_checkout,
             teardown=pages.tear_down,
         ),
         Sybil(

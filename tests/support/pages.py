@@ -127,6 +127,11 @@ def set_up(namespace: dict[str, Any]) -> None:
     outside.setenv("NO_COLOR", "1")
 
 
+def set_up_in_checkout(namespace: dict[str, Any]) -> None:
+    set_up(namespace)
+    namespace["_outside"].chdir(ROOT)
+
+
 def tear_down(namespace: dict[str, Any]) -> None:
     namespace["_outside"].undo()
     shutil.rmtree(namespace["_directory"])
