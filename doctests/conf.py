@@ -31,7 +31,7 @@ html_show_copyright = False
 class PageLinks(SphinxTransform):
     """Makes references of links to pages (``doctests/cli.rst``), which work in a checkout as they are."""
 
-    default_priority = 5
+    default_priority = 700  # when docutils has resolved the names of links
 
     def apply(self, **_options: Any) -> None:
         here = PurePosixPath(self.env.docname).parent

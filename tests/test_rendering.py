@@ -40,6 +40,14 @@ def test_the_page_shows_no_markup_as_text(page: str) -> None:
     assert [text for text in texts if re.search(r"={7}|-{7}|:: |::$|(^|\s)\.\. \w", text)] == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_text_of_a_table_is_torn_into_two_rows(page: str) -> None:
+    """In a simple table, text in the first column starts a row, also where it should go on with the one before."""
+    document = publish_doctree((ROOT / page).read_text(), settings_overrides={"report_level": 5})
+    rows = [[cell.astext() for cell in row] for row in document.findall(nodes.row)]
+    assert [row for row in rows if not any(row[1:])] == []
+
+
 def test_an_index_of_packages_accepts_the_readme() -> None:
     warnings = io.StringIO()
     assert rst.render((ROOT / "README.rst").read_text(), warnings), warnings.getvalue()
