@@ -1,4 +1,4 @@
-"""README.rst, CONTRIBUTING.rst and the pages in doctests/ are tests: see tests/support/pages.py."""
+"""README.rst and the pages in doctests/ are tests: see tests/support/pages.py."""
 
 from sybil import Sybil
 from sybil.sybil import SybilCollection
