@@ -17,6 +17,12 @@ pytest_collect_file = SybilCollection(
         ),
         Sybil(
             parsers=pages.PARSERS,
+            patterns=["CONTRIBUTING.rst"],
+            setup=pages.set_up_in_checkout,
+            teardown=pages.tear_down,
+        ),
+        Sybil(
+            parsers=pages.PARSERS,
             patterns=["doctests/postgres.rst"],
             setup=pages.set_up_postgres,
             teardown=pages.tear_down_postgres,

@@ -26,6 +26,7 @@ from sybil.parsers.rest import DocTestParser
 from sybil.parsers.rest.lexers import DirectiveLexer
 
 ROOT = Path(__file__).parents[2]
+FOR_SPHINX = ("index.rst", "doctests/api.rst")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 _FILE_NAME = re.compile(r"^ *``(\S+)``:\n\n *\Z", re.MULTILINE)
@@ -51,8 +52,9 @@ PARSERS = [DocTestParser(optionflags=FLAGS), BlockParser()]
 
 
 def all_pages() -> list[Path]:
-    """Every page of the documentation."""
-    return sorted(path for pattern in ("*.rst", "doctests/*.rst", "benchmarks/*.rst") for path in ROOT.glob(pattern))
+    """Every page of the documentation, but those that only Sphinx can read."""
+    found = (path for pattern in ("*.rst", "doctests/*.rst", "benchmarks/*.rst") for path in ROOT.glob(pattern))
+    return sorted(path for path in found if str(path.relative_to(ROOT)) not in FOR_SPHINX)
 
 
 def write_files(page: Path, directory: Path) -> None:
@@ -123,6 +125,11 @@ def set_up(namespace: dict[str, Any]) -> None:
     outside.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     outside.setenv("COLUMNS", "110")
     outside.setenv("NO_COLOR", "1")
+
+
+def set_up_in_checkout(namespace: dict[str, Any]) -> None:
+    set_up(namespace)
+    namespace["_outside"].chdir(ROOT)
 
 
 def tear_down(namespace: dict[str, Any]) -> None:

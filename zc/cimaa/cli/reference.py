@@ -4,7 +4,7 @@
 """
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import click
 
@@ -14,6 +14,40 @@ from ..options import Option
 from . import cimaa
 
 WIDTH = 80
+
+#: What each exit status means.
+EXIT_STATUSES = {
+    "0": "success",
+    "1": "an error; its message is one line that starts with ``cimaa: error:``",
+    "2": "wrong usage; the last line of the message starts with ``cimaa: error:``",
+    "3": "with ``faults --exit-code`` or ``agent --once --exit-code``: a fault is listed that is not squelched",
+    "130": "interrupted",
+    "141": "the program that reads the output has ended",
+}
+
+#: What each variable of the environment changes.
+ENVIRONMENT = {
+    "CIMAA_CONFIG": "the configuration file, unless ``--config`` names one",
+    "CIMAA_DATABASE_KEY": "the value of a key of the ``[database]`` section, in capitals: ``CIMAA_DATABASE_PATH``",
+    "CIMAA_DATABASE_KEY_FILE": "a file that holds that value, for secrets",
+    "CIMAA_DEBUG": "``1`` shows the traceback of a bug",
+    "COLUMNS": "the width of tables, instead of the terminal's",
+    "FORCE_COLOR": "switches colours on for ``--table`` in a pipe",
+    "NO_COLOR": "switches colours off",
+    "STATE_DIRECTORY": "the directory of the default store; systemd sets it for a service",
+    "XDG_CONFIG_HOME": "where a user's ``cimaa/cimaa.cfg`` is, instead of ``~/.config``",
+    "XDG_STATE_HOME": "where a user's default store ``cimaa`` is, instead of ``~/.local/state``",
+}
+
+#: What each file is for.
+FILES = {
+    "./cimaa.cfg": "the configuration, unless ``--config`` or ``CIMAA_CONFIG`` names another file",
+    "~/.config/cimaa/cimaa.cfg": "the user's configuration, if the current directory has none",
+    "/etc/cimaa/cimaa.cfg": "the host's configuration, if the user has none",
+    "/etc/cimaa/checks": "the check files of the service",
+    "/var/lib/cimaa": "the store of the service, and the default store of root",
+    "~/.local/state/cimaa": "the default store of any other user",
+}
 
 _HEAD = """\
 .. Written by: python -m zc.cimaa.cli.reference > doctests/cli.rst
@@ -28,22 +62,13 @@ Names in a table are never broken, so that they can be copied; where a row is wi
 several lines.  ``--columns`` chooses columns, ``--sort`` orders the rows, and ``--table`` writes a table into a pipe,
 too: ``watch cimaa faults --table``.  ``NO_COLOR`` switches colours off, ``FORCE_COLOR`` switches them on for
 ``--table`` in a pipe.
+"""
 
-Exit statuses:
-
-=====  ==========================================================================================
-0      success
-1      an error; its message is one line that starts with ``cimaa: error:``
-2      wrong usage; the last line of the message starts like that, too
-3      with ``faults --exit-code``: a fault is listed that is not squelched
-130    interrupted
-141    the reader of the output has gone away
-=====  ==========================================================================================
-
+_CHECKS = """\
 Checks
 ------
 
-An agent's checks are in files: a file for each subject, a section for each check.
+An agent's checks are defined in files, a section for each check.
 
 .. code-block:: console
 
@@ -83,59 +108,79 @@ An agent's checks are in files: a file for each subject, a section for each chec
     warning   ...  web1   //web1/host/queue#mail              412 mails wait
     web1 ran 3 checks: 3 faults, stored in zc.cimaa.lmdb (path store).
 
-A check tells what it found as Nagios' plugins do: status 0 is good, 1 a warning, 2 and 3 an error, and the first
-line of its output is the message, up to a ``|``.  Or its output is JSON, with a list of ``faults``, which have a
-``message``, and may have a ``name``, a ``severity`` (a name or a number, 40 if there is none), and any other keys.
+A check reports what it found like a Nagios plugin: exit status 0 is good, 1 a warning, 2 and 3 an error, and the
+message is the first line of its output, up to a ``|``.  Or it writes JSON: an object with a list of ``faults``, each
+with a ``message`` and, optionally, a ``name``, a ``severity`` (a name or a number; 40, an error, by default), and any
+other keys.
 
-A fault is named after the agent, the file and the section.  A check that misbehaves is a fault too, and does not affect
-what the others found:
+A fault is named after the agent, the file and the section.  A check that fails to run properly is reported as a fault,
+too, and does not affect other checks:
 
-====================  ======================================================================================
-``#monitor-timeout``  it took too long, and was killed with its children
-``#monitor-command``  it could not be run
-``#monitor-status``   it was killed, or its exit status is none of 0 to 3 or belies its JSON
+====================  ================================================================================
+``#monitor-timeout``  it exceeded its timeout, and was killed with its child processes
+``#monitor-command``  its command could not be run
+``#monitor-status``   it was killed, its exit status is not 0 to 3, or contradicts its JSON
 ``#monitor-output``   it wrote nothing, or more than 1 MiB
-``#monitor-stderr``   it wrote on standard error: a warning, as what it found counts
-``#monitor-left``     it left processes behind that could not be ended: a warning, as what it found counts
-``#monitor-metric``   it has a threshold for something that it did not measure
-``#monitor-slow``     the daemon should have run it again, and it was still running
-``#monitor-json``     its JSON cannot be read, or breaks a rule
-``#monitor-size``     its faults would leave no room for the others' in one report
-``#monitor-options``  its section cannot be understood
+``#monitor-stderr``   it wrote to standard error: a warning; its result is used
+``#monitor-left``     it left processes behind that could not be killed: a warning; its result is used
+``#monitor-metric``   it did not report a metric that has a threshold
+``#monitor-slow``     it was still running when it was due again
+``#monitor-json``     its JSON cannot be parsed, or is invalid
+``#monitor-size``     its faults would leave no room for those of other checks in the report
+``#monitor-options``  its section is invalid
 ``#monitor-file``     its file cannot be read
-====================  ======================================================================================
+====================  ================================================================================
 """
+
+
+#: The sections of the configuration that this page explains.
+SECTIONS = (("A check's section", check_files.OPTIONS), ("The [agent] section", settings.OPTIONS))
 
 
 def page() -> str:
     """The whole page."""
     root = click.Context(cimaa, info_name="cimaa", terminal_width=WIDTH, **cimaa.context_settings)
-    options = [*_options("A check's section", check_files.OPTIONS), *_options("The [agent] section", settings.OPTIONS)]
-    return "\n".join([_HEAD, *options, *_section("cimaa", root), *_commands(root)])
+    tables = [_table("Exit status", EXIT_STATUSES), _table("Environment", ENVIRONMENT), _table("Files", FILES)]
+    options = [line for title, options in SECTIONS for line in section(title, options)]
+    helps = [line for context in (root, *commands(root)) for line in _help(context)]
+    return "\n".join([_HEAD, *tables, _CHECKS, *options, *helps])
 
 
-def _commands(root: click.Context) -> Iterator[str]:
-    assert isinstance(root.command, click.Group)
-    for name in root.command.list_commands(root):
-        command = root.command.get_command(root, name)
+def commands(parent: click.Context) -> Iterator[click.Context]:
+    """A context for each command of a group, those of its groups included."""
+    assert isinstance(parent.command, click.Group)
+    for name in parent.command.list_commands(parent):
+        command = parent.command.get_command(parent, name)
         assert command is not None
-        context = click.Context(command, parent=root, info_name=name, terminal_width=WIDTH)
-        yield from _section(context.command_path, context)
+        context = click.Context(command, parent=parent, info_name=name, terminal_width=WIDTH)
+        yield context
         if isinstance(command, click.Group):
-            yield from _commands(context)
+            yield from commands(context)
 
 
-def _options(title: str, options: Iterable[Option]) -> Iterator[str]:
-    yield f"{title}\n{'-' * len(title)}\n"
+def section(title: str, options: Iterable[Option]) -> Iterator[str]:
+    """The options of a configuration's section, as a section of the page."""
+    yield _heading(title)
     for option in options:
         # What is found out differs from host to host.
-        default = f"  (Default: {option.default}.)" if isinstance(option.default, str) else ""
+        default = f"  (Default: {option.default}.)" if isinstance(option.default, str) and option.default else ""
         text = textwrap.fill(f"{option.help}.{default}", 110, initial_indent="    ", subsequent_indent="    ")
         yield f"``{option.name}``\n{text}\n"
 
 
-def _section(title: str, context: click.Context) -> Iterator[str]:
-    yield f"{title}\n{'-' * len(title)}\n\n.. code-block:: text\n"
+def _heading(title: str) -> str:
+    return f"{title}\n{'-' * len(title)}\n"
+
+
+def _table(title: str, rows: Mapping[str, str]) -> str:
+    names = {name if name.isdigit() else f"``{name}``": text for name, text in rows.items()}
+    width, longest = max(map(len, names)), max(map(len, names.values()))
+    line = f"{'=' * width}  {'=' * longest}"
+    return "\n".join([_heading(title), line, *(f"{name:{width}}  {text}" for name, text in names.items()), line, ""])
+
+
+def _help(context: click.Context) -> Iterator[str]:
+    yield f"{_heading(context.command_path)}\n.. code-block:: text\n"
     for line in context.get_help().splitlines():
         yield f"    {line}".rstrip()
     yield ""
