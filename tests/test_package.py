@@ -33,6 +33,7 @@ ROOMS = [
     {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff"},
     {"faults", "naming"},
     {"agents", "squelches", "options"},
+    {"filters"},
     {"db", "entrypoints"},
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb"},

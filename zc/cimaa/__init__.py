@@ -10,6 +10,8 @@ The rooms, each importing only those before it:
     blocking calls whose caller waits for a limited time.
 ``faults``, ``agents``, ``squelches``, ``options``, ``naming``
     The pure rules: what a fault, an agent's row, a squelch and a setting is; the names of an agent's faults.
+``filters``
+    The language in which faults and agents are searched for.
 ``db``, ``entrypoints``
     The contract: the abstract class :class:`~zc.cimaa.db.DB`; plugins, found through entry points.
 ``config``

@@ -328,7 +328,7 @@ class DB(ABC):
         if severity is not None:
             stored = ((name, [one for one in listed if one["severity"] >= severity]) for name, listed in stored)
         if pattern is not None:
-            search = squelches.compiled(pattern).search
+            search = squelches.searching(pattern)
             stored = ((name, [one for one in listed if search(one["name"])]) for name, listed in stored)
         return faults.worst_first(stored, limit)
 

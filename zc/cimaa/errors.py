@@ -27,6 +27,10 @@ class InvalidSquelch(InvalidInput):
     """A squelch breaks a rule, or its regular expression does not compile."""
 
 
+class InvalidFilter(InvalidInput):
+    """A filter breaks a rule of its language: the message names the term and its position."""
+
+
 class ConfigurationError(Error):
     """A setting is unknown, missing or wrong, or a library it needs is not installed."""
 

@@ -5,7 +5,7 @@ matches, anywhere in the name, from alerting.  ``^`` and ``$`` tie it to the end
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import re2
@@ -96,6 +96,18 @@ def compiled(regex: str) -> Any:
         raise InvalidSquelch(f"{quoted(regex)} is no regular expression of RE2: {reason}{hint}") from error
 
 
+def searching(regex: str) -> Callable[[str], object]:
+    """A function of a text: true if the regular expression matches anywhere in it.
+
+    It is several times faster than the ``search`` of :func:`compiled`, which also finds out where.
+
+    :raises InvalidSquelch: if it does not compile.
+    """
+    compiled(regex)
+    ((match, _),) = _sets([regex], _SET_MEMORY)
+    return match
+
+
 def exactly(name: str) -> str:
     """The regular expression that matches just this name."""
     return "^" + _SPECIAL.sub(r"\\\g<0>", name) + "$"
@@ -121,7 +133,7 @@ class Matcher:
         return found
 
 
-def _sets(regexes: list[str], memory: int) -> Iterator[tuple[Any, list[str]]]:
+def _sets(regexes: list[str], memory: int) -> Iterator[tuple[Callable[[str], Any], list[str]]]:
     """Pairs of a function that gives the indexes of what matches, and the expressions that they stand for.
 
     Expressions too big for one automaton are halved until each half has one.

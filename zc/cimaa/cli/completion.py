@@ -18,6 +18,9 @@ from .main import completion_variable
 from .output import write
 from .params import examples
 
+#: The types of completions that are words: a whole word, and the start of one, after which no blank is inserted.
+WORDS = ("plain", "part")
+
 PROGRAMS = ("cimaa", "setup-dynamodb", "setup-postgres")
 
 # $2 is the text that bash will replace: the part of the word since the last of $COMP_WORDBREAKS or an open quote.
@@ -30,6 +33,7 @@ _BASH = """\
             file) compopt -o default ;;
             dir) compopt -o dirnames ;;
             plain,*) COMPREPLY+=("${line#plain,}") ;;
+            part,*) COMPREPLY+=("${line#part,}"); compopt -o nospace ;;
         esac
     done <<< "$(env COMP_LINE="$typed" COMP_WORD="$2" %(complete_var)s=bash_complete "$1" 2>/dev/null)"
 }
@@ -40,7 +44,7 @@ _ZSH = """\
 #compdef %(prog_name)s
 
 %(complete_func)s() {
-    local -a lines values shown
+    local -a lines values shown parts parts_shown
     local type value help
     local -a typed=("${(@Q)words[1,CURRENT-1]}" "${(Q)PREFIX}")
     lines=("${(@f)$(env %(complete_var)s=zsh_complete "${typed[@]}" 2>/dev/null)}")
@@ -49,9 +53,11 @@ _ZSH = """\
             file) compset -P '--*='; _files ;;
             dir) compset -P '--*='; _files -/ ;;
             plain) values+=("$value"); shown+=("$value${help:+  -- $help}") ;;
+            part) parts+=("$value"); parts_shown+=("$value${help:+  -- $help}") ;;
         esac
     done
     compadd -l -V cimaa -d shown -a values
+    compadd -l -V cimaa -S '' -d parts_shown -a parts
 }
 
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
@@ -61,20 +67,22 @@ else
 fi
 """
 
-# The text before the first quote is enough to ask for: fish itself drops what does not match the rest.
+# The token as it will be read, its open quote closed; else the text before the first quote is enough to ask for, as
+# fish itself drops what does not match the rest.
 _FISH = """\
 function %(complete_func)s
     set -l words (commandline -xpc 2>/dev/null; or commandline -opc)
     set -l token (commandline -ct)
-    set -l start (string match -r '^[^\\\\\\\\\\'"$]*' -- "$token")
+    set -l start (string unescape -- "$token"; or string unescape -- "$token'"; or string unescape -- "$token\\""
+        or string match -r '^[^\\\\\\\\\\'"$]*' -- "$token")
     for line in (env %(complete_var)s=fish_complete $words "$start" 2>/dev/null)
         switch $line
             case file
                 __fish_complete_path $token
             case dir
                 __fish_complete_directories $token
-            case 'plain,*'
-                string replace 'plain,' '' -- $line
+            case 'plain,*' 'part,*'
+                string replace -r '^(plain|part),' '' -- $line
         end
     end
 end
@@ -171,9 +179,9 @@ class Bash(_Shell):
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
         """The text that replaces the part of the word which bash replaces."""
-        if item.type != "plain":
+        if item.type not in WORDS:
             return item.type
-        return f"plain,{quoted(item.value[len(self.kept.words[-1]) :], self.kept.quote)}"
+        return f"{item.type},{quoted(item.value[len(self.kept.words[-1]) :], self.kept.quote)}"
 
 
 class Zsh(_Shell):
@@ -199,9 +207,9 @@ class Fish(_Shell):
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
         """The word, a tab, and its description."""
-        if item.type != "plain":
+        if item.type not in WORDS:
             return item.type
-        return f"plain,{item.value}" + (f"\t{one_line(item.help)}" if item.help else "")
+        return f"{item.type},{item.value}" + (f"\t{one_line(item.help)}" if item.help else "")
 
 
 SHELLS: dict[str, type[_Shell]] = {shell.name: shell for shell in (Bash, Zsh, Fish)}
@@ -233,7 +241,7 @@ def register() -> None:
 def completion(ctx: click.Context, shell: str, program: str) -> None:
     """Write a shell's completion script.
 
-    It completes commands, options, agents and squelches.  Names that hold control characters are not completed.
+    It completes commands, options, agents, squelches and filters, but no names that hold control characters.
     """
     made = SHELLS[shell](ctx.find_root().command, {}, program, completion_variable(program))
     write(made.source().rstrip("\n"))

@@ -63,10 +63,14 @@ def ago_cell(seconds: float, now: float) -> Styled:
     return Styled(ago(seconds, now), order=-seconds)
 
 
+def severity_cell(severity: int, *, squelched: bool = False) -> Styled:
+    """A severity, for a table: the worst first."""
+    return Styled(severity_name(severity), "dim" if squelched else _style(severity), -severity)
+
+
 def _row(fault: FoundFault, squelches: list[str], now: float) -> tuple[Cell, ...]:
-    severity = fault["severity"]
     return (
-        Styled(severity_name(severity), "dim" if squelches else _style(severity), -severity),
+        severity_cell(fault["severity"], squelched=bool(squelches)),
         Styled(format_duration(now - fault["since"]), order=-fault["since"]),
         fault["agent"],
         fault["name"],

@@ -20,17 +20,21 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
 
-def listing_options(titles: Sequence[str]) -> Callable[[_Command], _Command]:
-    """The options of a command that writes a listing with these columns; it gets them as its ``view``."""
-    names = {title.replace(" ", "-"): title for title in titles}
+def listing_options(titles: Sequence[str], others: Sequence[str] = ()) -> Callable[[_Command], _Command]:
+    """The options of a command that writes a listing with these columns; it gets them as its ``view``.
+
+    A command that also writes another listing names the columns of that as ``others``, and calls :func:`check_view`.
+    """
+    names = {_column_name(title): title for title in titles}
+    accepted = names | {_column_name(title): title for title in others}
 
     def columns(text: str) -> tuple[str, ...]:
         return tuple(map(column, text.split(",")))
 
     def column(text: str) -> str:
-        if text not in names:
-            raise ValueError(f"there is no column {text!r}; the columns are {','.join(names)}")
-        return names[text]
+        if text not in accepted:
+            raise ValueError(_no_column(text, titles))
+        return accepted[text]
 
     added = (
         click.option("--reverse", is_flag=True, help="The other way round."),
@@ -55,6 +59,24 @@ def listing_options(titles: Sequence[str]) -> Callable[[_Command], _Command]:
         return cast(_Command, with_view)
 
     return decorate
+
+
+def check_view(view: View, titles: Sequence[str]) -> None:
+    """Refuse a view of columns that this listing does not have.
+
+    :raises click.UsageError: naming the column.
+    """
+    for title in (*(view.columns or ()), *((view.sort,) if view.sort else ())):
+        if title not in titles:
+            raise click.UsageError(_no_column(_column_name(title), titles))
+
+
+def _no_column(name: str, titles: Sequence[str]) -> str:
+    return f"there is no column {name!r}; the columns are {','.join(map(_column_name, titles))}"
+
+
+def _column_name(title: str) -> str:
+    return title.replace(" ", "-")
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # not generic in every version that is supported

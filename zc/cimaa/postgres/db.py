@@ -184,7 +184,7 @@ class DB(Contract):
         query, values = self._sql.worst(agent, severity)
         if pattern is None:
             return self._read(query, (*values, most), _found)
-        search = squelches.compiled(pattern).search
+        search = squelches.searching(pattern)
         return self._connections.run(lambda c: _matching(c, query, values, search, most), _READER)
 
     def _old_agents(self, age: float) -> list[types.Heartbeat]:

@@ -11,6 +11,7 @@ from ...db import DB
 from ...errors import InvalidInput, StoreDenied
 from ...types import AgentInstance, Heartbeat
 from ...units import format_duration
+from .. import filtering
 from ..fault_list import ago_cell
 from ..output import View, message, write_json, write_table
 from ..params import DURATION, complete_agents, examples, listing_options, open_store, unknown
@@ -20,7 +21,15 @@ _OFFLINE = f"Only agents silent for {format_duration(SILENT_FOR)}, but not for {
 _DOUBLE = f"Only agents for which two or more instances reported in the last {format_duration(DOUBLE_WITHIN)}."
 
 
-@click.command(epilog=examples("cimaa agents", "cimaa agents --old 15m", "cimaa agents --double --json"))
+@click.command(
+    epilog=examples(
+        "cimaa agents",
+        "cimaa agents --old 15m",
+        "cimaa agents os=~Linux 'version<0.2' 'silent<1d'",
+        "cimaa agents --double --json",
+    )
+)
+@click.argument("terms", metavar="[FILTER]...", nargs=-1, shell_complete=filtering.complete_agent_terms)
 @click.option(
     "--old", type=DURATION, metavar="DURATION", help="Only agents silent for at least this long (15m, 2h, 7d)."
 )
@@ -28,15 +37,37 @@ _DOUBLE = f"Only agents for which two or more instances reported in the last {fo
 @click.option("--double", is_flag=True, help=_DOUBLE)
 @listing_options(_TITLES)
 @click.pass_context
-def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, view: View) -> None:
+def agents(
+    ctx: click.Context, terms: tuple[str, ...], old: int | None, offline: bool, double: bool, view: View
+) -> None:
     """List the agents.
 
     Shows when each reported last, and the instances that report under its name.
+
+    A FILTER is one or more terms, all of which must hold.  A term is a word, which is searched for in the agent's name
+    and in the hosts of its instances, or KEY, an operator, and a value, without blanks:
+
+    \b
+      agent                the name
+      silent               the time since the last report: 90s, 15m, 2h, 7d, 1w
+      host, os, pid        of an instance
+      version              of an instance: 0.10 is more than 0.9
+
+    \b
+      =  !=        the same, or not
+      =~ !~        matches a regular expression (RE2) anywhere, or does not
+      < <= > >=    less, more
+
+    An agent with several instances is listed if one of them satisfies all terms.
+
+    Put a term with <, >, !, blanks or quotes in single quotes, or the shell acts on them; and, within these, a value
+    with blanks in double quotes.
     """
     if (old is not None) + offline + double > 1:
         raise click.UsageError("Give only one of --old, --offline and --double.")
+    wanted = filtering.agent_filter(terms)
     with open_store(ctx) as db:
-        found = _found(db, old, offline, double)
+        found = filtering.find_agents(db, wanted, _found(db, old, offline, double))
     if view.as_json:
         write_json(found)
         return
@@ -47,7 +78,7 @@ def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, vie
         view,
     )
     if not found:
-        message("No agents." if (old, offline, double) == (None, False, False) else "No such agents.")
+        message("No agents." if (old, offline, double, terms) == (None, False, False, ()) else "No such agents.")
 
 
 @click.command(name="remove-agent", epilog=examples("cimaa remove-agent web1.example.com"))
