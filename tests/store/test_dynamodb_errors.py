@@ -31,7 +31,7 @@ from tests.support.dynamodb_servers import (
 )
 from zc.cimaa import errors
 from zc.cimaa.dynamodb import DB
-from zc.cimaa.dynamodb.setup.tables import Wanted, steps
+from zc.cimaa.dynamodb.setup.provisioning import TableOptions, steps
 from zc.cimaa.testing import Clock, Opener, fault
 
 
@@ -641,7 +641,7 @@ def test_missing_tables_are_named_and_unchanged_reports_go_on(
     ):
         message = message_of(call, errors.StoreNotSetUp)
         assert f"has no table {prefix}.{missing}: run setup-dynamodb CONFIG" in message
-    for step in steps(moto_client, prefix, Wanted()):
+    for step in steps(moto_client, prefix, TableOptions()):
         step.do()
     db.set_faults("a", MANY[1:4])
     assert [one["name"] for one in db.get_faults("a")] == [one["name"] for one in MANY[1:4]]

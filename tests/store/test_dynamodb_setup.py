@@ -176,7 +176,7 @@ def test_no_response_to_setup_is_taken_for_another(
 
 
 def test_it_waits_until_a_table_is_active(conf: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zc.cimaa.dynamodb.setup.tables._POLL", 0.01)
+    monkeypatch.setattr("zc.cimaa.dynamodb.setup.provisioning._POLL", 0.01)
     main([conf])
     backups = refused("ContinuousBackupsUnavailableException", "Backups are being enabled for the table")
     proxy.next("UpdateContinuousBackups", backups, backups)

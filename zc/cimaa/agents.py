@@ -44,7 +44,7 @@ class Instance(NamedTuple):
         return _instance_id(self)
 
 
-class Seen(NamedTuple):
+class SeenInstance(NamedTuple):
     """An instance, and when its first and its last report came (microseconds since the epoch)."""
 
     instance: Instance
@@ -62,7 +62,7 @@ class Row(NamedTuple):
     #: The id of the instance that reported last.  Its last report is ``updated``, whatever ``instances`` says.
     instance: str
     #: The instances seen lately, in the order of their first reports.
-    instances: tuple[Seen, ...]
+    instances: tuple[SeenInstance, ...]
 
 
 def check_name(agent: object) -> str:
@@ -113,14 +113,14 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
     """
     if row is not None and row.instance == instance.id and row.updated <= now:
         return row._replace(updated=now, digest=digest)
-    seen = {s.instance.id: Seen(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}
+    seen = {s.instance.id: SeenInstance(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}
     first = seen[instance.id].first if instance.id in seen else now
-    seen[instance.id] = Seen(instance, first, now)
+    seen[instance.id] = SeenInstance(instance, first, now)
     latest = sorted(seen.values(), key=lambda s: (s.last, s.first, s.instance.id))[-INSTANCES:]
     return Row(now, digest, instance.id, tuple(sorted(latest, key=lambda s: (s.first, s.instance.id))))
 
 
-def instances(row: Row | None) -> list[Seen]:
+def instances(row: Row | None) -> list[SeenInstance]:
     """The instances that a row remembers, each with the time of its last report."""
     if row is None:
         return []
@@ -138,7 +138,7 @@ def is_offline(updated: int, seen_within: float, silent_for: float, now: int) ->
     return is_old(updated, silent_for, now) and not is_old(updated, seen_within, now)
 
 
-def rivals(row: Row, within: float, now: int) -> list[Seen]:
+def rivals(row: Row, within: float, now: int) -> list[SeenInstance]:
     """The instances that report for this agent side by side, and did so in the last ``within`` seconds.
 
     Two are rivals if each reported after the other's first report.  A restart
@@ -148,7 +148,7 @@ def rivals(row: Row, within: float, now: int) -> list[Seen]:
     return [s for s in lately if any(_overlap(s, other) for other in lately if other is not s)]
 
 
-def shown(name: str, row: Row, seen: Iterable[Seen]) -> Agent:
+def shown(name: str, row: Row, seen: Iterable[SeenInstance]) -> Agent:
     """An agent as ``get_agents`` and ``double_agents`` return it, with these of its instances."""
     return {**heartbeat(name, row.updated), "instances": [_shown_instance(s) for s in seen]}
 
@@ -158,11 +158,11 @@ def heartbeat(name: str, updated: int) -> Heartbeat:
     return {"name": name, "updated": updated // MICROSECONDS}
 
 
-def _overlap(one: Seen, other: Seen) -> bool:
+def _overlap(one: SeenInstance, other: SeenInstance) -> bool:
     return one.last > other.first and other.last > one.first
 
 
-def _shown_instance(seen: Seen) -> AgentInstance:
+def _shown_instance(seen: SeenInstance) -> AgentInstance:
     host, pid, version, system = seen.instance
     first, last = seen.first // MICROSECONDS, seen.last // MICROSECONDS
     return {"host": host, "pid": pid, "version": version, "os": system, "first": first, "last": last}

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 from . import agents, faults, limits, options, squelches, types
 from .agents import Instance, Row
 from .errors import InvalidInput, StoreClosed
-from .faults import Fault, Report
+from .faults import FaultDict, Report
 from .options import Option, Values
-from .squelches import Squelch
+from .squelches import StoredSquelch
 
 #: Gives the time in seconds since the epoch, as :func:`time.time` does.
 Clock = Callable[[], float]
@@ -28,8 +28,8 @@ class Snapshot(NamedTuple):
 
     agents: Mapping[str, Row]
     #: Each agent's name with faults of it, as :meth:`DB._all_faults` gives them.
-    faults: Iterable[tuple[str, list[Fault]]]
-    squelches: Iterable[Squelch]
+    faults: Iterable[tuple[str, list[FaultDict]]]
+    squelches: Iterable[StoredSquelch]
 
 
 class DB(ABC):
@@ -276,11 +276,11 @@ class DB(ABC):
         """Remove the agent's row and faults, all or nothing."""
 
     @abstractmethod
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         """The agent's faults as stored, each with ``since``, in dicts that are the caller's to change."""
 
     @abstractmethod
-    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
+    def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
         """Each agent's name with faults of it, as stored, in dicts that are the caller's to change.
 
         An agent may come several times, each time with other faults.
@@ -291,7 +291,7 @@ class DB(ABC):
         """Each agent's name and row."""
 
     @abstractmethod
-    def _put_squelch(self, squelch: Squelch) -> None:
+    def _put_squelch(self, squelch: StoredSquelch) -> None:
         """Add the squelch, or replace the one with its regular expression."""
 
     @abstractmethod
@@ -299,7 +299,7 @@ class DB(ABC):
         """Remove the squelch with this regular expression, if there is one."""
 
     @abstractmethod
-    def _squelches(self) -> Iterable[Squelch]:
+    def _squelches(self) -> Iterable[StoredSquelch]:
         """All squelches, those that ended included."""
 
     @abstractmethod
@@ -322,7 +322,7 @@ class DB(ABC):
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
-    ) -> list[Fault]:
+    ) -> list[FaultDict]:
         """See :meth:`find_faults`; the pattern compiles."""
         stored = self._all_faults() if agent is None else [(agent, list(self._agent_faults(agent)))]
         if severity is not None:

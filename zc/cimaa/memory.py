@@ -10,9 +10,9 @@ from . import agents, faults
 from .agents import Instance, Row
 from .db import DB as Contract
 from .db import Snapshot
-from .faults import Fault, Report
+from .faults import FaultDict, Report
 from .options import Option
-from .squelches import Squelch
+from .squelches import StoredSquelch
 
 
 class Store:
@@ -24,8 +24,8 @@ class Store:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.rows: dict[str, Row] = {}
-        self.faults: dict[str, list[Fault]] = {}
-        self.squelches: dict[str, Squelch] = {}
+        self.faults: dict[str, list[FaultDict]] = {}
+        self.squelches: dict[str, StoredSquelch] = {}
 
     @classmethod
     def named(cls, name: str) -> "Store":
@@ -73,17 +73,17 @@ class DB(Contract):
             self._store.rows.pop(agent, None)
             self._store.faults.pop(agent, None)
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         with self._store.lock:
             return deepcopy(self._store.faults.get(agent, []))
 
-    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
+    def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
         return self._snapshot().faults
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
         return self._snapshot().agents.items()
 
-    def _put_squelch(self, squelch: Squelch) -> None:
+    def _put_squelch(self, squelch: StoredSquelch) -> None:
         with self._store.lock:
             self._store.squelches[squelch.regex] = squelch
 
@@ -91,7 +91,7 @@ class DB(Contract):
         with self._store.lock:
             self._store.squelches.pop(regex, None)
 
-    def _squelches(self) -> Iterable[Squelch]:
+    def _squelches(self) -> Iterable[StoredSquelch]:
         return self._snapshot().squelches
 
     def _snapshot(self) -> Snapshot:

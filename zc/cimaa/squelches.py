@@ -25,7 +25,7 @@ _SET_MEMORY = 1024 * _EXPRESSION_MEMORY
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
-class Squelch(NamedTuple):
+class StoredSquelch(NamedTuple):
     """A squelch, as a store keeps it.  Times are whole seconds since the epoch."""
 
     regex: str
@@ -50,7 +50,7 @@ class Squelch(NamedTuple):
         return shown
 
 
-def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | None, now: int) -> Squelch:
+def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | None, now: int) -> StoredSquelch:
     """A checked squelch, set at ``now``.
 
     :raises InvalidSquelch: naming the part that breaks a rule.
@@ -62,7 +62,7 @@ def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | 
         raise InvalidSquelch(f"permanent must be true or false, not {permanent!r}")
     if expires is not None:
         _check_end(expires, permanent, now)
-    return Squelch(regex, reason, user, now, permanent, expires)
+    return StoredSquelch(regex, reason, user, now, permanent, expires)
 
 
 def check_regex(regex: object) -> str:
@@ -73,12 +73,12 @@ def check_regex(regex: object) -> str:
     return check_text("the squelch's regular expression", regex, InvalidSquelch, most=limits.REGEX)
 
 
-def by_regex(squelches: Iterable[Squelch]) -> list[Squelch]:
+def by_regex(squelches: Iterable[StoredSquelch]) -> list[StoredSquelch]:
     """The squelches, sorted by regular expression."""
     return sorted(squelches, key=lambda squelch: squelch.regex)
 
 
-def in_force(squelch: Squelch, now: float) -> bool:
+def in_force(squelch: StoredSquelch, now: float) -> bool:
     """True if the squelch holds at ``now`` (seconds since the epoch): it has no end, or the end is to come."""
     return squelch.expires is None or now < squelch.expires
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from .. import agents, backoff, faults
 from ..agents import Instance, Row
-from ..faults import Changes, Fault, Report
+from ..faults import Changes, FaultDict, Report
 from . import records, writes
 from .records import NOTHING, Item, Stored
 from .writes import ConditionFailed
@@ -45,7 +45,7 @@ class AgentRows:
         """Make the report the agent's."""
         doing = f"reporting for agent {agent!r}"
 
-        def replace(stored: Stored, old: list[Fault], revision: str) -> None:
+        def replace(stored: Stored, old: list[FaultDict], revision: str) -> None:
             now = self._now()
             row = agents.reported(stored.row, report.digest, instance, now)
             changes = faults.changes(old, report.faults(), now // agents.MICROSECONDS)
@@ -59,13 +59,13 @@ class AgentRows:
         """Remove the agent's row and faults."""
         doing = f"removing agent {agent!r}"
 
-        def remove(stored: Stored, old: list[Fault], _revision: str) -> None:
+        def remove(stored: Stored, old: list[FaultDict], _revision: str) -> None:
             gone = Changes([], [fault["name"] for fault in old])
             self._write(agent, doing, stored.revision, None, old, gone)
 
         self._contend(agent, doing, remove)
 
-    def read(self, agent: str, doing: str, stored: Stored | None = None) -> tuple[Stored, list[Fault]]:
+    def read(self, agent: str, doing: str, stored: Stored | None = None) -> tuple[Stored, list[FaultDict]]:
         """The agent's row (``stored``, if it was just read) and the faults that belong to it.
 
         A query may see half of a transaction, and a report in parts is stored in part for a while; the row's
@@ -90,7 +90,7 @@ class AgentRows:
         answer = self._requests.send("get_item", doing, TableName=self._agents, Key=key, ConsistentRead=True)
         return records.decode_row(answer["Item"]) if "Item" in answer else NOTHING
 
-    def _query(self, agent: str, doing: str) -> list[Fault]:
+    def _query(self, agent: str, doing: str) -> list[FaultDict]:
         found = self._requests.query(
             doing,
             TableName=self._faults,
@@ -104,7 +104,7 @@ class AgentRows:
         self,
         agent: str,
         doing: str,
-        attempt: Callable[[Stored, list[Fault], str], None],
+        attempt: Callable[[Stored, list[FaultDict], str], None],
         stored: Stored | None = None,
     ) -> None:
         """Read and write until no other writer wrote in between."""
@@ -122,7 +122,7 @@ class AgentRows:
                 retries.wait_for_others(failed)
 
     def _write(
-        self, agent: str, doing: str, revision: str | None, row: Item | None, old: Iterable[Fault], changes: Changes
+        self, agent: str, doing: str, revision: str | None, row: Item | None, old: Iterable[FaultDict], changes: Changes
     ) -> None:
         """Make these changes and the row that goes with them (``None``: no row), if the row is as it was read."""
         planned = writes.changes(agent, old, changes)
@@ -166,6 +166,6 @@ class AgentRows:
             self._requests.send(f"{operation.lower()}_item", doing, **write)
 
 
-def is_consistent(row: Row, found: list[Fault]) -> bool:
+def is_consistent(row: Row, found: list[FaultDict]) -> bool:
     """True if the faults are those that the row was written with."""
     return row.digest == faults.digest(found)

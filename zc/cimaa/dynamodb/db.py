@@ -7,9 +7,9 @@ from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..errors import ConfigurationError
-from ..faults import Fault, Report
+from ..faults import FaultDict, Report
 from ..options import DURATION, URL, Option
-from ..squelches import Squelch
+from ..squelches import StoredSquelch
 from . import records
 from .agent_rows import AgentRows, is_consistent
 from .records import check_prefix, full_name, schemas
@@ -74,10 +74,10 @@ class DB(Contract):
     def _remove_agent(self, agent: str) -> None:
         self._agent_rows.remove(agent)
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         return self._agent_rows.read(agent, f"reading the faults of agent {agent!r}")[1]
 
-    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
+    def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
         found = self._requests.scan("listing the faults", TableName=self._names["faults"])
         # No agent is named "_": older tools kept their heartbeats there.
         return ((agent, [fault]) for agent, fault in map(records.decode_fault, found) if agent != "_")
@@ -98,7 +98,7 @@ class DB(Contract):
         beats = map(records.heartbeat, found)
         return ((agent, updated) for agent, updated in beats if updated is not None)
 
-    def _put_squelch(self, squelch: Squelch) -> None:
+    def _put_squelch(self, squelch: StoredSquelch) -> None:
         item = records.encode_squelch(squelch)
         self._requests.send("put_item", "setting a squelch", TableName=self._names["squelches"], Item=item)
 
@@ -106,14 +106,14 @@ class DB(Contract):
         key = {"regex": records.text(regex)}
         self._requests.send("delete_item", "removing a squelch", TableName=self._names["squelches"], Key=key)
 
-    def _squelches(self) -> Iterable[Squelch]:
+    def _squelches(self) -> Iterable[StoredSquelch]:
         found = self._requests.scan("listing the squelches", TableName=self._names["squelches"])
         return map(records.decode_squelch, found)
 
     def _snapshot(self) -> Snapshot:
         """Each agent is whole, with the faults of one report; one agent may be seen some requests after another."""
         rows = dict(self._rows())
-        found: dict[str, list[Fault]] = {}
+        found: dict[str, list[FaultDict]] = {}
         for agent, faults in self._all_faults():
             found.setdefault(agent, []).extend(faults)
         for agent in rows.keys() | found.keys():

@@ -32,11 +32,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from ..agents import Instance, Row, Seen
+from ..agents import Instance, Row, SeenInstance
 from ..errors import ConfigurationError, StoreUnavailable
-from ..faults import Fault, decode, encode
+from ..faults import FaultDict, decode, encode
 from ..limits import INTEGER_MAX, INTEGER_MIN
-from ..squelches import Squelch
+from ..squelches import StoredSquelch
 
 #: A value, and an item, as they go over the wire: ``{"S": "text"}``, ``{"name": {"S": "text"}}``.
 Value = Mapping[str, Any]
@@ -52,7 +52,7 @@ schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
 
 # What is read where another tool's item has no such attribute, or one of another type.  (DynamoDB did not store empty
 # texts at first.)
-_FAULT: Fault = {"severity": 40, "message": "", "since": 0}
+_FAULT: FaultDict = {"severity": 40, "message": "", "since": 0}
 _SQUELCH: dict[str, Any] = {"reason": "", "user": "", "time": 0, "permanent": False}
 
 
@@ -170,29 +170,29 @@ def _time(item: Item, key: str) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def encode_fault(agent: str, fault: Fault) -> Item:
+def encode_fault(agent: str, fault: FaultDict) -> Item:
     """A fault, with its ``since``, as an item."""
     return {"agent": text(agent)} | {key: _encoded(value) for key, value in fault.items()}
 
 
 @_reading
-def decode_fault(item: Item) -> tuple[str, Fault]:
+def decode_fault(item: Item) -> tuple[str, FaultDict]:
     """The agent's name, and its fault with its keys in order, from an item."""
     fault = _with_defaults(_FAULT, {key: _decoded(value) for key, value in item.items() if key != "agent"})
     return item["agent"]["S"], dict(sorted(fault.items()))
 
 
-def encode_squelch(squelch: Squelch) -> Item:
+def encode_squelch(squelch: StoredSquelch) -> Item:
     """A squelch as an item."""
     return {key: _encoded(value) for key, value in squelch.details().items()}
 
 
 @_reading
-def decode_squelch(item: Item) -> Squelch:
+def decode_squelch(item: Item) -> StoredSquelch:
     """A squelch from its item.  One whose end cannot be read has ended."""
-    found = {key: _decoded(value) for key, value in item.items() if key in Squelch._fields}
+    found = {key: _decoded(value) for key, value in item.items() if key in StoredSquelch._fields}
     expires = {"expires": 0} if found.get("expires") is not None else {"expires": None}
-    return Squelch(**_with_defaults(_SQUELCH | expires, found))
+    return StoredSquelch(**_with_defaults(_SQUELCH | expires, found))
 
 
 def _with_defaults(defaults: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,7 +249,7 @@ def _number(digits: str) -> int | float | None:
     return number if INTEGER_MIN <= number <= INTEGER_MAX else float(number)
 
 
-def _packed(instances: tuple[Seen, ...]) -> list[Any]:
+def _packed(instances: tuple[SeenInstance, ...]) -> list[Any]:
     hosts = list(dict.fromkeys((who.host, who.version, who.os) for who, _, _ in instances))
     start = min((first for _, first, _ in instances), default=0)
     seen = [
@@ -259,12 +259,12 @@ def _packed(instances: tuple[Seen, ...]) -> list[Any]:
     return [hosts, start, seen]
 
 
-def _unpacked(packed: str) -> tuple[Seen, ...]:
+def _unpacked(packed: str) -> tuple[SeenInstance, ...]:
     """The instances; none if they are not ours."""
     try:
         hosts, start, seen = decode(packed.encode())
         found = tuple(
-            Seen(Instance(host, pid, version, os), start + first, start + last)
+            SeenInstance(Instance(host, pid, version, os), start + first, start + last)
             for (host, version, os), pid, first, last in ((hosts[index], *rest) for index, *rest in seen)
         )
         return found if all(map(_is_seen, found)) else ()
@@ -272,7 +272,7 @@ def _unpacked(packed: str) -> tuple[Seen, ...]:
         return ()
 
 
-def _is_seen(seen: Seen) -> bool:
+def _is_seen(seen: SeenInstance) -> bool:
     (host, pid, version, os), first, last = seen
     return (
         type(host) is type(version) is type(os) is str

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from .. import faults
 from ..agents import MICROSECONDS
-from ..faults import Fault
+from ..faults import FaultDict
 from . import records
 from .records import Item, Stored
 
@@ -68,7 +68,7 @@ class Change(NamedTuple):
         return {"DeleteRequest": {"Key": self.key}} if self.item is None else {"PutRequest": {"Item": self.item}}
 
 
-def changes(agent: str, old: Iterable[Fault], what: faults.Changes) -> list[Change]:
+def changes(agent: str, old: Iterable[FaultDict], what: faults.Changes) -> list[Change]:
     """The writes that make these changes to the agent's old faults."""
     were = {fault["name"]: fault for fault in old}
     made = []

@@ -8,13 +8,13 @@ from operator import itemgetter
 from typing import Any
 
 from .. import agents, limits, squelches, types
-from ..agents import Instance, Row, Seen
+from ..agents import Instance, Row, SeenInstance
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..errors import ConfigurationError, StoreIncompatible, StoreNotSetUp
-from ..faults import Fault, Report
+from ..faults import FaultDict, Report
 from ..options import DURATION, FLAG, INTEGER, Option
-from ..squelches import Squelch
+from ..squelches import StoredSquelch
 from . import records, replacement
 from .connections import SNAPSHOT, Connection, Connections, Pool, transaction
 from .conninfo import ConnInfo
@@ -110,28 +110,28 @@ class DB(Contract):
     def _remove_agent(self, agent: str) -> None:
         self._write(self._sql.remove_agent, (agent,))
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         return [records.fault(columns)[1] for columns in self._read(self._sql.faults, (agent,))]
 
-    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
+    def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
         return _each(self._read(self._sql.all_faults))
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
         return _joined(*self._read_together(self._sql.rows, self._sql.all_instances))
 
-    def _put_squelch(self, squelch: Squelch) -> None:
+    def _put_squelch(self, squelch: StoredSquelch) -> None:
         self._write(self._sql.put_squelch, squelch)
 
     def _remove_squelch(self, regex: str) -> None:
         self._write(self._sql.remove_squelch, (regex,))
 
-    def _squelches(self) -> Iterable[Squelch]:
-        return [Squelch(*columns) for columns in self._read(self._sql.squelches)]
+    def _squelches(self) -> Iterable[StoredSquelch]:
+        return [StoredSquelch(*columns) for columns in self._read(self._sql.squelches)]
 
     def _snapshot(self) -> Snapshot:
         sql = self._sql
         rows, seen, faults, stored = self._read_together(sql.rows, sql.all_instances, sql.all_faults, sql.squelches)
-        return Snapshot(dict(_joined(rows, seen)), _each(faults), [Squelch(*s) for s in stored])
+        return Snapshot(dict(_joined(rows, seen)), _each(faults), [StoredSquelch(*s) for s in stored])
 
     def _now(self) -> int:
         given = self._given_time()
@@ -142,7 +142,7 @@ class DB(Contract):
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
-    ) -> list[Fault]:
+    ) -> list[FaultDict]:
         most = None if limit is None else min(limit, _LARGE)
         if severity is not None and severity > limits.INTEGER_MAX:
             return []
@@ -203,18 +203,18 @@ def _joined(rows: Iterable[tuple[Any, ...]], seen: Iterable[tuple[Any, ...]]) ->
     return ((name, records.row(columns, instances.get(name, ()))) for name, *columns in rows)
 
 
-def _each(faults: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[Fault]]]:
+def _each(faults: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[FaultDict]]]:
     return ((agent, [fault]) for agent, fault in map(records.fault, faults))
 
 
-def _found(columns: tuple[Any, ...]) -> Fault:
+def _found(columns: tuple[Any, ...]) -> FaultDict:
     agent, fault = records.fault(columns)
     return {"agent": agent, **fault}
 
 
 def _matching(
     connection: Connection, query: bytes, values: tuple[Any, ...], search: Callable[[str], object], limit: int | None
-) -> list[Fault]:
+) -> list[FaultDict]:
     """The faults that a query gives and whose name matches, fetched in parts until there are ``limit``."""
     with connection.transaction(), connection.cursor("matching") as cursor:
         cursor.itersize = _PART
@@ -223,5 +223,5 @@ def _matching(
 
 
 def _double(name: str, listed: list[tuple[Any, ...]]) -> types.Agent:
-    seen = [Seen(Instance(*columns[2:6]), *columns[6:]) for columns in listed]
+    seen = [SeenInstance(Instance(*columns[2:6]), *columns[6:]) for columns in listed]
     return agents.shown(name, Row(listed[0][1], "", "", ()), seen)

@@ -3,8 +3,8 @@
 from psycopg.errors import SerializationFailure
 
 from .. import agents, faults
-from ..agents import Instance, Row, Seen
-from ..faults import Fault, Report, decode, encode
+from ..agents import Instance, Row, SeenInstance
+from ..faults import FaultDict, Report, decode, encode
 from . import records
 from .connections import COMMIT, WRITING, Call, Connection
 from .statements import Statements
@@ -43,7 +43,7 @@ def replace(
 
 def _locked(
     connection: Connection, sql: Statements, name: bytes, given: int | None
-) -> tuple[Row | None, list[Fault], int]:
+) -> tuple[Row | None, list[FaultDict], int]:
     """The agent's row, its faults, and the time: read by a statement that began once the row was locked."""
     clock = None if given is None else b"%d" % given
     _, lock, locked = connection.exchange((WRITING, ()), (sql.lock, (name,)), (sql.locked, (clock, name)))
@@ -54,7 +54,9 @@ def _locked(
     return records.row(row, map(records.seen, seen or ())), old, now
 
 
-def _instances(sql: Statements, name: bytes, old: tuple[Seen, ...], new: tuple[Seen, ...]) -> list[Call]:
+def _instances(
+    sql: Statements, name: bytes, old: tuple[SeenInstance, ...], new: tuple[SeenInstance, ...]
+) -> list[Call]:
     """What makes the new instances of the old ones."""
     calls: list[Call] = []
     if changed := [seen for seen in new if seen not in old]:

@@ -22,7 +22,7 @@ _POLL = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TableOptions:
     """How missing tables are to be made, and what is to be switched on for those that exist."""
 
     #: Read and write units a second, for provisioned tables; ``None``: on demand.
@@ -110,7 +110,7 @@ def existing(client: Any, prefix: str) -> dict[str, Table | None]:
     return {full_name(prefix, table): one for table, one in found.items()}
 
 
-def steps(client: Any, prefix: str, wanted: Wanted) -> Iterator[Step]:
+def steps(client: Any, prefix: str, wanted: TableOptions) -> Iterator[Step]:
     """What has to be done so that all tables are as wanted; nothing if they are.
 
     A table that exists keeps its items, its capacity and everything that is switched on.
@@ -181,7 +181,7 @@ def to_do(found: Mapping[str, Table | None], steps: Iterable[Step]) -> list[str]
     return [*waits, *(f"{step.table}: {step.text}" for step in steps)]
 
 
-def _making(wanted: Wanted) -> str:
+def _making(wanted: TableOptions) -> str:
     return f"make the table, {_capacity(wanted.units)}{_protection(wanted.protection)}"
 
 
@@ -193,7 +193,7 @@ def _protection(protected: bool) -> str:
     return ", protected from deletion" if protected else ""
 
 
-def _creation(client: Any, name: str, table: str, wanted: Wanted) -> Callable[[], object]:
+def _creation(client: Any, name: str, table: str, wanted: TableOptions) -> Callable[[], object]:
     request: dict[str, Any] = {
         "TableName": name,
         "KeySchema": schemas[table],
@@ -225,7 +225,7 @@ def _creation(client: Any, name: str, table: str, wanted: Wanted) -> Callable[[]
     return create
 
 
-def _changes(client: Any, found: Table, wanted: Wanted) -> Iterator[Step]:
+def _changes(client: Any, found: Table, wanted: TableOptions) -> Iterator[Step]:
     if wanted.protection and not found.protected:
         yield Step(
             found.name,
