@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any
 
 from ..errors import StoreError, StoreUnavailable
-from ..faults import SEVERITIES, FaultDict
+from ..faults import CRITICAL, ERROR, FaultDict
 from ..naming import fault_name
 from ..units import format_duration
 from . import check_state as standings
@@ -79,7 +79,7 @@ class Daemon:
         """Have the report tell that the configuration cannot be read anew, and why; ``None``: it was read."""
         name = fault_name(self.settings.name, "agent", "configuration")
         text = f"it stays as it was, as it cannot be read: {reason}"
-        self._outdated = [] if reason is None else [make_fault(name, SEVERITIES["error"], text)]
+        self._outdated = [] if reason is None else [make_fault(name, ERROR, text)]
         self._reporting.ask()
 
     async def run(self, count: int | None = None) -> None:
@@ -380,4 +380,4 @@ def _names(found: Iterable[Result]) -> list[str]:
 
 
 def _critical(faults: Iterable[FaultDict]) -> set[tuple[str, str]]:
-    return {(fault["name"], fault["message"]) for fault in faults if fault["severity"] >= escalation.CRITICAL}
+    return {(fault["name"], fault["message"]) for fault in faults if fault["severity"] >= CRITICAL}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..db import DB
 from ..errors import StoreError, StoreUnavailable, unexpected
-from ..faults import SEVERITIES, FaultDict
+from ..faults import INFO, FaultDict
 from ..naming import fault_name
 from ..squelches import Matcher, StoredSquelch, in_force
 from ..threads import Call
@@ -106,7 +106,7 @@ class Link:
             return []
         start, end = self._absence
         text = f"the store was away for {format_duration(end - start)}, until {format_time(end)}"
-        return [make_fault(fault_name(self._agent, "agent", "store"), SEVERITIES["info"], text)]
+        return [make_fault(fault_name(self._agent, "agent", "store"), INFO, text)]
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """What the store's method returns; one call at a time.

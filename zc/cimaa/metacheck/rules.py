@@ -16,14 +16,12 @@ from typing import Any, NamedTuple
 from ..agents import SEEN_WITHIN
 from ..db import DB
 from ..errors import InvalidInput
-from ..faults import SEVERITIES
+from ..faults import CRITICAL, ERROR, INFO, WARNING
 from ..naming import fault_name, message
 from ..squelches import Matcher, check_regex, compiled
 from ..text import cut, shell_quoted
 from ..types import Agent, AgentInstance, FoundFault, Heartbeat, NewFault, Squelch
 from ..units import format_duration, format_utc
-
-CRITICAL, ERROR, WARNING, INFO = (SEVERITIES[name] for name in ("critical", "error", "warning", "info"))
 
 #: What stands in the names of all findings for the file of a check.
 FILE = "meta-check"

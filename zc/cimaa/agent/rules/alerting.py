@@ -11,12 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import blake2b
 
 from ...alerters import RESOLVED, TRIGGERED, Alert
-from ...faults import SEVERITIES, FaultDict
+from ...faults import CRITICAL, INFO, FaultDict
 from ...naming import fault_name
 from .results import ALERTER, TRIGGERED_KEY
 from .results import fault as make_fault
-
-CRITICAL, INFO = SEVERITIES["critical"], SEVERITIES["info"]
 
 #: What stands for the file in the names of the alerters' own faults.
 ALERTERS = "alerters"

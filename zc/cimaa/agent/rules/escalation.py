@@ -7,15 +7,13 @@ them, so that an agent that starts again goes on where the last one ended.
 from collections.abc import Iterable, Sequence
 
 from ... import limits
-from ...faults import SEVERITIES, FaultDict
+from ...faults import CRITICAL, ERROR, FaultDict
 from ...naming import PART, check_fault_name, fault_name
 from ...text import cut
 from ..check_files import Broken, Check
 from .perfdata import Metric
 from .results import CHECK, FAILURES, METRIC, Result, crossed, is_monitor, uncounted
 from .thresholds import crossings
-
-CRITICAL, ERROR = SEVERITIES["critical"], SEVERITIES["error"]
 
 #: An extra key of a fault: it is not to escalate (a check says so in its JSON).
 ESCALATES = "escalates"

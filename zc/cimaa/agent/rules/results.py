@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ... import faults
 from ...checks import Finding
 from ...errors import InvalidFault
-from ...faults import SEVERITIES, FaultDict
+from ...faults import ERROR, WARNING, FaultDict
 from ...naming import check_fault_name, fault_name, message
 from ...text import quoted
 from ...units import format_duration, format_size
@@ -23,11 +23,9 @@ from .perfdata import Metric
 from .perfdata import message as first_line
 from .thresholds import Crossing
 
-ERROR, WARNING = SEVERITIES["error"], SEVERITIES["warning"]
-
 #: The exit statuses of Nagios' plugins (OK, WARNING, CRITICAL, UNKNOWN), and the severities they stand for.
 #: A status alone makes nothing critical; JSON may.
-STATUSES = {0: None, 1: SEVERITIES["warning"], 2: ERROR, 3: ERROR}
+STATUSES = {0: None, 1: WARNING, 2: ERROR, 3: ERROR}
 
 # How JSON begins that has faults: an object, or a list of them.  (Nagios' "[OK] fine" is none.)
 _JSON = re.compile(r"\{|\[\s*[]{]")
