@@ -8,13 +8,13 @@ import os
 import platform
 from collections.abc import Iterable
 from functools import lru_cache
-from hashlib import blake2b
 from typing import NamedTuple
 
 from . import __version__, limits
 from .errors import InvalidAgent
 from .faults import encode
 from .limits import check_text, is_plain
+from .text import hex_digest
 from .types import Agent, AgentInstance, Heartbeat
 
 MICROSECONDS = 1_000_000
@@ -170,4 +170,4 @@ def _shown_instance(seen: SeenInstance) -> AgentInstance:
 
 @lru_cache(maxsize=1024)
 def _instance_id(instance: Instance) -> str:
-    return blake2b(encode(list(instance)), digest_size=16).hexdigest()
+    return hex_digest(encode(list(instance)), 16)
