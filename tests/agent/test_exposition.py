@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.faults import FaultDict
 from zc.cimaa.metrics import exposition
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 
 DISK = {"name": "//web1/host/disk#/var", "severity": 40, "message": "/var is 97 % full"}
 LOAD = {"name": "//web1/host/load", "severity": 30, "message": "the load is 9 on 4 cores"}

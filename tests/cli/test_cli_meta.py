@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.agent import check_process
 from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.rules import escalation, perfdata, results

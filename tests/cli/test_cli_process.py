@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.cli import COMMANDS, reference
 from zc.cimaa.cli import cimaa as command
 

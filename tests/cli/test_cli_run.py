@@ -9,8 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.test_cli_settings import completed
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa, completed
 from zc.cimaa.masking import MASK
 
 CHECKS = """[raid]

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.shell_completion import ShellComplete
 
-from tests.conftest import Cimaa
-from zc.cimaa.cli import cimaa as command
+from tests.support.command import Cimaa, completed
 
 # config
 
@@ -179,11 +177,6 @@ def test_names_that_are_no_text_are_shown_with_escapes(cimaa: Cimaa, monkeypatch
 
 
 # completion
-
-
-def completed(arguments: list[str], incomplete: str) -> list[str]:
-    complete = ShellComplete(command, {}, "cimaa", "_CIMAA_COMPLETE")
-    return [item.value for item in complete.get_completions(arguments, incomplete)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 
 DYNAMODB = "[database]\nclass = zc.cimaa.dynamodb\nregion = eu-west-1\nprefix = shop\n"
 

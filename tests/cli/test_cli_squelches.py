@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.squelches import compiled, exactly
 
 FAULTS = [{"name": f"//web1/{name}", "severity": 40, "message": "bad"} for name in ("disk#/", "disk#/var", "load")]
