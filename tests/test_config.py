@@ -191,16 +191,16 @@ def test_a_command_reads_the_file_once(command: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path = x\n", "cannot read cimaa.cfg: line 1 stands before any [section]"),
+        ("path = x\n", "cannot read cimaa.cfg: line 1 is before any [section]"),
         ("[database]\nsecret\n", "cannot read cimaa.cfg: line 2 is neither a [section] nor key = value"),
         ("[database]\npath = x\npath = y\n", "cannot read cimaa.cfg: line 3: the section [database] has 'path' twice"),
-        ("[database]\n[database]\n", "cannot read cimaa.cfg: line 2: the section [database] is there twice"),
+        ("[database]\n[database]\n", "cannot read cimaa.cfg: line 2: the section [database] appears twice"),
         ("[database]\npaht = x\n", "[database] (file cimaa.cfg) has no option 'paht'; did you mean path?"),
         ("[database]\nPath = x\n", "[database] (file cimaa.cfg) has no option 'Path'; did you mean path?"),
         ("[database]\nclas = x\n", "[database] (file cimaa.cfg) has no option 'clas'; did you mean class?"),
         (
             "[database]\nxyzzy = x\n",
-            "[database] (file cimaa.cfg) has no option 'xyzzy'; there is: class, path, map_size",
+            "[database] (file cimaa.cfg) has no option 'xyzzy'; available: class, path, map_size",
         ),
         ("[database]\nmap_size = 1GB\n", "[database] map_size (file cimaa.cfg): invalid size '1GB': write it like"),
         ("[database]\nclass = zc.cimaa.lmbd\n", "there is no backend 'zc.cimaa.lmbd'; did you mean zc.cimaa.lmdb?"),

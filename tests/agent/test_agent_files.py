@@ -59,8 +59,8 @@ def test_the_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.Mo
         ("[agent]\nparallel = many", "'many' is not a whole number"),
         ("[agent]\ntimeout = 60", "invalid duration '60'"),
         ("[agent]\ntimeout = 0s", "'0s' leaves no time"),
-        ("[agent]\ndirectory = ~nobody-of-that-name/x", "the home directory that ~ stands for is unknown"),
-        ("name = web1", "line 1 stands before any"),
+        ("[agent]\ndirectory = ~nobody-of-that-name/x", "the home directory (~) is unknown"),
+        ("name = web1", "line 1 is before any"),
     ],
 )
 def test_a_wrong_setting_is_refused(tmp_path: Path, text: str, wrong: str) -> None:

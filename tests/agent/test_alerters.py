@@ -569,7 +569,7 @@ def test_sections_name_alerters_and_secrets_come_from_files(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("[alerter:a]\n", r"\[alerter:a\] has no class; there is: apprise, command, log"),
+        ("[alerter:a]\n", r"\[alerter:a\] has no class; available: apprise, command, log"),
         ("[alerter:a]\nclass = aprise\n", r"\[alerter:a\] class: there is no alerter 'aprise'; did you mean apprise"),
         ("[alerter:a]\nclass = command\n", r"\[alerter:a\] command: the command is missing"),
         ("[alerter:a]\nclass = command\ncomand = x\n", "has no option 'comand'; did you mean command"),

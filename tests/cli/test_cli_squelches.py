@@ -52,8 +52,8 @@ def test_a_dry_run_tells_the_same_and_sets_nothing(fleet: Cimaa) -> None:
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
-        (["(", "x"], "is no regular expression of RE2"),
-        (["(?=x)", "x"], "RE2 has no look-around"),
+        (["(", "x"], "is not a valid RE2 regular expression"),
+        (["(?=x)", "x"], "RE2 does not support look-around"),
         (["", "x"], "regular expression is empty"),
         (["x" * 1025, "x"], "at most 1024 are allowed"),
         (["x", "x" * 4097], "at most 4096 are allowed"),

@@ -1,4 +1,4 @@
-"""The store of one process, in a dict: the smallest correct backend, and the model for the others' tests."""
+"""A store in the memory of one process: the smallest correct backend, and the model that others are tested against."""
 
 import threading
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from .squelches import StoredSquelch
 
 
 class Store:
-    """What one store holds, for the handles that share it."""
+    """The data of one store, shared by its handles."""
 
     _named: ClassVar[WeakValueDictionary[str, "Store"]] = WeakValueDictionary()
     _naming: ClassVar[threading.Lock] = threading.Lock()
@@ -29,16 +29,16 @@ class Store:
 
     @classmethod
     def named(cls, name: str) -> "Store":
-        """The store of this name; it lives for as long as some handle has it open."""
+        """The store of this name; it exists while any handle has it open."""
         with cls._naming:
             return cls._named.setdefault(name, cls())
 
 
 class DB(Contract):
-    """A store in this process's memory; nothing is left of it when the process ends."""
+    """A store in the memory of this process; it is lost when the process ends."""
 
     options = (
-        Option("name", "handles of one process that give the same name share one store; without, each has its own"),
+        Option("name", "handles of one process with the same name share one store; without a name, each has its own"),
     )
 
     def _open(self) -> None:
