@@ -89,9 +89,9 @@ def test_files_are_looked_for_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_named_file_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert refused("nowhere.cfg") == "there is no configuration file nowhere.cfg that can be read"
+    assert refused("nowhere.cfg") == "there is no readable configuration file nowhere.cfg"
     monkeypatch.setenv("CIMAA_CONFIG", "nowhere.cfg")
-    assert refused() == "$CIMAA_CONFIG: there is no configuration file nowhere.cfg that can be read"
+    assert refused() == "$CIMAA_CONFIG: there is no readable configuration file nowhere.cfg"
 
 
 def test_a_user_without_a_home_has_no_file_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -316,7 +316,7 @@ def test_a_configuration_that_is_not_there_is_unknown(cimaa: Cimaa) -> None:
     result = cimaa("--config", "none", "meta-check", "--nagios")
     assert (result.exit_code, result.stdout) == (
         3,
-        "META-CHECK UNKNOWN - there is no configuration file none that can be read\n",
+        "META-CHECK UNKNOWN - there is no readable configuration file none\n",
     )
 
 

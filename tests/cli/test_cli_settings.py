@@ -76,7 +76,7 @@ def test_a_wrong_configuration_is_told_in_one_line(cimaa: Cimaa, text: str, wron
 def test_a_file_that_is_named_and_not_there_is_an_error(cimaa: Cimaa) -> None:
     assert (
         cimaa("--config", "none.cfg", "faults").stderr
-        == "cimaa: error: there is no configuration file none.cfg that can be read\n"
+        == "cimaa: error: there is no readable configuration file none.cfg\n"
     )
 
 

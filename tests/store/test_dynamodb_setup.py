@@ -211,7 +211,7 @@ def test_a_table_with_another_key_is_told_before_anything_is_made(
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["nowhere.cfg"], 1, "there is no configuration file nowhere.cfg"),
+        (["nowhere.cfg"], 1, "there is no readable configuration file nowhere.cfg"),
         (["CONF", "--config", "CONF"], 2, "given twice"),
         (["CONF", "--read-units", "5"], 2, "--read-units and --write-units belong together"),
         (["CONF", "--write-units", "0", "--read-units", "1"], 2, "0 is not in the range"),
