@@ -1,6 +1,7 @@
 """The order of the house: which room imports which, names that mean one thing, and sizes that can be read."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -200,3 +201,12 @@ def test_the_docstring_of_the_package_names_every_room() -> None:
     lines = [line for line in (ast.get_docstring(tree(MODULES["__init__"])) or "").splitlines() if line[:2] == "``"]
     named = [room.strip("`") for line in lines for room in line.split(", ")]
     assert sorted([*named, "__init__", "__main__"]) == sorted({name.partition(".")[0] for name in MODULES})
+
+
+def test_the_files_that_the_page_on_the_architecture_names_are_there() -> None:
+    page = (ROOT / "doctests" / "architecture.rst").read_text()
+    names = re.findall(r"``([\w./]+(?:/|\.\w+))``", page.partition("Where a change goes")[2].partition("A report:")[0])
+    assert len(names) > 10
+    for name in names:
+        places = [ROOT / name, PACKAGE / name, *PACKAGE.rglob(name.rstrip("/"))]
+        assert any(place.exists() for place in places), name

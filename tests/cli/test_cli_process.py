@@ -80,7 +80,7 @@ def test_data_and_messages_go_apart(fleet: Cimaa) -> None:
     ("arguments", "status", "wrong"),
     [
         (["faults", "-e"], 3, ""),
-        (["faults", "--match", "("], 1, "cimaa: error: '(' is no regular expression"),
+        (["faults", "--match", "("], 1, "cimaa: error: '(' is not a valid RE2 regular expression"),
         (["--config", "none", "faults"], 1, "cimaa: error: there is no readable configuration file none"),
         (["fautls"], 2, "No such command 'fautls'. Did you mean 'faults'?"),
         (["zzzz"], 2, "No such command 'zzzz'."),

@@ -91,7 +91,7 @@ def test_config_refuses_an_unknown_key_of_the_agent(cimaa: Cimaa) -> None:
 def test_backends_are_listed_with_what_they_are(cimaa: Cimaa) -> None:
     listed = dict(line.split("\t") for line in cimaa("backends").stdout.splitlines())
     assert listed["zc.cimaa.lmdb"].startswith("A store in a directory")
-    assert listed["zc.cimaa.memory"].startswith("A store in this process's memory")
+    assert listed["zc.cimaa.memory"].startswith("A store in the memory of this process")
     assert {each["name"] for each in json.loads(cimaa("backends", "--json").stdout)} == set(listed)
 
 

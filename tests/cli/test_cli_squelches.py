@@ -58,7 +58,7 @@ def test_a_dry_run_tells_the_same_and_sets_nothing(fleet: Cimaa) -> None:
         (["x" * 1025, "x"], "at most 1024 are allowed"),
         (["x", "x" * 4097], "at most 4096 are allowed"),
         (["x", "x", "--user", "u" * 4097], "at most 4096 are allowed"),
-        (["x", "x", "--for", "0s"], "over at once"),
+        (["x", "x", "--for", "0s"], "which is past"),
         (["\udcff", "x"], "half of a surrogate pair"),
     ],
 )

@@ -169,7 +169,7 @@ def test_what_lacks_a_digest_is_unfinished(present: tuple[str, ...], unfinished:
 
 @pytest.mark.parametrize("item", [{}, {"agent": "a"}, {"agent": {}}, {"agent": {"S": "a"}, "x": {}}, []])
 def test_what_is_not_an_item_is_an_error(item: Any) -> None:
-    with pytest.raises(errors.StoreUnavailable, match="not one of DynamoDB's"):
+    with pytest.raises(errors.StoreUnavailable, match="an invalid item"):
         records.decode_fault(item)
 
 

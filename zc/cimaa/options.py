@@ -102,7 +102,7 @@ def _path(text: str) -> str:
     try:
         return str(Path(text).expanduser())
     except RuntimeError:
-        raise ValueError(f"{text!r}: the home directory (~) is unknown; write the absolute path") from None
+        raise ValueError(f"{text!r}: the home directory of ~ is unknown; write the absolute path") from None
 
 
 TEXT = Type("text", str)
