@@ -1,9 +1,20 @@
-"""README.rst and the pages in doctests/ are tests: see tests/support/pages.py."""
+"""Where the fixtures are, and the pages: README.rst and doctests/ are tests, run by tests/support/pages.py."""
 
+import pytest
 from sybil import Sybil
 from sybil.sybil import SybilCollection
 
-from tests.support import pages
+pytest.register_assert_rewrite("zc.cimaa.testing", "tests.support")
+
+from tests.support import pages  # noqa: E402
+
+pytest_plugins = [
+    "tests.support.agent_process",
+    "tests.support.command",
+    "tests.support.dynamodb_fixtures",
+    "tests.support.postgres_servers",
+    "tests.support.stores",
+]
 
 pytest_collect_file = SybilCollection(
     [

@@ -18,7 +18,7 @@ import boto3
 import orjson
 
 from zc.cimaa import faults
-from zc.cimaa.agents import Row, Seen, this_process
+from zc.cimaa.agents import Row, SeenInstance, this_process
 from zc.cimaa.dynamodb import DB, records
 
 ACCESS = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
@@ -120,7 +120,7 @@ def show(title: str, seconds: Mapping[str, float], base: str) -> None:
 # Requests and their capacity
 
 
-def answered(db: DB, before: list[faults.Fault] | None) -> list[tuple[str, dict[str, Any]]]:
+def answered(db: DB, before: list[faults.FaultDict] | None) -> list[tuple[str, dict[str, Any]]]:
     """Answer the store's requests as if the agent had reported these; the list that is filled with what it sends."""
     sent: list[tuple[str, dict[str, Any]]] = []
     client = db._connection.client
@@ -148,7 +148,7 @@ class Answer:
         self.status_code = status
 
 
-def capacity(sent: list[tuple[str, dict[str, Any]]], before: list[faults.Fault]) -> tuple[int, int]:
+def capacity(sent: list[tuple[str, dict[str, Any]]], before: list[faults.FaultDict]) -> tuple[int, int]:
     """Write and read units."""
     writes = reads = 0
     for operation, body in sent:
@@ -230,13 +230,13 @@ def all_agents() -> Iterator[records.Item]:
     return (row(number, "d" * 32) for number in range(AGENTS))
 
 
-def fault(number: int) -> faults.Fault:
+def fault(number: int) -> faults.FaultDict:
     return {"name": f"//agent/checks/check{number}", "severity": 40, "message": "it is bad: 95 % used"}
 
 
 def row(number: int, digest: str) -> records.Item:
     now = 1_764_000_000 * MICROSECONDS + number
-    seen = Seen(this_process(), now - 3600 * MICROSECONDS, now)
+    seen = SeenInstance(this_process(), now - 3600 * MICROSECONDS, now)
     return records.encode_row(f"agent{number:06}.example.com", Row(now, digest, seen.instance.id, (seen,)), "r" * 32)
 
 

@@ -21,11 +21,11 @@ from turns import by_turns
 
 from zc.cimaa.lmdb import DB
 
-Fault = dict[str, Any]
+FaultDict = dict[str, Any]
 GIB = 1024**3
 
 
-def report(agent: int, faults: int, change: int = 0) -> list[Fault]:
+def report(agent: int, faults: int, change: int = 0) -> list[FaultDict]:
     """A report; the first fault's message tells how often it changed."""
     return [
         {
@@ -133,7 +133,7 @@ def listing(agents: int, faults: int, rounds: int) -> tuple[float, float]:
     with stores(agents, faults) as (db, bare):
         environment = bare("bare", metasync=True)
 
-        def decode(_: int) -> list[Fault]:
+        def decode(_: int) -> list[FaultDict]:
             found = []
             with environment.begin() as transaction, transaction.cursor() as cursor:
                 cursor.set_range(b"f:")

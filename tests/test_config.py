@@ -89,9 +89,9 @@ def test_files_are_looked_for_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_named_file_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert refused("nowhere.cfg") == "there is no configuration file nowhere.cfg that can be read"
+    assert refused("nowhere.cfg") == "there is no readable configuration file nowhere.cfg"
     monkeypatch.setenv("CIMAA_CONFIG", "nowhere.cfg")
-    assert refused() == "$CIMAA_CONFIG: there is no configuration file nowhere.cfg that can be read"
+    assert refused() == "$CIMAA_CONFIG: there is no readable configuration file nowhere.cfg"
 
 
 def test_a_user_without_a_home_has_no_file_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,16 +191,16 @@ def test_a_command_reads_the_file_once(command: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path = x\n", "cannot read cimaa.cfg: line 1 stands before any [section]"),
+        ("path = x\n", "cannot read cimaa.cfg: line 1 is before any [section]"),
         ("[database]\nsecret\n", "cannot read cimaa.cfg: line 2 is neither a [section] nor key = value"),
         ("[database]\npath = x\npath = y\n", "cannot read cimaa.cfg: line 3: the section [database] has 'path' twice"),
-        ("[database]\n[database]\n", "cannot read cimaa.cfg: line 2: the section [database] is there twice"),
+        ("[database]\n[database]\n", "cannot read cimaa.cfg: line 2: the section [database] appears twice"),
         ("[database]\npaht = x\n", "[database] (file cimaa.cfg) has no option 'paht'; did you mean path?"),
         ("[database]\nPath = x\n", "[database] (file cimaa.cfg) has no option 'Path'; did you mean path?"),
         ("[database]\nclas = x\n", "[database] (file cimaa.cfg) has no option 'clas'; did you mean class?"),
         (
             "[database]\nxyzzy = x\n",
-            "[database] (file cimaa.cfg) has no option 'xyzzy'; there is: class, path, map_size",
+            "[database] (file cimaa.cfg) has no option 'xyzzy'; available: class, path, map_size",
         ),
         ("[database]\nmap_size = 1GB\n", "[database] map_size (file cimaa.cfg): invalid size '1GB': write it like"),
         ("[database]\nclass = zc.cimaa.lmbd\n", "there is no backend 'zc.cimaa.lmbd'; did you mean zc.cimaa.lmdb?"),

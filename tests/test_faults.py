@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zc.cimaa import errors, faults, memory
-from zc.cimaa.faults import Changes, Fault
+from zc.cimaa.faults import Changes, FaultDict
 from zc.cimaa.testing import fault
 from zc.cimaa.testing.history import reports
 from zc.cimaa.testing.tools import exact
 from zc.cimaa.testing.values import REFUSED
 
 
-def stored(report: list[Fault], since: int) -> list[Fault]:
+def stored(report: list[FaultDict], since: int) -> list[FaultDict]:
     return [{**one, "since": since} for one in report]
 
 
-def applied(old: list[Fault], changes: Changes) -> list[Fault]:
+def applied(old: list[FaultDict], changes: Changes) -> list[FaultDict]:
     """What a store holds after the changes."""
     kept = {one["name"]: one for one in old}
     for name in changes.removed:
@@ -29,7 +29,7 @@ def applied(old: list[Fault], changes: Changes) -> list[Fault]:
 
 
 @given(reports)
-def test_a_report_decodes_to_what_was_reported(report: list[Fault]) -> None:
+def test_a_report_decodes_to_what_was_reported(report: list[FaultDict]) -> None:
     before = copy.deepcopy(report)
     assert exact(faults.report("a", report).faults()) == exact(sorted(report, key=faults.by_name))
     assert exact(report) == exact(before)
@@ -42,14 +42,14 @@ def test_a_fault_may_be_any_mapping() -> None:
 
 
 @given(reports, st.randoms())
-def test_the_digest_is_that_of_the_faults_in_any_order(report: list[Fault], dice: object) -> None:
+def test_the_digest_is_that_of_the_faults_in_any_order(report: list[FaultDict], dice: object) -> None:
     shuffled = [dict(sorted(one.items(), key=lambda _: dice.random())) for one in report]  # type: ignore[attr-defined]
     dice.shuffle(shuffled)  # type: ignore[attr-defined]
     assert faults.report("a", shuffled).digest == faults.report("a", report).digest
 
 
 @given(reports, reports)
-def test_two_reports_have_one_digest_only_if_they_are_the_same(one: list[Fault], other: list[Fault]) -> None:
+def test_two_reports_have_one_digest_only_if_they_are_the_same(one: list[FaultDict], other: list[FaultDict]) -> None:
     first, second = faults.report("a", one), faults.report("a", other)
     assert (first.digest == second.digest) == (first.encoded == second.encoded)
     assert (first.digest == second.digest) <= (exact(first.faults()) == exact(second.faults()))
@@ -62,7 +62,7 @@ def test_the_digest_tells_kinds_apart(pair: tuple[object, object]) -> None:
 
 
 @given(reports)
-def test_the_report_made_without_a_check_is_the_same(report: list[Fault]) -> None:
+def test_the_report_made_without_a_check_is_the_same(report: list[FaultDict]) -> None:
     assert faults.unchecked(report) in (faults.report("a", report), None)
 
 
@@ -73,7 +73,7 @@ def test_the_report_made_without_a_check_is_found_for_plain_faults() -> None:
 
 
 @given(reports.filter(bool), st.sampled_from(sorted(REFUSED)))
-def test_the_digest_of_what_is_refused_is_never_that_of_a_report(report: list[Fault], bad: str) -> None:
+def test_the_digest_of_what_is_refused_is_never_that_of_a_report(report: list[FaultDict], bad: str) -> None:
     wrong = REFUSED[bad]
     if not isinstance(wrong, list):
         return
@@ -88,7 +88,9 @@ def test_the_digest_of_what_is_refused_is_never_that_of_a_report(report: list[Fa
 
 
 @given(reports, reports, reports)
-def test_changes_lead_from_one_report_to_the_next(first: list[Fault], second: list[Fault], third: list[Fault]) -> None:
+def test_changes_lead_from_one_report_to_the_next(
+    first: list[FaultDict], second: list[FaultDict], third: list[FaultDict]
+) -> None:
     now = applied([], faults.changes([], first, 1))
     assert exact(now) == exact(stored(sorted(first, key=faults.by_name), 1))
     for time, report in ((2, second), (3, second), (4, third)):
@@ -99,7 +101,7 @@ def test_changes_lead_from_one_report_to_the_next(first: list[Fault], second: li
 
 
 @given(reports)
-def test_no_change_is_no_write(report: list[Fault]) -> None:
+def test_no_change_is_no_write(report: list[FaultDict]) -> None:
     assert faults.changes(stored(report, 1), report, 2) == Changes([], [])
 
 
@@ -130,7 +132,7 @@ def test_changes_are_only_what_differs() -> None:
         ({"faults": []}, "a report must be a list of faults, not dict"),
     ],
 )
-def test_an_error_names_the_culprit(wrong: list[Fault], message: str) -> None:
+def test_an_error_names_the_culprit(wrong: list[FaultDict], message: str) -> None:
     with pytest.raises(errors.InvalidFault) as refused:
         faults.report("a", wrong)
     assert message in str(refused.value)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa import options
 from zc.cimaa.alerters import Alert
 from zc.cimaa.alerters.command import Alerter as Command

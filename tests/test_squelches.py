@@ -25,11 +25,11 @@ def test_a_squelch_is_in_force_until_its_end() -> None:
 @pytest.mark.parametrize(
     ("permanent", "expires", "message"),
     [
-        (False, 100, "the squelch would be over at once: it would end at 100, and it is 100"),
+        (False, 100, "the squelch would end at 100, which is past: it is 100"),
         (False, 2**63, "expires does not fit in 64 bits"),
         (False, True, "expires must be whole seconds since the epoch, not bool"),
         (False, 200.0, "expires must be whole seconds since the epoch, not float"),
-        (True, 200, "a squelch is either permanent or ends at some time, not both"),
+        (True, 200, "a squelch is either permanent or expires, not both"),
         (1, None, "permanent must be true or false, not 1"),
     ],
 )
@@ -48,10 +48,10 @@ def test_details_have_an_end_only_where_there_is_one() -> None:
 @pytest.mark.parametrize(
     ("regex", "message"),
     [
-        ("(", "'(' is no regular expression of RE2: missing ): ("),
+        ("(", "'(' is not a valid RE2 regular expression: missing ): ("),
         ("[z-a]", "invalid character class range"),
-        ("(?=x)", "RE2 has no look-around and no back-references"),
-        (r"(a)\1", "RE2 has no look-around and no back-references"),
+        ("(?=x)", "RE2 does not support look-around and back-references"),
+        (r"(a)\1", "RE2 does not support look-around and back-references"),
         ("a{1001}", "invalid repetition size: {1001}"),
         (r"\pL{100}", "pattern too large"),
         ("*", "no argument for repetition operator: *"),
@@ -67,7 +67,7 @@ def test_an_expression_that_does_not_compile_is_named(
 
 
 def test_a_matcher_names_the_expression_that_does_not_compile(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(errors.InvalidSquelch, match=r"'\(\?=x\)' is no regular expression of RE2"):
+    with pytest.raises(errors.InvalidSquelch, match=r"'\(\?=x\)' is not a valid RE2 regular expression"):
         Matcher(["good", "(?=x)"])
     assert capfd.readouterr() == ("", "")
 

@@ -58,9 +58,9 @@ def test_the_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.Mo
         ("[agent]\nparallel = 0", "'0' is less than 1"),
         ("[agent]\nparallel = many", "'many' is not a whole number"),
         ("[agent]\ntimeout = 60", "invalid duration '60'"),
-        ("[agent]\ntimeout = 0s", "'0s' leaves no time"),
-        ("[agent]\ndirectory = ~nobody-of-that-name/x", "the home directory that ~ stands for is unknown"),
-        ("name = web1", "line 1 stands before any"),
+        ("[agent]\ntimeout = 0s", "'0s' is too short"),
+        ("[agent]\ndirectory = ~nobody-of-that-name/x", "the home directory of ~ is unknown"),
+        ("name = web1", "line 1 is before any"),
     ],
 )
 def test_a_wrong_setting_is_refused(tmp_path: Path, text: str, wrong: str) -> None:
@@ -119,7 +119,7 @@ def test_a_program_is_found_on_the_path_or_from_the_file(
         ({"command": "~nobody-of-that-name/x"}, "home directory"),
         ({"comand": "x"}, "has no option 'comand'; did you mean command?"),
         ({"command": "x", "timeout": "5"}, "timeout: invalid duration '5'"),
-        ({"command": "x", "timeout": "0s"}, "leaves no time"),
+        ({"command": "x", "timeout": "0s"}, "is too short"),
     ],
 )
 def test_a_check_that_cannot_be_understood_is_broken(given: dict[str, str], wrong: str) -> None:

@@ -21,7 +21,7 @@ from zc.cimaa.agent.rules import alerting
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import RESOLVED, TRIGGERED, Alert, Alerter
 from zc.cimaa.errors import AlertError, StoreUnavailable
-from zc.cimaa.faults import Fault
+from zc.cimaa.faults import FaultDict
 
 T = TypeVar("T")
 
@@ -158,14 +158,14 @@ class Store(memory.DB):
         super().__init__({"name": process.world.name})
         self._process = process
 
-    def set_faults(self, agent: str, faults: Iterable[Fault]) -> None:
+    def set_faults(self, agent: str, faults: Iterable[FaultDict]) -> None:
         listed = list(faults)
         self._call(lambda: memory.DB.set_faults(self, agent, listed))
         if self._process.world.chance.random() < 0.05:
             self._process.away = True
             raise StoreUnavailable("the answer is lost")
 
-    def get_faults(self, agent: str) -> list[Fault]:
+    def get_faults(self, agent: str) -> list[FaultDict]:
         found = self._call(lambda: memory.DB.get_faults(self, agent))
         if self._process.marks is None:
             self._process.marks = marks(found)
@@ -193,7 +193,7 @@ class Store(memory.DB):
                 sent.stored = True
 
 
-def marks(faults: Iterable[Fault]) -> dict[str, str]:
+def marks(faults: Iterable[FaultDict]) -> dict[str, str]:
     return {f["name"]: f["triggered"]["pager"] for f in faults if "pager" in f.get("triggered", {})}
 
 

@@ -1,90 +1,21 @@
 """The daemon as a process: signals, restarts after ``kill -9``, systemd, and its log."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.agent_process import CRITICAL, Start, alerts, remembered, stored
+from tests.support.command import Cimaa
+from tests.support.processes import until
 from zc.cimaa.db import DB
 from zc.cimaa.errors import Error
-
-PROGRAM = str(Path(sys.executable).with_name("cimaa"))
-CRITICAL = json.dumps({"faults": [{"severity": "critical", "message": "bad"}]})
-
-Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def host(cimaa: Cimaa) -> Cimaa:
-    """A host with a check that finds something critical, and a pager that appends to a file."""
-    directory = cimaa.directory
-    (directory / "checks").mkdir()
-    (directory / "checks" / "f.cfg").write_text(f"[a]\ncommand = echo '{CRITICAL}'\n")
-    (directory / "pager").write_text(f"#!/bin/sh\ncat >> {directory}/alerts\n")
-    (directory / "pager").chmod(0o755)
-    with (directory / "cimaa.cfg").open("a") as file:
-        file.write("[agent]\nname = web1\ndirectory = checks\nbase_interval = 1s\n")
-        file.write(f"[alerter:pager]\nclass = command\ncommand = {directory}/pager\n")
-    return cimaa
-
-
-@pytest.fixture
-def start(host: Cimaa) -> Iterator[Start]:
-    """Starts daemons, and sees to it that none is left."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*options: str, **environment: str) -> "subprocess.Popen[str]":
-        with (host.directory / "log").open("a") as log:
-            process = subprocess.Popen(
-                [PROGRAM, "agent", *options],
-                stderr=log,
-                stdout=subprocess.DEVNULL,
-                text=True,
-                env={**os.environ, **environment},
-            )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait until that is true; what it is then."""
-    end = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < end:
-        time.sleep(0.02)  # waiting for a real process, with a bound
-    return found
-
-
-def alerts(host: Cimaa) -> list[dict[str, Any]]:
-    path = host.directory / "alerts"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def stored(host: Cimaa) -> dict[str, dict[str, Any]]:
-    with host.store() as db:
-        return {fault["name"]: fault for fault in db.get_faults("web1")}
 
 
 def reports(db: DB) -> int:
     return max((agent["updated"] for agent in db.get_agents()), default=0)
-
-
-def remembered(host: Cimaa) -> bool:
-    """True once the store has that the alert was sent."""
-    return any(any(fault.get("triggered", {}).values()) for fault in stored(host).values())
 
 
 def test_after_kill_9_and_a_restart_no_alert_is_sent_twice(host: Cimaa, start: Start) -> None:

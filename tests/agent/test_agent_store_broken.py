@@ -1,7 +1,5 @@
 """Agents whose embedded store breaks under them go on checking and alerting, say so, and report again when it works."""
 
-# ruff: noqa: F811  # fixtures are imported, and are parameters
-
 import json
 import os
 import resource
@@ -12,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent.test_agent_process import Start, alerts, host, remembered, start, stored, until  # noqa: F401  # fixtures, too
-from tests.conftest import Cimaa
+from tests.support.agent_process import Start, alerts, remembered, stored
+from tests.support.command import Cimaa
+from tests.support.processes import until
 from zc.cimaa.errors import Error
 
 

@@ -569,13 +569,13 @@ def test_sections_name_alerters_and_secrets_come_from_files(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("[alerter:a]\n", r"\[alerter:a\] has no class; there is: apprise, command, log"),
+        ("[alerter:a]\n", r"\[alerter:a\] has no class; available: apprise, command, log"),
         ("[alerter:a]\nclass = aprise\n", r"\[alerter:a\] class: there is no alerter 'aprise'; did you mean apprise"),
         ("[alerter:a]\nclass = command\n", r"\[alerter:a\] command: the command is missing"),
         ("[alerter:a]\nclass = command\ncomand = x\n", "has no option 'comand'; did you mean command"),
         ("[alerter:a]\nclass = command\ncommand = 'x\n", r"\[alerter:a\] command .*No closing quotation"),
         ("[alerter:a]\nclass = command\ncommand =\n", r"\[alerter:a\] command .*the command is missing"),
-        ("[alerter:a]\nclass = log\ntimeout = 0s\n", "leaves no time"),
+        ("[alerter:a]\nclass = log\ntimeout = 0s\n", "is too short"),
         ("[alerter:]\nclass = log\n", "unknown section"),
         ("[alerters]\nclass = log\n", "did you mean alerter:NAME"),
         ("[alerter:a]\nclass = apprise\nurls = nonsense\n", r"\[alerter:a\] urls: Apprise cannot read URL 1$"),

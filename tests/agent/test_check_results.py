@@ -12,7 +12,7 @@ from zc.cimaa.agent.rules import escalation, results
 from zc.cimaa.agent.rules import report as reports
 from zc.cimaa.agent.rules.results import Finished, Outcome, Result, TimedOut
 from zc.cimaa.checks import Finding
-from zc.cimaa.faults import Fault
+from zc.cimaa.faults import FaultDict
 
 OK = Finished(0, b"fine", b"")
 BAD = Finished(2, b"bad", b"")
@@ -33,7 +33,7 @@ def measured(value: float, status: int = 0) -> Finished:
     return Finished(status, f"text | n={value}".encode(), b"")
 
 
-def reported(before: list[Fault], result: Result) -> dict[str, int]:
+def reported(before: list[FaultDict], result: Result) -> dict[str, int]:
     """The severities in a report that every store takes, by the last part of each fault's name."""
     report = faults.report("web1", reports.faults("web1", [result._replace(faults=before)]))
     return {fault["name"].removeprefix("//web1/f/"): fault["severity"] for fault in report.faults()}
@@ -42,7 +42,7 @@ def reported(before: list[Fault], result: Result) -> dict[str, int]:
 def runs(check: Check, *outcomes: Outcome) -> list[dict[str, int]]:
     """What is reported after each of several runs of the check, which end with these outcomes."""
     seen: list[dict[str, int]] = []
-    standing: list[Fault] = []
+    standing: list[FaultDict] = []
     for outcome in outcomes:
         result = results.of_outcome("web1", check, outcome, standing)
         standing = escalation.advance("web1", check, standing, result)
@@ -82,7 +82,7 @@ def test_a_critical_fault_of_a_built_in_check_ends_when_the_check_finds_nothing(
     disk = check(retry="1")
     full = results.of_findings("web1", "f", "a", [Finding("/", 40, "/ is 99 % full")])
     empty = results.of_findings("web1", "f", "a", [])
-    standing: list[Fault] = []
+    standing: list[FaultDict] = []
     seen = []
     for result in (full, full, empty):
         standing = escalation.advance("web1", disk, standing, result)

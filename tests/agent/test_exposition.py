@@ -3,12 +3,12 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import Cimaa
-from zc.cimaa.faults import Fault
+from tests.support.command import Cimaa
+from zc.cimaa.faults import FaultDict
 from zc.cimaa.metrics import exposition
 
 
-def faults(*severities: int) -> list[Fault]:
+def faults(*severities: int) -> list[FaultDict]:
     """A fault of each severity; one that is a warning is squelched."""
     return [
         {"name": f"{severity}{'/load' if severity == 30 else ''}", "severity": severity, "message": ""}

@@ -30,7 +30,7 @@ def test_the_digest_of_an_alert_s_message(message: str, digest: str) -> None:
     assert alerting.digest(message) == digest
 
 
-REPORT: list[faults.Fault] = [
+REPORT: list[faults.FaultDict] = [
     {"name": "//web1/f/a", "severity": 40, "message": "é (1 of 4)", "failures": 1},
     {
         "name": "//shop/queue",
@@ -113,7 +113,7 @@ def daemon(db: DB, tmp_path: Path, pager: Pager, **outcomes: Finished) -> None:
 
 
 #: What a daemon stores after its first tick.
-KEPT: list[faults.Fault] = [
+KEPT: list[faults.FaultDict] = [
     {"name": "//shop/queue", "severity": 40, "message": "bad (1 of 4)", "failures": 1, "check": "f/everybody"},
     {"name": "//web1/f/critical", "severity": 50, "message": "bad", "triggered": {"pager": "a7e04811f6f31c53"}},
     {"name": "//web1/f/error", "severity": 40, "message": "bad (1 of 4)", "failures": 1},

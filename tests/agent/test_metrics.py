@@ -408,7 +408,7 @@ def test_sections_name_sinks(configured: Configured) -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("[metrics:a]\n", r"\[metrics:a\] has no class; there is: log, prometheus, statsd"),
+        ("[metrics:a]\n", r"\[metrics:a\] has no class; available: log, prometheus, statsd"),
         ("[metrics:a]\nclass = prometeus\n", "there is no metrics sink 'prometeus'; did you mean prometheus"),
         ("[metrics:a]\nclass = prometheus\n", r"\[metrics:a\] has neither path nor port: give one, or both"),
         (

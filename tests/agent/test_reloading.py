@@ -161,7 +161,7 @@ def test_a_mended_alerter_is_tried_at_once(host: Host) -> None:
     ("broken", "told"),
     [
         (lambda host: host.path.write_text("[agent\n"), "cannot read "),
-        (lambda host: host.path.unlink(), "there is no configuration file "),
+        (lambda host: host.path.unlink(), "there is no readable configuration file "),
         (lambda host: host.write(agent="directory2 = x\n"), "has no option 'directory2'; did you mean directory?"),
         (lambda host: host.write("[alerter:x]\nclass = comand\n"), "there is no alerter 'comand'"),
         (lambda host: host.write("[metrics:x]\nclass = statsd\nport = x\n"), "'x' is not a whole number"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.agents import Instance
 
 FAULT = {"name": "x", "severity": 40, "message": "m"}

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.checks import bounded, disk, file_age, processes, swap, tcp
 from zc.cimaa.checks.file_age import File
 from zc.cimaa.checks.processes import Process, Wanted

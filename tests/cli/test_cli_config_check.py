@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.masking import MASK
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 
 DISK = {"name": "//web1/host/disk#/var", "severity": 40, "message": "/var is 97 % full"}
 LOAD = {"name": "//web1/host/load", "severity": 30, "message": "the load is 9 on 4 cores"}
@@ -94,7 +94,7 @@ def test_nothing_wrong_is_told_apart_from_nobody_looking(cimaa: Cimaa) -> None:
 def test_a_regular_expression_that_is_none_is_refused(fleet: Cimaa) -> None:
     result = fleet("faults", "--match", "(")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("cimaa: error: '(' is no regular expression of RE2")
+    assert result.stderr.startswith("cimaa: error: '(' is not a valid RE2 regular expression")
 
 
 def test_what_steers_a_terminal_never_reaches_it(cimaa: Cimaa) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.agent import check_process
 from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.rules import escalation, perfdata, results
@@ -247,8 +247,8 @@ def test_no_squelch_hides_from_nagios_that_it_was_forgotten(fleet: Cimaa) -> Non
         ("-c 0", "'0' is not a number of intervals"),
         ("-c inf", "'inf' is not a number of intervals"),
         ("--interval 60", "invalid duration '60'"),
-        ("--interval 0s", "leaves no time at all"),
-        ("-t 0", "leaves no time at all"),
+        ("--interval 0s", "is too short"),
+        ("-t 0", "is too short"),
         ("-t 86401", "'86401' is more than a day"),
         ("--squelched soon", "invalid duration 'soon'"),
         ("--ignor x", "Did you mean '--ignore'"),
@@ -270,8 +270,8 @@ def test_wrong_usage_is_told_as_the_caller_expects(cimaa: Cimaa, options: str, w
     [
         ("-w 9", "the warning would come after the error: after 9 intervals, and after 5"),
         ("--forget 5m", "agents would be forgotten after 5m, before their silence is an error: that is after 5 inter"),
-        ("--match (", "'(' is no regular expression of RE2"),
-        ("--ignore (?!x)", "RE2 has no look-around"),
+        ("--match (", "'(' is not a valid RE2 regular expression"),
+        ("--ignore (?!x)", "RE2 does not support look-around"),
     ],
 )
 def test_rules_that_make_no_sense_are_an_error(fleet: Cimaa, options: str, wrong: str) -> None:
@@ -316,7 +316,7 @@ def test_a_configuration_that_is_not_there_is_unknown(cimaa: Cimaa) -> None:
     result = cimaa("--config", "none", "meta-check", "--nagios")
     assert (result.exit_code, result.stdout) == (
         3,
-        "META-CHECK UNKNOWN - there is no configuration file none that can be read\n",
+        "META-CHECK UNKNOWN - there is no readable configuration file none\n",
     )
 
 

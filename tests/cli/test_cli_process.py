@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.cli import COMMANDS, reference
 from zc.cimaa.cli import cimaa as command
 
@@ -80,8 +80,8 @@ def test_data_and_messages_go_apart(fleet: Cimaa) -> None:
     ("arguments", "status", "wrong"),
     [
         (["faults", "-e"], 3, ""),
-        (["faults", "--match", "("], 1, "cimaa: error: '(' is no regular expression"),
-        (["--config", "none", "faults"], 1, "cimaa: error: there is no configuration file none"),
+        (["faults", "--match", "("], 1, "cimaa: error: '(' is not a valid RE2 regular expression"),
+        (["--config", "none", "faults"], 1, "cimaa: error: there is no readable configuration file none"),
         (["fautls"], 2, "No such command 'fautls'. Did you mean 'faults'?"),
         (["zzzz"], 2, "No such command 'zzzz'."),
         (["faults", "--exit-cod"], 2, "Did you mean '--exit-code'?"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 
 FAULT = {"name": "//web1/raid", "severity": 40, "message": "degraded", "disks": ["sda", 1.5, None]}
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.test_cli_settings import completed
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa, completed
 from zc.cimaa.masking import MASK
 
 CHECKS = """[raid]
@@ -108,9 +107,9 @@ def test_what_goes_wrong_with_a_check_is_its_result(host: Cimaa) -> None:
     [
         ("rade", "there is no check 'rade'; did you mean raid?"),
         ("shop/rad", "there is no check 'shop/rad'; did you mean shop/raid?"),
-        ("xyzzy", "there is no check 'xyzzy'; there is: other/fine, other/slow, shop/raid, shop/fine, shop/queue"),
+        ("xyzzy", "there is no check 'xyzzy'; available: other/fine, other/slow, shop/raid, shop/fine, shop/queue"),
         ("fine", "there are several checks 'fine': write other/fine or shop/fine"),
-        ("unread/a", "unread: cannot read checks/unread.cfg: line 1 stands before any [section]"),
+        ("unread/a", "unread: cannot read checks/unread.cfg: line 1 is before any [section]"),
         ("broken/a", "broken/a: [a] has no option 'comand'; did you mean command?"),
         ("//shop/orders2", "did you mean //shop/orders?"),
     ],

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.shell_completion import ShellComplete
 
-from tests.conftest import Cimaa
-from zc.cimaa.cli import cimaa as command
+from tests.support.command import Cimaa, completed
 
 # config
 
@@ -59,8 +57,8 @@ def test_the_file_that_an_option_names_counts(cimaa: Cimaa, tmp_path: Path) -> N
         ("[database]\npaht = x", "has no option 'paht'; did you mean path?"),
         ("[database]\nmap_size = big", "map_size (file cimaa.cfg): invalid size 'big'"),
         ("[databse]\npath = x", "has an unknown section [databse]; did you mean database?"),
-        ("[zzz]", "has an unknown section [zzz]; there is: database, agent"),
-        ("path = x", "cannot read cimaa.cfg: line 1 stands before any [section]"),
+        ("[zzz]", "has an unknown section [zzz]; available: database, agent"),
+        ("path = x", "cannot read cimaa.cfg: line 1 is before any [section]"),
         ("[database]\npath", "cannot read cimaa.cfg: line 2 is neither"),
         ("[database]\npath = /proc/none", "/proc/none"),
     ],
@@ -78,7 +76,7 @@ def test_a_wrong_configuration_is_told_in_one_line(cimaa: Cimaa, text: str, wron
 def test_a_file_that_is_named_and_not_there_is_an_error(cimaa: Cimaa) -> None:
     assert (
         cimaa("--config", "none.cfg", "faults").stderr
-        == "cimaa: error: there is no configuration file none.cfg that can be read\n"
+        == "cimaa: error: there is no readable configuration file none.cfg\n"
     )
 
 
@@ -93,7 +91,7 @@ def test_config_refuses_an_unknown_key_of_the_agent(cimaa: Cimaa) -> None:
 def test_backends_are_listed_with_what_they_are(cimaa: Cimaa) -> None:
     listed = dict(line.split("\t") for line in cimaa("backends").stdout.splitlines())
     assert listed["zc.cimaa.lmdb"].startswith("A store in a directory")
-    assert listed["zc.cimaa.memory"].startswith("A store in this process's memory")
+    assert listed["zc.cimaa.memory"].startswith("A store in the memory of this process")
     assert {each["name"] for each in json.loads(cimaa("backends", "--json").stdout)} == set(listed)
 
 
@@ -179,11 +177,6 @@ def test_names_that_are_no_text_are_shown_with_escapes(cimaa: Cimaa, monkeypatch
 
 
 # completion
-
-
-def completed(arguments: list[str], incomplete: str) -> list[str]:
-    complete = ShellComplete(command, {}, "cimaa", "_CIMAA_COMPLETE")
-    return [item.value for item in complete.get_completions(arguments, incomplete)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 
 DYNAMODB = "[database]\nclass = zc.cimaa.dynamodb\nregion = eu-west-1\nprefix = shop\n"
 
@@ -57,7 +57,7 @@ def test_the_configuration_is_found_as_everywhere(cimaa: Cimaa, arguments: list[
     [
         (["setup-dynamodb"], 1, "[database] class (default) is zc.cimaa.lmdb: this command is for zc.cimaa.dynamodb"),
         (["setup-postgres"], 1, "[database] class (default) is zc.cimaa.lmdb: this command is for zc.cimaa.postgres"),
-        (["setup-postgres", "none.cfg"], 1, "there is no configuration file none.cfg"),
+        (["setup-postgres", "none.cfg"], 1, "there is no readable configuration file none.cfg"),
         (["setup-postgres", "cimaa.cfg", "--config", "cimaa.cfg"], 2, "The configuration file is given twice."),
         (["cimaa", "--config", "cimaa.cfg", "setup", "postgres", "cimaa.cfg"], 2, "is given twice"),
         (["setup-dynamodb", "--wait", "5"], 2, "'5'"),

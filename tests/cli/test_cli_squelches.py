@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.squelches import compiled, exactly
 
 FAULTS = [{"name": f"//web1/{name}", "severity": 40, "message": "bad"} for name in ("disk#/", "disk#/var", "load")]
@@ -52,13 +52,13 @@ def test_a_dry_run_tells_the_same_and_sets_nothing(fleet: Cimaa) -> None:
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
-        (["(", "x"], "is no regular expression of RE2"),
-        (["(?=x)", "x"], "RE2 has no look-around"),
+        (["(", "x"], "is not a valid RE2 regular expression"),
+        (["(?=x)", "x"], "RE2 does not support look-around"),
         (["", "x"], "regular expression is empty"),
         (["x" * 1025, "x"], "at most 1024 are allowed"),
         (["x", "x" * 4097], "at most 4096 are allowed"),
         (["x", "x", "--user", "u" * 4097], "at most 4096 are allowed"),
-        (["x", "x", "--for", "0s"], "over at once"),
+        (["x", "x", "--for", "0s"], "which is past"),
         (["\udcff", "x"], "half of a surrogate pair"),
     ],
 )

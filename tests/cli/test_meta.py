@@ -154,7 +154,7 @@ def test_agents_are_chosen_by_patterns(fleet: Fleet) -> None:
     [
         ({"warning": 6}, "the warning would come after the error: after 6 intervals, and after 5"),
         ({"interval": 3600, "forget": 7200}, "agents would be forgotten after 2h, before their silence is an error"),
-        ({"match": ("(",)}, "no regular expression"),
+        ({"match": ("(",)}, "not a valid RE2"),
         ({"ignore": ("",)}, "is empty"),
     ],
 )
@@ -496,5 +496,5 @@ def test_the_worst_comes_first() -> None:
 
 def test_a_pattern_that_a_store_has_and_re2_has_not_is_an_error() -> None:
     squelch = {"regex": "(?=x)", "reason": "", "user": "", "time": 0, "permanent": False}
-    with pytest.raises(InvalidSquelch, match="no regular expression"):
+    with pytest.raises(InvalidSquelch, match="not a valid RE2"):
         meta.judge(Seen(squelches=[squelch]), Rules(), NOW)

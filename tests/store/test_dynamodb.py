@@ -16,7 +16,7 @@ import zc.cimaa.dynamodb
 from tests.support.dynamodb_servers import ACCESS, Proxy, counted, dynalite, plain_client
 from zc.cimaa.agents import INSTANCES, reported, this_host
 from zc.cimaa.dynamodb import DB, records
-from zc.cimaa.dynamodb.setup.tables import Wanted, steps
+from zc.cimaa.dynamodb.setup.provisioning import TableOptions, steps
 from zc.cimaa.testing import Clock, Conformance, Opener, fault
 
 
@@ -247,7 +247,7 @@ def test_an_unchanged_report_of_a_new_process_is_one_write_unit(
         db.set_faults("web", faults)
     with dynalite() as url:
         client = plain_client(url)
-        for step in steps(client, prefix, Wanted()):
+        for step in steps(client, prefix, TableOptions()):
             step.do()
             client.get_waiter("table_exists").wait(TableName=step.table, WaiterConfig={"Delay": 1})
         for table in ("agents", "faults"):

@@ -31,7 +31,7 @@ from tests.support.dynamodb_servers import (
 )
 from zc.cimaa import errors
 from zc.cimaa.dynamodb import DB
-from zc.cimaa.dynamodb.setup.tables import Wanted, steps
+from zc.cimaa.dynamodb.setup.provisioning import TableOptions, steps
 from zc.cimaa.testing import Clock, Opener, fault
 
 
@@ -254,7 +254,7 @@ def test_two_that_always_write_in_between_end_at_the_bound(settings: dict[str, s
     proxy.always("TransactWriteItems", after(lambda: direct.set_faults("a", [fault(f"f{next(numbers)}")])))
     with (
         DB({**settings, "retry_for": "1s"}) as db,
-        pytest.raises(errors.StoreUnavailable, match=r"other writers in the way in .*reporting for agent 'a'"),
+        pytest.raises(errors.StoreUnavailable, match=r"a conflict with other writers in .*reporting for agent 'a'"),
     ):
         db.set_faults("a", [fault("g")])
 
@@ -440,7 +440,7 @@ REFUSALS: dict[str, tuple[Way, type[errors.Error], str]] = {
     "credentials": (
         refused("UnrecognizedClientException", "The security token included in the request is invalid."),
         errors.StoreDenied,
-        "refuses these AWS credentials",
+        "rejects these AWS credentials",
     ),
     "clock": (
         refused("InvalidSignatureException", "Signature expired: 20261122T0 is now earlier than 20261122T1"),
@@ -450,7 +450,7 @@ REFUSALS: dict[str, tuple[Way, type[errors.Error], str]] = {
     "signature": (
         refused("InvalidSignatureException", "The signature does not match.\nThe Canonical String is\ntoken"),
         errors.StoreDenied,
-        r"refuses these AWS credentials.*does not match\.\)$",
+        r"rejects these AWS credentials.*does not match\.\)$",
     ),
     "key": (
         refused("ValidationException", "The provided key element does not match the schema"),
@@ -491,7 +491,7 @@ def test_an_address_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> No
     with DB({**ACCESS, "endpoint_url": "http://127.0.0.1:9", "retry_for": "1s"}) as db:
         start = time.monotonic()
         message = message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)
-    tries = re.search(r"no answer from DynamoDB at http://127.0.0.1:9 .* and (\d+) tries.*firewall", message)
+    tries = re.search(r"no response from DynamoDB at http://127.0.0.1:9 .* and (\d+) tries.*firewall", message)
     assert tries
     assert int(tries[1]) > 3
     assert time.monotonic() - start < 10
@@ -568,7 +568,7 @@ def test_an_answer_that_is_none_of_dynamodbs(db: DB, proxy: Proxy, answer: Answe
     }
     for operation, call in calls.items():
         proxy.next(operation, lambda _body, _forward: answer)
-        assert "see endpoint_url" in message_of(call, errors.StoreUnavailable)
+        assert "check endpoint_url" in message_of(call, errors.StoreUnavailable)
 
 
 WORDS = """Table TableDescription KeySchema AttributeDefinitions TableStatus Items Item LastEvaluatedKey S N SS name
@@ -641,7 +641,7 @@ def test_missing_tables_are_named_and_unchanged_reports_go_on(
     ):
         message = message_of(call, errors.StoreNotSetUp)
         assert f"has no table {prefix}.{missing}: run setup-dynamodb CONFIG" in message
-    for step in steps(moto_client, prefix, Wanted()):
+    for step in steps(moto_client, prefix, TableOptions()):
         step.do()
     db.set_faults("a", MANY[1:4])
     assert [one["name"] for one in db.get_faults("a")] == [one["name"] for one in MANY[1:4]]
@@ -701,7 +701,7 @@ class TestSettings:
         with DB({**ACCESS, "region": "eu-west-9"}) as db:
             message = message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)
         assert "1 try" in message
-        assert re.search(r"knows no region 'eu-west-9': did you mean eu-west-\d or eu-west-\d", message)
+        assert re.search(r"does not know the region 'eu-west-9': did you mean eu-west-\d or eu-west-\d", message)
 
     @pytest.mark.parametrize("region", ["us-gov-west-1", "cn-north-1", "ap-southeast-7", "eusc-de-east-1"])
     def test_a_region_of_any_partition_is_taken(self, region: str) -> None:
@@ -726,9 +726,9 @@ class TestSettings:
         [
             ({"region": "no region"}, "region"),
             ({"profile": "nobody"}, r"nobody.*~/\.aws/config"),
-            ({"prefix": "a b"}, "prefix: 'a b' cannot begin"),
+            ({"prefix": "a b"}, "prefix: 'a b' is not a valid prefix"),
             ({"prefix": ""}, "prefix"),
-            ({"aws_secret_access_key": None}, "belong together"),
+            ({"aws_secret_access_key": None}, "set both aws_access_key_id and aws_secret_access_key"),
             ({"endpoint_url": "nowhere"}, "endpoint_url: it is not a URL with a scheme and a host"),
             ({"read_timeout": "10"}, "90s"),
             ({"regoin": "x"}, "did you mean region"),

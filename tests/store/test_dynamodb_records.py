@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from zc.cimaa import errors
-from zc.cimaa.agents import Instance, Row, Seen
+from zc.cimaa.agents import Instance, Row, SeenInstance
 from zc.cimaa.dynamodb import records
 from zc.cimaa.dynamodb.records import Stored
-from zc.cimaa.squelches import Squelch
+from zc.cimaa.squelches import StoredSquelch
 
 FAULT = {
     "name": "//web1/disk",
@@ -99,7 +99,7 @@ SQUELCH_ITEM = {
 
 
 def test_a_squelch_as_an_item() -> None:
-    squelch = Squelch("^//web1/", "", "ann", 1_764_000_000, False, 1_764_003_600)
+    squelch = StoredSquelch("^//web1/", "", "ann", 1_764_000_000, False, 1_764_003_600)
     assert records.encode_squelch(squelch) == SQUELCH_ITEM
     assert records.decode_squelch(SQUELCH_ITEM) == squelch
     lasting = squelch._replace(permanent=True, expires=None)
@@ -125,9 +125,9 @@ ROW = Row(
     "d" * 32,
     "i" * 32,
     (
-        Seen(Instance("web1", 7, "1.0", "Linux"), 1_764_000_000_000_000, 1_764_000_009_000_000),
-        Seen(Instance("web1", 8, "1.0", "Linux"), 1_764_000_005_000_000, 1_764_000_010_000_000),
-        Seen(Instance("web1b", None, "1.1", "Linux"), 1_764_000_006_000_000, 1_764_000_006_000_000),
+        SeenInstance(Instance("web1", 7, "1.0", "Linux"), 1_764_000_000_000_000, 1_764_000_009_000_000),
+        SeenInstance(Instance("web1", 8, "1.0", "Linux"), 1_764_000_005_000_000, 1_764_000_010_000_000),
+        SeenInstance(Instance("web1b", None, "1.1", "Linux"), 1_764_000_006_000_000, 1_764_000_006_000_000),
     ),
 )
 ROW_ITEM = {
@@ -169,7 +169,7 @@ def test_what_lacks_a_digest_is_unfinished(present: tuple[str, ...], unfinished:
 
 @pytest.mark.parametrize("item", [{}, {"agent": "a"}, {"agent": {}}, {"agent": {"S": "a"}, "x": {}}, []])
 def test_what_is_not_an_item_is_an_error(item: Any) -> None:
-    with pytest.raises(errors.StoreUnavailable, match="not one of DynamoDB's"):
+    with pytest.raises(errors.StoreUnavailable, match="an invalid item"):
         records.decode_fault(item)
 
 

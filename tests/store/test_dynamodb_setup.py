@@ -95,8 +95,8 @@ def test_a_dry_run_does_nothing(conf: str, proxy: Proxy, capsys: pytest.CaptureF
     assert set(proxy.operations) == {"DescribeTable"}
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
-        f"{prefix}.agents: make the table, with 1 read and 2 write units",
-        f"{prefix}.agents: switch on point-in-time recovery",
+        f"{prefix}.agents: create the table, with 1 read and 2 write units",
+        f"{prefix}.agents: enable point-in-time recovery",
     ]
     assert len(lines) == 6
     main([conf])
@@ -124,9 +124,9 @@ def test_a_check_shows_what_is_there_and_what_would_be_done(
         f"{names[0]}: active, on demand",
         f"{names[1]}: missing",
         f"{names[2]}: active, on demand",
-        f"to do: {names[0]}: switch on protection from deletion",
-        f"to do: {names[1]}: make the table, on demand, protected from deletion",
-        f"to do: {names[2]}: switch on protection from deletion",
+        f"to do: {names[0]}: enable deletion protection",
+        f"to do: {names[1]}: create the table, on demand, deletion protection",
+        f"to do: {names[2]}: enable deletion protection",
     ]
     assert set(proxy.operations) == {"DescribeTable"}
 
@@ -141,7 +141,7 @@ def test_a_check_shows_the_capacity_and_what_is_not_ready(
     with pytest.raises(SystemExit):
         main([conf, "--check"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{prefix}.agents: creating, with 7 read and 9 write units, protected from deletion"
+    assert lines[0] == f"{prefix}.agents: creating, with 7 read and 9 write units, deletion protection"
     assert lines[-1] == f"to do: {prefix}.squelches: wait until it is active"
 
 
@@ -158,7 +158,7 @@ def test_a_response_that_is_not_dynamodbs_is_an_error_of_one_line(
     for arguments in ([conf], [conf, "--check"], [conf, "--dry-run"]):
         found, message = stopped(arguments, capsys)
         assert found == 1
-        assert "see endpoint_url, and the proxy" in message
+        assert "check endpoint_url and the proxy" in message
         assert message.count("\n") == 1
 
 
@@ -172,11 +172,11 @@ def test_no_response_to_setup_is_taken_for_another(
     for body in (b"[]", b'{"Tags": [5], "ContinuousBackupsDescription": 5, "TableDescription": 5}'):
         proxy.always(operation, lambda _body, _forward, body=body: Answer(200, body))
         arguments = [conf, "--tag", "a=b", "--point-in-time-recovery"]
-        assert "see endpoint_url, and the proxy" in stopped(arguments, capsys)[1]
+        assert "check endpoint_url and the proxy" in stopped(arguments, capsys)[1]
 
 
 def test_it_waits_until_a_table_is_active(conf: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zc.cimaa.dynamodb.setup.tables._POLL", 0.01)
+    monkeypatch.setattr("zc.cimaa.dynamodb.setup.provisioning._POLL", 0.01)
     main([conf])
     backups = refused("ContinuousBackupsUnavailableException", "Backups are being enabled for the table")
     proxy.next("UpdateContinuousBackups", backups, backups)
@@ -211,7 +211,7 @@ def test_a_table_with_another_key_is_told_before_anything_is_made(
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["nowhere.cfg"], 1, "there is no configuration file nowhere.cfg"),
+        (["nowhere.cfg"], 1, "there is no readable configuration file nowhere.cfg"),
         (["CONF", "--config", "CONF"], 2, "given twice"),
         (["CONF", "--read-units", "5"], 2, "--read-units and --write-units belong together"),
         (["CONF", "--write-units", "0", "--read-units", "1"], 2, "0 is not in the range"),
@@ -238,7 +238,7 @@ def test_a_refusal_is_told(conf: str, proxy: Proxy, capsys: pytest.CaptureFixtur
     proxy.always("DescribeTable", refused("ThrottlingException", "slow down"))
     assert "throttled by DynamoDB" in stopped([conf], capsys)[1]
     proxy.always("DescribeTable", lambda _body, _forward: Answer(200, b"<html>"))
-    assert "see endpoint_url" in stopped([conf], capsys)[1]
+    assert "check endpoint_url" in stopped([conf], capsys)[1]
 
 
 def test_what_is_refused_in_passing_is_asked_for_again(conf: str, proxy: Proxy, described: Described) -> None:
@@ -267,7 +267,7 @@ def test_the_section_as_a_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert config_parse(str(path)) == {**section, "prefix": "other"}
     path.write_text("[database]\nclass = zc.cimaa.lmdb\n")
     monkeypatch.delenv("CIMAA_DATABASE_PREFIX")
-    with pytest.raises(errors.ConfigurationError, match=r"is zc\.cimaa\.lmdb; this is for class = zc\.cimaa\.dynamodb"):
+    with pytest.raises(errors.ConfigurationError, match=r"is zc\.cimaa\.lmdb; this needs class = zc\.cimaa\.dynamodb"):
         config_parse(path)
 
 

@@ -213,7 +213,7 @@ def test_a_record_that_cannot_be_read_is_an_error_that_says_what_to_do(path: Pat
     [
         ({"path": ""}, "'' is not a path"),
         ({"path": "a\0b"}, "is not a path"),
-        ({"path": "~no-such-user/x"}, "home directory that ~ stands for is unknown"),
+        ({"path": "~no-such-user/x"}, "home directory of ~ is unknown"),
         ({"map_size": "99999TiB"}, "map_size: it must be from 16KiB to 64TiB"),
         ({"map_size": "1KiB"}, "map_size: it must be from 16KiB to 64TiB"),
     ],

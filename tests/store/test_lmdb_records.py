@@ -8,7 +8,7 @@ import pytest
 
 from zc.cimaa.agents import Instance
 from zc.cimaa.errors import StoreIncompatible
-from zc.cimaa.faults import Fault
+from zc.cimaa.faults import FaultDict
 from zc.cimaa.lmdb import DB
 from zc.cimaa.testing import Clock, fault
 
@@ -81,7 +81,7 @@ def test_an_unchanged_report_is_touched_and_nothing_else_is_read_or_written(path
 
 
 @pytest.mark.parametrize(("faults", "instance"), [([], INSTANCE), ([fault("f")], INSTANCE), (FAULTS, ANOTHER)])
-def test_any_other_report_rewrites_the_row(path: Path, faults: list[Fault], instance: Instance) -> None:
+def test_any_other_report_rewrites_the_row(path: Path, faults: list[FaultDict], instance: Instance) -> None:
     store(path, GOLDEN)
     with opened(path, NOW + 60, instance) as db:
         db.set_faults("web1", faults)

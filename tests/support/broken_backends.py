@@ -14,8 +14,8 @@ import pytest
 from zc.cimaa import agents, faults, memory
 from zc.cimaa.agents import Instance
 from zc.cimaa.db import Snapshot
-from zc.cimaa.faults import Fault, Report
-from zc.cimaa.squelches import Squelch
+from zc.cimaa.faults import FaultDict, Report
+from zc.cimaa.squelches import StoredSquelch
 from zc.cimaa.testing import Conformance, Opener
 
 
@@ -72,7 +72,7 @@ class DropsEmptyTexts(memory.DB):
 
     breaks = 4
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         return [
             {key: value for key, value in fault.items() if value != "" or key == "message"}
             for fault in super()._agent_faults(agent)
@@ -121,7 +121,7 @@ class WritesInTwoSteps(memory.DB):
         self._store.faults[agent] = kept
         super()._replace(agent, report, instance)
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         found = super()._agent_faults(agent)
         self.looked.set()
         return found
@@ -142,7 +142,7 @@ class IgnoresTheEnd(memory.DB):
 
     breaks = 24
 
-    def _put_squelch(self, squelch: Squelch) -> None:
+    def _put_squelch(self, squelch: StoredSquelch) -> None:
         super()._put_squelch(squelch._replace(expires=None))
 
 
@@ -161,7 +161,7 @@ class WritesBeforeItChecks(memory.DB):
 
     breaks = 7
 
-    def set_faults(self, agent: str, faults: Iterable[Fault]) -> None:
+    def set_faults(self, agent: str, faults: Iterable[FaultDict]) -> None:
         if row := self._store.rows.get(agent):
             self._store.rows[agent] = row._replace(updated=self._now())
         super().set_faults(agent, faults)
@@ -190,7 +190,7 @@ class GivesItsOwn(memory.DB):
 
     breaks = 8
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         return self._store.faults.get(agent, [])
 
 
@@ -199,7 +199,7 @@ class FoldsCase(memory.DB):
 
     breaks = 10
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         return [fault for name, faults in self._all_faults() if name.lower() == agent.lower() for fault in faults]
 
 
@@ -246,7 +246,7 @@ class LimitsBeforeItSorts(memory.DB):
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
-    ) -> list[Fault]:
+    ) -> list[FaultDict]:
         found = super()._find_faults(agent, severity, pattern, None)
         chosen = sorted(found, key=lambda fault: (fault["agent"], fault["name"]))[:limit]
         return faults.worst_first((fault["agent"], [fault]) for fault in chosen)
@@ -259,7 +259,7 @@ class MatchesFromTheStart(memory.DB):
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
-    ) -> list[Fault]:
+    ) -> list[FaultDict]:
         return super()._find_faults(agent, severity, None if pattern is None else f"^(?:{pattern})", limit)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.dynamodb_servers import ACCESS, moto, plain_client
 from zc.cimaa.dynamodb import DB, schemas
-from zc.cimaa.dynamodb.setup.tables import Wanted, steps
+from zc.cimaa.dynamodb.setup.provisioning import TableOptions, steps
 from zc.cimaa.testing import Opener
 
 
@@ -32,7 +32,7 @@ def moto_client(moto_url: str) -> Any:
 def dynamodb_settings(moto_url: str, moto_client: Any) -> Iterator[dict[str, str]]:
     """The settings of a store with tables of its own."""
     prefix = f"test-{uuid4().hex}"
-    for step in steps(moto_client, prefix, Wanted()):
+    for step in steps(moto_client, prefix, TableOptions()):
         step.do()
     # On a machine that is busy, moto may take long over a table of 10,000 items.
     yield {**ACCESS, "endpoint_url": moto_url, "prefix": prefix, "read_timeout": "2m"}

@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from zc.cimaa.faults import Fault
+from zc.cimaa.faults import FaultDict
 from zc.cimaa.testing import fault
 
 
-def report(number: int) -> list[Fault]:
+def report(number: int) -> list[FaultDict]:
     """Two faults that must never be seen apart."""
     return [fault("one", number=number), fault(f"two-{number}", number=number)]
 
@@ -23,7 +23,7 @@ class Agent:
     def __init__(
         self,
         name: str,
-        send: Callable[[str, list[Fault]], None],
+        send: Callable[[str, list[FaultDict]], None],
         start: int = 1,
         given_up: tuple[type[Exception], ...] = (),
     ) -> None:

@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 
 from zc.cimaa import agents, faults
 from zc.cimaa.agents import Instance
-from zc.cimaa.faults import Fault, decode, encode
+from zc.cimaa.faults import FaultDict, decode, encode
 from zc.cimaa.postgres import records
 from zc.cimaa.postgres.setup import versions
 
@@ -107,7 +107,7 @@ class Reporter:
         if self._connection is not None:
             self._connection.close()
 
-    def report(self, agent: str, reported: list[Fault]) -> None:
+    def report(self, agent: str, reported: list[FaultDict]) -> None:
         report = faults.report(agent, reported, None)
         values = (None, agent.encode(), report.digest.encode(), self._instance.id.encode())
         if self._execute(TOUCH, *values).command_tuples == 1:

@@ -1,6 +1,8 @@
-"""Whether processes are there."""
+"""Waiting for real processes."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import psutil
 
@@ -17,3 +19,11 @@ def ended(pid: int, seconds: float = 10) -> bool:
         if time.monotonic() >= end:
             return False
         time.sleep(0.01)  # waiting for a real process, with a bound
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """Wait until the condition is true, for at most ``seconds``; its last value."""
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.02)  # waiting for a real process, with a bound
+    return found

@@ -19,7 +19,7 @@ from zc.cimaa.agent.store import Link
 from zc.cimaa.alerters import Alerter
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
-from zc.cimaa.faults import Fault
+from zc.cimaa.faults import FaultDict
 
 #: A whole day's start (seconds since the epoch).
 START = 1_700_006_400.0
@@ -175,6 +175,6 @@ class Simulation:
         first = self.runs[0][0]
         return [round(time - first, 3) for time, name in self.runs if name == section]
 
-    async def _run(self, agent: str, check: Check, before: Iterable[Fault]) -> Result:
+    async def _run(self, agent: str, check: Check, before: Iterable[FaultDict]) -> Result:
         self.runs.append((self.clock.time(), check.section))
         return of_outcome(agent, check, await self.work(self.clock, check), before)

@@ -1,38 +1,36 @@
-"""The store in which a fleet of independent monitoring agents keeps what it knows, and what is around it.
+"""The store that a fleet of independent monitoring agents reports to, the agents, and the command line.
 
-The rooms, each importing only those before it:
+The rooms (modules and packages), each of which imports only those before it:
 
 ``errors``, ``types``, ``limits``, ``units``, ``masking``, ``ini``, ``backoff``, ``threads``, ``text``, ``process_tree``
-    Every exception, under one root; the types of what a store takes and returns; the sizes that every store keeps;
-    durations, sizes and times as text; text with its credentials masked; INI files; how long to wait before a retry;
-    programs that are run to be ended, with all processes that descend from them;
-    quoting, cleaning and cutting text;
-    blocking calls whose caller waits for a limited time.
+    Every exception, under one root; the types that a store accepts and returns; the limits that every store has;
+    durations, sizes and times as text; masking of credentials; INI files; delays between retries; blocking calls
+    with a time limit; quoting, cleaning, cutting and digesting text; running a program so that it and its
+    descendants can be terminated.
 ``faults``, ``agents``, ``squelches``, ``options``, ``naming``
-    The pure rules: what a fault, an agent's row, a squelch and a setting is; the names of an agent's faults.
+    The pure rules: what a fault, an agent's row, a squelch and an option are; how an agent names its faults.
 ``filters``
-    The language in which faults and agents are searched for.
+    The language in which faults and agents are filtered.
 ``db``, ``entrypoints``
-    The contract: the abstract class :class:`~zc.cimaa.db.DB`; plugins, found through entry points.
+    The contract: the abstract class :class:`~zc.cimaa.db.DB`; loading plugins through entry points.
 ``config``
-    A configuration, read once and asked for its parts; from its ``[database]`` section to an open
-    :class:`~zc.cimaa.db.DB`.
+    A configuration file, read once: its sections and settings, and the store that it describes.
 ``memory``, ``lmdb``, ``postgres``, ``dynamodb``
-    The backends.  None imports another.
+    The backends.  No backend imports another.
 ``testing``
-    The conformance suite that every backend passes, other people's included.
+    The conformance suite for backends, including those of other projects.
 ``checks``, ``alerters``, ``metrics``
-    The checks that come with zc.cimaa; what passes alerts on to people, and figures on to other systems.
+    The built-in checks; the plugins that send alerts; the plugins that export metrics.
 ``agent``
-    What runs checks and makes faults of their results: once, or as a daemon that alerts people.
+    The agent: runs checks and reports their faults, once or as a daemon that sends alerts.
 ``systemd``
-    The files that make the agent a service of the host.
+    Installs the agent as a systemd service.
 ``metacheck``
-    The check that watches the watchers: silent and double agents, forgotten squelches.
+    The check of the monitoring itself: silent and double agents, forgotten squelches.
 ``cli``
-    The ``cimaa`` command.
+    The commands ``cimaa``, ``setup-dynamodb`` and ``setup-postgres``.
 
-Importing this package loads no driver and nothing else.
+Importing this package loads none of these, and no driver.
 """
 
 #: The version of zc.cimaa; setup.cfg reads it from here.

@@ -1,37 +1,37 @@
-"""What a store knows of an agent besides its faults: when it reported, and who reported in its name.  Pure.
+"""What a store keeps of an agent besides its faults: its heartbeat and its instances.  Pure.
 
-Heartbeats are kept in microseconds, so that the order of two reports can be
-told, and are shown in whole seconds.
+Heartbeats are stored in microseconds, so that two reports within a second have an order, and
+are shown in whole seconds.
 """
 
 import os
 import platform
 from collections.abc import Iterable
 from functools import lru_cache
-from hashlib import blake2b
 from typing import NamedTuple
 
 from . import __version__, limits
 from .errors import InvalidAgent
 from .faults import encode
 from .limits import check_text, is_plain
+from .text import hex_digest
 from .types import Agent, AgentInstance, Heartbeat
 
 MICROSECONDS = 1_000_000
 
-#: An instance is forgotten that fell silent so long (seconds) before the last report; and of those left,
-#: so many of the latest are remembered.
+#: An instance is forgotten if its last report is this much older (seconds) than the agent's; of the others, at most
+#: this number is kept: those that reported last.
 INSTANCE_MEMORY = 24 * 60 * 60
 INSTANCES = 16
 
-#: What MIG takes for lately, silent, and double (seconds).
+#: The defaults of offline_agents and double_agents (seconds), as in MIG.
 SEEN_WITHIN = 30 * 24 * 60 * 60
 SILENT_FOR = 5 * 60
 DOUBLE_WITHIN = 10 * 60
 
 
 class Instance(NamedTuple):
-    """Who reports under an agent's name: a process, or (with no ``pid``) the one-shot commands of a host."""
+    """A process that reports under an agent's name, or (without ``pid``) all one-shot commands of a host."""
 
     host: str
     pid: int | None
@@ -44,8 +44,8 @@ class Instance(NamedTuple):
         return _instance_id(self)
 
 
-class Seen(NamedTuple):
-    """An instance, and when its first and its last report came (microseconds since the epoch)."""
+class SeenInstance(NamedTuple):
+    """An instance, and the times of its first and last report (microseconds since the epoch)."""
 
     instance: Instance
     first: int
@@ -59,14 +59,14 @@ class Row(NamedTuple):
     updated: int
     #: The digest of the current faults.
     digest: str
-    #: The id of the instance that reported last.  Its last report is ``updated``, whatever ``instances`` says.
+    #: The id of the instance that reported last.  Its last report was at ``updated``, not at the time in ``instances``.
     instance: str
     #: The instances seen lately, in the order of their first reports.
-    instances: tuple[Seen, ...]
+    instances: tuple[SeenInstance, ...]
 
 
 def check_name(agent: object) -> str:
-    """The agent's name, if it is one.
+    """The agent's name, if it is valid.
 
     :raises InvalidAgent: if it is not.
     """
@@ -92,7 +92,7 @@ def check_instance(instance: Instance) -> Instance:
 
 @lru_cache(maxsize=1)
 def this_process() -> Instance:
-    """The instance that a daemon reports as: this very process."""
+    """The instance as which a daemon reports: this process."""
     return this_host()._replace(pid=os.getpid())
 
 
@@ -101,27 +101,27 @@ os.register_at_fork(after_in_child=this_process.cache_clear)
 
 @lru_cache(maxsize=1)
 def this_host() -> Instance:
-    """The instance that one-shot commands report as, so that one after the other counts as the same."""
+    """The instance as which one-shot commands report: the same for all commands of this host."""
     return Instance(platform.node(), None, __version__, f"{platform.system()} {platform.release()}")
 
 
 def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
     """The agent's row after ``instance`` reported, at ``now`` (microseconds), faults with this digest.
 
-    A clock that was set back leaves no instance with a report in the future,
-    where it would pass for a rival of whoever comes next.
+    If the clock was set back, reports in the future are moved to ``now``: otherwise they would make
+    their instances rivals of every later one.
     """
     if row is not None and row.instance == instance.id and row.updated <= now:
         return row._replace(updated=now, digest=digest)
-    seen = {s.instance.id: Seen(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}
+    seen = {s.instance.id: SeenInstance(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}
     first = seen[instance.id].first if instance.id in seen else now
-    seen[instance.id] = Seen(instance, first, now)
+    seen[instance.id] = SeenInstance(instance, first, now)
     latest = sorted(seen.values(), key=lambda s: (s.last, s.first, s.instance.id))[-INSTANCES:]
     return Row(now, digest, instance.id, tuple(sorted(latest, key=lambda s: (s.first, s.instance.id))))
 
 
-def instances(row: Row | None) -> list[Seen]:
-    """The instances that a row remembers, each with the time of its last report."""
+def instances(row: Row | None) -> list[SeenInstance]:
+    """The instances of a row that are not forgotten, each with the time of its last report."""
     if row is None:
         return []
     current = (s._replace(last=row.updated) if s.instance.id == row.instance else s for s in row.instances)
@@ -129,26 +129,26 @@ def instances(row: Row | None) -> list[Seen]:
 
 
 def is_old(updated: int, age: float, now: int) -> bool:
-    """True if ``updated`` lies ``age`` seconds or more before ``now`` (both in microseconds)."""
+    """True if ``updated`` is at least ``age`` seconds before ``now`` (both in microseconds)."""
     return updated <= now - age * MICROSECONDS
 
 
 def is_offline(updated: int, seen_within: float, silent_for: float, now: int) -> bool:
-    """True if the agent reported within the longer time (seconds), but not within the shorter."""
+    """True if the last report is at least ``silent_for`` seconds old, but less than ``seen_within`` seconds."""
     return is_old(updated, silent_for, now) and not is_old(updated, seen_within, now)
 
 
-def rivals(row: Row, within: float, now: int) -> list[Seen]:
-    """The instances that report for this agent side by side, and did so in the last ``within`` seconds.
+def rivals(row: Row, within: float, now: int) -> list[SeenInstance]:
+    """The instances that reported for this agent at the same time, in the last ``within`` seconds.
 
     Two are rivals if each reported after the other's first report.  A restart
-    makes no rivals: the old process falls silent before the new one's first report.
+    does not make rivals: the old process stops reporting before the new one's first report.
     """
     lately = [s for s in instances(row) if not is_old(s.last, within, now)]
     return [s for s in lately if any(_overlap(s, other) for other in lately if other is not s)]
 
 
-def shown(name: str, row: Row, seen: Iterable[Seen]) -> Agent:
+def shown(name: str, row: Row, seen: Iterable[SeenInstance]) -> Agent:
     """An agent as ``get_agents`` and ``double_agents`` return it, with these of its instances."""
     return {**heartbeat(name, row.updated), "instances": [_shown_instance(s) for s in seen]}
 
@@ -158,11 +158,11 @@ def heartbeat(name: str, updated: int) -> Heartbeat:
     return {"name": name, "updated": updated // MICROSECONDS}
 
 
-def _overlap(one: Seen, other: Seen) -> bool:
+def _overlap(one: SeenInstance, other: SeenInstance) -> bool:
     return one.last > other.first and other.last > one.first
 
 
-def _shown_instance(seen: Seen) -> AgentInstance:
+def _shown_instance(seen: SeenInstance) -> AgentInstance:
     host, pid, version, system = seen.instance
     first, last = seen.first // MICROSECONDS, seen.last // MICROSECONDS
     return {"host": host, "pid": pid, "version": version, "os": system, "first": first, "last": last}
@@ -170,4 +170,4 @@ def _shown_instance(seen: Seen) -> AgentInstance:
 
 @lru_cache(maxsize=1024)
 def _instance_id(instance: Instance) -> str:
-    return blake2b(encode(list(instance)), digest_size=16).hexdigest()
+    return hex_digest(encode(list(instance)), 16)

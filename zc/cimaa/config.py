@@ -1,9 +1,9 @@
-"""From an operator's INI file to an open store.
+"""Reads the configuration file, and opens the store that it describes.
 
-A setting comes from the first of these that has it:
+The effective value of a setting comes from the first of these that has one:
 
 1. the environment, for the ``[database]`` section: ``CIMAA_DATABASE_<KEY>``;
-2. a file of its own: ``<key>_file`` (in the section or the environment) names a file that holds the value;
+2. a separate file: ``<key>_file`` (in the section or the environment) names a file that contains the value;
 3. the section;
 4. the default.
 """
@@ -22,11 +22,11 @@ from .errors import ConfigurationError
 from .masking import mask_text
 from .options import Option, Values
 
-#: The entry points' group; a name in it is what ``class`` names.
+#: The group of entry points from which ``class`` names one.
 BACKENDS = "zc.cimaa.database"
-#: What is used where no file says otherwise.
+#: The backend if the configuration has no ``class``.
 DEFAULT_BACKEND = "zc.cimaa.lmdb"
-#: The sections that a configuration file may have, and those of which it may have several: ``[alerter:NAME]``.
+#: The sections that a configuration file may have, and the kinds of sections with names: ``[alerter:NAME]``.
 DATABASE = "database"
 SECTIONS = (DATABASE, "agent")
 NAMED_SECTIONS = ("alerter", "metrics")
@@ -44,7 +44,7 @@ class Setting:
     option: Option
     #: Its text; ``None``: it is not set.
     text: str | None
-    #: Where that came from, for people; and the file that holds it, if one does.
+    #: Where the text comes from, to be shown; and the file that contains it, if any.
     source: str
     #: The parsed text.
     value: Any = None
@@ -52,12 +52,12 @@ class Setting:
 
     @property
     def shown(self) -> str | None:
-        """The text as people may see it: credentials are masked."""
+        """The text with credentials masked."""
         return None if self.text is None else self.option.shown(self.text)
 
 
 class Database(NamedTuple):
-    """Which store a configuration describes."""
+    """The store that a configuration describes."""
 
     backend: type[DB]
     #: The effective settings, ``class`` first.
@@ -65,7 +65,7 @@ class Database(NamedTuple):
 
     @property
     def values(self) -> Values:
-        """What the backend takes: the value of each of its options."""
+        """The value of each option of the backend, to open it with."""
         return values(self.settings[1:])
 
 
@@ -73,9 +73,9 @@ class Database(NamedTuple):
 class _Given:
     text: str
     source: str
-    #: The file that holds it.
+    #: The file that contains it.
     file: Path | None = None
-    #: The directory that a relative path starts from.
+    #: The directory to which a relative path refers.
     base: Path = Path()
 
     def path(self) -> str:
@@ -85,14 +85,14 @@ class _Given:
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration as it was when it was read.
+    """A configuration, as it was when it was read.
 
-    The file is read once, so all that one object says belongs together, also if the file is edited meanwhile.
+    The file is read once, so the parts of one object are consistent even if the file is edited in the meantime.
     """
 
-    #: The file, as it was named or found; ``None``: there is none, and the defaults count.
+    #: The file, as it was named or found; ``None``: there is none, and the defaults apply.
     file: Path | None
-    #: The texts of its sections, by their names.
+    #: The keys and texts of its sections, by the names of the sections.
     sections: Mapping[str, Mapping[str, str]]
     #: The variables of the environment that change the ``[database]`` section.
     environment: Mapping[str, str]
@@ -121,7 +121,7 @@ class Config:
 
     @property
     def source(self) -> str:
-        """What a setting of the file is said to come from."""
+        """How the source of the file's settings is shown."""
         return "the given mapping" if self.file is None else f"file {self.file}"
 
     @cached_property
@@ -143,7 +143,7 @@ class Config:
         return _effective(name, declared, self._texts(name))
 
     def setting(self, section: str, option: Option) -> Setting:
-        """One setting of a section, whatever else the section says.
+        """One setting of a section; the others are not validated.
 
         :raises ConfigurationError: for an invalid value.
         """
@@ -167,7 +167,7 @@ class Config:
         return {key: _Given(text, self.source, self.file, base) for key, text in given.items()}
 
     def _database_texts(self) -> dict[str, _Given]:
-        """The texts of the section and the environment; a key of the latter hides both forms of it in the section."""
+        """The texts of the section and the environment; a key of the environment hides both forms in the section."""
         environment = {
             variable.removeprefix(_ENVIRONMENT).lower(): _Given(text, f"environment variable {variable}")
             for variable, text in self.environment.items()
@@ -183,11 +183,11 @@ def open_database(
 ) -> DB:
     """Open the store that a configuration describes.
 
-    ``config`` is a file's path, or a :class:`Config`, or the ``[database]`` section
-    as a mapping (which the environment does not change), or ``None`` for the file that
-    :func:`find_file` finds.  ``instance`` is who reports: by default this process.
+    ``config`` is the path of a file, a :class:`Config`, the ``[database]`` section as a
+    mapping (which the environment does not change), or ``None`` for the file that
+    :func:`find_file` finds.  ``instance`` is the instance that reports, by default this process.
 
-    :raises ConfigurationError: naming what is wrong, and where.
+    :raises ConfigurationError: naming the setting and what is wrong with it.
     :raises StoreError: if the store cannot be opened.
     """
     if isinstance(config, Mapping):
@@ -203,30 +203,30 @@ def values(settings: Iterable[Setting]) -> Values:
 
 
 def load_backend(name: str) -> type[DB]:
-    """The class that an entry point of the group ``zc.cimaa.database`` names.
+    """The class of the backend with this name: an entry point of the group ``zc.cimaa.database``.
 
-    :raises ConfigurationError: if there is none, or a library that it needs is not installed.
+    :raises ConfigurationError: if there is none, or a library that it requires is not installed.
     """
     return entrypoints.load(BACKENDS, name, DB, "backend", f"[{DATABASE}] class")  # type: ignore[type-abstract]
 
 
 def backend_names() -> list[str]:
-    """The names of all backends that are installed, whether or not their libraries are, sorted."""
+    """The names of all backends, sorted, including those whose libraries are not installed."""
     return entrypoints.names(BACKENDS)
 
 
 def find_file(path: str | os.PathLike[str] | None = None) -> Path | None:
-    """The configuration file: ``path`` if given, else the first there is of those that are looked for.
+    """The configuration file: ``path`` if given, or else the first of these that exists.
 
-    ``$CIMAA_CONFIG``, ``./cimaa.cfg``, ``$XDG_CONFIG_HOME/cimaa/cimaa.cfg`` (or under
+    ``$CIMAA_CONFIG``, ``./cimaa.cfg``, ``$XDG_CONFIG_HOME/cimaa/cimaa.cfg`` (or in
     ``~/.config``), ``/etc/cimaa/cimaa.cfg``.
 
-    :raises ConfigurationError: if a file was named and is not there.
+    :raises ConfigurationError: if a file was named that is not there or not readable.
     """
     for named, source in ((path, ""), (os.environ.get("CIMAA_CONFIG"), "$CIMAA_CONFIG: ")):
         if named:
             if not _is_file(Path(named)):
-                raise ConfigurationError(f"{source}there is no configuration file {os.fspath(named)} that can be read")
+                raise ConfigurationError(f"{source}there is no readable configuration file {os.fspath(named)}")
             return Path(named)
     places = [Path("cimaa.cfg"), *_user_files(), Path("/etc/cimaa/cimaa.cfg")]
     return next((place for place in places if _is_file(place)), None)
@@ -243,7 +243,7 @@ def _user_files() -> Iterable[Path]:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # in a directory that this user may not search, or not a valid path
+    except (OSError, ValueError):  # a directory without search permission, or an invalid path
         return False
 
 
@@ -259,7 +259,7 @@ def _wrong(name: str) -> str:
 def _effective(
     section: str, declared: Iterable[Option], given: Mapping[str, _Given], others: Iterable[str] = ()
 ) -> list[Setting]:
-    """The settings of a section; ``others`` are keys that it may have, but which are none of these."""
+    """The settings of a section; ``others`` are further keys that it may have."""
     declared = list(declared)
     names = [option.name for option in declared]
     texts = _with_files(section, names, given)
@@ -279,7 +279,7 @@ def _effective(
 
 
 def _with_files(section: str, names: Iterable[str], given: Mapping[str, _Given]) -> dict[str, _Given]:
-    """The texts, with the contents of the files that keys with ``_file`` name."""
+    """The texts, with the contents of the files that keys ending in ``_file`` name."""
     texts = dict(given)
     for key, value in given.items():
         name = key.removesuffix(_FILE)

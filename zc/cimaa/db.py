@@ -1,9 +1,9 @@
-"""The contract of a store.  Public methods check and shape; a backend supplies the primitives that store.
+"""The contract of a store: public methods that validate and format, and primitives that a backend implements.
 
-Whoever uses a store uses the public methods of :class:`DB`, the same on every
-backend.  Whoever writes a backend derives from :class:`DB` and implements the
-abstract methods, all named with a leading underscore; they get input that is
-checked already, and return what is stored, in any order.
+Users of a store call the public methods of :class:`DB`, which are the same for every
+backend.  A backend derives from :class:`DB` and implements the abstract methods, whose
+names have a leading underscore: they get validated input, and return what is stored, in
+any order.
 """
 
 import time
@@ -15,29 +15,29 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 from . import agents, faults, limits, options, squelches, types
 from .agents import Instance, Row
 from .errors import InvalidInput, StoreClosed
-from .faults import Fault, Report
+from .faults import FaultDict, Report
 from .options import Option, Values
-from .squelches import Squelch
+from .squelches import StoredSquelch
 
-#: Gives the time in seconds since the epoch, as :func:`time.time` does.
+#: Returns the time in seconds since the epoch, like :func:`time.time`.
 Clock = Callable[[], float]
 
 
 class Snapshot(NamedTuple):
-    """All that a store holds at one moment."""
+    """The contents of a store at one moment."""
 
     agents: Mapping[str, Row]
-    #: Each agent's name with faults of it, as :meth:`DB._all_faults` gives them.
-    faults: Iterable[tuple[str, list[Fault]]]
-    squelches: Iterable[Squelch]
+    #: Pairs of an agent's name and faults of it, as :meth:`DB._all_faults` returns them.
+    faults: Iterable[tuple[str, list[FaultDict]]]
+    squelches: Iterable[StoredSquelch]
 
 
 class DB(ABC):
     """A store.  It may be used from several threads, and in a ``with`` statement.
 
-    Every call may raise :exc:`~zc.cimaa.errors.StoreError`, after which what was
-    stored before is still there; one that takes input raises
-    :exc:`~zc.cimaa.errors.InvalidInput` before anything is written.
+    Every call may raise :exc:`~zc.cimaa.errors.StoreError`, and leaves what was stored
+    before unchanged then.  For invalid input :exc:`~zc.cimaa.errors.InvalidInput` is raised
+    before anything is written.
     """
 
     #: The keys that a ``[database]`` section may have for this backend, besides ``class``.
@@ -48,11 +48,11 @@ class DB(ABC):
     ) -> None:
         """Open the store that a ``[database]`` section (``config``) describes.
 
-        It has the texts of a section, or the :class:`~zc.cimaa.options.Values` that
-        were parsed from one.  ``instance`` is who reports, by default this process;
-        ``clock`` stands in for the store's own, in tests.
+        ``config`` has the texts of the section, or is the :class:`~zc.cimaa.options.Values`
+        parsed from them.  ``instance`` is the instance that reports, by default this process;
+        ``clock`` replaces the store's own clock, for tests.
 
-        :raises ConfigurationError: for an unknown key, or a value that cannot be read.
+        :raises ConfigurationError: for an unknown key or an invalid value.
         """
         self.settings: Mapping[str, Any] = config if isinstance(config, Values) else self._parsed(config or {})
         self._given_instance = None if instance is None else agents.check_instance(instance)
@@ -63,15 +63,15 @@ class DB(ABC):
     # Agents and what they report
 
     def set_faults(self, agent: str, faults: Iterable[Mapping[str, Any]]) -> None:
-        """Replace the agent's faults by these and refresh its heartbeat, all or nothing.
+        """Replace the agent's faults and refresh its heartbeat, atomically.
 
         Each fault has the keys of :class:`~zc.cimaa.types.NewFault`, and may have
-        others whose values JSON can hold.  When it returns, every process sees the
-        report; it is durable if it changed a fault.  The caller's list and dicts
-        stay as they are.
+        extra keys with JSON values.  When the call returns, every process sees the
+        report; it is durable if it changed a fault.  The caller's list and dicts are
+        not changed.
 
         :raises InvalidAgent: if the name breaks a rule.
-        :raises InvalidFault: if a fault does, or the report as a whole.
+        :raises InvalidFault: if a fault, or the whole report, breaks a rule.
         """
         if self._closed:
             self._require_open()
@@ -97,14 +97,14 @@ class DB(ABC):
         pattern: str | None = None,
         limit: int | None = None,
     ) -> list[types.FoundFault]:
-        """Current faults of the fleet, the most severe first, the longest standing first among equals.
+        """Current faults of the fleet, the most severe first, and the oldest first of equal severity.
 
-        Each has its ``agent``, and ``since`` (whole seconds since the epoch): when
-        this string of failures began.  Of one ``agent``, of at least this
-        ``severity``, whose name matches the regular expression ``pattern`` (as a
-        squelch would), at most ``limit`` of them.
+        Each has its ``agent``, and ``since`` (whole seconds since the epoch): when this
+        series of failures began.  They can be filtered by ``agent``, by a minimum
+        ``severity``, and by a regular expression that the name matches (``pattern``, which
+        is searched like a squelch); at most ``limit`` are returned.
 
-        :raises InvalidInput: for an agent's name, a pattern or a limit that cannot be.
+        :raises InvalidInput: for an invalid agent name, severity, pattern or limit.
         """
         self._require_open()
         if agent is not None:
@@ -112,15 +112,15 @@ class DB(ABC):
         if severity is not None and (not isinstance(severity, int) or isinstance(severity, bool)):
             raise InvalidInput(f"severity must be an integer, not {severity!r}")
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
-            raise InvalidInput(f"limit must be a whole number that is not negative, not {limit!r}")
+            raise InvalidInput(f"limit must be a whole number, 0 or more, not {limit!r}")
         if pattern is not None:
             squelches.compiled(squelches.check_regex(pattern))
         return cast(list[types.FoundFault], self._find_faults(agent, severity, pattern, limit))
 
     def get_agents(self) -> list[types.Agent]:
-        """The agents, sorted by name: ``name``, ``updated``, and the ``instances`` seen lately.
+        """The agents, sorted by name: ``name``, ``updated``, and the recent ``instances``.
 
-        An instance has ``host``, ``pid`` (``None`` for a host's one-shot commands),
+        An instance has ``host``, ``pid`` (``None`` for the one-shot commands of a host),
         ``version``, ``os``, and the times of its ``first`` and ``last`` report.
         """
         self._require_open()
@@ -129,7 +129,7 @@ class DB(ABC):
     def old_agents(self, age: float) -> list[types.Heartbeat]:
         """``name`` and ``updated`` of the agents whose last report is at least ``age`` seconds old, sorted by name.
 
-        :raises InvalidInput: for an age that is no number of seconds.
+        :raises InvalidInput: if the age is not a number of seconds.
         """
         self._require_open()
         return self._old_agents(_seconds("age", age))
@@ -137,29 +137,29 @@ class DB(ABC):
     def offline_agents(
         self, seen_within: float = agents.SEEN_WITHIN, silent_for: float = agents.SILENT_FOR
     ) -> list[types.Heartbeat]:
-        """``name`` and ``updated`` of the agents that reported within the longer time, but not within the shorter.
+        """``name`` and ``updated`` of the agents that went silent, sorted by name.
 
-        Both in seconds; sorted by name.
+        Their last report is at least ``silent_for`` seconds old, but less than ``seen_within`` seconds.
 
-        :raises InvalidInput: for a time that is no number of seconds.
+        :raises InvalidInput: if one of them is not a number of seconds.
         """
         self._require_open()
         return self._offline_agents(_seconds("seen_within", seen_within), _seconds("silent_for", silent_for))
 
     def double_agents(self, within: float = agents.DOUBLE_WITHIN) -> list[types.Agent]:
-        """The agents for which two or more instances reported side by side in the last ``within`` seconds.
+        """The agents for which several instances reported at the same time in the last ``within`` seconds.
 
-        As in :meth:`get_agents`, but only with the instances that are rivals.  A
-        restart is no double: an instance is a rival only if it reported again
-        after the other's first report.
+        As in :meth:`get_agents`, but only with the instances that are rivals: each
+        reported after the first report of another one.  So a restart does not make an
+        agent double.
 
-        :raises InvalidInput: for a time that is no number of seconds.
+        :raises InvalidInput: if ``within`` is not a number of seconds.
         """
         self._require_open()
         return self._double_agents(_seconds("within", within))
 
     def remove_agent(self, agent: str) -> None:
-        """Remove the agent's faults, heartbeat and instances; removing nobody is no error."""
+        """Remove the agent's faults, heartbeat and instances; an unknown agent is not an error."""
         self._require_open()
         self._remove_agent(agents.check_name(agent))
 
@@ -168,8 +168,8 @@ class DB(ABC):
     def squelch(self, regex: str, reason: str, user: str, permanent: bool = False, expires: int | None = None) -> None:
         """Add a squelch, or replace the one with this regular expression.
 
-        It ends at ``expires`` (whole seconds since the epoch); with none it stands
-        until it is removed.  ``permanent`` says that it is meant to stand.
+        It ends at ``expires`` (whole seconds since the epoch), or else stays until it is
+        removed.  ``permanent`` declares that this is intended.
 
         :raises InvalidSquelch: naming the part that breaks a rule.
         """
@@ -178,7 +178,7 @@ class DB(ABC):
         self._put_squelch(squelches.squelch(regex, reason, user, permanent, expires, now))
 
     def unsquelch(self, regex: str) -> None:
-        """Remove the squelch with this regular expression; removing nothing is no error."""
+        """Remove the squelch with this regular expression; an unknown one is not an error."""
         self._require_open()
         self._remove_squelch(squelches.check_regex(regex))
 
@@ -189,7 +189,7 @@ class DB(ABC):
         return sorted(s.regex for s in self._squelches() if squelches.in_force(s, now))
 
     def get_squelch_details(self) -> list[types.Squelch]:
-        """The squelches, sorted by regular expression, those included that ended and were not removed.
+        """The squelches, sorted by regular expression, including those that ended and were not removed.
 
         Each has ``regex``, ``reason``, ``user``, ``time`` (when it was set),
         ``permanent``, and ``expires`` where one is set.
@@ -200,11 +200,11 @@ class DB(ABC):
     # The whole
 
     def dump(self) -> types.Dump:
-        """All ``faults`` and all ``squelches`` of one moment.
+        """All ``faults`` and all ``squelches`` at one moment.
 
-        The faults are as in :meth:`get_faults`, sorted by agent and name; among
-        them each heartbeat as ``{'agent': '_', 'name': AGENT, 'message': '',
-        'updated': T}``.  The squelches are as in :meth:`get_squelch_details`.
+        The faults are those of :meth:`get_faults`, sorted by agent and name, and include
+        each heartbeat as ``{'agent': '_', 'name': AGENT, 'message': '', 'updated': T}``.
+        The squelches are those of :meth:`get_squelch_details`.
         """
         self._require_open()
         snapshot = self._snapshot()
@@ -216,9 +216,9 @@ class DB(ABC):
         return {"faults": listed, "squelches": [s.details() for s in squelches.by_regex(snapshot.squelches)]}
 
     def close(self) -> None:
-        """Release what the store holds; calling it twice is no error.
+        """Release all resources; closing twice is not an error.
 
-        Any other call raises :exc:`~zc.cimaa.errors.StoreClosed` from then on.
+        Every other call then raises :exc:`~zc.cimaa.errors.StoreClosed`.
         """
         if not self._closed:
             self._closed = True
@@ -243,45 +243,45 @@ class DB(ABC):
 
     @property
     def instance(self) -> Instance:
-        """Who reports: as given, else the process that asks (which may be a fork of the one that opened)."""
+        """The instance that reports: as given, or the current process (which may be a fork of the one that opened)."""
         return self._given_instance or agents.this_process()
 
     # What a backend must implement
 
     @abstractmethod
     def _open(self) -> None:
-        """Get ready, from ``self.settings``; nothing need be connected yet."""
+        """Prepare the store from ``self.settings``; it need not connect yet."""
 
     @abstractmethod
     def _close(self) -> None:
-        """Release everything.  Called once."""
+        """Release all resources.  Called once."""
 
     @abstractmethod
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
         """Set the agent's heartbeat to now if its row still has this digest and this instance's id.
 
-        True if so.  It should cost one small write, whatever the number of faults.
+        Return whether it did.  It should cost one small write for any number of faults.
         """
 
     @abstractmethod
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
-        """Make the report the agent's, all or nothing, though others may write at the same time.
+        """Replace the agent's report atomically, even if others write at the same time.
 
-        Use :func:`zc.cimaa.faults.changes` for what to write, and
-        :func:`zc.cimaa.agents.reported` for the agent's new row.
+        :func:`zc.cimaa.faults.changes` computes what to write, and
+        :func:`zc.cimaa.agents.reported` the agent's new row.
         """
 
     @abstractmethod
     def _remove_agent(self, agent: str) -> None:
-        """Remove the agent's row and faults, all or nothing."""
+        """Remove the agent's row and faults, atomically."""
 
     @abstractmethod
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
-        """The agent's faults as stored, each with ``since``, in dicts that are the caller's to change."""
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
+        """The agent's faults as stored, each with ``since``, in dicts that the caller may change."""
 
     @abstractmethod
-    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
-        """Each agent's name with faults of it, as stored, in dicts that are the caller's to change.
+    def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
+        """Pairs of an agent's name and faults of it, as stored, in dicts that the caller may change.
 
         An agent may come several times, each time with other faults.
         """
@@ -291,7 +291,7 @@ class DB(ABC):
         """Each agent's name and row."""
 
     @abstractmethod
-    def _put_squelch(self, squelch: Squelch) -> None:
+    def _put_squelch(self, squelch: StoredSquelch) -> None:
         """Add the squelch, or replace the one with its regular expression."""
 
     @abstractmethod
@@ -299,20 +299,20 @@ class DB(ABC):
         """Remove the squelch with this regular expression, if there is one."""
 
     @abstractmethod
-    def _squelches(self) -> Iterable[Squelch]:
+    def _squelches(self) -> Iterable[StoredSquelch]:
         """All squelches, those that ended included."""
 
     @abstractmethod
     def _snapshot(self) -> Snapshot:
-        """Everything, as it was at one moment where the store can tell."""
+        """Everything, at one moment if the store can do that."""
 
-    # What a backend may implement: where its store can do better, or has a clock of its own
+    # What a backend may implement, if its store can do better or has its own clock
 
     @classmethod
     def inherited(cls, settings: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:  # noqa: ARG003  # most have none
-        """Options that are not set, but in effect: by name the text that the driver finds, and where it does.
+        """Options that are not set, but that the driver finds elsewhere: by name, the text and its source.
 
-        It is what ``cimaa config`` shows in place of nothing; ``settings`` has the value of each option.
+        ``cimaa config`` shows them; ``settings`` has the value of each option.
         """
         return {}
 
@@ -322,8 +322,8 @@ class DB(ABC):
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
-    ) -> list[Fault]:
-        """See :meth:`find_faults`; the pattern compiles."""
+    ) -> list[FaultDict]:
+        """See :meth:`find_faults`; the pattern is valid."""
         stored = self._all_faults() if agent is None else [(agent, list(self._agent_faults(agent)))]
         if severity is not None:
             stored = ((name, [one for one in listed if one["severity"] >= severity]) for name, listed in stored)
@@ -360,7 +360,7 @@ class DB(ABC):
             raise StoreClosed(f"this {type(self).__module__} store has been closed")
 
 
-# Within the class, the parameter of set_faults hides the module faults.
+# In the class, a parameter of set_faults hides the module faults.
 _report, _unchecked = faults.report, faults.unchecked
 
 
@@ -372,7 +372,5 @@ def _seconds(what: str, number: float) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise InvalidInput(f"{what} must be a number of seconds, not {number!r}")
     if not 0 <= number <= limits.INTEGER_MAX:
-        raise InvalidInput(
-            f"{what} must be some seconds, 0 or more, and not as {'few' if number < 0 else 'many'} as that"
-        )
+        raise InvalidInput(f"{what} must be a number of seconds from 0 to {limits.INTEGER_MAX}, not {number!r:.40}")
     return number

@@ -1,6 +1,6 @@
-"""Plugins that are found by the names of their entry points: backends, alerters and metrics sinks.
+"""Loads plugins by the names of their entry points: backends, alerters and metrics sinks.
 
-The one user of stevedore.
+Nothing else uses stevedore.
 """
 
 import re
@@ -11,14 +11,14 @@ from .errors import ConfigurationError
 
 T = TypeVar("T")
 
-# What a plugin's name looks like; a connection string, which may hold a password, does not.
+# What the name of a plugin looks like, unlike a connection string, which may contain a password.
 _NAME = re.compile(r"[\w.:-]{1,100}")
 
 
 def load(group: str, name: str, base: type[T], kind: str, where: str) -> type[T]:
     """The class, derived from ``base``, that an entry point of the group names.
 
-    ``kind`` says what it is, and ``where`` which setting names it, for the messages.
+    ``kind`` (what it is) and ``where`` (the setting that names it) are for the messages.
 
     :raises ConfigurationError: if there is none, or a library that it needs is not installed.
     """
@@ -26,8 +26,8 @@ def load(group: str, name: str, base: type[T], kind: str, where: str) -> type[T]
 
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{where} is not the name of an entry point (it is not shown, because it may hold a password);"
-            f" there is: {', '.join(names(group))}"
+            f"{where} is not the name of an entry point (it is not shown, because it may contain a password);"
+            f" available: {', '.join(names(group))}"
         )
 
     def failed(_manager: object, entry_point: Any, error: BaseException) -> None:

@@ -1,18 +1,18 @@
-"""Every exception that zc.cimaa raises on purpose, under one root.
+"""All exceptions of zc.cimaa, under one root.
 
-A message names the culprit and says what to do.  Where a driver's exception
-was the reason, it is the ``__cause__``.  No message holds a secret.
+A message names the cause and says what to do.  If a driver raised an exception,
+that is the ``__cause__``.  No message contains a secret.
 """
 
 from collections.abc import Sequence
 
 
 class Error(Exception):
-    """The root: whoever catches it catches all that zc.cimaa raises on purpose."""
+    """The root of all exceptions that zc.cimaa raises, apart from bugs."""
 
 
 class InvalidInput(Error, ValueError):
-    """What a caller passed breaks a rule of the contract; nothing was written."""
+    """An argument breaks a rule of the contract; nothing was written."""
 
 
 class InvalidAgent(InvalidInput):
@@ -20,7 +20,7 @@ class InvalidAgent(InvalidInput):
 
 
 class InvalidFault(InvalidInput):
-    """A fault, or the report it stands in, breaks a rule."""
+    """A fault, or the report that contains it, breaks a rule."""
 
 
 class InvalidSquelch(InvalidInput):
@@ -32,14 +32,14 @@ class InvalidFilter(InvalidInput):
 
 
 class ConfigurationError(Error):
-    """A setting is unknown, missing or wrong, or a library it needs is not installed."""
+    """A setting is unknown, missing or invalid, or a required library is not installed."""
 
     #: Further errors that were found together with this one.
     others: Sequence["ConfigurationError"] = ()
 
     @classmethod
     def raise_all(cls, found: Sequence["ConfigurationError"]) -> None:
-        """Raise the first of the errors that were found, if there are any; it has the others."""
+        """Raise the first of the errors, if there are any, with the rest as its ``others``."""
         if found:
             first, *rest = (error for one in found for error in (one, *one.others))
             first.others = rest
@@ -47,37 +47,37 @@ class ConfigurationError(Error):
 
 
 class AlertError(Error):
-    """An alerter could not pass an alert on."""
+    """An alerter could not send an alert."""
 
 
 class StoreError(Error):
-    """The store did not do what it was asked; what was stored before is still there."""
+    """The store could not complete the call; what was stored before is unchanged."""
 
 
 class StoreUnavailable(StoreError):
-    """The store is out of reach or overloaded for now: the same call may be tried again."""
+    """The store is unreachable or overloaded at the moment: the same call may be retried."""
 
 
 class StoreNotSetUp(StoreError):
-    """The store is there, its tables are not: the message names the command that makes them."""
+    """The store has no tables: the message names the command that creates them."""
 
 
 class StoreDenied(StoreError):
-    """The store refuses these credentials, or this user, that operation."""
+    """The store rejects the credentials, or does not permit the operation."""
 
 
 class StoreFull(StoreError):
-    """There is no room: the message says which limit was met and how to raise it."""
+    """The store is full: the message says which limit was reached and how to raise it."""
 
 
 class StoreIncompatible(StoreError):
-    """The store was written in a format that this version does not read."""
+    """The store has a format that this version cannot read."""
 
 
 class StoreClosed(StoreError):
-    """The ``DB`` was closed before this call."""
+    """The ``DB`` has been closed."""
 
 
 def unexpected(error: BaseException) -> BaseException | None:
-    """The exception, if its traceback belongs in the log: if it was neither raised on purpose nor by the system."""
+    """The exception, if it is a bug whose traceback belongs in the log: not an error of ours or of the system."""
     return None if isinstance(error, Error | OSError) else error

@@ -18,10 +18,13 @@ from .limits import check_text, is_plain
 from .text import quoted
 
 #: A fault as the rules and the backends handle it.  :mod:`zc.cimaa.types` has the types of what a store returns.
-Fault = dict[str, Any]
+FaultDict = dict[str, Any]
 
-#: Python's logging levels, worst first, under the names that people use.
-SEVERITIES = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
+#: Severities are levels of Python's logging.
+CRITICAL, ERROR, WARNING, INFO, DEBUG = 50, 40, 30, 20, 10
+
+#: The severities that have a name, worst first.
+SEVERITIES = {"critical": CRITICAL, "error": ERROR, "warning": WARNING, "info": INFO, "debug": DEBUG}
 
 _Path = tuple[str | int, ...]
 
@@ -45,9 +48,9 @@ class Report(NamedTuple):
     #: 32 hexadecimal digits; two reports have the same exactly if they hold the same faults.
     digest: str
 
-    def faults(self) -> list[Fault]:
+    def faults(self) -> list[FaultDict]:
         """The faults, sorted by name; a copy that shares nothing with what the caller passed."""
-        listed: list[Fault] = decode(self.encoded)
+        listed: list[FaultDict] = decode(self.encoded)
         return listed
 
 
@@ -55,7 +58,7 @@ class Changes(NamedTuple):
     """What has to be written so that a stored list of faults becomes another one."""
 
     #: Faults that are new or different, each with ``since``, sorted by name.
-    put: list[Fault]
+    put: list[FaultDict]
     #: Names of faults that are over, sorted.
     removed: list[str]
 
@@ -85,7 +88,7 @@ def report(agent: str, faults: Iterable[Mapping[str, Any]], unchecked: Report | 
     return made
 
 
-def unchecked(faults: list[Fault]) -> Report | None:
+def unchecked(faults: list[FaultDict]) -> Report | None:
     """The report that :func:`report` would make of these faults if they keep the rules; ``None`` if only it can tell.
 
     No rule need be checked to compare the digest with that of what a store holds:
@@ -106,12 +109,12 @@ def unchecked(faults: list[Fault]) -> Report | None:
     return made if exact or decode(made.encoded) == listed else None
 
 
-def digest(stored: Iterable[Fault]) -> str:
+def digest(stored: Iterable[FaultDict]) -> str:
     """The digest of the report that left these faults, as stored."""
     return _encoded([_stored_part(fault) for fault in sorted(stored, key=_NAME)]).digest
 
 
-def changes(old: Iterable[Fault], new: Iterable[Fault], now: int) -> Changes:
+def changes(old: Iterable[FaultDict], new: Iterable[FaultDict], now: int) -> Changes:
     """What has to be written so that ``old``, as stored, becomes ``new``, as reported at ``now``.
 
     A fault keeps its ``since`` for as long as every report has one of its name;
@@ -127,24 +130,24 @@ def changes(old: Iterable[Fault], new: Iterable[Fault], now: int) -> Changes:
     return Changes(sorted(put, key=by_name), sorted(was))
 
 
-def shown(agent: str, fault: Fault) -> Fault:
+def shown(agent: str, fault: FaultDict) -> FaultDict:
     """A stored fault as ``get_faults`` and ``dump`` give it: with its agent, without ``since``."""
     shape = {"agent": agent, **fault}
     del shape["since"]
     return shape
 
 
-def worst_first(stored: Iterable[tuple[str, list[Fault]]], limit: int | None = None) -> list[Fault]:
+def worst_first(stored: Iterable[tuple[str, list[FaultDict]]], limit: int | None = None) -> list[FaultDict]:
     """Stored faults as ``find_faults`` gives them: the most severe first, the longest standing first among equals.
 
     Faults of the same standing come sorted by agent and name.  The dicts are changed: each gets its ``agent``.
     """
-    by_agent: dict[str, list[Fault]] = {}
+    by_agent: dict[str, list[FaultDict]] = {}
     for agent, faults in stored:
         for fault in faults:
             fault["agent"] = agent
         by_agent[agent] = by_agent[agent] + faults if agent in by_agent else faults
-    listed: list[Fault] = []
+    listed: list[FaultDict] = []
     for agent in sorted(by_agent):
         faults = by_agent[agent]
         if len(faults) > 1:
@@ -156,7 +159,7 @@ def worst_first(stored: Iterable[tuple[str, list[Fault]]], limit: int | None = N
     return listed[:limit]
 
 
-def by_name(fault: Fault) -> str:
+def by_name(fault: FaultDict) -> str:
     """The key by which lists of one agent's faults are sorted."""
     return str(fault["name"])
 
@@ -187,7 +190,7 @@ def decode(encoded: bytes) -> Any:
     return orjson.loads(encoded)
 
 
-def _encoded(faults: list[Fault]) -> Report:
+def _encoded(faults: list[FaultDict]) -> Report:
     encoded = orjson.dumps(faults, option=orjson.OPT_SORT_KEYS)
     return Report(encoded, blake2b(encoded, digest_size=16).hexdigest())
 
@@ -201,12 +204,12 @@ def _listed(faults: Iterable[Any]) -> list[Any]:
     raise InvalidFault(f"a report must be a list of faults, not {type(faults).__name__}")
 
 
-def _same(one: Fault, other: Fault) -> bool:
+def _same(one: FaultDict, other: FaultDict) -> bool:
     # Python takes True for 1 and 1.0; a store must not.  Only extra values can be of more than one kind.
     return one == other and (len(one) == _PLAIN or encode(one) == encode(other))
 
 
-def _stored_part(fault: Mapping[str, Any]) -> Fault:
+def _stored_part(fault: Mapping[str, Any]) -> FaultDict:
     return {key: value for key, value in fault.items() if key not in _NOT_STORED}
 
 

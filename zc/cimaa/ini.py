@@ -1,4 +1,4 @@
-"""INI files, read by one set of rules: UTF-8, no interpolation, and keys keep their case."""
+"""Reads INI files: UTF-8, no interpolation, case-sensitive keys."""
 
 import configparser
 import os
@@ -31,11 +31,11 @@ def _without_text(error: configparser.Error) -> str:
     if isinstance(error, configparser.MissingSectionHeaderError):
         if error.line.lstrip().startswith("["):
             return _unfinished(error.lineno)
-        return f"line {error.lineno} stands before any [section]"
+        return f"line {error.lineno} is before any [section]"
     if isinstance(error, configparser.DuplicateOptionError):
         return f"line {error.lineno}: the section [{error.section}] has {error.option!r} twice"
     if isinstance(error, configparser.DuplicateSectionError):
-        return f"line {error.lineno}: the section [{error.section}] is there twice"
+        return f"line {error.lineno}: the section [{error.section}] appears twice"
     if isinstance(error, configparser.ParsingError):
         number, line = error.errors[0]  # the line is quoted
         if line[1:].lstrip().startswith("["):

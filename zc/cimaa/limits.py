@@ -1,7 +1,7 @@
-"""The sizes that every backend keeps, and the check of a text against them.
+"""The limits of every backend, and the validation of text.
 
-They are the smallest of what the backends' stores can hold, so that a report
-that one store takes is taken by all.  Sizes are bytes of UTF-8.
+Each is the smallest limit of any backend, so that all backends accept the same
+reports.  Sizes are bytes of UTF-8.
 """
 
 from .errors import InvalidInput
@@ -11,28 +11,28 @@ AGENT = 255
 FAULT_NAME = 1024
 MESSAGE = 32 * 1024
 EXTRA_KEY = 1024
-#: One fault, encoded: DynamoDB's items end at 400 KiB, and some values take half as much again there.
+#: One fault, encoded: a DynamoDB item has at most 400 KiB, in which some values need half as much again.
 FAULT = 256 * 1024
 #: One report, encoded.
 REPORT = 4 * 1024 * 1024
 FAULTS = 10_000
-#: Lists and objects within an extra value; DynamoDB nests no deeper than 32.
+#: Levels of lists and objects in an extra value; DynamoDB allows 32.
 NESTING = 20
 REGEX = 1024
 REASON = 4 * 1024
 USER = 4 * 1024
 
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
-#: Magnitudes of floats other than 0 (DynamoDB's numbers set both ends).
+#: Magnitudes of floats other than 0 (both are limits of DynamoDB's numbers).
 FLOAT_MIN, FLOAT_MAX = 1e-130, 1e125
 
 
 def check_text(
     what: str, text: object, error: type[InvalidInput], *, most: int | None = None, empty: bool = False
 ) -> str:
-    """The text itself, if it is one that every store keeps; else ``error``, naming ``what``.
+    """The text, if every store can hold it; else raise ``error``, whose message begins with ``what``.
 
-    ``most`` bounds its size in bytes of UTF-8.
+    ``most`` limits its size in bytes of UTF-8.
     """
     if not isinstance(text, str):
         raise error(f"{what} must be text, not {type(text).__name__}")
@@ -50,8 +50,8 @@ def check_text(
 
 
 def is_plain(text: object, most: int) -> bool:
-    """True if a glance shows that :func:`check_text` would pass: ASCII, not empty, no NUL, no longer than that.
+    """True if a cheap test shows that :func:`check_text` accepts it: ASCII, not empty, without NUL, not too long.
 
-    It spares the common case the making of a message that nobody reads.
+    It spares the common case the formatting of a message that is not needed.
     """
     return isinstance(text, str) and text.isascii() and 0 < len(text) <= most and "\0" not in text

@@ -1,8 +1,8 @@
-"""What may be shown of a text that can hold a credential.  Pure."""
+"""Masks credentials in text that is shown.  Pure."""
 
 import re
 
-#: What stands where a secret would.
+#: Replaces a secret.
 MASK = "********"
 
 _SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:/+")
@@ -42,9 +42,9 @@ def mask_urls(text: str) -> str:
 
 
 def mask_text(text: str) -> str:
-    """The text with the credentials masked that can be recognized in it: in URLs, and after words like ``password=``.
+    """The text with recognizable credentials masked: in URLs, and after words like ``password=``.
 
-    It is for text that is shown although anything may stand in it, such as a command line.
+    For arbitrary text that is shown, such as a command line.
     """
     return _SECRET.sub(rf"\g<before>{MASK}", mask_urls(text))
 

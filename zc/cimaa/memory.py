@@ -1,4 +1,4 @@
-"""The store of one process, in a dict: the smallest correct backend, and the model for the others' tests."""
+"""A store in the memory of one process: the smallest correct backend, and the model that others are tested against."""
 
 import threading
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ from . import agents, faults
 from .agents import Instance, Row
 from .db import DB as Contract
 from .db import Snapshot
-from .faults import Fault, Report
+from .faults import FaultDict, Report
 from .options import Option
-from .squelches import Squelch
+from .squelches import StoredSquelch
 
 
 class Store:
-    """What one store holds, for the handles that share it."""
+    """The data of one store, shared by its handles."""
 
     _named: ClassVar[WeakValueDictionary[str, "Store"]] = WeakValueDictionary()
     _naming: ClassVar[threading.Lock] = threading.Lock()
@@ -24,21 +24,21 @@ class Store:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.rows: dict[str, Row] = {}
-        self.faults: dict[str, list[Fault]] = {}
-        self.squelches: dict[str, Squelch] = {}
+        self.faults: dict[str, list[FaultDict]] = {}
+        self.squelches: dict[str, StoredSquelch] = {}
 
     @classmethod
     def named(cls, name: str) -> "Store":
-        """The store of this name; it lives for as long as some handle has it open."""
+        """The store of this name; it exists while any handle has it open."""
         with cls._naming:
             return cls._named.setdefault(name, cls())
 
 
 class DB(Contract):
-    """A store in this process's memory; nothing is left of it when the process ends."""
+    """A store in the memory of this process; it is lost when the process ends."""
 
     options = (
-        Option("name", "handles of one process that give the same name share one store; without, each has its own"),
+        Option("name", "handles of one process with the same name share one store; without a name, each has its own"),
     )
 
     def _open(self) -> None:
@@ -73,17 +73,17 @@ class DB(Contract):
             self._store.rows.pop(agent, None)
             self._store.faults.pop(agent, None)
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         with self._store.lock:
             return deepcopy(self._store.faults.get(agent, []))
 
-    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
+    def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
         return self._snapshot().faults
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
         return self._snapshot().agents.items()
 
-    def _put_squelch(self, squelch: Squelch) -> None:
+    def _put_squelch(self, squelch: StoredSquelch) -> None:
         with self._store.lock:
             self._store.squelches[squelch.regex] = squelch
 
@@ -91,7 +91,7 @@ class DB(Contract):
         with self._store.lock:
             self._store.squelches.pop(regex, None)
 
-    def _squelches(self) -> Iterable[Squelch]:
+    def _squelches(self) -> Iterable[StoredSquelch]:
         return self._snapshot().squelches
 
     def _snapshot(self) -> Snapshot:

@@ -56,7 +56,7 @@ def _port(text: str) -> int:
 
 def _timeout(text: str) -> int:
     if not (seconds := parse_duration(text)):
-        raise ValueError(f"{text!r} leaves no time at all: write at least 1s")
+        raise ValueError(f"{text!r} is too short: write at least 1s")
     return seconds
 
 
@@ -65,7 +65,7 @@ def _url(text: str) -> str:
     wrong = "not a URL" if re.search(r"[\s\"'<>\\^`{|}\ud800-\udfff]", text) else _wrong_part(text)
     if wrong:
         raise ValueError(
-            f"it is {wrong} (it is not shown, because it may hold a password): write it like https://host:443/path;"
+            f"it is {wrong} (it is not shown, because it may contain a password): write it like https://host:443/path;"
             " special characters in a user name or a password are percent-encoded, a slash as %2F"
         )
     return text
@@ -102,7 +102,7 @@ def _path(text: str) -> str:
     try:
         return str(Path(text).expanduser())
     except RuntimeError:
-        raise ValueError(f"{text!r}: the home directory that ~ stands for is unknown; write the whole path") from None
+        raise ValueError(f"{text!r}: the home directory of ~ is unknown; write the absolute path") from None
 
 
 TEXT = Type("text", str)
@@ -184,4 +184,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for the user who wrote a name that is not among the known ones."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"there is: {', '.join(known) or 'none'}"
+    return f"did you mean {near[0]}?" if near else f"available: {', '.join(known) or 'none'}"

@@ -1,7 +1,7 @@
-"""What a squelch is, and which squelches match a fault's name.  Pure.
+"""What a squelch is, and which squelches match the name of a fault.  Pure.
 
-A squelch is a regular expression of RE2 that keeps the faults whose name it
-matches, anywhere in the name, from alerting.  ``^`` and ``$`` tie it to the ends.
+A squelch is an RE2 regular expression: faults whose name it matches are not alerted.  It
+may match anywhere in the name; ``^`` and ``$`` anchor it.
 """
 
 import re
@@ -15,17 +15,17 @@ from .errors import InvalidSquelch
 from .limits import check_text
 from .text import quoted
 
-# Memory (bytes) that one expression may take, and that the automaton for many may take.  re2's own default, 8 MiB
-# for either, is too much for one (a thousand such would keep an agent busy for minutes) and too little for many.
+# The memory (bytes) of one expression, and of the automaton for many.  re2's default of 8 MiB is too much for one
+# (a thousand of these would take an agent minutes to compile) and too little for many.
 _EXPRESSION_MEMORY = 128 * 1024
 _SET_MEMORY = 1024 * _EXPRESSION_MEMORY
 
 
-# What stands for something else than itself in a regular expression of RE2.
+# The characters that have a special meaning in RE2.
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
-class Squelch(NamedTuple):
+class StoredSquelch(NamedTuple):
     """A squelch, as a store keeps it.  Times are whole seconds since the epoch."""
 
     regex: str
@@ -50,7 +50,7 @@ class Squelch(NamedTuple):
         return shown
 
 
-def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | None, now: int) -> Squelch:
+def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | None, now: int) -> StoredSquelch:
     """A checked squelch, set at ``now``.
 
     :raises InvalidSquelch: naming the part that breaks a rule.
@@ -62,24 +62,24 @@ def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | 
         raise InvalidSquelch(f"permanent must be true or false, not {permanent!r}")
     if expires is not None:
         _check_end(expires, permanent, now)
-    return Squelch(regex, reason, user, now, permanent, expires)
+    return StoredSquelch(regex, reason, user, now, permanent, expires)
 
 
 def check_regex(regex: object) -> str:
-    """The regular expression, if it can be stored; whether it compiles is :func:`compiled`'s to tell.
+    """The regular expression, if it can be stored; whether it compiles is checked by :func:`compiled`.
 
     :raises InvalidSquelch: if it cannot.
     """
     return check_text("the squelch's regular expression", regex, InvalidSquelch, most=limits.REGEX)
 
 
-def by_regex(squelches: Iterable[Squelch]) -> list[Squelch]:
+def by_regex(squelches: Iterable[StoredSquelch]) -> list[StoredSquelch]:
     """The squelches, sorted by regular expression."""
     return sorted(squelches, key=lambda squelch: squelch.regex)
 
 
-def in_force(squelch: Squelch, now: float) -> bool:
-    """True if the squelch holds at ``now`` (seconds since the epoch): it has no end, or the end is to come."""
+def in_force(squelch: StoredSquelch, now: float) -> bool:
+    """True if the squelch has not ended at ``now`` (seconds since the epoch)."""
     return squelch.expires is None or now < squelch.expires
 
 
@@ -92,8 +92,8 @@ def compiled(regex: str) -> Any:
         return re2.compile(regex, _options(_EXPRESSION_MEMORY))
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error.args[0]
-        hint = "; RE2 has no look-around and no back-references" if "(?" in reason or "escape" in reason else ""
-        raise InvalidSquelch(f"{quoted(regex)} is no regular expression of RE2: {reason}{hint}") from error
+        hint = "; RE2 does not support look-around and back-references" if "(?" in reason or "escape" in reason else ""
+        raise InvalidSquelch(f"{quoted(regex)} is not a valid RE2 regular expression: {reason}{hint}") from error
 
 
 def searching(regex: str) -> Callable[[str], object]:
@@ -109,15 +109,15 @@ def searching(regex: str) -> Callable[[str], object]:
 
 
 def exactly(name: str) -> str:
-    """The regular expression that matches just this name."""
+    """The regular expression that matches only this name."""
     return "^" + _SPECIAL.sub(r"\\\g<0>", name) + "$"
 
 
 class Matcher:
-    """Tells, for many names, which of many regular expressions match: one pass over each name for all of them."""
+    """Matches names against many regular expressions, in one pass over each name."""
 
     def __init__(self, regexes: Iterable[str], memory: int = _SET_MEMORY) -> None:
-        """Prepare to match these expressions, in as many automata as it takes if each may use so much memory (bytes).
+        """Compile the expressions into automata that use at most ``memory`` bytes each, as many as that takes.
 
         :raises InvalidSquelch: naming the first that does not compile.
         """
@@ -134,10 +134,10 @@ class Matcher:
 
 
 def _sets(regexes: list[str], memory: int) -> Iterator[tuple[Callable[[str], Any], list[str]]]:
-    """Pairs of a function that gives the indexes of what matches, and the expressions that they stand for.
+    """Pairs of a function that returns the indexes of the matching expressions, and the list of these expressions.
 
-    Expressions too big for one automaton are halved until each half has one.
-    (A Set that failed to compile must not be asked: the process would crash.)
+    Expressions that are too big for one automaton are split into halves until each half fits.
+    (A Set that failed to compile must not be used: the process would crash.)
     """
     if not regexes:
         return
@@ -174,8 +174,8 @@ def _check_end(expires: int, permanent: bool, now: int) -> None:
         kind = type(expires).__name__
         raise InvalidSquelch(f"expires must be whole seconds since the epoch, not {kind}")
     if permanent:
-        raise InvalidSquelch("a squelch is either permanent or ends at some time, not both")
+        raise InvalidSquelch("a squelch is either permanent or expires, not both")
     if expires <= now:
-        raise InvalidSquelch(f"the squelch would be over at once: it would end at {expires}, and it is {now}")
+        raise InvalidSquelch(f"the squelch would end at {expires}, which is past: it is {now}")
     if expires > limits.INTEGER_MAX:
         raise InvalidSquelch("expires does not fit in 64 bits")

@@ -1,6 +1,7 @@
-"""Text in messages, on terminals and in stores: quoting, escaping, cutting.  Pure."""
+"""Text in messages, on terminals and in stores: quoting, escaping, cutting, digests.  Pure."""
 
 import re
+from hashlib import blake2b
 
 _CUT = "..."
 
@@ -43,6 +44,14 @@ def cut(text: str, most: int) -> str:
     if len(encoded) <= most:
         return text
     return encoded[: most - len(_CUT)].decode(errors="ignore") + _CUT
+
+
+def hex_digest(data: str | bytes, size: int) -> str:
+    """The digest of a text or of bytes: ``size`` bytes, in ``2 * size`` hexadecimal digits.
+
+    Stores, names of faults and the agents' schedules have such digests in them, so they must never change.
+    """
+    return blake2b(data.encode() if isinstance(data, str) else data, digest_size=size).hexdigest()
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -1,8 +1,8 @@
-"""The types of what a store takes and returns, for programs that are checked with mypy or pyright.
+"""The types that a store accepts and returns, for programs that are checked with mypy or pyright.
 
-They are plain dicts at run time.  A report may add keys of its own to a fault.  To read such a key from a
-:class:`Fault`, use ``fault.get("runbook")``, which has the type ``object``; a program that knows the types
-of its keys declares them in a subclass of :class:`Fault` or :class:`NewFault`.
+At run time they are plain dicts.  A fault may have extra keys.  ``fault.get("runbook")`` reads an extra key of a
+:class:`Fault` as an ``object``; a program that knows the types of its extra keys declares them in a subclass of
+:class:`Fault` or :class:`NewFault`.
 
 All times are whole seconds since the epoch.
 """
@@ -15,7 +15,7 @@ class NewFault(TypedDict):
 
     #: 1 to 1024 bytes of UTF-8, unique in the report.
     name: str
-    #: A level of Python's ``logging``: 50 is critical.
+    #: A level of the ``logging`` module: 50 is critical.
     severity: int
     #: At most 32 KiB of UTF-8.
     message: str
@@ -79,7 +79,7 @@ class Squelch(TypedDict):
 
 @final
 class DumpedHeartbeat(TypedDict):
-    """A heartbeat among the faults of a dump.  ``"updated" in fault`` tells it from a :class:`Fault`."""
+    """A heartbeat among the faults of a dump.  ``"updated" in fault`` distinguishes it from a :class:`Fault`."""
 
     agent: Literal["_"]
     #: The agent's name.

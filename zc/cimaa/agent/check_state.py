@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checks import host
-from ..faults import Fault
+from ..faults import FaultDict
 from . import check_files
 from .check_files import Broken, Check
 from .config import Settings
@@ -21,7 +21,7 @@ class Standing:
     """A check, its faults as they stand, and its run if it is running."""
 
     check: Check
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[FaultDict] = field(default_factory=list)
     metrics: Sequence[Metric] = ()
     #: True once it ran since the daemon started.
     ran: bool = False
@@ -55,7 +55,7 @@ class Unread:
     """A check, or a whole file, that cannot be understood, and what was critical there."""
 
     broken: Broken
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[FaultDict] = field(default_factory=list)
 
     def result(self, agent: str) -> Result:
         """What is told of it, and what stays."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any
 
 from ..errors import StoreError, StoreUnavailable
-from ..faults import SEVERITIES, Fault
+from ..faults import CRITICAL, ERROR, FaultDict
 from ..naming import fault_name
 from ..units import format_duration
 from . import check_state as standings
@@ -24,7 +24,7 @@ from .store import Link
 from .tasks import Errand
 
 #: Runs a check which had these faults before.
-Runner = Callable[[str, Check, Iterable[Fault]], Awaitable[Result]]
+Runner = Callable[[str, Check, Iterable[FaultDict]], Awaitable[Result]]
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
@@ -49,7 +49,7 @@ class Daemon:
         self._slots = asyncio.Semaphore(settings.parallel)
         self._standing: list[Standing] = []
         self._unread: list[Unread] = []
-        self._outdated: list[Fault] = []
+        self._outdated: list[FaultDict] = []
         self._recalled = False
         self._ended = False
         # Alerts wait for the store to tell which were sent already: until the second tick at the latest.
@@ -79,7 +79,7 @@ class Daemon:
         """Have the report tell that the configuration cannot be read anew, and why; ``None``: it was read."""
         name = fault_name(self.settings.name, "agent", "configuration")
         text = f"it stays as it was, as it cannot be read: {reason}"
-        self._outdated = [] if reason is None else [make_fault(name, SEVERITIES["error"], text)]
+        self._outdated = [] if reason is None else [make_fault(name, ERROR, text)]
         self._reporting.ask()
 
     async def run(self, count: int | None = None) -> None:
@@ -153,7 +153,7 @@ class Daemon:
         await self.link.idle()
         await self._report_once()
 
-    def faults(self) -> list[Fault]:
+    def faults(self) -> list[FaultDict]:
         """The report as it stands."""
         name = self.settings.name
         found = [each.result(name) for each in self._known()]
@@ -184,7 +184,7 @@ class Daemon:
     def _known(self) -> "list[Unread | Standing]":
         return [*self._unread, *self._standing]
 
-    def _found(self) -> list[Fault]:
+    def _found(self) -> list[FaultDict]:
         """The checks' faults, as they stand."""
         return [fault for each in self._known() for fault in each.faults]
 
@@ -379,5 +379,5 @@ def _names(found: Iterable[Result]) -> list[str]:
     return [fault["name"] for result in found for fault in result.faults]
 
 
-def _critical(faults: Iterable[Fault]) -> set[tuple[str, str]]:
-    return {(fault["name"], fault["message"]) for fault in faults if fault["severity"] >= escalation.CRITICAL}
+def _critical(faults: Iterable[FaultDict]) -> set[tuple[str, str]]:
+    return {(fault["name"], fault["message"]) for fault in faults if fault["severity"] >= CRITICAL}

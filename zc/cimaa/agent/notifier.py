@@ -9,7 +9,7 @@ from functools import partial
 
 from ..alerters import RESOLVED, Alert, Alerter
 from ..errors import AlertError, unexpected
-from ..faults import Fault
+from ..faults import FaultDict
 from ..threads import Call
 from ..units import format_duration
 from .clock import Clock
@@ -57,7 +57,7 @@ class Alerts:
         self._waiting: set[str] = set()
         self._sending: dict[str, _Sending] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
-        self._faults: Mapping[str, Fault] | None = None
+        self._faults: Mapping[str, FaultDict] | None = None
         self._silenced: Callable[[str], object] = bool
         #: True if the agent is to be removed: all that was triggered is resolved, and nothing more is triggered.
         self.ending = False
@@ -68,7 +68,7 @@ class Alerts:
     def __bool__(self) -> bool:
         return bool(self._alerters)
 
-    def remember(self, stored: Sequence[Fault]) -> None:
+    def remember(self, stored: Sequence[FaultDict]) -> None:
         """Take over what alerters sent before, and which failed, from the faults that the store has."""
         for alerter, sent in alerting.remembered(self._alerters, stored).items():
             self._sent[alerter] = sent | self._sent[alerter]
@@ -87,7 +87,7 @@ class Alerts:
         self._failures = {name: Counter() for name in alerters}
         self._sending = {name: sending for name, sending in self._sending.items() if name in alerters}
 
-    def consider(self, faults: Mapping[str, Fault], silenced: Callable[[str], object]) -> bool:
+    def consider(self, faults: Mapping[str, FaultDict], silenced: Callable[[str], object]) -> bool:
         """Take these as the faults that stand; True if an alert is due."""
         self._faults, self._silenced = faults, silenced
         return any(self._due(name) for name in self._alerters)
@@ -101,12 +101,12 @@ class Alerts:
                 self.changed()  # nothing waits for it: nobody would ever try it again
         self._waiting = {name for name in self._alerters if len(self._may_send(name)) < len(self._due(name))}
 
-    def reporting(self, faults: Iterable[Fault]) -> None:
+    def reporting(self, faults: Iterable[FaultDict]) -> None:
         """Note that the store will perhaps have this report: an error does not tell that it has not."""
         before = self._stored or {}
         self._stored = {name: marks | before.get(name, set()) for name, marks in self._digests(faults).items()}
 
-    def stored(self, faults: Iterable[Fault]) -> None:
+    def stored(self, faults: Iterable[FaultDict]) -> None:
         """Note that the store has this report; resolutions that waited for it are sent."""
         self._stored = self._digests(faults)
         for name in self._waiting & self._alerters.keys():
@@ -117,16 +117,16 @@ class Alerts:
         """The names of the alerters that triggered something, and did not resolve it."""
         return sorted(name for name, sent in self._sent.items() if sent or name in self._sending)
 
-    def marked(self, faults: Iterable[Fault]) -> list[Fault]:
+    def marked(self, faults: Iterable[FaultDict]) -> list[FaultDict]:
         """The faults, each with what the alerters sent about it."""
         pending = self._pending()
         return [alerting.marked(fault, self._sent, pending) for fault in faults]
 
-    def lingering(self, names: Iterable[str]) -> list[Fault]:
+    def lingering(self, names: Iterable[str]) -> list[FaultDict]:
         """What stands for the faults that are over while some alerter must still resolve them."""
         return alerting.lingering(names, self._sent, self._pending())
 
-    def faults(self) -> list[Fault]:
+    def faults(self) -> list[FaultDict]:
         """A critical fault for each alerter that fails."""
         return [alerting.failure(self._agent, name, message) for name, message in sorted(self._failing.items())]
 
@@ -134,7 +134,7 @@ class Alerts:
         """What is being done now."""
         return [worker for worker in self._workers.values() if not worker.done()]
 
-    def _digests(self, faults: Iterable[Fault]) -> dict[str, set[str]]:
+    def _digests(self, faults: Iterable[FaultDict]) -> dict[str, set[str]]:
         """By alerter, the faults with a digest that is not empty."""
         marks = alerting.remembered(self._alerters, faults)
         return {alerter: {name for name, mark in sent.items() if mark} for alerter, sent in marks.items()}

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..faults import Fault
+from ..faults import FaultDict
 from . import check_state, runner
 from .check_files import Broken, Check
 from .config import Settings
@@ -20,7 +20,7 @@ class Round(NamedTuple):
     #: How many checks there are.
     checks: int
     #: What they found, as a store takes it.
-    faults: list[Fault]
+    faults: list[FaultDict]
 
 
 def run(settings: Settings) -> Round:

@@ -78,6 +78,6 @@ def _plugins(kind: Kind, configuration: Config) -> dict[str, Any]:
 def _described(kind: Kind, section: str, configuration: Config) -> tuple[type[Alerter] | type[Sink], list[Setting]]:
     name = configuration.sections[section].get("class")
     if name is None:
-        raise ConfigurationError(f"[{section}] has no class; there is: {', '.join(entrypoints.names(kind.group))}")
+        raise ConfigurationError(f"[{section}] has no class; available: {', '.join(entrypoints.names(kind.group))}")
     plugin = entrypoints.load(kind.group, name, kind.base, kind.name, f"[{section}] class")
     return plugin, configuration.plugin(section, [*plugin.options, *plugin.COMMON])

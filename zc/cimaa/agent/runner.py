@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from ..checks import host
 from ..errors import unexpected
-from ..faults import Fault
+from ..faults import FaultDict
 from ..threads import Call
 from ..units import format_duration
 from . import check_process as processes
@@ -22,7 +22,7 @@ _hanging: dict[tuple[str, str], Call[Result]] = {}
 HOST = "host"
 
 
-async def run(agent: str, check: Check, before: Iterable[Fault]) -> Result:
+async def run(agent: str, check: Check, before: Iterable[FaultDict]) -> Result:
     """The result of a check that had these faults before; one with no command is built in.
 
     Whatever goes wrong is a fault in the result.
@@ -35,7 +35,7 @@ async def run(agent: str, check: Check, before: Iterable[Fault]) -> Result:
         return _failed(agent, check.file, check.section, f"what it did could not be understood: {text}")
 
 
-async def _run(agent: str, check: Check, before: Iterable[Fault]) -> Result:
+async def _run(agent: str, check: Check, before: Iterable[FaultDict]) -> Result:
     if check.command:
         return results.of_outcome(agent, check, await processes.run(check), before)
     key = agent, check.section

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from ..db import DB
 from ..errors import StoreError, StoreUnavailable, unexpected
-from ..faults import SEVERITIES, Fault
+from ..faults import INFO, FaultDict
 from ..naming import fault_name
-from ..squelches import Matcher, Squelch, in_force
+from ..squelches import Matcher, StoredSquelch, in_force
 from ..threads import Call
 from ..units import format_duration, format_time
 from .clock import Clock
@@ -52,7 +52,7 @@ class Link:
         self._turn = asyncio.Lock()
         self._hanging: Call[Any] | None = None
         # The squelches last known; what matches those in force until some time, and that time.
-        self._squelches: list[Squelch] = []
+        self._squelches: list[StoredSquelch] = []
         self._match: Callable[[str], object] = Matcher(()).matching
         self._matches_until = math.inf
         #: Since when (seconds since the epoch) the store has been away.
@@ -60,12 +60,12 @@ class Link:
         self._absence: tuple[float, float] | None = None
         self.figures = Figures()
 
-    async def report(self, faults: list[Fault]) -> None:
+    async def report(self, faults: list[FaultDict]) -> None:
         """Store the agent's faults."""
         await self._call(self._db.set_faults, self._agent, faults)
         self.figures.last_report = self._clock.time()
 
-    async def faults(self) -> list[Fault]:
+    async def faults(self) -> list[FaultDict]:
         """The agent's faults that the store has."""
         stored = await self._call(self._db.get_faults, self._agent)
         return [{key: value for key, value in fault.items() if key != "agent"} for fault in stored]
@@ -73,7 +73,7 @@ class Link:
     async def refresh_squelches(self) -> None:
         """Learn which squelches there are."""
         details = await self._call(self._db.get_squelch_details)
-        known = [Squelch(**squelch) for squelch in details]
+        known = [StoredSquelch(**squelch) for squelch in details]
         if known != self._squelches:
             self._squelches = known
             self._prepare()
@@ -100,13 +100,13 @@ class Link:
         await self.idle()
         await self._call(self._db.remove_agent, self._agent)
 
-    def told(self) -> list[Fault]:
+    def told(self) -> list[FaultDict]:
         """A fault, a mere piece of information, that tells how long the store was away lately."""
         if self._absence is None or self._clock.time() > self._absence[1] + REMEMBERED:
             return []
         start, end = self._absence
         text = f"the store was away for {format_duration(end - start)}, until {format_time(end)}"
-        return [make_fault(fault_name(self._agent, "agent", "store"), SEVERITIES["info"], text)]
+        return [make_fault(fault_name(self._agent, "agent", "store"), INFO, text)]
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """What the store's method returns; one call at a time.

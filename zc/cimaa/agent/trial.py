@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import ConfigurationError
-from ..faults import Fault
+from ..faults import FaultDict
 from ..naming import GLOBAL
 from ..options import nearest
 from . import check_process as processes
@@ -27,7 +27,7 @@ class Trial(NamedTuple):
     seconds: float
     result: Result
     #: The faults that the daemon would report after this as the first run.
-    faults: list[Fault]
+    faults: list[FaultDict]
 
 
 def find(settings: Settings, name: str) -> Check:
@@ -92,4 +92,4 @@ def _near(name: str, known: dict[str, Check | Broken]) -> str:
     if "/" in name and not name.startswith(GLOBAL):
         return nearest(name, known)
     hint = nearest(name, sections)
-    return hint if hint.startswith("did you mean") else f"there is: {', '.join(known)}"
+    return hint if hint.startswith("did you mean") else f"available: {', '.join(known)}"

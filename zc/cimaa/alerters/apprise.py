@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 
 import apprise
@@ -10,6 +9,7 @@ import apprise
 from ..errors import AlertError, ConfigurationError
 from ..faults import severity_name
 from ..options import Option, Type
+from ..text import hex_digest
 from . import TRIGGERED, Alert
 from . import Alerter as Base
 
@@ -62,7 +62,7 @@ class Alerter(Base):
 
     def _service(self, number: int, url: str, key: str = "") -> apprise.Apprise:
         service = apprise.Apprise()
-        if not service.add(url.replace(KEY, blake2b(key.encode(), digest_size=16).hexdigest())):
+        if not service.add(url.replace(KEY, hex_digest(key, 16))):
             raise ConfigurationError(f"urls: Apprise cannot read URL {number}")
         return service
 

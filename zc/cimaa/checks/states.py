@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from enum import IntEnum
 
-from ..faults import SEVERITIES
+from ..faults import ERROR, WARNING
 
 
 class State(IntEnum):
@@ -21,7 +21,7 @@ class State(IntEnum):
 
         It is not for a single check to say that a fault is critical, even where Nagios calls its state so.
         """
-        return SEVERITIES["warning" if self is State.WARNING else "error"]
+        return WARNING if self is State.WARNING else ERROR
 
 
 # From the least to the worst: what is known to be bad comes before what is not known.

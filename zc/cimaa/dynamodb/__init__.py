@@ -1,4 +1,4 @@
-"""The store for a fleet of any size: three tables in Amazon DynamoDB, and no server to look after."""
+"""The backend for a fleet of any size: three tables in Amazon DynamoDB, without a server to maintain."""
 
 from .config import config_parse
 from .db import DB

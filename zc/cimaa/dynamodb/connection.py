@@ -1,4 +1,4 @@
-"""The DynamoDB client of one handle: made from its settings, and again after a fork."""
+"""The DynamoDB client of a handle: created from its settings, and again after a fork."""
 
 import os
 import threading
@@ -23,30 +23,30 @@ from ..errors import ConfigurationError
 from ..masking import mask_url, mask_urls
 from . import regions, responses
 
-# Connections that are kept open: as many threads may use one handle without opening new ones all the time.
+# The size of the connection pool: as many threads may use one handle without opening further connections.
 _CONNECTIONS = 32
-#: How often boto3 itself tries a request, where :class:`~zc.cimaa.dynamodb.requests.Requests` is not used.
+#: How often boto3 itself tries a request if :class:`~zc.cimaa.dynamodb.requests.Requests` is not used.
 TRIES = 3
 
 
 class Connection:
-    """The client, and what is made from the same session.  It may be used from several threads."""
+    """A client, and resources of the same session.  It may be used from several threads."""
 
     _all: ClassVar["WeakSet[Connection]"] = WeakSet()
 
     def __init__(self, settings: Mapping[str, Any], tries: int = 1) -> None:
-        """Make the client; nothing is sent.
+        """Create the client, without sending a request.
 
-        It tries each request ``tries`` times: once where
+        It tries each request ``tries`` times: once if
         :class:`~zc.cimaa.dynamodb.requests.Requests` retries.
 
-        :raises ConfigurationError: if region, profile or credentials are wrong.
+        :raises ConfigurationError: if region, profile or credentials are invalid.
         """
         self._settings = settings
         self._tries = tries
         self._reset()
         self._all.add(self)
-        self._check_region()  # makes the client now, so that wrong settings show at once
+        self._check_region()  # creates the client now, to report invalid settings at once
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class Connection:
 
     @property
     def place(self) -> str:
-        """Where the store is, for messages."""
+        """The location of the store, for messages."""
         region, url = self.client.meta.region_name, self.client.meta.endpoint_url
         return f"DynamoDB in {region}" if ".amazonaws.com" in url else f"DynamoDB at {mask_url(url)} ({region})"
 
@@ -77,7 +77,7 @@ class Connection:
 
     @property
     def unknown_region(self) -> str | None:
-        """The region, if botocore does not know it and the address was made from it."""
+        """The region, if botocore does not know it and derived the endpoint from it."""
         region: str = self.client.meta.region_name
         host = urlsplit(self.client.meta.endpoint_url).hostname or ""
         given = self._settings["endpoint_url"] is not None or f".{region}." not in host
@@ -94,25 +94,25 @@ class Connection:
 
     @property
     def region_hint(self) -> str:
-        """The known regions whose names are most like this one's, to be added to a message."""
+        """The known regions with the most similar names, to append to a message."""
         question = regions.suggestion(self.client.meta.region_name, self.known_regions)
         return question and f": {question}"
 
     def table(self, name: str) -> Any:
-        """The table as boto3's resource: handy, and slower than the client."""
-        self.client  # noqa: B018  # makes the session
+        """The table as a resource of boto3: convenient, and slower than the client."""
+        self.client  # noqa: B018  # creates the session
         with self._lock:
             url, config = self._settings["endpoint_url"], _config(self._settings, TRIES)
             return self._session.resource("dynamodb", endpoint_url=url, config=config).Table(name)
 
     def close(self) -> None:
-        """Close the connections that are kept open."""
+        """Close the pooled connections."""
         if self._client is not None:
             self._client.close()
 
     @classmethod
     def _after_fork(cls) -> None:
-        """In the child: the sockets are the parent's, and the locks may be held by threads that do not exist."""
+        """In the child: the sockets belong to the parent, and locks may be held by threads that do not exist."""
         for connection in cls._all:
             connection._reset()
 
@@ -121,7 +121,7 @@ os.register_at_fork(after_in_child=Connection._after_fork)
 
 
 def inherited(settings: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
-    """What is in effect though it is not set: by option its text, and where boto3 finds it."""
+    """The options that are not set, but that boto3 finds elsewhere: by name, the text and its source."""
     found = {}
     profile = settings["profile"] or os.environ.get("AWS_PROFILE") or "default"
     try:
@@ -162,7 +162,7 @@ def _config(settings: Mapping[str, Any], tries: int) -> Config:
         read_timeout=settings["read_timeout"],
         max_pool_connections=_CONNECTIONS,
         tcp_keepalive=True,
-        parameter_validation=False,  # what is sent was checked by the contract, or made here
+        parameter_validation=False,  # what is sent was validated by the contract, or created here
         retries={"total_max_attempts": tries, "mode": "standard"},
     )
 
@@ -172,7 +172,7 @@ def _made(make: Callable[[], Any]) -> Any:
         return make()
     except NoRegionError as error:
         raise ConfigurationError(
-            "[database] region: none is set, here or in AWS_DEFAULT_REGION or the profile; set one, like us-east-1"
+            "[database] region: none is set, here, in AWS_DEFAULT_REGION or in the profile; set one, such as us-east-1"
         ) from error
     except InvalidRegionError as error:
         raise ConfigurationError(f"[database] region: {error}") from error
@@ -180,9 +180,9 @@ def _made(make: Callable[[], Any]) -> Any:
         raise ConfigurationError(f"[database] profile: {error}; see ~/.aws/config, or AWS_PROFILE") from error
     except PartialCredentialsError as error:
         raise ConfigurationError(
-            f"the AWS credentials are incomplete ({error}): aws_access_key_id and aws_secret_access_key belong together"
+            f"the AWS credentials are incomplete ({error}): set both aws_access_key_id and aws_secret_access_key"
         ) from error
     except (ConfigParseError, BotoCoreError, ValueError) as error:
         raise ConfigurationError(
-            f"[database] no DynamoDB client can be made from the settings: {mask_urls(str(error))}"
+            f"[database] no DynamoDB client can be created from the settings: {mask_urls(str(error))}"
         ) from error

@@ -1,4 +1,4 @@
-"""What a fleet costs on DynamoDB: units a second and dollars a month, from a few numbers.  Pure, but for the command.
+"""What a fleet costs on DynamoDB: units a second and dollars a month, from a few numbers.
 
     python -m zc.cimaa.dynamodb.costs --agents 10000 --interval 1m
 
@@ -29,7 +29,7 @@ class Fleet:
     agents: int = 10_000
     #: Seconds between an agent's reports.
     interval: float = 60
-    #: Standing faults of an agent, on average.
+    #: Current faults of an agent, on average.
     faults: float = 2
     #: How often an agent's faults change a day, one fault each time.
     changes: float = 10
@@ -54,7 +54,7 @@ class Cost(NamedTuple):
     wcu: float
     rcu: float
     dollars_a_month: float
-    #: More agents than this report more than one partition can take; ``None``: no such limit.
+    #: With more agents, their reports exceed the capacity of one partition; ``None``: no such limit.
     most_agents: int | None
 
 
@@ -125,7 +125,7 @@ def main() -> None:
     @click.command(help="Print what a fleet costs on DynamoDB, on demand.", context_settings={"show_default": True})
     @click.option("--agents", type=click.IntRange(min=1), default=usual.agents)
     @click.option("--interval", default="1m", help="Time between an agent's reports.")
-    @click.option("--faults", type=click.FloatRange(min=0), default=usual.faults, help="Standing faults of an agent.")
+    @click.option("--faults", type=click.FloatRange(min=0), default=usual.faults, help="Current faults of an agent.")
     @click.option("--changes", type=click.FloatRange(min=0), default=usual.changes, help="Changes of an agent a day.")
     @click.option("--listings", type=click.FloatRange(min=0), default=usual.listings, help="Listings of all a day.")
     @click.option("--write-price", type=float, default=price.writes, help="Dollars for a million write units.")

@@ -1,4 +1,4 @@
-"""The contract, kept in DynamoDB."""
+"""The contract, implemented with DynamoDB."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -7,9 +7,9 @@ from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..errors import ConfigurationError
-from ..faults import Fault, Report
+from ..faults import FaultDict, Report
 from ..options import DURATION, URL, Option
-from ..squelches import Squelch
+from ..squelches import StoredSquelch
 from . import records
 from .agent_rows import AgentRows, is_consistent
 from .records import check_prefix, full_name, schemas
@@ -19,30 +19,33 @@ if TYPE_CHECKING:
 
 
 class DB(Contract):
-    """A store in three tables of DynamoDB's, for a fleet of any size; setup-dynamodb makes them.
+    """A store in three DynamoDB tables, which setup-dynamodb creates, for a fleet of any size.
 
-    Its attributes ``agents``, ``faults`` and ``squelches`` are the tables, as
-    boto3's resources.
+    Its attributes ``agents``, ``faults`` and ``squelches`` are the tables, as resources
+    of boto3.
     """
 
     options = (
-        Option("region", "the AWS region; without, the one that boto3 finds: AWS_DEFAULT_REGION, the profile's"),
-        Option("prefix", "what the tables' names begin with, before a dot", default="cimaa"),
-        Option("profile", "the profile of ~/.aws to take credentials and region from"),
-        Option("aws_access_key_id", "without, boto3 looks in the environment, ~/.aws, and the host's role"),
-        Option("aws_secret_access_key", "goes with aws_access_key_id", secret=True),
-        Option("endpoint_url", "another address than AWS's own, such as DynamoDB Local's", URL),
+        Option("region", "the AWS region; default: the one that boto3 finds in AWS_DEFAULT_REGION or the profile"),
+        Option("prefix", "the first part of the names of the tables, before a dot", default="cimaa"),
+        Option("profile", "the profile in ~/.aws with credentials and region"),
+        Option(
+            "aws_access_key_id",
+            "default: the credentials that boto3 finds in the environment, ~/.aws, or the role of the host",
+        ),
+        Option("aws_secret_access_key", "the secret of aws_access_key_id", secret=True),
+        Option("endpoint_url", "another endpoint than that of AWS, such as DynamoDB Local", URL),
         Option("connect_timeout", "how long to wait for a connection", DURATION, "5s"),
-        Option("read_timeout", "how long to wait for an answer", DURATION, "10s"),
-        Option("retry_for", "how long to try again what was throttled or failed in passing", DURATION, "30s"),
+        Option("read_timeout", "how long to wait for a response", DURATION, "10s"),
+        Option("retry_for", "how long to retry requests that were throttled or failed temporarily", DURATION, "30s"),
     )
 
     @classmethod
     def inherited(cls, settings: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
-        """The region and the address that boto3 takes from the environment or the profile."""
+        """The region and the endpoint that boto3 finds in the environment or the profile."""
         try:
             from .connection import inherited
-        except ModuleNotFoundError:  # then nothing is in effect, and opening the store reports it
+        except ModuleNotFoundError:  # opening the store reports it
             return {}
         return inherited(settings)
 
@@ -59,7 +62,7 @@ class DB(Contract):
         self._connection.close()
 
     def __getattr__(self, name: str) -> Any:
-        """The table of this name (see :data:`~zc.cimaa.dynamodb.schemas`) as boto3's resource."""
+        """The table of this name (see :data:`~zc.cimaa.dynamodb.schemas`) as a resource of boto3."""
         if name not in schemas:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         table = self.__dict__[name] = self._connection.table(self._names[name])
@@ -74,12 +77,12 @@ class DB(Contract):
     def _remove_agent(self, agent: str) -> None:
         self._agent_rows.remove(agent)
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         return self._agent_rows.read(agent, f"reading the faults of agent {agent!r}")[1]
 
-    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
+    def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
         found = self._requests.scan("listing the faults", TableName=self._names["faults"])
-        # No agent is named "_": older tools kept their heartbeats there.
+        # No agent has the name "_": older tools stored heartbeats under it.
         return ((agent, [fault]) for agent, fault in map(records.decode_fault, found) if agent != "_")
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
@@ -93,12 +96,12 @@ class DB(Contract):
             "listing the agents",
             TableName=self._names["agents"],
             ProjectionExpression="#name, updated",
-            ExpressionAttributeNames={"#name": "name"},  # a word that DynamoDB keeps for itself
+            ExpressionAttributeNames={"#name": "name"},  # a reserved word of DynamoDB
         )
         beats = map(records.heartbeat, found)
         return ((agent, updated) for agent, updated in beats if updated is not None)
 
-    def _put_squelch(self, squelch: Squelch) -> None:
+    def _put_squelch(self, squelch: StoredSquelch) -> None:
         item = records.encode_squelch(squelch)
         self._requests.send("put_item", "setting a squelch", TableName=self._names["squelches"], Item=item)
 
@@ -106,14 +109,14 @@ class DB(Contract):
         key = {"regex": records.text(regex)}
         self._requests.send("delete_item", "removing a squelch", TableName=self._names["squelches"], Key=key)
 
-    def _squelches(self) -> Iterable[Squelch]:
+    def _squelches(self) -> Iterable[StoredSquelch]:
         found = self._requests.scan("listing the squelches", TableName=self._names["squelches"])
         return map(records.decode_squelch, found)
 
     def _snapshot(self) -> Snapshot:
-        """Each agent is whole, with the faults of one report; one agent may be seen some requests after another."""
+        """Each agent has its row and the faults of one report, but agents may be read at different times."""
         rows = dict(self._rows())
-        found: dict[str, list[Fault]] = {}
+        found: dict[str, list[FaultDict]] = {}
         for agent, faults in self._all_faults():
             found.setdefault(agent, []).extend(faults)
         for agent in rows.keys() | found.keys():
@@ -127,14 +130,14 @@ class DB(Contract):
 
 
 def connected(settings: Mapping[str, Any], *, persistent: bool = False) -> "Connection":
-    """A connection with these settings, which by itself sends again what is refused in passing, if so asked.
+    """A connection with these settings; if ``persistent``, boto3 itself retries transient errors.
 
-    Only here boto3 is needed.
+    Only this loads boto3.
 
-    :raises ConfigurationError: if it is not installed, or a setting is wrong.
+    :raises ConfigurationError: if boto3 is not installed, or a setting is invalid.
     """
     if (settings["aws_access_key_id"] is None) != (settings["aws_secret_access_key"] is None):
-        raise ConfigurationError("[database] aws_access_key_id and aws_secret_access_key belong together: give both")
+        raise ConfigurationError("[database] set both aws_access_key_id and aws_secret_access_key, or none of them")
     try:
         from .connection import TRIES, Connection
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Classifies botocore's and DynamoDB's errors (transient or final), and translates them into ours.
+"""Classifies the errors of botocore and DynamoDB as transient or final, and translates them.
 
 Nothing else in this package interprets them.
 """
@@ -31,27 +31,27 @@ from .connection import Connection
 
 
 class ErrorKind(Enum):
-    """What can be done about an error; the value begins a sentence that continues with the store's place."""
+    """What can be done about an error; the value begins a message that continues with the location of the store."""
 
     #: Transient: retry, more slowly.
     THROTTLED = "throttled by"
     #: Transient: retry.
     FAILED = "an error of"
-    #: Transient: retry, unless the address cannot exist.
-    UNREACHABLE = "no answer from"
+    #: Transient: retry, unless the endpoint cannot exist.
+    UNREACHABLE = "no response from"
     #: Transient: another writer was faster; read again, and retry.
-    BUSY = "other writers in the way in"
-    #: A condition does not hold: the caller that set it handles it.
-    CONDITION = "a condition refused by"
+    BUSY = "a conflict with other writers in"
+    #: A condition failed: the caller that set it handles it.
+    CONDITION = "a failed condition in"
     #: A retry does not help.
-    FINAL = "an end to requests to"
+    FINAL = "a final error of"
 
 
 _ADVICE: Mapping[ErrorKind, str] = {
     ErrorKind.THROTTLED: "give the table more capacity, or make it on-demand",
-    ErrorKind.FAILED: "try again, and see https://health.aws.amazon.com",
-    ErrorKind.UNREACHABLE: "see that this host can reach it: region, endpoint_url, network, proxy, firewall",
-    ErrorKind.BUSY: "see which instances report for one agent: double_agents tells",
+    ErrorKind.FAILED: "retry, and see https://health.aws.amazon.com",
+    ErrorKind.UNREACHABLE: "check region, endpoint_url, network, proxy and firewall of this host",
+    ErrorKind.BUSY: "see double_agents for several instances that report for one agent",
 }
 
 _THROTTLES = {
@@ -75,7 +75,7 @@ _FAILURES = {
     "ServiceUnavailableException",
 }
 _CONDITIONS = {"ConditionalCheckFailed", "ConditionalCheckFailedException"}
-#: What botocore raises, and what it lets through.
+#: The exceptions of botocore, and those that it passes through.
 DRIVER_ERRORS = (ClientError, BotoCoreError, ResponseParserError, OSError)
 _BROKEN = (BotoCoreConnectionError, HTTPClientError, ConnectionError, TimeoutError)
 _CREDENTIALS = (
@@ -95,7 +95,7 @@ _REFUSED_CREDENTIALS = {
     "MissingAuthenticationTokenException",
     "UnrecognizedClientException",
 }
-# How many characters of a response are quoted: whatever answers at the address may send a whole page.
+# How many characters of a response are quoted: a server that is not DynamoDB may send a whole page.
 _LONGEST_QUOTE = 500
 _CLOCK = re.compile(r"signature (expired|not yet current)|RequestTimeTooSkewed|RequestExpired", re.IGNORECASE)
 
@@ -108,43 +108,44 @@ def classify(error: Exception) -> ErrorKind:
 
 
 def item_found(error: Exception) -> Any:
-    """The item that a failed condition found, if the request asked for it."""
+    """The item on which the condition failed, if the request asked for it."""
     assert isinstance(error, ClientError)
     return error.response.get("Item")
 
 
 def reason(error: Exception) -> str:
-    """The error in its own words, on one line, with the credentials masked that a URL in it may have."""
+    """The message of the error, on one line, with credentials in URLs masked."""
     if isinstance(error, ClientError):
         return f"{', '.join(sorted(_codes(error)))}: {_first_line(error)}"
     return mask_urls(" ".join(str(error).split()))
 
 
 def translate(error: Exception, doing: str, connection: Connection, tables: Sequence[str] = ()) -> StoreError:
-    """The exception to raise for an error that a retry does not help; ``tables`` are those that the request names."""
+    """The exception to raise for a final error; ``tables`` are those that the request names."""
     if isinstance(error, ClientError):
         return _translate_response(error, doing, connection, tables)
     if isinstance(error, _CREDENTIALS):
         return StoreDenied(
-            f"no AWS credentials for {doing} ({reason(error)}): give aws_access_key_id and aws_secret_access_key,"
-            " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or this host a role"
+            f"no AWS credentials for {doing} ({reason(error)}): set aws_access_key_id and aws_secret_access_key,"
+            " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile, or give this host a role"
         )
     if isinstance(error, SSLError):
         return StoreUnavailable(
-            f"{connection.place} cannot be trusted while {doing} ({reason(error)}): see AWS_CA_BUNDLE, and the proxy"
+            f"{connection.place} has an untrusted certificate, while {doing} ({reason(error)}):"
+            " check AWS_CA_BUNDLE and the proxy"
         )
     return _invalid_response(error, doing, connection)
 
 
 def _invalid_response(error: Exception, doing: str, connection: Connection) -> StoreError:
     return StoreUnavailable(
-        f"{connection.place} gave an invalid response while {doing} ({reason(error)}): see endpoint_url, and the proxy"
+        f"{connection.place} gave an invalid response while {doing} ({reason(error)}): check endpoint_url and the proxy"
     )
 
 
 @contextmanager
 def translating(doing: str, connection: Connection) -> Iterator[None]:
-    """Translate the errors of the block; for requests that are not retried here."""
+    """Translate the errors of the block, whose requests are not retried here."""
     try:
         yield
     except DRIVER_ERRORS as error:
@@ -157,11 +158,11 @@ def translating(doing: str, connection: Connection) -> Iterator[None]:
 
 
 def advice(kind: ErrorKind, connection: Connection) -> str:
-    """What an operator can do when retries did not help."""
+    """What an operator can do if retries did not help."""
     region = connection.unknown_region if kind is ErrorKind.UNREACHABLE else None
     if region is None:
         return _ADVICE[kind]
-    return f"this version of botocore knows no region {region!r}{connection.region_hint}"
+    return f"this version of botocore does not know the region {region!r}{connection.region_hint}"
 
 
 def _classify_response(error: ClientError) -> ErrorKind:
@@ -185,7 +186,7 @@ def _codes(error: ClientError) -> set[str]:
 
 
 def _first_line(error: ClientError) -> str:
-    # AWS quotes the request in some messages, headers included; not in the first line.
+    # Some messages of AWS quote the request with its headers, but not in the first line.
     lines = error.response["Error"].get("Message", "").splitlines()
     return lines[0][:_LONGEST_QUOTE] if lines else ""
 
@@ -194,27 +195,27 @@ def _translate_response(error: ClientError, doing: str, connection: Connection, 
     codes, place, said = _codes(error), connection.place, _first_line(error)
     if "ResourceNotFoundException" in codes:
         return StoreNotSetUp(
-            f"{place} {_lacks(tables)}, which {doing} needs: run setup-dynamodb CONFIG, which makes what is missing,"
+            f"{place} {_lacks(tables)}, which {doing} needs: run setup-dynamodb CONFIG, which creates missing tables,"
             " or check region and prefix"
         )
     if _CLOCK.search(f"{said} {codes}"):
-        return StoreDenied(f"{place} refused {doing}, as this host's clock is wrong: set it ({said})")
+        return StoreDenied(f"{place} rejected {doing}, because the clock of this host is wrong: set it ({said})")
     if codes & _REFUSED_CREDENTIALS:
-        return StoreDenied(f"{place} refuses these AWS credentials, while {doing} ({reason(error)})")
+        return StoreDenied(f"{place} rejects these AWS credentials, while {doing} ({reason(error)})")
     if codes & {"AccessDeniedException", "AccessDenied"}:
         return StoreDenied(
             f"these AWS credentials do not permit {_action(said, error.operation_name)}, which {doing} needs:"
-            f" setup-dynamodb CONFIG --policy ROLE prints a policy that does ({said})"
+            f" setup-dynamodb CONFIG --policy ROLE prints a policy that permits it ({said})"
         )
     if "item size" in said.lower():
-        return StoreFull(f"{place} takes no item larger than 400 KB, while {doing} ({said})")
+        return StoreFull(f"{place} does not store items larger than 400 KB, while {doing} ({said})")
     if re.search(r"\bkey\b.*schema|mismatch for key", said, re.IGNORECASE):
         return StoreIncompatible(
-            f"{place} has a table of that name with another key, while {doing}: choose another prefix ({said})"
+            f"{place} has a table of this name with another key, while {doing}: choose another prefix ({said})"
         )
     if all(code.isdigit() for code in codes):
         return _invalid_response(error, doing, connection)
-    return StoreError(f"{place} refused {doing} ({reason(error)})")
+    return StoreError(f"{place} rejected {doing} ({reason(error)})")
 
 
 def _action(said: str, operation: str) -> str:

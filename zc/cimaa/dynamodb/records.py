@@ -1,30 +1,29 @@
-"""How agents, faults and squelches are stored as DynamoDB's items, as they go over the wire.  Pure.
+"""How agents, faults and squelches are encoded as DynamoDB items.  Pure.
 
 =============  ====================  =============================================================
 table          key                   attributes besides the key
 =============  ====================  =============================================================
 ``agents``     ``name``              ``updated`` (microseconds), ``digest``, ``instance`` (an id),
-                                     ``instances`` (JSON), ``revision`` (changed by every write but a
-                                     touch).  Without ``digest``: a report or a removal goes on, or
-                                     was interrupted; without ``updated``: the agent's first report.
-                                     ``doubt``: the row is unsettled until then (microseconds)
+                                     ``instances`` (JSON), ``revision`` (changed by every write except
+                                     a touch).  Without ``digest``: a report or removal is in progress,
+                                     or was interrupted; without ``updated``: the agent's first report.
+                                     ``doubt``: the row is unsettled until this time (microseconds)
 ``faults``     ``agent``, ``name``   ``severity``, ``message``, ``since``, and the extra keys
 ``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``
 =============  ====================  =============================================================
 
-A fault's extra keys are attributes of their own, so that other tools can read
-them and filter by them.  (``agent`` and ``since`` are never among the extra keys.)
-Texts, integers, truth values, null and floats with a fraction are DynamoDB's own
-types.  Floats without a fraction, which DynamoDB would return as integers, and
-nested values are stored as JSON: in a set of one string, which is not used
-otherwise.
+Each extra key of a fault is an attribute, so that other tools can read it and
+filter by it.  (``agent`` and ``since`` are never extra keys.)  Texts, integers,
+booleans, null and floats with a fraction have DynamoDB's types.  Floats without a
+fraction, which DynamoDB would return as integers, and nested values are stored as
+JSON, in a set of one string, which is not used otherwise.
 
-Every item that DynamoDB can hold is read, whatever it has: an agent that may write
-its own items must not be able to write one that keeps others from being listed.
+Every item that DynamoDB can store is decoded without an error: an agent that may
+write its own items must not be able to break the listing of others.
 
-An agent's row must stay below 1 KB to be touched for one write unit, with as many
-instances as are remembered.  So the parts that repeat are stored once, and times
-as differences.
+An agent's row must stay below 1 KB, with the maximum number of instances, so that a
+touch costs one write unit.  So repeated parts are stored once, and times as
+differences.
 """
 
 import functools
@@ -32,43 +31,43 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from ..agents import Instance, Row, Seen
+from ..agents import Instance, Row, SeenInstance
 from ..errors import ConfigurationError, StoreUnavailable
-from ..faults import Fault, decode, encode
+from ..faults import ERROR, FaultDict, decode, encode
 from ..limits import INTEGER_MAX, INTEGER_MIN
-from ..squelches import Squelch
+from ..squelches import StoredSquelch
 
-#: A value, and an item, as they go over the wire: ``{"S": "text"}``, ``{"name": {"S": "text"}}``.
+#: A value and an item as DynamoDB encodes them: ``{"S": "text"}``, ``{"name": {"S": "text"}}``.
 Value = Mapping[str, Any]
 Item = Mapping[str, Value]
 T = TypeVar("T")
 
-#: Each table's key, as boto3 writes it: the partition key and, for the faults, the sort key.
+#: The key of each table, as boto3 expects it: the partition key and, for the faults, the sort key.
 schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
     "agents": [{"AttributeName": "name", "KeyType": "HASH"}],
     "faults": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "name", "KeyType": "RANGE"}],
     "squelches": [{"AttributeName": "regex", "KeyType": "HASH"}],
 }
 
-# What is read where another tool's item has no such attribute, or one of another type.  (DynamoDB did not store empty
-# texts at first.)
-_FAULT: Fault = {"severity": 40, "message": "", "since": 0}
+# The defaults for items of other tools, in which an attribute is missing or has another type.  (Early versions of
+# DynamoDB did not store empty texts.)
+_FAULT: FaultDict = {"severity": ERROR, "message": "", "since": 0}
 _SQUELCH: dict[str, Any] = {"reason": "", "user": "", "time": 0, "permanent": False}
 
 
 class Stored(NamedTuple):
-    """An agent's item in ``agents``: what a write is conditional on, and the row."""
+    """An agent's item in ``agents``: the revision, on which writes are conditional, and the row."""
 
-    #: ``None`` if there is no item, or none of ours.
+    #: ``None`` if there is no item, or another tool wrote it.
     revision: str | None
-    #: ``None`` if there is none, or only the mark of a first report that is going on.
+    #: ``None`` if there is none, or only the mark of a first report in progress.
     row: Row | None
-    #: Until when (microseconds) a batch of another writer may still arrive.
+    #: The time (microseconds) until which a batch of another writer may still arrive.
     unsettled_until: int | None = None
 
     @property
     def unfinished(self) -> bool:
-        """True if there is a mark: a report or a removal is going on, or was interrupted."""
+        """True if there is a mark: a report or a removal is in progress, or was interrupted."""
         return self.revision is not None and (self.row is None or not self.row.digest)
 
 
@@ -76,7 +75,7 @@ NOTHING = Stored(None, None)
 
 
 def _reading(decoding: Callable[[Item], T]) -> Callable[[Item], T]:
-    """The function, with a clear error for what cannot be an item of DynamoDB."""
+    """The function, with a clear error for a value that is not a DynamoDB item."""
 
     @functools.wraps(decoding)
     def decoded(item: Item) -> T:
@@ -84,20 +83,20 @@ def _reading(decoding: Callable[[Item], T]) -> Callable[[Item], T]:
             return decoding(item)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise StoreUnavailable(
-                "DynamoDB's response has an item that is not one of DynamoDB's: see endpoint_url, and the proxy"
+                "DynamoDB's response has an invalid item: check endpoint_url and the proxy"
             ) from error
 
     return decoded
 
 
 def check_prefix(prefix: str) -> str:
-    """The prefix, if tables can be named with it.
+    """The prefix, if it is valid.
 
-    :raises ConfigurationError: if they cannot.
+    :raises ConfigurationError: if it is not.
     """
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", prefix):
         raise ConfigurationError(
-            f"[database] prefix: {prefix!r} cannot begin a table's name:"
+            f"[database] prefix: {prefix!r} is not a valid prefix of a table name:"
             " use 1 to 200 letters, digits, dots, hyphens and underscores"
         )
     return prefix
@@ -142,7 +141,7 @@ def encode_row(agent: str, row: Row, revision: str, unsettled_until: int | None 
 
 @_reading
 def decode_row(item: Item) -> Stored:
-    """The agent's row from its item.  While there is no digest, the row has an empty one, which no report has."""
+    """The agent's row from its item.  Without a digest in the item, that of the row is empty, unlike any report's."""
     revision, digest, instance, packed = (
         item.get(key, {}).get("S") for key in ("revision", "digest", "instance", "instances")
     )
@@ -170,39 +169,39 @@ def _time(item: Item, key: str) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def encode_fault(agent: str, fault: Fault) -> Item:
+def encode_fault(agent: str, fault: FaultDict) -> Item:
     """A fault, with its ``since``, as an item."""
     return {"agent": text(agent)} | {key: _encoded(value) for key, value in fault.items()}
 
 
 @_reading
-def decode_fault(item: Item) -> tuple[str, Fault]:
+def decode_fault(item: Item) -> tuple[str, FaultDict]:
     """The agent's name, and its fault with its keys in order, from an item."""
     fault = _with_defaults(_FAULT, {key: _decoded(value) for key, value in item.items() if key != "agent"})
     return item["agent"]["S"], dict(sorted(fault.items()))
 
 
-def encode_squelch(squelch: Squelch) -> Item:
+def encode_squelch(squelch: StoredSquelch) -> Item:
     """A squelch as an item."""
     return {key: _encoded(value) for key, value in squelch.details().items()}
 
 
 @_reading
-def decode_squelch(item: Item) -> Squelch:
-    """A squelch from its item.  One whose end cannot be read has ended."""
-    found = {key: _decoded(value) for key, value in item.items() if key in Squelch._fields}
+def decode_squelch(item: Item) -> StoredSquelch:
+    """A squelch from its item.  One with an invalid end has ended."""
+    found = {key: _decoded(value) for key, value in item.items() if key in StoredSquelch._fields}
     expires = {"expires": 0} if found.get("expires") is not None else {"expires": None}
-    return Squelch(**_with_defaults(_SQUELCH | expires, found))
+    return StoredSquelch(**_with_defaults(_SQUELCH | expires, found))
 
 
 def _with_defaults(defaults: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """What was found, where it has the type of its default."""
+    """The defaults, replaced by the values that were found, if they have the same type."""
     kept = {key: value for key, value in found.items() if type(value) is type(defaults.get(key, value))}
     return {**defaults, **kept}
 
 
 def size(item: Item) -> int:
-    """The item's size on the wire (bytes); DynamoDB counts no more than that."""
+    """The encoded size of the item (bytes); DynamoDB counts at most this."""
     return len(encode(item))
 
 
@@ -224,7 +223,7 @@ def _decoded(value: Value) -> Any:
         return None
     if kind == "SS" and len(held) == 1:
         return _from_json(held[0])
-    # The rest is written by other tools only.
+    # The other types are only written by other tools.
     if kind == "L":
         return [_decoded(item) for item in held]
     if kind == "M":
@@ -249,7 +248,7 @@ def _number(digits: str) -> int | float | None:
     return number if INTEGER_MIN <= number <= INTEGER_MAX else float(number)
 
 
-def _packed(instances: tuple[Seen, ...]) -> list[Any]:
+def _packed(instances: tuple[SeenInstance, ...]) -> list[Any]:
     hosts = list(dict.fromkeys((who.host, who.version, who.os) for who, _, _ in instances))
     start = min((first for _, first, _ in instances), default=0)
     seen = [
@@ -259,12 +258,12 @@ def _packed(instances: tuple[Seen, ...]) -> list[Any]:
     return [hosts, start, seen]
 
 
-def _unpacked(packed: str) -> tuple[Seen, ...]:
-    """The instances; none if they are not ours."""
+def _unpacked(packed: str) -> tuple[SeenInstance, ...]:
+    """The instances; none if the value was not written by :func:`_packed`."""
     try:
         hosts, start, seen = decode(packed.encode())
         found = tuple(
-            Seen(Instance(host, pid, version, os), start + first, start + last)
+            SeenInstance(Instance(host, pid, version, os), start + first, start + last)
             for (host, version, os), pid, first, last in ((hosts[index], *rest) for index, *rest in seen)
         )
         return found if all(map(_is_seen, found)) else ()
@@ -272,7 +271,7 @@ def _unpacked(packed: str) -> tuple[Seen, ...]:
         return ()
 
 
-def _is_seen(seen: Seen) -> bool:
+def _is_seen(seen: SeenInstance) -> bool:
     (host, pid, version, os), first, last = seen
     return (
         type(host) is type(version) is type(os) is str

@@ -1,12 +1,12 @@
-"""The names of AWS's regions: which are certainly wrong, which one was meant, which partition one is in.  Pure.
+"""The names of AWS regions: which are certainly wrong, suggestions for these, and their partitions.  Pure.
 
-A region is named by its area, a direction and a number: ``us-east-1``, ``us-gov-west-1``.
+The name of a region has an area, a direction and a number: ``us-east-1``, ``us-gov-west-1``.
 """
 
 import difflib
 from collections.abc import Collection
 
-# The first part of the names of each partition's regions; of those that match, the longest counts.
+# How the names of the regions of each partition begin; of several that match, the longest applies.
 _PARTITIONS = {
     "": "aws",
     "cn-": "aws-cn",
@@ -20,14 +20,14 @@ _PARTITIONS = {
 
 
 def partition(region: str) -> str:
-    """The partition that the region is in, as ARNs have it; ``aws`` for a name that tells nothing."""
+    """The partition of the region, as in ARNs; ``aws`` for an unknown name."""
     return _PARTITIONS[max((start for start in _PARTITIONS if region.startswith(start)), key=len)]
 
 
 def may_exist(region: str, known: Collection[str]) -> bool:
-    """True if the region is known, or is named like one: a known area, a known direction, and a number.
+    """True if the region is known, or if its name has a known area, a known direction, and a number.
 
-    AWS opens regions faster than hosts are upgraded, so a name such as ``eu-west-7`` is not refused.
+    AWS adds regions faster than hosts are upgraded, so a name such as ``eu-west-7`` is accepted.
     """
     parts = [_parts(name) for name in known]
     area, direction, number = _parts(region)
@@ -37,7 +37,7 @@ def may_exist(region: str, known: Collection[str]) -> bool:
 
 
 def suggestion(region: str, known: Collection[str]) -> str:
-    """The known regions whose names are most like this one's, as a question; empty if there are none."""
+    """The known regions with the most similar names, as a question; empty if there are none."""
     near = sorted(difflib.get_close_matches(region, known, n=2))
     return f"did you mean {' or '.join(near)}?" if near else ""
 

@@ -26,12 +26,12 @@ logger = logging.getLogger("zc.cimaa.dynamodb")
 
 # Seconds: see zc.cimaa.backoff.
 _BASE_DELAY, _LONGEST_DELAY = 0.05, 5.0
-# How many parts of a table are scanned at once.
+# How many segments of a table are scanned in parallel.
 _PARTS = 4
 
 
 class Retries:
-    """The retries of one operation, with delays that grow and are random, until a time limit."""
+    """The retries of one operation, with exponential backoff, until a time limit."""
 
     def __init__(self, doing: str, connection: Connection, seconds: float) -> None:
         self._doing = doing
@@ -43,15 +43,15 @@ class Retries:
     def wait(self, kind: ErrorKind, reason: str, cause: Exception | None = None) -> None:
         """Wait before the next try.
 
-        :raises StoreUnavailable: if the time limit is reached: it says what was being done, how often and for how long.
+        :raises StoreUnavailable: if the time limit is reached; it says what was tried, how often and for how long.
         """
         self._tries += 1
         spent = time.monotonic() - self._start
         delay = backoff.delay(self._tries, _BASE_DELAY, _LONGEST_DELAY)
         last = spent + delay > self._seconds or self._is_hopeless(kind)
         what = f"{kind.value} {self._connection.place} while {self._doing}"
-        then = "giving up" if last else f"trying again in {delay:.2f} s"
-        # The others are either not worth a warning once a retry succeeds, or reported by the error.
+        then = "giving up" if last else f"retrying in {delay:.2f} s"
+        # The others do not deserve a warning if a retry succeeds, and otherwise the exception reports them.
         level = logging.WARNING if kind in (ErrorKind.THROTTLED, ErrorKind.FAILED) else logging.INFO
         logger.log(level, "%s (try %d): %s; %s", what, self._tries, reason, then)
         if last:
@@ -62,14 +62,14 @@ class Retries:
         time.sleep(delay)
 
     def wait_for_others(self, cause: Exception) -> None:
-        """Wait before the next try to change what another writer changed in between.
+        """Wait before the next try, because another writer changed the row in between.
 
         :raises StoreUnavailable: if the time limit is reached.
         """
-        self.wait(ErrorKind.BUSY, "another writer was faster", cause)
+        self.wait(ErrorKind.BUSY, "another writer wrote first", cause)
 
     def _is_hopeless(self, kind: ErrorKind) -> bool:
-        """True if the address does not answer, and was made from a region that may not exist."""
+        """True if the endpoint does not respond, and was derived from an unknown region."""
         return kind is ErrorKind.UNREACHABLE and self._connection.unknown_region is not None
 
 
@@ -88,10 +88,10 @@ class Requests:
     def send(self, operation: str, doing: str, **parameters: Any) -> dict[str, Any]:
         """The response to a request; transient errors are retried.
 
-        ``operation`` is the name of the client's method; ``doing`` says what it is for, to complete
-        an error message: "reporting for agent 'x'".
+        ``operation`` is the name of the client's method, ``doing`` its purpose for error messages, such as
+        "reporting for agent 'x'".
 
-        :raises ~zc.cimaa.dynamodb.writes.ConditionFailed: if the condition of a write does not hold.
+        :raises ~zc.cimaa.dynamodb.writes.ConditionFailed: if the condition of a write fails.
         :raises StoreError: for every other error.
         """
         retries = None
@@ -109,7 +109,7 @@ class Requests:
                 retries.wait(kind, errors.reason(error), error)
 
     def write_batch(self, doing: str, table: str, writes: list[Write]) -> None:
-        """Write a batch, none of whose writes has a condition; unprocessed items are sent again."""
+        """Write a batch, without conditions; unprocessed items are sent again."""
         retries = None
         while writes:
             response = self.send("batch_write_item", doing, RequestItems={table: writes})
@@ -131,8 +131,8 @@ class Requests:
     def scan(self, doing: str, **parameters: Any) -> Iterator[Item]:
         """All items of a consistent scan, in any order.
 
-        A small table is one page (1 MB).  Of a larger one, several parts are read at once; no
-        more than a page of each is held at any moment.
+        A small table is one page (1 MB).  Of a larger one, several segments are read in parallel, and
+        at most one page of each is in memory.
         """
         page = self.send("scan", doing, ConsistentRead=True, **parameters)
         if _next(page) is None:

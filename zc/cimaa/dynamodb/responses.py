@@ -1,8 +1,8 @@
-"""Checks that a response is one of DynamoDB's, before botocore parses it.
+"""Validates DynamoDB's responses before botocore parses them.
 
-Whatever answers at the address (a proxy, a captive portal, a damaged line) may send anything with any status.
-botocore takes what it finds for a success, or fails with an ``AttributeError`` of its own.  Here every response is
-compared with botocore's description of the operation: what does not fit is an error that the caller translates.
+A proxy, a captive portal or a damaged connection may send anything with any status, and botocore accepts it as a
+success, or fails with an ``AttributeError``.  Here each response is compared with botocore's description of the
+operation; if it does not match, an error is raised that the caller translates.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from botocore.parsers import ResponseParserError
 
-# What a successful response must have; everything else may be left out.
+# The required member of a successful response; all others are optional.
 _REQUIRED = {
     "CreateTable": "TableDescription",
     "DescribeContinuousBackups": "ContinuousBackupsDescription",
@@ -35,27 +35,27 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 class InvalidResponse(ResponseParserError):  # type: ignore[misc]  # botocore ships no types
-    """The response is not one of DynamoDB's."""
+    """The response does not come from DynamoDB."""
 
     def __init__(self) -> None:
-        """Its text completes "gave an invalid response"."""
-        super().__init__("it is not one of DynamoDB's")
+        """Its text explains "gave an invalid response"."""
+        super().__init__("it does not come from DynamoDB")
 
 
 def check(
     operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_others: object
 ) -> None:
-    """A handler of botocore's event ``before-parse``: check the response, and take the items of a page as they are.
+    """Handle botocore's event ``before-parse``: validate the response, and take the items of a page out of it.
 
-    botocore's own parsing of the items takes ten times as long as reading the JSON.
+    botocore takes ten times as long to parse the items as it takes to read the JSON.
 
-    :raises InvalidResponse: for a success that does not fit the operation.
+    :raises InvalidResponse: if a successful response does not match the operation.
     """
     body = _json(response_dict["body"])
     if response_dict["status_code"] != 200:
         if not _is_error(body, operation_model):
             text = response_dict["body"].decode(errors="replace")
-            response_dict["body"] = orjson.dumps({"message": text})  # the status is the code, then
+            response_dict["body"] = orjson.dumps({"message": text})  # then the HTTP status is the error code
         return
     required = _REQUIRED.get(operation_model.name)
     if not isinstance(body, dict) or (required is not None and body.get(required) is None):
@@ -70,7 +70,7 @@ def check(
 
 
 def fits(value: Any, shape: Any) -> bool:
-    """True if the JSON value has the types that botocore's description of it says; a missing member fits."""
+    """True if the JSON value has the types of botocore's description; members may be missing."""
     if value is None or shape is None:
         return True
     kind: str = shape.type_name

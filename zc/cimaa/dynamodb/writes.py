@@ -1,23 +1,24 @@
-"""The writes that change one agent's row and faults: in one transaction, or in parts if that is too much.  Pure.
+"""The writes that change one agent's row and faults: in one transaction, or in batches if that is too large.  Pure.
 
 One transaction writes the changed faults and the row, on condition that the row's
-revision is still the one that was read.  What does not fit into one transaction is
-written in parts:
+revision is still the one that was read.  If the changes do not fit into one
+transaction, they are written in three steps:
 
 1. the row is marked: it gets another revision and loses its digest, so that no
    report matches it, not even the last one;
-2. the faults are written, in batches;
-3. the row is written, on condition that the mark is still there.
+2. the faults are written in batches;
+3. the row is written, on condition that it still has the mark.
 
-Another writer changes the revision, so the last step fails, and everything is read
-and computed again.  After an interruption the mark stays: the next report, whatever
-it says, reads what is stored and completes it.
+If another writer changed the revision, the last step fails, and everything is read
+and computed again.  After an interruption the mark remains, and the next report reads
+what is stored and completes it.
 
-But batches take no conditions.  (Transactions do, and cost twice as much.)  A batch
-of a slow report may arrive after another writer found its mark and wrote the row and
-the faults.  So a row that replaces a mark is unsettled for a while, and says until
-when: no report is taken for unchanged, each reads what is stored and corrects it.
-The mark is renewed in time, so a writer that lost it stops long before that ends.
+But batches cannot have conditions.  (Transactions can, and cost twice as much.)  A
+batch of a slow report may arrive after another writer found its mark and wrote the row
+and the faults.  So a row that replaces a mark is unsettled until the time that it
+contains: until then no report counts as unchanged; each reads what is stored and
+corrects it.  The mark is renewed while batches are written, so a writer that lost it
+stops long before that time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,51 +26,51 @@ from typing import Any, NamedTuple
 
 from .. import faults
 from ..agents import MICROSECONDS
-from ..faults import Fault
+from ..faults import FaultDict
 from . import records
 from .records import Item, Stored
 
 #: One write in a request of several.
 Write = Mapping[str, Mapping[str, Any]]
 
-# DynamoDB's limits for one transaction (of the 4 MB, some are left free), and for one batch.
+# DynamoDB's limits for one transaction (4 MB, of which some is left free), and for one batch.
 _ENTRIES, _BYTES = 100, 3 * 1024 * 1024
 _BATCH = 25
 
-#: Seconds: how long batches are written after a mark before it is renewed, and how long a row that replaces another
-#: writer's mark is unsettled.  The difference is the time that one batch may take, with all its retries.
+#: Seconds: how long batches are written before the mark is renewed, and how long a row that replaces another writer's
+#: mark is unsettled.  The difference is the time that one batch may take, with all its retries.
 MARK, UNSETTLED = 60, 15 * 60
 
 
-class ConditionFailed(Exception):  # an outcome that the caller that sets a condition expects
-    """The write was not done, as its condition does not hold."""
+class ConditionFailed(Exception):  # the caller that sets a condition expects this outcome
+    """The write was not done, because its condition failed."""
 
     def __init__(self, item: Item | None) -> None:
-        """``item`` is what is there instead, if the request asked for it."""
+        """``item`` is the stored item, if the request asked for it."""
         super().__init__()
         self.item = item
 
 
 class Change(NamedTuple):
-    """The write of one fault: its new item (``None``: it is deleted), its key, and its size on the wire (bytes)."""
+    """The write of one fault: its new item (``None``: delete it), its key, and its encoded size (bytes)."""
 
     item: Item | None
     key: Item
     size: int
 
     def entry(self, table: str) -> Write:
-        """The change as part of a transaction."""
+        """The change as an entry of a transaction."""
         if self.item is None:
             return {"Delete": {"TableName": table, "Key": self.key}}
         return {"Put": {"TableName": table, "Item": self.item}}
 
     def request(self) -> Write:
-        """The change as part of a batch."""
+        """The change as an entry of a batch."""
         return {"DeleteRequest": {"Key": self.key}} if self.item is None else {"PutRequest": {"Item": self.item}}
 
 
-def changes(agent: str, old: Iterable[Fault], what: faults.Changes) -> list[Change]:
-    """The writes that make these changes to the agent's old faults."""
+def changes(agent: str, old: Iterable[FaultDict], what: faults.Changes) -> list[Change]:
+    """The writes of these changes to the agent's old faults."""
     were = {fault["name"]: fault for fault in old}
     made = []
     for name in what.removed:
@@ -82,11 +83,11 @@ def changes(agent: str, old: Iterable[Fault], what: faults.Changes) -> list[Chan
 
 
 def unsettled_until(stored: Stored, now: int) -> int | None:
-    """Until when (microseconds) a row that is written now, in place of the stored one, is unsettled, if it is."""
+    """The time (microseconds) until which a row that replaces the stored one now is unsettled; ``None``: it is not."""
     longest = now + UNSETTLED * MICROSECONDS
     if stored.unfinished:
         return longest
-    # A clock that was set back must not make it longer.
+    # The time must not be extended by a clock that was set back.
     until = stored.unsettled_until
     return min(until, longest) if until is not None and until > now else None
 
@@ -97,13 +98,13 @@ def fit(changes: Sequence[Change]) -> bool:
 
 
 def batches(changes: Sequence[Change]) -> list[list[Write]]:
-    """The changes in batches."""
+    """The changes, in batches."""
     requests = [change.request() for change in changes]
     return [requests[start : start + _BATCH] for start in range(0, len(requests), _BATCH)]
 
 
 class AgentWrites:
-    """Makes the writes to one agent's row."""
+    """The writes to one agent's row."""
 
     def __init__(self, table: str, name: str) -> None:
         self._table = table
@@ -138,7 +139,7 @@ class AgentWrites:
         }
 
     def write(self, item: Item | None, revision: str | None) -> Write:
-        """Put this item in place of the row, or delete the row, if it still has this revision."""
+        """Replace the row by this item, or delete it, if it still has this revision."""
         condition = {"TableName": self._table, **_unchanged(revision)}
         if item is None:
             return {"Delete": {"Key": records.agent_key(self._name), **condition}}

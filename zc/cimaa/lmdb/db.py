@@ -9,9 +9,9 @@ from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..errors import ConfigurationError
-from ..faults import Fault, Report
+from ..faults import FaultDict, Report
 from ..options import PATH, SIZE, Option
-from ..squelches import Squelch
+from ..squelches import StoredSquelch
 from ..units import format_size
 from . import records
 from .environment import Environment, Transaction
@@ -88,11 +88,11 @@ class DB(Contract):
         self._environment.write(remove)
         self._environment.sync()
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         value = self._environment.read(lambda transaction: transaction.get(records.FAULTS + agent.encode()))
         return records.decode_faults(value)
 
-    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
+    def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
         return _decoded_faults(self._environment.read(lambda transaction: _all(transaction, records.FAULTS)))
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
@@ -103,7 +103,7 @@ class DB(Contract):
         rows = self._environment.read(lambda transaction: _all(transaction, records.AGENT))
         return ((records.name(key), records.heartbeat(value)) for key, value in rows)
 
-    def _put_squelch(self, squelch: Squelch) -> None:
+    def _put_squelch(self, squelch: StoredSquelch) -> None:
         key, value = records.squelch_key(squelch.regex), records.encode_squelch(squelch)
         self._environment.write(lambda transaction: transaction.put(key, value))
         self._environment.sync()
@@ -112,7 +112,7 @@ class DB(Contract):
         self._environment.write(lambda transaction: transaction.delete(records.squelch_key(regex)))
         self._environment.sync()
 
-    def _squelches(self) -> Iterable[Squelch]:
+    def _squelches(self) -> Iterable[StoredSquelch]:
         stored = self._environment.read(lambda transaction: _all(transaction, records.SQUELCH))
         return (records.decode_squelch(value) for _, value in stored)
 
@@ -140,18 +140,18 @@ def _all(transaction: Transaction, kind: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _decoded_faults(stored: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, list[Fault]]]:
+def _decoded_faults(stored: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, list[FaultDict]]]:
     return ((records.name(key), records.decode_faults(value)) for key, value in stored)
 
 
-def _changed(old: list[Fault], changes: faults.Changes) -> list[Fault]:
+def _changed(old: list[FaultDict], changes: faults.Changes) -> list[FaultDict]:
     kept = {fault["name"]: fault for fault in old}
     for name in changes.removed:
         del kept[name]
     return [*(kept | {fault["name"]: fault for fault in changes.put}).values()]
 
 
-def _put_faults(transaction: Transaction, key: bytes, listed: list[Fault]) -> None:
+def _put_faults(transaction: Transaction, key: bytes, listed: list[FaultDict]) -> None:
     if listed:
         transaction.put(key, records.encode_faults(listed))
     else:

@@ -18,10 +18,10 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import TypeVar
 
-from ..agents import Instance, Row, Seen
+from ..agents import Instance, Row, SeenInstance
 from ..errors import StoreIncompatible
-from ..faults import Fault, decode, encode
-from ..squelches import Squelch
+from ..faults import FaultDict, decode, encode
+from ..squelches import StoredSquelch
 
 Stored = TypeVar("Stored", bytes, bytes | None)
 T = TypeVar("T")
@@ -81,7 +81,7 @@ def encode_row(row: Row) -> bytes:
 def decode_row(value: bytes) -> Row:
     """A row from its value."""
     digest, instance = value[MARK].decode().split()
-    seen = tuple(Seen(Instance(*who), first, last) for *who, first, last in decode(value[_INSTANCES]))
+    seen = tuple(SeenInstance(Instance(*who), first, last) for *who, first, last in decode(value[_INSTANCES]))
     return Row(heartbeat(value), digest, instance, seen)
 
 
@@ -91,15 +91,15 @@ def heartbeat(row: bytes) -> int:
     return int(row[_UPDATED])
 
 
-def encode_faults(faults: list[Fault]) -> bytes:
+def encode_faults(faults: list[FaultDict]) -> bytes:
     """The value for an agent's faults."""
     return encode(faults)
 
 
 @_reading
-def decode_faults(value: bytes | None) -> list[Fault]:
+def decode_faults(value: bytes | None) -> list[FaultDict]:
     """An agent's faults from their value."""
-    faults: list[Fault] = [] if value is None else decode(value)
+    faults: list[FaultDict] = [] if value is None else decode(value)
     list(map(_REQUIRED, faults))  # else a record that is not ours would fail elsewhere
     return faults
 
@@ -109,12 +109,12 @@ def squelch_key(regex: str) -> bytes:
     return SQUELCH + blake2b(regex.encode(), digest_size=32).digest()
 
 
-def encode_squelch(squelch: Squelch) -> bytes:
+def encode_squelch(squelch: StoredSquelch) -> bytes:
     """A squelch's value."""
     return encode(squelch._asdict())
 
 
 @_reading
-def decode_squelch(value: bytes) -> Squelch:
+def decode_squelch(value: bytes) -> StoredSquelch:
     """A squelch from its value."""
-    return Squelch(**decode(value))
+    return StoredSquelch(**decode(value))

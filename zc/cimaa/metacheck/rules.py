@@ -10,20 +10,17 @@ large numbers roughly.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from ..agents import SEEN_WITHIN
 from ..db import DB
 from ..errors import InvalidInput
-from ..faults import SEVERITIES
+from ..faults import CRITICAL, ERROR, INFO, WARNING
 from ..naming import fault_name, message
 from ..squelches import Matcher, check_regex, compiled
-from ..text import cut, shell_quoted
+from ..text import cut, hex_digest, shell_quoted
 from ..types import Agent, AgentInstance, FoundFault, Heartbeat, NewFault, Squelch
 from ..units import format_duration, format_utc
-
-CRITICAL, ERROR, WARNING, INFO = (SEVERITIES[name] for name in ("critical", "error", "warning", "info"))
 
 #: What stands in the names of all findings for the file of a check.
 FILE = "meta-check"
@@ -330,7 +327,7 @@ def about(number: int) -> str:
 
 def digest(*texts: str) -> str:
     """16 hexadecimal digits, the same for the same texts."""
-    return blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
+    return hex_digest("\0".join(texts), 8)
 
 
 def _chooser(rules: Rules) -> Callable[[str], bool]:

@@ -28,7 +28,7 @@ _CHOICES = {
     "gssencmode": ("disable", "prefer", "require"),
     "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
 }
-_NO_TEXT = "(it is not shown, because it may hold a password)"
+_NO_TEXT = "(it is not shown, because it may contain a password)"
 
 
 class ConnInfo:

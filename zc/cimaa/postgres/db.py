@@ -8,13 +8,13 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from .. import agents, limits, squelches, types
-from ..agents import Instance, Row, Seen
+from ..agents import Instance, Row, SeenInstance
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..errors import ConfigurationError, StoreDenied, StoreIncompatible, StoreNotSetUp
-from ..faults import Fault, Report, decode
+from ..faults import FaultDict, Report, decode
 from ..options import DURATION, FLAG, INTEGER, Option
-from ..squelches import Squelch
+from ..squelches import StoredSquelch
 from . import records, writes
 from .conninfo import ConnInfo
 from .errors import SETUP
@@ -146,23 +146,23 @@ class DB(Contract):
                 f" not for {agent}"
             )
 
-    def _agent_faults(self, agent: str) -> Iterable[Fault]:
+    def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         return self._read(self._sql.faults, (agent,), lambda columns: records.fault(columns)[1])
 
-    def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
+    def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
         return self._read(self._sql.all_faults, (), _each)
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
         return self._read_together((self._sql.rows, self._sql.all_instances), _joined)
 
-    def _put_squelch(self, squelch: Squelch) -> None:
+    def _put_squelch(self, squelch: StoredSquelch) -> None:
         self._write(self._sql.put_squelch, squelch)
 
     def _remove_squelch(self, regex: str) -> None:
         self._write(self._sql.remove_squelch, (regex,))
 
-    def _squelches(self) -> Iterable[Squelch]:
-        return self._read(self._sql.squelches, (), lambda columns: Squelch(*columns))
+    def _squelches(self) -> Iterable[StoredSquelch]:
+        return self._read(self._sql.squelches, (), lambda columns: StoredSquelch(*columns))
 
     def _snapshot(self) -> Snapshot:
         sql = self._sql
@@ -177,7 +177,7 @@ class DB(Contract):
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
-    ) -> list[Fault]:
+    ) -> list[FaultDict]:
         most = None if limit is None else min(limit, _LARGE)
         if severity is not None and severity > limits.INTEGER_MAX:
             return []
@@ -247,7 +247,9 @@ def _check_response_timeout(response: int, statement: int) -> None:
 
 
 def _snapshot(rows: Rows, seen: Rows, faults: Rows, stored: Rows) -> Snapshot:
-    return Snapshot(dict(_joined(rows, seen)), [_each(fault) for fault in faults], [Squelch(*each) for each in stored])
+    return Snapshot(
+        dict(_joined(rows, seen)), [_each(fault) for fault in faults], [StoredSquelch(*each) for each in stored]
+    )
 
 
 def _joined(rows: Rows, seen: Rows) -> list[tuple[str, Row]]:
@@ -256,19 +258,19 @@ def _joined(rows: Rows, seen: Rows) -> list[tuple[str, Row]]:
     return [(name, records.row(columns, instances.get(name, ()))) for name, *columns in rows]
 
 
-def _each(columns: tuple[Any, ...]) -> tuple[str, list[Fault]]:
+def _each(columns: tuple[Any, ...]) -> tuple[str, list[FaultDict]]:
     agent, fault = records.fault(columns)
     return agent, [fault]
 
 
-def _found(columns: tuple[Any, ...]) -> Fault:
+def _found(columns: tuple[Any, ...]) -> FaultDict:
     agent, fault = records.fault(columns)
     return {"agent": agent, **fault}
 
 
 def _matching(
     connection: Session, query: bytes, values: tuple[Any, ...], search: Callable[[str], object], limit: int | None
-) -> list[Fault]:
+) -> list[FaultDict]:
     """The faults that a query gives and whose name matches, fetched in parts until there are ``limit``."""
     with connection.transaction(), connection.cursor("matching") as cursor:
         cursor.itersize = _PART
@@ -277,5 +279,5 @@ def _matching(
 
 
 def _double(name: str, listed: list[tuple[Any, ...]]) -> types.Agent:
-    seen = [Seen(Instance(*columns[2:6]), *columns[6:]) for columns in listed]
+    seen = [SeenInstance(Instance(*columns[2:6]), *columns[6:]) for columns in listed]
     return agents.shown(name, Row(listed[0][1], "", "", ()), seen)

@@ -13,37 +13,37 @@ from uuid import UUID
 
 import orjson
 
-from ..agents import Instance, Row, Seen
-from ..faults import Fault, decode, encode
+from ..agents import Instance, Row, SeenInstance
+from ..faults import FaultDict, decode, encode
 
 _COLUMNS = ("name", "severity", "since", "message")
 
 
-def row(columns: Sequence[Any], instances: Iterable[Seen]) -> Row:
+def row(columns: Sequence[Any], instances: Iterable[SeenInstance]) -> Row:
     """An agent's row from the columns updated, digest, instance; with these of its instances."""
     updated, digest, instance = columns
     return Row(updated, _hexadecimal(digest), _hexadecimal(instance), tuple(instances))
 
 
-def fault(columns: Sequence[Any]) -> tuple[str, Fault]:
+def fault(columns: Sequence[Any]) -> tuple[str, FaultDict]:
     """The agent's name, and a fault of it as stored, from the columns agent, name, severity, since, message, extras."""
     agent, name, severity, since, message, extras = columns
-    stored: Fault = {"message": message, "name": name, "severity": severity, "since": since}
+    stored: FaultDict = {"message": message, "name": name, "severity": severity, "since": since}
     return agent, stored if extras == "{}" else dict(sorted((stored | decode(extras)).items()))
 
 
-def encode_faults(faults: Iterable[Fault]) -> bytes:
+def encode_faults(faults: Iterable[FaultDict]) -> bytes:
     """The faults as JSON objects, whose keys are columns."""
     return encode([_record(fault) for fault in faults])
 
 
-def seen(columns: Sequence[Any]) -> Seen:
+def seen(columns: Sequence[Any]) -> SeenInstance:
     """An instance from the columns id, host, pid, version, os, first, last."""
     _, host, pid, version, system, first, last = columns
-    return Seen(Instance(host, pid, version, system), first, last)
+    return SeenInstance(Instance(host, pid, version, system), first, last)
 
 
-def encode_seen(instances: Iterable[Seen]) -> bytes:
+def encode_seen(instances: Iterable[SeenInstance]) -> bytes:
     """The instances as JSON objects, whose keys are columns."""
     return encode([{"id": s.instance.id, **s.instance._asdict(), "first": s.first, "last": s.last} for s in instances])
 
@@ -52,7 +52,7 @@ def _hexadecimal(uuid: UUID | str) -> str:
     return str(uuid).replace("-", "")
 
 
-def _record(fault: Fault) -> dict[str, Any]:
+def _record(fault: FaultDict) -> dict[str, Any]:
     extras = {key: _exact(value) for key, value in fault.items() if key not in _COLUMNS}
     return {**{key: fault[key] for key in _COLUMNS}, "extras": extras}
 

@@ -3,8 +3,8 @@
 from psycopg.errors import SerializationFailure
 
 from .. import agents, faults
-from ..agents import Instance, Row, Seen
-from ..faults import Fault, Report, decode, encode
+from ..agents import Instance, Row, SeenInstance
+from ..faults import FaultDict, Report, decode, encode
 from . import records
 from .session import COMMIT, WRITING, Call, Session
 from .sql import Statements
@@ -43,7 +43,9 @@ def replace(
         session.abandon()
 
 
-def _locked(session: Session, sql: Statements, name: bytes, given: int | None) -> tuple[Row | None, list[Fault], int]:
+def _locked(
+    session: Session, sql: Statements, name: bytes, given: int | None
+) -> tuple[Row | None, list[FaultDict], int]:
     """The agent's row, its faults, and the time: read by a statement that began once the row was locked."""
     clock = None if given is None else b"%d" % given
     _, lock, locked = session.exchange((WRITING, ()), (sql.lock, (name,)), (sql.locked, (clock, name)))
@@ -55,7 +57,7 @@ def _locked(session: Session, sql: Statements, name: bytes, given: int | None) -
 
 
 def _instances(
-    session: Session, sql: Statements, name: bytes, old: tuple[Seen, ...], new: tuple[Seen, ...]
+    session: Session, sql: Statements, name: bytes, old: tuple[SeenInstance, ...], new: tuple[SeenInstance, ...]
 ) -> list[Call]:
     """What makes the new instances of the old ones."""
     calls: list[Call] = []

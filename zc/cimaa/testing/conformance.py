@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from .. import errors, limits
 from ..agents import INSTANCE_MEMORY
 from ..db import DB
-from ..faults import Fault
+from ..faults import FaultDict
 from .history import History
 from .tools import ELSEWHERE, FIRST, ONE_SHOT, SECOND, Clock, Opener, exact, expected, fault
 from .values import AT_LIMIT, BAD_AGENTS, HOSTILE_TEXTS, REFUSED, VALUES
@@ -109,7 +109,7 @@ class Conformance:
         assert other.dump()["faults"] == []
 
     @pytest.mark.parametrize("faults", AT_LIMIT.values(), ids=AT_LIMIT.keys())
-    def test_06_a_report_at_a_limit_is_taken(self, db: DB, other: DB, faults: list[Fault]) -> None:
+    def test_06_a_report_at_a_limit_is_taken(self, db: DB, other: DB, faults: list[FaultDict]) -> None:
         """Sizes are bytes of UTF-8."""
         db.set_faults("agent", [fault("before")])
         db.set_faults("agent", faults)
@@ -182,7 +182,7 @@ class Conformance:
     @pytest.mark.parametrize(
         "faults", [AT_LIMIT["size of a fault"], AT_LIMIT["size of a report"]], ids=["fault", "report"]
     )
-    def test_09_so_can_a_report_at_a_limit(self, db: DB, other: DB, faults: list[Fault]) -> None:
+    def test_09_so_can_a_report_at_a_limit(self, db: DB, other: DB, faults: list[FaultDict]) -> None:
         """What is not stored does not count."""
         db.set_faults("agent", faults)
         db.set_faults("agent", other.get_faults("agent"))
@@ -694,7 +694,7 @@ class Conformance:
         run_state_machine_as_test(lambda: History(opener), settings=machine)  # type: ignore[arg-type]
 
 
-def _process_report(number: int, step: int) -> list[Fault]:
+def _process_report(number: int, step: int) -> list[FaultDict]:
     return [fault(f"f{index}", message=f"{number} at {step}", step=step) for index in range(7)]
 
 

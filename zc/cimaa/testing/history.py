@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from .. import errors, limits, memory
 from ..db import DB
-from ..faults import Fault
+from ..faults import FaultDict
 from .tools import FIRST, ONE_SHOT, SECOND, Clock, Opener, empty, exact, fault
 from .values import REFUSED
 
@@ -32,7 +32,7 @@ _severities = st.sampled_from([10, 20, 30, 40, 50]) | st.integers(limits.INTEGER
 
 
 @st.composite
-def faults_of_a_report(draw: st.DrawFn) -> Fault:
+def faults_of_a_report(draw: st.DrawFn) -> FaultDict:
     """A fault that keeps every rule."""
     extras = draw(st.dictionaries(_keys, _values, max_size=3))
     return {**extras, **fault(draw(_names), draw(_severities), draw(_texts))}
@@ -54,7 +54,7 @@ class History(RuleBasedStateMachine):
         self.handles = [opener(instance=instance, clock=self.clock) for instance in (FIRST, SECOND, ONE_SHOT)]
         model = {"name": str(uuid4())}
         self.models = [memory.DB(model, instance=handle.instance, clock=self.clock) for handle in self.handles]
-        self.last: dict[str, list[Fault]] = {}
+        self.last: dict[str, list[FaultDict]] = {}
         empty(self.handles[0])
 
     def teardown(self) -> None:
@@ -73,7 +73,7 @@ class History(RuleBasedStateMachine):
         assert answers[0] == answers[1]
 
     @rule(who=st.integers(0, 2), agent=_agents, faults=reports)
-    def report(self, who: int, agent: str, faults: list[Fault]) -> None:
+    def report(self, who: int, agent: str, faults: list[FaultDict]) -> None:
         """Some instance reports."""
         self.last[agent] = faults
         self.both(who, lambda db: db.set_faults(agent, faults))
@@ -96,7 +96,7 @@ class History(RuleBasedStateMachine):
         self.both(who, lambda db: db.set_faults(agent, self.last[agent]))
 
     @rule(who=st.integers(0, 2), agent=_agents, faults=reports, bad=st.sampled_from(sorted(REFUSED)))
-    def report_what_is_refused(self, who: int, agent: str, faults: list[Fault], bad: str) -> None:
+    def report_what_is_refused(self, who: int, agent: str, faults: list[FaultDict], bad: str) -> None:
         """A report with one fault too bad, behind good ones."""
         wrong = REFUSED[bad]
         mixed = [*faults, *wrong] if isinstance(wrong, list) else wrong

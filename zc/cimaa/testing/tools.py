@@ -5,7 +5,7 @@ from typing import Any
 
 from ..agents import Instance
 from ..db import DB
-from ..faults import Fault
+from ..faults import FaultDict
 
 #: Opens a store: takes ``instance`` and ``clock``.
 Opener = Callable[..., DB]
@@ -31,7 +31,7 @@ class Clock:
         self.now += seconds
 
 
-def fault(name: str, severity: int = 40, message: str = "it is bad", **extras: Any) -> Fault:
+def fault(name: str, severity: int = 40, message: str = "it is bad", **extras: Any) -> FaultDict:
     """A fault, with whatever extra keys."""
     return {"name": name, "severity": severity, "message": message, **extras}
 
@@ -45,7 +45,7 @@ def exact(value: Any) -> Any:
     return (isinstance(value, bool), value)
 
 
-def expected(agent: str, faults: list[Fault]) -> list[Fault]:
+def expected(agent: str, faults: list[FaultDict]) -> list[FaultDict]:
     """What ``get_faults`` gives after the agent reported these."""
     return [{"agent": agent, **one} for one in sorted(faults, key=lambda one: str(one["name"]))]
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .. import limits
-from ..faults import Fault, encode
+from ..faults import FaultDict, encode
 from .tools import fault
 
 #: Texts that one store or another, or a driver, is known to stumble over.
@@ -62,13 +62,13 @@ def _nested(levels: int) -> Any:
     return value
 
 
-def _sized(size: int, name: str = "sized") -> Fault:
+def _sized(size: int, name: str = "sized") -> FaultDict:
     """A fault with an encoding of exactly so many bytes."""
     bare = fault(name, message="", filler="")
     return bare | {"filler": "x" * (size - len(encode(bare)))}
 
 
-def _report_sized(size: int) -> list[Fault]:
+def _report_sized(size: int) -> list[FaultDict]:
     """A report with an encoding of exactly so many bytes: the faults, a comma between each two, and the brackets."""
     count = 20
     each, rest = divmod(size - count - 1, count)
@@ -76,7 +76,7 @@ def _report_sized(size: int) -> list[Fault]:
 
 
 #: Reports at a limit: the next byte, level or fault would be too much.
-AT_LIMIT: dict[str, list[Fault]] = {
+AT_LIMIT: dict[str, list[FaultDict]] = {
     "name": [fault("n" * limits.FAULT_NAME)],
     "name of four-byte characters": [fault("\U0001f4a5" * (limits.FAULT_NAME // 4))],
     "message": [fault("f", message="m" * limits.MESSAGE)],

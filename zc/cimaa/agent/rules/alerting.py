@@ -8,15 +8,13 @@ in the report, with severity ``info``, until every alerter has resolved it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from hashlib import blake2b
 
 from ...alerters import RESOLVED, TRIGGERED, Alert
-from ...faults import SEVERITIES, Fault
+from ...faults import CRITICAL, INFO, FaultDict
 from ...naming import fault_name
+from ...text import hex_digest
 from .results import ALERTER, TRIGGERED_KEY
 from .results import fault as make_fault
-
-CRITICAL, INFO = SEVERITIES["critical"], SEVERITIES["info"]
 
 #: What stands for the file in the names of the alerters' own faults.
 ALERTERS = "alerters"
@@ -28,11 +26,11 @@ Sent = Mapping[str, str]
 
 def digest(message: str) -> str:
     """16 hexadecimal digits, the same for the same message."""
-    return blake2b(message.encode(), digest_size=8).hexdigest()
+    return hex_digest(message, 8)
 
 
 def due(
-    agent: str, alerter: str, sent: Sent, faults: Mapping[str, Fault], silenced: Callable[[str], object], now: int
+    agent: str, alerter: str, sent: Sent, faults: Mapping[str, FaultDict], silenced: Callable[[str], object], now: int
 ) -> list[Alert]:
     """The alerts that the alerter should send: first what is new, then what is over.
 
@@ -58,12 +56,12 @@ def farewell(agent: str, sent: Sent, now: int) -> list[Alert]:
     return [Alert(RESOLVED, name, agent, name, INFO, text, now) for name in sorted(sent)]
 
 
-def failure(agent: str, alerter: str, message: str) -> Fault:
+def failure(agent: str, alerter: str, message: str) -> FaultDict:
     """The fault that this alerter fails."""
     return {**make_fault(fault_name(agent, ALERTERS, alerter), CRITICAL, message), ALERTER: alerter}
 
 
-def marked(fault: Fault, sent: Mapping[str, Sent], pending: Mapping[str, Collection[str]]) -> Fault:
+def marked(fault: FaultDict, sent: Mapping[str, Sent], pending: Mapping[str, Collection[str]]) -> FaultDict:
     """The fault with what each alerter sent about it.
 
     ``pending`` has, for each alerter, the faults about which an alert is due or on its way.
@@ -77,14 +75,16 @@ def marked(fault: Fault, sent: Mapping[str, Sent], pending: Mapping[str, Collect
     return {**fault, TRIGGERED_KEY: marks} if marks else {k: v for k, v in fault.items() if k != TRIGGERED_KEY}
 
 
-def lingering(names: Iterable[str], sent: Mapping[str, Sent], pending: Mapping[str, Collection[str]]) -> list[Fault]:
+def lingering(
+    names: Iterable[str], sent: Mapping[str, Sent], pending: Mapping[str, Collection[str]]
+) -> list[FaultDict]:
     """What stands for the faults that are over (not among ``names``) while some alerter must still resolve them."""
     over = {name for known in sent.values() for name in known} - set(names)
     text = "it is over; not every alerter has resolved it yet"
     return [marked(make_fault(name, INFO, text), sent, pending) for name in sorted(over)]
 
 
-def remembered(alerters: Iterable[str], stored: Iterable[Fault]) -> dict[str, dict[str, str]]:
+def remembered(alerters: Iterable[str], stored: Iterable[FaultDict]) -> dict[str, dict[str, str]]:
     """What each of the alerters sent, by the faults that the store has."""
     sent: dict[str, dict[str, str]] = {alerter: {} for alerter in alerters}
     for fault in stored:

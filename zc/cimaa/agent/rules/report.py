@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from ... import limits
-from ...faults import Fault, encode
+from ...faults import FaultDict, encode
 from .results import Result, monitor, worst
 
 
-def faults(agent: str, results: Sequence[Result]) -> list[Fault]:
+def faults(agent: str, results: Sequence[Result]) -> list[FaultDict]:
     """The faults of all results: each name once, with its most severe fault, and no more than a report may have.
 
     The check that takes the most room has it taken away, and a fault tells so.

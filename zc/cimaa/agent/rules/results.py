@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ... import faults
 from ...checks import Finding
 from ...errors import InvalidFault
-from ...faults import SEVERITIES, Fault
+from ...faults import ERROR, WARNING, FaultDict
 from ...naming import check_fault_name, fault_name, message
 from ...text import quoted
 from ...units import format_duration, format_size
@@ -23,11 +23,9 @@ from .perfdata import Metric
 from .perfdata import message as first_line
 from .thresholds import Crossing
 
-ERROR, WARNING = SEVERITIES["error"], SEVERITIES["warning"]
-
 #: The exit statuses of Nagios' plugins (OK, WARNING, CRITICAL, UNKNOWN), and the severities they stand for.
 #: A status alone makes nothing critical; JSON may.
-STATUSES = {0: None, 1: SEVERITIES["warning"], 2: ERROR, 3: ERROR}
+STATUSES = {0: None, 1: WARNING, 2: ERROR, 3: ERROR}
 
 # How JSON begins that has faults: an object, or a list of them.  (Nagios' "[OK] fine" is none.)
 _JSON = re.compile(r"\{|\[\s*[]{]")
@@ -93,14 +91,14 @@ class Result(NamedTuple):
 
     file: str
     section: str
-    faults: list[Fault]
+    faults: list[FaultDict]
     #: What it measured.
     metrics: Sequence[Metric] = ()
     #: False if the check misbehaved: then what it does not tell of may still stand.
     told: bool = True
 
 
-def of_outcome(agent: str, check: Check, outcome: Outcome, before: Iterable[Fault] = ()) -> Result:
+def of_outcome(agent: str, check: Check, outcome: Outcome, before: Iterable[FaultDict] = ()) -> Result:
     """What follows from what a check did, after the faults that it had ``before``."""
     found = list(_faults(agent, check, outcome))
     measured = _metrics(check, outcome)
@@ -124,31 +122,31 @@ def of_findings(agent: str, file: str, section: str, findings: Iterable[Finding]
     return Result(file, section, found)
 
 
-def worst(found: Iterable[Fault]) -> dict[str, Fault]:
+def worst(found: Iterable[FaultDict]) -> dict[str, FaultDict]:
     """The faults by name; of several with one name the most severe, of equally severe ones the first."""
-    by_name: dict[str, Fault] = {}
+    by_name: dict[str, FaultDict] = {}
     for each in found:
         if each["name"] not in by_name or by_name[each["name"]]["severity"] < each["severity"]:
             by_name[each["name"]] = each
     return by_name
 
 
-def is_monitor(fault: Fault) -> bool:
+def is_monitor(fault: FaultDict) -> bool:
     """True if the fault is that a check misbehaves."""
     return CHECK_FAILURE in fault
 
 
-def monitor(agent: str, file: str, section: str, kind: str, text: str) -> Fault:
+def monitor(agent: str, file: str, section: str, kind: str, text: str) -> FaultDict:
     """The fault that a check misbehaves."""
     return {**fault(fault_name(agent, file, section, f"monitor-{kind}"), ERROR, text), CHECK_FAILURE: kind}
 
 
-def fault(name: str, severity: int, text: str) -> Fault:
+def fault(name: str, severity: int, text: str) -> FaultDict:
     """A fault, with as much of the message as a store takes."""
     return {"name": name, "severity": severity, "message": message(text)}
 
 
-def _faults(agent: str, check: Check, outcome: Outcome) -> Iterable[Fault]:
+def _faults(agent: str, check: Check, outcome: Outcome) -> Iterable[FaultDict]:
     if isinstance(outcome, Finished):
         yield from _finished(agent, check, outcome)
     else:
@@ -169,7 +167,7 @@ def _misbehaviour(outcome: TimedOut | Flooded | NotStarted) -> tuple[str, str]:
             return "command", reason
 
 
-def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[Fault]:
+def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[FaultDict]:
     output = outcome.output.decode(errors="replace").strip()
     if _JSON.match(output):
         yield from _json(agent, check, outcome.status, output)
@@ -181,7 +179,7 @@ def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[Fault]:
         yield monitor(agent, check.file, check.section, "status", f"{_ending(outcome.status)}{_said(output, outcome)}")
 
 
-def _unclean(agent: str, check: Check, outcome: Finished, output: str) -> Iterable[Fault]:
+def _unclean(agent: str, check: Check, outcome: Finished, output: str) -> Iterable[FaultDict]:
     """The fault that a check wrote nothing, or wrote on standard error too."""
     if not (first_line(output) if outcome.status else output):
         text = f"exit status {outcome.status}, and no output{_on_stderr(outcome)}"
@@ -204,7 +202,7 @@ def _metrics(check: Check, outcome: Outcome) -> list[Metric]:
         return []
 
 
-def _judged(agent: str, check: Check, measured: Sequence[Metric], before: Iterable[Fault]) -> Iterable[Fault]:
+def _judged(agent: str, check: Check, measured: Sequence[Metric], before: Iterable[FaultDict]) -> Iterable[FaultDict]:
     for crossing in thresholds.crossings(check.thresholds, measured, crossed(before)):
         name = check_fault_name(agent, check.file, check.section, crossing.name)
         yield {**fault(name, crossing.severity, crossing.message), METRIC: crossing.name, CROSSED: crossing.severity}
@@ -213,7 +211,7 @@ def _judged(agent: str, check: Check, measured: Sequence[Metric], before: Iterab
         yield monitor(agent, check.file, check.section, "metric", text)
 
 
-def crossed(before: Iterable[Fault]) -> Mapping[str, Crossing]:
+def crossed(before: Iterable[FaultDict]) -> Mapping[str, Crossing]:
     """The crossings, by the metric's name, that these faults came from."""
     return {
         fault[METRIC]: Crossing(fault[METRIC], fault[CROSSED], uncounted(fault))
@@ -222,13 +220,13 @@ def crossed(before: Iterable[Fault]) -> Mapping[str, Crossing]:
     }
 
 
-def uncounted(fault: Fault) -> str:
+def uncounted(fault: FaultDict) -> str:
     """The fault's message, without the count of its failures."""
     text: str = fault["message"]
     return _COUNT.sub("", text) if FAILURES in fault else text
 
 
-def _json(agent: str, check: Check, status: int, output: str) -> Iterable[Fault]:
+def _json(agent: str, check: Check, status: int, output: str) -> Iterable[FaultDict]:
     try:
         document = check_json.load(output)
         found = [_named(agent, check, told) for told in check_json.listed(document)]

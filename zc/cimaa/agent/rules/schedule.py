@@ -6,13 +6,13 @@ interval of a check is as many whole ticks as it takes.
 """
 
 import math
-from hashlib import blake2b
+
+from ...text import hex_digest
 
 
 def phase(agent: str, interval: float) -> float:
     """By how many seconds this agent's ticks come after the multiples of the interval: always the same."""
-    part: int = int.from_bytes(blake2b(agent.encode(), digest_size=8).digest(), "big")
-    return interval * (part / 2**64)
+    return interval * (int(hex_digest(agent, 8), 16) / 2**64)
 
 
 def next_tick(agent: str, interval: float, now: float) -> int:

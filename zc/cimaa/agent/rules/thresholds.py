@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ...faults import SEVERITIES, severity_name
+from ...faults import ERROR, SEVERITIES, severity_name
 from .perfdata import Metric
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
@@ -23,7 +23,7 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
 }
 _LEVELS = ("warning", "error", "critical")
-_HOLDING = SEVERITIES["error"]
+_HOLDING = ERROR
 _NAME = re.compile(r"\s*(?:'(?P<quoted>(?:[^']|'')+)'|(?P<plain>[^\s'<>=]+))(?P<optional>\s+optional\b)?(?=\s|$)")
 _RULE = re.compile(r"\s+(?P<what>[a-z]+)\s*(?P<operator><=|>=|<|>)\s*(?P<limit>[^\s<>=]+)")
 

@@ -36,7 +36,7 @@ def _statuses(text: str) -> tuple[int, int]:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not (colon and _TOKEN.fullmatch(name.strip()) and _HEADER_VALUE.fullmatch(value.strip())):
-        hint = "it is not shown, because it may hold a password"
+        hint = "it is not shown, because it may contain a password"
         raise ValueError(f"this is not a header ({hint}): write it like 'Accept: text/html', in Latin-1")
     return name.strip(), value.strip()
 

@@ -11,7 +11,7 @@ from ...checks import bounded
 from ...checks.items import Item, Metric
 from ...checks.states import State
 from ...errors import StoreUnavailable
-from ...faults import SEVERITIES
+from ...faults import ERROR, WARNING
 from ...metacheck import rules as meta
 from ...metacheck.rules import Finding, Rules, Verdict
 from ...options import TIMEOUT
@@ -197,6 +197,6 @@ def _item(finding: Finding, squelches: Sequence[str]) -> Item:
 
 
 def _state(severity: int) -> State:
-    if severity >= SEVERITIES["error"]:
+    if severity >= ERROR:
         return State.CRITICAL
-    return State.WARNING if severity >= SEVERITIES["warning"] else State.OK
+    return State.WARNING if severity >= WARNING else State.OK

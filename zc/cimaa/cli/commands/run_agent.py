@@ -12,7 +12,7 @@ import click
 from ...agents import this_host
 from ...config import Setting
 from ...errors import StoreError
-from ...faults import Fault
+from ...faults import FaultDict
 from ...options import PATH
 from ...types import FoundFault
 from .. import fault_list
@@ -114,7 +114,7 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
     return fault_list.any_unsquelched(shown)
 
 
-def _unstored(agent: str, faults: list[Fault]) -> list[fault_list.Listed]:
+def _unstored(agent: str, faults: list[FaultDict]) -> list[fault_list.Listed]:
     now = int(time.time())
     return [fault_list.Listed(cast(FoundFault, {"agent": agent, "since": now, **fault}), []) for fault in faults]
 

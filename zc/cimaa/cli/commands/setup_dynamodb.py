@@ -10,8 +10,8 @@ from rich.console import Console
 
 from ...dynamodb.db import connected
 from ...dynamodb.records import check_prefix, full_name, schemas
-from ...dynamodb.setup import policies, tables
-from ...dynamodb.setup.tables import Step, Table, Wanted
+from ...dynamodb.setup import policies, provisioning
+from ...dynamodb.setup.provisioning import Step, Table, TableOptions
 from ...text import one_line
 from ..main import HELP_OPTIONS, Program, run_and_exit, version_option
 from ..output import write, write_json
@@ -90,14 +90,14 @@ def setup_dynamodb(
         write_json(policies.policy(policy, prefix, given["region"]))
         return
     units = _units(read_units, write_units)
-    wanted = Wanted(units, point_in_time_recovery, deletion_protection, dict(map(_tag, tags)))
+    wanted = TableOptions(units, point_in_time_recovery, deletion_protection, dict(map(_tag, tags)))
     connection = connected(given, persistent=True)
     from ...dynamodb import errors
 
     with errors.translating("setting up the tables", connection):
-        steps = list(tables.steps(connection.client, prefix, wanted))  # all are examined before one is changed
+        steps = list(provisioning.steps(connection.client, prefix, wanted))  # all are examined before one is changed
         if check:
-            _check(tables.existing(connection.client, prefix), steps)
+            _check(provisioning.existing(connection.client, prefix), steps)
         elif dry_run:
             _show(steps)
         else:
@@ -111,7 +111,7 @@ def _check(found: Mapping[str, Table | None], steps: Iterable[Step]) -> None:
     """
     for name, table in found.items():
         write(f"{name}: {table.summary if table else 'missing'}")
-    wanting = tables.to_do(found, steps)
+    wanting = provisioning.to_do(found, steps)
     write("\n".join(one_line(f"to do: {line}") for line in wanting) or "nothing to do")
     if wanting:
         raise click.exceptions.Exit(1)
@@ -126,12 +126,12 @@ def _do(steps: Iterable[Step], client: object, prefix: str, wait: int) -> None:
     with console.status("looking at the tables") as status:
         for step in steps:
             status.update(f"{step.table}: {step.text}")
-            tables.perform(client, step, wait)
+            provisioning.perform(client, step, wait)
             console.print(f"{step.table}: {step.text}: done", soft_wrap=True)
         for table in schemas:
             name = full_name(prefix, table)
             status.update(f"{name}: waiting until it is active")
-            tables.wait_active(client, name, wait)
+            provisioning.wait_active(client, name, wait)
             console.print(f"{name}: active", soft_wrap=True)
 
 

@@ -1,6 +1,6 @@
-"""The least that IAM must permit for each role, derived from one table of what each call sends.  Pure.
+"""The minimal IAM policy of each role, derived from the requests of each call.  Pure.
 
-Agents are identified by the principal's tag ``cimaa-agent``: a user or role that has an agent's name there can
+Agents are identified by the principal's tag ``cimaa-agent``: a user or role with an agent's name in this tag can
 read and write the items of that agent, and no others.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 from ..records import full_name, schemas
 from ..regions import partition
 
-#: The tag of a user or role that holds the name of the agent that it may report for.
+#: The tag of a user or role with the name of the agent for which it may report.
 TAG = "cimaa-agent"
 
 Actions = Mapping[str, tuple[str, ...]]
@@ -19,7 +19,7 @@ Actions = Mapping[str, tuple[str, ...]]
 _FAULTS_OF_ONE = {"agents": ("GetItem",), "faults": ("Query",)}
 _REMOVAL = {"agents": ("DeleteItem", "GetItem", "UpdateItem"), "faults": ("BatchWriteItem", "DeleteItem", "Query")}
 
-#: What each call of the store may do with each table.  Each part of a transaction needs the permission of its kind.
+#: The actions of each call, by table.  Each entry of a transaction needs the permission for its kind of write.
 CALLS: Mapping[str, Actions] = {
     "set_faults": {
         "agents": ("GetItem", "PutItem", "UpdateItem"),
@@ -45,14 +45,14 @@ _READS = tuple(call for call in CALLS if call.startswith(("get_", "find_", "old_
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Who uses the tables, and for what."""
+    """The permissions of one kind of user."""
 
     description: str
-    #: Calls for the agent that the principal is tagged with, and for no other.
+    #: Calls that are only permitted for the agent in the principal's tag.
     own: tuple[str, ...] = ()
-    #: Calls for every agent, and those about no agent.
+    #: Calls that are permitted for every agent, or do not concern an agent.
     any: tuple[str, ...] = ()
-    #: What is done to every table as such.
+    #: Actions on the tables themselves.
     tables: tuple[str, ...] = ()
 
 
@@ -68,7 +68,7 @@ ROLES: Mapping[str, Role] = {
     ),
     "reader": Role("reads everything", any=_READS),
     "setup": Role(
-        "makes the tables, and checks them",
+        "creates the tables, and checks them",
         tables=(
             "CreateTable",
             "DescribeContinuousBackups",
@@ -83,7 +83,7 @@ ROLES: Mapping[str, Role] = {
 
 _OWN_ITEMS = {
     "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"${{aws:PrincipalTag/{TAG}}}"]},
-    # A request without leading keys, such as a scan, would match all of none.
+    # ForAllValues is true for a request without leading keys, such as a scan.
     "Null": {"dynamodb:LeadingKeys": "false"},
 }
 
@@ -91,7 +91,7 @@ _OWN_ITEMS = {
 def policy(role: str, prefix: str, region: str | None) -> dict[str, Any]:
     """The policy document for one of :data:`ROLES`, for the tables of this prefix.
 
-    It is valid in whatever account it is used; without a region, in all regions.
+    It is valid in every account and, without a region, in every region.
     """
     permitted = ROLES[role]
     arns = {table: _arn(full_name(prefix, table), region) for table in schemas}
@@ -105,7 +105,7 @@ def policy(role: str, prefix: str, region: str | None) -> dict[str, Any]:
 
 
 def _needed(calls: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """The actions that these calls need with each table."""
+    """The actions on each table that these calls need."""
     needed: dict[str, set[str]] = {table: set() for table in schemas}
     for call in calls:
         for table, actions in CALLS[call].items():

@@ -1,12 +1,12 @@
-"""Compares the tables that exist with those that the store needs, and makes what is missing.
+"""Compares the existing tables with those that the store needs, and creates what is missing.
 
-Every item of an agent has the agent's name as its partition key, in every table:
-no key takes more writes than one agent's, and IAM can confine an agent to its
-own items.  There are no indexes, so a write costs no more than its item.
+The partition key of every item of an agent is the agent's name, in every table: no
+partition key gets more writes than those of one agent, and IAM can confine an agent
+to its own items.  There are no indexes, so a write costs only its item.
 
-Tables are only ever added, and so are attributes of items: an older version of
-zc.cimaa works with newer tables, and a newer one with older tables does what
-needs no new table.
+Tables, and attributes of items, are only ever added: an older version of zc.cimaa
+works with newer tables, and a newer version with older tables does everything that
+does not need a new table.
 """
 
 import time
@@ -17,15 +17,15 @@ from typing import Any
 from ...errors import StoreIncompatible, StoreUnavailable
 from ..records import full_name, schemas
 
-# Seconds between two requests for the status of a table that is being made.
+# Seconds between two requests for the status of a table that is being created.
 _POLL = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """How missing tables are to be made, and what is to be switched on for those that exist."""
+class TableOptions:
+    """Options for new tables, and features to be enabled for existing ones."""
 
-    #: Read and write units a second, for provisioned tables; ``None``: on demand.
+    #: Read and write units per second of new tables; ``None``: on demand.
     units: tuple[int, int] | None = None
     recovery: bool = False
     protection: bool = False
@@ -34,7 +34,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to be done to a table: its description, and a function that does it."""
+    """One change of a table: its description, and a function that makes it."""
 
     table: str
     text: str
@@ -43,13 +43,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that exists."""
+    """An existing table."""
 
     name: str
     arn: str
     #: The key's attributes, each with its type.
     key: tuple[tuple[str, str], ...]
-    #: DynamoDB's word for it: ``ACTIVE``, ``CREATING``, ``UPDATING``, ``DELETING``, and some that are rare.
+    #: The status in DynamoDB: ``ACTIVE``, ``CREATING``, ``UPDATING``, ``DELETING``, or a rare one.
     status: str
     #: Read and write units a second; ``None``: on demand.
     units: tuple[int, int] | None
@@ -62,7 +62,7 @@ class Table:
 
     @property
     def summary(self) -> str:
-        """The table in a few words."""
+        """A short description of the table."""
         return f"{self.status.lower()}, {_capacity(self.units)}{_protection(self.protected)}"
 
 
@@ -79,7 +79,7 @@ def described(client: Any, name: str) -> Table | None:
         return _table(description)
     except (KeyError, TypeError) as error:
         raise StoreUnavailable(
-            f"the response about the table {name} is not one of DynamoDB's: see endpoint_url, and the proxy"
+            f"the response about the table {name} does not come from DynamoDB: check endpoint_url and the proxy"
         ) from error
 
 
@@ -99,9 +99,9 @@ def _table(description: Mapping[str, Any]) -> Table:
 
 
 def existing(client: Any, prefix: str) -> dict[str, Table | None]:
-    """Each table that the store needs, by its full name; ``None`` for one that is missing.
+    """Each table that the store needs, by its full name; ``None`` for a missing one.
 
-    :raises StoreIncompatible: if one has another key than the store's.
+    :raises StoreIncompatible: if a table has another key.
     """
     found = {table: described(client, full_name(prefix, table)) for table in schemas}
     for table, one in found.items():
@@ -110,12 +110,12 @@ def existing(client: Any, prefix: str) -> dict[str, Table | None]:
     return {full_name(prefix, table): one for table, one in found.items()}
 
 
-def steps(client: Any, prefix: str, wanted: Wanted) -> Iterator[Step]:
-    """What has to be done so that all tables are as wanted; nothing if they are.
+def steps(client: Any, prefix: str, wanted: TableOptions) -> Iterator[Step]:
+    """The steps after which all tables exist, with the features that are wanted.
 
-    A table that exists keeps its items, its capacity and everything that is switched on.
+    Existing tables keep their items, their capacity and the features that are enabled.
 
-    :raises StoreIncompatible: if a table exists that has another key.
+    :raises StoreIncompatible: if a table has another key.
     """
     found = existing(client, prefix)
     for table in schemas:
@@ -126,7 +126,7 @@ def steps(client: Any, prefix: str, wanted: Wanted) -> Iterator[Step]:
         else:
             yield from _changes(client, one, wanted)
         if wanted.recovery and not (one and _recoverable(client, name)):
-            yield Step(name, "switch on point-in-time recovery", _recovery(client, name))
+            yield Step(name, "enable point-in-time recovery", _recovery(client, name))
 
 
 def check_key(found: Table, table: str) -> None:
@@ -143,7 +143,7 @@ def check_key(found: Table, table: str) -> None:
 
 
 def perform(client: Any, step: Step, seconds: float) -> None:
-    """Do a step, and wait for the table, for at most ``seconds`` each; a new table may refuse it at first.
+    """Do a step, and wait for the table, for at most ``seconds`` each; a new table may reject the step at first.
 
     :raises StoreUnavailable: if it takes longer.
     """
@@ -176,13 +176,13 @@ def wait_active(client: Any, name: str, seconds: float) -> None:
 
 
 def to_do(found: Mapping[str, Table | None], steps: Iterable[Step]) -> list[str]:
-    """What has to be done, a line each: the steps, and the tables to wait for."""
+    """What is to be done, one line each: tables to wait for, and steps."""
     waits = [f"{name}: wait until it is active" for name, one in found.items() if one and not one.usable]
     return [*waits, *(f"{step.table}: {step.text}" for step in steps)]
 
 
-def _making(wanted: Wanted) -> str:
-    return f"make the table, {_capacity(wanted.units)}{_protection(wanted.protection)}"
+def _making(wanted: TableOptions) -> str:
+    return f"create the table, {_capacity(wanted.units)}{_protection(wanted.protection)}"
 
 
 def _capacity(units: tuple[int, int] | None) -> str:
@@ -190,10 +190,10 @@ def _capacity(units: tuple[int, int] | None) -> str:
 
 
 def _protection(protected: bool) -> str:
-    return ", protected from deletion" if protected else ""
+    return ", deletion protection" if protected else ""
 
 
-def _creation(client: Any, name: str, table: str, wanted: Wanted) -> Callable[[], object]:
+def _creation(client: Any, name: str, table: str, wanted: TableOptions) -> Callable[[], object]:
     request: dict[str, Any] = {
         "TableName": name,
         "KeySchema": schemas[table],
@@ -216,7 +216,7 @@ def _creation(client: Any, name: str, table: str, wanted: Wanted) -> Callable[[]
         try:
             client.create_table(**request)
         except client.exceptions.ResourceInUseException:
-            # Another user was faster, or it was this very request, whose first response was lost.
+            # Another user created it, or this request did, and its first response was lost.
             found = described(client, name)
             if found is None:
                 raise
@@ -225,11 +225,11 @@ def _creation(client: Any, name: str, table: str, wanted: Wanted) -> Callable[[]
     return create
 
 
-def _changes(client: Any, found: Table, wanted: Wanted) -> Iterator[Step]:
+def _changes(client: Any, found: Table, wanted: TableOptions) -> Iterator[Step]:
     if wanted.protection and not found.protected:
         yield Step(
             found.name,
-            "switch on protection from deletion",
+            "enable deletion protection",
             lambda: client.update_table(TableName=found.name, DeletionProtectionEnabled=True),
         )
     if wanted.tags:
