@@ -4,7 +4,8 @@
 - ``.. code-block:: console`` blocks run each line that starts with ``$``, and compare what it prints.
 - A block after a paragraph that is only a file's name, as in ````cimaa.cfg``:``, is written to that file.
 
-All of it happens in an empty directory of the page's own, with its own home and state.  ``...`` stands for any output.
+All of it happens in an empty directory of the page's own (that of CONTRIBUTING.rst in the checkout), with its own home
+and state.  ``...`` stands for any output.
 """
 
 import contextlib
