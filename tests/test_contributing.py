@@ -29,8 +29,7 @@ def test_the_path_exists(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-def test_each_room_of_the_package_is_where_the_page_of_its_tests_says() -> None:
-    """The page says that the tests mirror the package."""
+def test_the_tests_mirror_the_package() -> None:
     for directory in ("agent", "cli", "checks"):
         assert (ROOT / "zc" / "cimaa" / directory).is_dir()
         assert list((ROOT / "tests" / directory).glob("test_*.py"))

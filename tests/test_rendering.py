@@ -41,6 +41,12 @@ def test_the_page_shows_no_markup_as_text(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_the_name_of_a_file_is_a_paragraph_of_its_own(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert re.findall(r"\S\n *``(\S+)``:\n\n *\.\. code-block", text) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_no_text_of_a_table_is_torn_into_two_rows(page: str) -> None:
     """In a simple table, text in the first column starts a row, also where it should go on with the one before."""
     document = publish_doctree((ROOT / page).read_text(), settings_overrides={"report_level": 5})

@@ -60,6 +60,13 @@ def test_the_page_of_cimaa_shows_each_command_and_refers_to_the_other_programs(d
     assert "--passwords" not in text
 
 
+def test_lines_that_the_help_keeps_are_lines_of_the_page(directory: Path) -> None:
+    """As the table of what a filter may name in ``cimaa faults --help``."""
+    text = (directory / "cimaa.1").read_text().replace("\\-", "-")
+    assert "\nKEY        any other key that faults have, such as team\n" in text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", text)
+
+
 def test_a_page_is_dated_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     manual.write(tmp_path)

@@ -4,7 +4,7 @@
 - ``.. code-block:: console`` blocks run each line that starts with ``$``, and compare what it prints.
 - A block after a paragraph that is only a file's name, as in ````cimaa.cfg``:``, is written to that file.
 
-All of it happens in an empty directory of the page's own, with its own home and state.  ``...`` stands for any output.
+Each page has its own empty directory, home and state.  ``...`` matches any output.
 """
 
 import contextlib
@@ -128,6 +128,7 @@ def set_up(namespace: dict[str, Any]) -> None:
 
 
 def set_up_in_checkout(namespace: dict[str, Any]) -> None:
+    """The page's commands run in the checkout, as a developer's do."""
     set_up(namespace)
     namespace["_outside"].chdir(ROOT)
 

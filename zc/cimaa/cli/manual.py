@@ -137,7 +137,10 @@ def _usage(context: click.Context) -> str:
 
 def _paragraphs(context: click.Context) -> Iterator[str]:
     for paragraph in inspect.cleandoc(context.command.help or "").split("\n\n"):
-        yield f"{_escaped(paragraph)}\n"
+        if paragraph.startswith("\b\n"):  # click keeps the lines of such a paragraph
+            yield from _literal(paragraph.splitlines()[1:])
+        else:
+            yield f"{_escaped(paragraph)}\n"
 
 
 def _options(context: click.Context) -> Iterator[str]:
@@ -166,7 +169,11 @@ def _examples(contexts: Iterable[click.Context], most: int | None = None) -> Ite
     for context in contexts:
         lines += [line for line in (context.command.epilog or "").splitlines() if line.startswith("  ")][:most]
     if lines:
-        yield "\n".join(["::", "", *(f"    {line.strip()}" for line in lines), ""])
+        yield from _literal(line.strip() for line in lines)
+
+
+def _literal(lines: Iterable[str]) -> Iterator[str]:
+    yield "\n".join(["::", "", *(f"    {line}" for line in lines), ""])
 
 
 def _escaped(text: str) -> str:
