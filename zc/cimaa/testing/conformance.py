@@ -270,7 +270,7 @@ class Conformance:
                 call()
 
     def test_16_remove_agent(self, db: DB, other: DB, clock: Clock) -> None:
-        """Everything of the agent is removed, and nothing of others; it may report again; an unknown agent is ignored."""
+        """Everything of the agent is removed, and nothing of others; it may report again; unknown ones are ignored."""
         db.remove_agent("agent")
         db.set_faults("agent", [fault("f")])
         db.set_faults("other", [fault("f")])
