@@ -1,4 +1,4 @@
-"""From a configuration to an open store: sources, precedence, and what is refused."""
+"""The configuration: sources, their precedence, and errors."""
 
 import os
 import subprocess
@@ -145,7 +145,7 @@ def test_the_environment_alone_may_choose_the_store(monkeypatch: pytest.MonkeyPa
 # Read once
 
 
-def test_what_a_configuration_says_belongs_together_though_the_file_is_edited_meanwhile() -> None:
+def test_the_parts_of_a_configuration_are_consistent_if_the_file_is_edited() -> None:
     path = written("[database]\nclass = zc.cimaa.memory\nname = before\n[agent]\nname = before\n")
     found = config.Config.read(path)
     path.write_text("[database]\nclass = zc.cimaa.memory\nname = after\n[agent]\nname = after\n")
@@ -236,7 +236,7 @@ def test_a_byte_order_mark_does_no_harm() -> None:
 
 
 class Keeper(memory.DB):
-    options = (*memory.DB.options, Option("password", "what nobody may see", secret=True))
+    options = (*memory.DB.options, Option("password", "a secret", secret=True))
 
 
 def test_a_secret_is_masked() -> None:
