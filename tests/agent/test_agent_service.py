@@ -81,7 +81,7 @@ def test_as_json_the_traceback_is_a_value_of_its_own(run: Run) -> None:
     _, log = run(sinks={"s": Broken({})}, as_json=True)
     records = [json.loads(line) for line in log]
     (bug,) = [record for record in records if "traceback" in record]
-    assert bug["message"].startswith("metrics s: cannot write the figures: ")
+    assert bug["message"].startswith("metrics s: cannot write metrics: ")
     assert "in write" in bug["traceback"]
 
 

@@ -17,7 +17,7 @@ from tests.support.processes import ended as process_ended
 from tests.support.simulation import START, Away, SimulatedClock, Simulation
 from zc.cimaa import lmdb, memory
 from zc.cimaa.agent import plugins
-from zc.cimaa.agent.check_files import Check
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.alerters.command import Alerter as Command
@@ -186,7 +186,7 @@ def test_a_failing_alerter_is_a_critical_fault_which_the_others_tell_and_is_trie
 def test_an_alerter_that_fails_each_time_in_other_words_is_told_of_once(watch: Any, pager: Remembering) -> None:
     mail = Remembering()
     simulation = watch(after({0: critical()}), pager=pager, mail=mail)
-    simulation.daemon.on_tick = lambda tick: setattr(mail, "broken", AlertError(f"at {tick}: no route"))
+    simulation.on_tick = lambda tick: setattr(mail, "broken", AlertError(f"at {tick}: no route"))
     simulation.run(6)
     assert [event for event, name, _ in pager.told() if "mail" in name] == ["triggered"]
 
@@ -237,7 +237,7 @@ def test_a_slow_alerter_is_a_critical_fault_holds_up_nothing_and_alerts_only_onc
         slow.stuck.set()
 
     simulation.at_ticks(at4=look)
-    simulation.alerts.grace = 0.05
+    simulation.notifier.shared.grace = 0.05
     simulation.run(7)
     assert simulation.times("a") == [60.0 * n for n in range(7)]
     assert seen == ["the alerter slow fails: it takes longer than 0s"]
@@ -259,7 +259,7 @@ def test_an_alerter_that_raises_whatever_it_may_has_failed_and_is_tried_again(
     simulation = watch(after({0: critical()}), pager=pager, mail=mail)
     failed: list[int] = []
     simulation.at_ticks(
-        at5=lambda: (failed.append(simulation.alerts.failed), setattr(mail, "broken", None)),
+        at5=lambda: (failed.append(simulation.notifier.shared.failed), setattr(mail, "broken", None)),
     )
     simulation.run(7)
     assert failed == [4]
@@ -282,19 +282,19 @@ def test_an_alert_that_an_alerter_never_takes_holds_up_no_other(tmp_path: Path) 
     checks = "".join(f"[{name}]\ncommand = x\n" for name in "abcd")
     simulation = Simulation(memory.DB(), checks, after({0: critical(), 300: OK}), tmp_path, {"pager": pager})
     messages: list[list[str]] = []
-    simulation.at_ticks(at4=lambda: messages.append([fault["message"] for fault in simulation.alerts.faults()]))
+    simulation.at_ticks(at4=lambda: messages.append([fault["message"] for fault in simulation.notifier.faults()]))
     simulation.run(9)
     assert sorted(name for event, name, _ in pager.told() if event == "triggered") == ["b", "c", "d"]
     assert sorted(name for event, name, _ in pager.told() if event == "resolved") == ["b", "c", "d"]
     assert messages == [["the alerter pager fails: 400 Bad Request"]]
-    assert simulation.alerts.faults() == []
+    assert simulation.notifier.faults() == []
 
 
 def test_a_call_of_an_alerter_that_never_ends_is_given_up_in_the_end(watch: Any, pager: Remembering) -> None:
     pager.stuck = threading.Event()
     stuck = pager.stuck
     simulation = watch(after({0: critical()}))
-    simulation.alerts.grace = 0.01
+    simulation.notifier.shared.grace = 0.01
     simulation.at_ticks(at5=lambda: setattr(pager, "stuck", None))
     simulation.clock.HANGING = 0.02
     simulation.run(14)
@@ -307,13 +307,13 @@ def test_an_alerter_that_replaces_one_whose_call_hangs_sends_the_alert(watch: An
     pager.stuck = stuck = threading.Event()
     other = Remembering()
     simulation = watch(after({0: critical()}))
-    simulation.alerts.grace = 0.01
+    simulation.notifier.shared.grace = 0.01
     simulation.clock.HANGING = 0.05
-    simulation.at_ticks(at3=lambda: simulation.alerts.replace({"pager": other}))
+    simulation.at_ticks(at3=lambda: simulation.notifier.replace({"pager": other}))
     simulation.run(6)
     stuck.set()
     assert other.told() == [("triggered", "a", "bad")]
-    assert simulation.alerts.faults() == []
+    assert simulation.notifier.faults() == []
 
 
 def test_a_check_s_fault_that_is_named_like_an_alerter_s_alerts(tmp_path: Path, pager: Remembering) -> None:
@@ -416,7 +416,7 @@ def test_an_alert_that_is_on_its_way_arrives_before_the_agent_ends(watch: Any, p
 
     async def run() -> None:
         running = asyncio.create_task(simulation.daemon.run())
-        while not simulation.alerts.tasks():
+        while not simulation.notifier.tasks():
             await asyncio.sleep(0.001)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -449,7 +449,7 @@ def test_two_checks_that_find_one_global_fault_alert_of_the_worst(tmp_path: Path
     checks = "".join(f"[{name}]\ncommand = x\n" for name in found)
     simulation = Simulation(db, checks, work, tmp_path, {"pager": pager})
     stored: list[Any] = []
-    simulation.daemon.on_tick = lambda _: stored.append([(f["severity"], f["message"]) for f in db.get_faults("web1")])
+    simulation.on_tick = lambda _: stored.append([(f["severity"], f["message"]) for f in db.get_faults("web1")])
     simulation.run(7)
     assert pager.told() == [("triggered", "//shop/queue", "first"), ("resolved", "//shop/queue", "late")]
     assert stored[1:4] == [[(50, "first")]] * 3
@@ -569,7 +569,7 @@ def test_sections_name_alerters_and_secrets_come_from_files(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("[alerter:a]\n", r"\[alerter:a\] has no class; there is: apprise, command, log"),
+        ("[alerter:a]\n", r"\[alerter:a\] class: not given; choose one of: apprise, command, log"),
         ("[alerter:a]\nclass = aprise\n", r"\[alerter:a\] class: there is no alerter 'aprise'; did you mean apprise"),
         ("[alerter:a]\nclass = command\n", r"\[alerter:a\] command: the command is missing"),
         ("[alerter:a]\nclass = command\ncomand = x\n", "has no option 'comand'; did you mean command"),
