@@ -58,6 +58,22 @@ def run(tmp_path: Path, sink: Sink, count: int) -> Simulation:
     return simulation
 
 
+def test_a_severity_between_the_names_is_counted_in_the_next_lower_name(tmp_path: Path) -> None:
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        faults = [{"name": str(severity), "severity": severity, "message": "bad"} for severity in (45, 35, 3, 60)]
+        return Finished(0, json.dumps({"faults": faults}).encode(), b"")
+
+    sink = Collecting()
+    simulation = Simulation(memory.DB(), "[a]\ncommand = x\nescalates = no\n", work, tmp_path)
+    publisher = Publisher({"s": sink}, simulation.clock)
+    simulation.on_report = lambda: publisher.publish(simulation.daemon)
+    simulation.run(1)
+    counts = {
+        sample.name.removeprefix("faults_"): sample.value for sample in sink.batches[-1] if "faults_" in sample.name
+    }
+    assert counts == {"critical": 1, "error": 1, "warning": 1, "info": 0, "debug": 1}
+
+
 def test_each_interval_the_checks_figures_and_the_agent_s_own(tmp_path: Path) -> None:
     sink = Collecting()
     simulation = run(tmp_path, sink, 3)

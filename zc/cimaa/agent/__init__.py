@@ -12,9 +12,9 @@ Each module imports only modules of its own level and the levels before it:
     Reads the checks; runs a command; runs any check.
 ``once``, ``trial``, ``inspection``
     Runs all checks once; runs one check to show its result; checks a configuration.
-``check_state``, ``store``, ``alert_channel``, ``notifier``, ``alert_hold``
-    The daemon's parts: the state of each check, access to the store, one alerter, all alerters, and whether alerts are
-    held back.
+``check_state``, ``store``, ``alert_outbox``, ``alert_channel``, ``notifier``, ``alert_hold``
+    The daemon's parts: the state of each check; access to the store; what an alerter has to send, its calls, and all
+    alerters; whether alerts are held back.
 ``reporter``, ``shutdown``, ``daemon``
     Reports and sends alerts; ends that; the loop of ticks.
 ``publisher``, ``reload``, ``service``

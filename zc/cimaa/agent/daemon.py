@@ -45,7 +45,7 @@ class Daemon:
         """
         self.settings = settings
         self.states = CheckStates(settings.name, _found(settings))
-        self.reporter = Reporter(settings.name, settings.base_interval, self.states, store, alerters, clock)
+        self.reporter = Reporter(settings, self.states, store, alerters, clock)
         #: The number of ticks that passed while the daemon, or the whole machine, was suspended.
         self.missed = 0
         self._clock = clock

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..alerters import Alerter
 from ..faults import Fault
-from .alert_channel import AlertChannel, Shared
+from .alert_channel import AlertChannel
+from .alert_outbox import Shared
 from .clock import AsyncClock
 from .rules import alerting
 from .rules.results import ALERTER
@@ -29,8 +30,11 @@ class Notifier:
         """Take over what alerters sent before, and which of them failed, from the faults that the store has."""
         sent, marks = alerting.remembered(self._channels, stored), self._marks(stored)
         for name, channel in self._channels.items():
-            failures = [fault["message"] for fault in stored if fault.get(ALERTER) == name]
-            channel.restore(sent[name], failures, marks[name])
+            channel.outbox.restore(sent[name], marks[name])
+        for fault in stored:
+            failing = self._channels.get(str(fault.get(ALERTER)))
+            if failing is not None and failing.failing is None:
+                failing.failing = fault["message"]
         self._knows_store = True
 
     def replace(self, alerters: Mapping[str, Alerter]) -> None:
@@ -46,12 +50,12 @@ class Notifier:
 
     def has_triggers(self, faults: Mapping[str, Fault]) -> bool:
         """True if some of these faults are to be triggered, or would be if they were not squelched."""
-        return any(channel.has_triggers(faults) for channel in self._channels.values())
+        return any(channel.outbox.has_triggers(faults) for channel in self._channels.values())
 
     def consider(self, faults: Mapping[str, Fault], silenced: Callable[[str], object]) -> bool:
         """Take these as the current faults; True if an alert is due."""
         self.shared.faults, self.shared.silenced = faults, silenced
-        return any(channel.has_due() for channel in self._channels.values())
+        return any(channel.outbox.due() for channel in self._channels.values())
 
     def send(self) -> None:
         """Send what is due, failed alerts included."""
@@ -70,7 +74,7 @@ class Notifier:
         """Note that a report is on its way to the store; after an error it may have been stored, too."""
         marks = self._marks(faults)
         for name, channel in self._channels.items():
-            channel.reporting(marks[name])
+            channel.outbox.reporting(marks[name])
         self._knows_store = True
 
     def stored(self, faults: Iterable[Fault]) -> None:
@@ -102,7 +106,7 @@ class Notifier:
         return [task for channel in self._channels.values() for task in channel.tasks()]
 
     def _sent(self) -> dict[str, dict[str, str]]:
-        return {name: channel.sent for name, channel in self._channels.items()}
+        return {name: channel.outbox.sent for name, channel in self._channels.items()}
 
     def _pending(self) -> dict[str, set[str]]:
         return {name: channel.pending() for name, channel in self._channels.items()}

@@ -13,6 +13,7 @@ from . import clock
 from .alert_hold import AlertHold, State
 from .check_state import CheckStates
 from .clock import AsyncClock
+from .config import Settings
 from .notifier import Notifier
 from .rules import alerting, report, results
 from .rules.results import Result, make_fault
@@ -32,15 +33,13 @@ class Reporter:
 
     def __init__(
         self,
-        agent: str,
-        base_interval: float,
+        settings: Settings,
         states: CheckStates,
         store: StoreClient,
         alerters: Mapping[str, Alerter],
         clock: AsyncClock,
     ) -> None:
-        self._agent = agent
-        self._base_interval = base_interval
+        self._agent, self._base_interval = settings.name, settings.base_interval
         self._states = states
         self._clock = clock
         self._outdated: list[Fault] = []
@@ -50,7 +49,7 @@ class Reporter:
         self._reporting = Coalesced(self._report)
         self.store = store
         self.hold = AlertHold()
-        self.notifier = Notifier(agent, alerters, clock, self._alerts_changed)
+        self.notifier = Notifier(settings.name, alerters, clock, self._alerts_changed)
 
     def faults(self) -> list[Fault]:
         """The current report."""
@@ -59,8 +58,8 @@ class Reporter:
 
     def severities(self) -> list[int]:
         """The severities of the current faults."""
-        worst = results.worst(fault for result in self._results() for fault in result.faults)
-        return [fault["severity"] for fault in worst.values()]
+        found = (fault for result in self._results() for fault in result.faults)
+        return [fault["severity"] for fault in results.worst(found).values()]
 
     def report_outdated(self, reason: str | None) -> None:
         """Report that the configuration could not be read again, and why; ``None``: it was read."""
@@ -88,10 +87,7 @@ class Reporter:
         await self._wait_briefly(self._reading)
 
     async def report_once(self) -> None:
-        """Store the current report.
-
-        :raises StoreError: if it was not stored.
-        """
+        """Store the current report, or raise a ``StoreError``."""
         await self._restore()
         faults = self.faults()
         self.notifier.reporting(faults)
@@ -99,7 +95,7 @@ class Reporter:
         self.notifier.stored(faults)
 
     def is_stuck(self) -> bool:
-        """True if the store is unavailable, and all work waits for it."""
+        """True if only a report is left to be done, and the store is unavailable."""
         return self.store.away_since is not None and self.tasks() == self._reporting.tasks()
 
     def tasks(self) -> list["asyncio.Task[None]"]:

@@ -96,7 +96,7 @@ what the others found:
 ``#monitor-status``   it was killed, or its exit status is none of 0 to 3 or belies its JSON
 ``#monitor-output``   it wrote nothing, or more than 1 MiB
 ``#monitor-stderr``   it wrote on standard error: a warning, as what it found counts
-``#monitor-left``     it left processes behind that could not be ended: a warning, as what it found counts
+``#monitor-left``     it left processes behind that could not be killed: a warning, as its result is valid
 ``#monitor-metric``   it has a threshold for something that it did not measure
 ``#monitor-slow``     the daemon should have run it again, and it was still running
 ``#monitor-json``     its JSON cannot be read, or breaks a rule
