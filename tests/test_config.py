@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zc.cimaa import config, errors, lmdb, memory
-from zc.cimaa.agent import config as settings
+from zc.cimaa.agent.config import Settings
 from zc.cimaa.options import MASK, Option
 
 
@@ -151,8 +151,8 @@ def test_the_parts_of_a_configuration_are_consistent_if_the_file_is_edited() -> 
     path.write_text("[database]\nclass = zc.cimaa.memory\nname = after\n[agent]\nname = after\n")
     with found.open_database() as db:
         assert db.settings == {"name": "before"}
-    assert settings.load(found).name == "before"
-    assert settings.load(found.again()).name == "after"
+    assert Settings.load(found).name == "before"
+    assert Settings.load(found.again()).name == "after"
 
 
 def test_a_configuration_knows_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
