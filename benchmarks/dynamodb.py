@@ -1,7 +1,7 @@
-"""What the DynamoDB backend costs its client, against boto3's client alone: ``python benchmarks/dynamodb.py``.
+"""The processor time of the DynamoDB backend, compared with boto3's client alone: ``python benchmarks/dynamodb.py``.
 
 A server in another process gives answers that it has ready, so that nothing is measured but the client: the
-processor time of this process, of each way by turns.  Bare is boto3's client as anybody would make it.
+processor time of this process, of the variants alternately.  Bare is a client of boto3 with defaults.
 
 Requests are counted; capacity is reckoned from the items' sizes as Amazon does (tests/test_dynamodb.py has dynalite
 count that of the touch).

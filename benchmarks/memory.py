@@ -89,9 +89,9 @@ def daemon(days: int) -> None:
     from zc.cimaa import config
     from zc.cimaa.agent import reload, runner
     from zc.cimaa.agent.daemon import Daemon
-    from zc.cimaa.agent.notifier import Alerts
-    from zc.cimaa.agent.publisher import Measuring
-    from zc.cimaa.agent.store import Link
+    from zc.cimaa.agent.notifier import Notifier
+    from zc.cimaa.agent.publisher import Publisher
+    from zc.cimaa.agent.store import StoreClient
 
     path, clock = "cimaa.cfg", FastClock()
     configuration = reload.read(path)
@@ -103,13 +103,13 @@ def daemon(days: int) -> None:
 
     async def run() -> None:
         with config.open_database(path) as db:
-            alerts = Alerts(settings.name, configuration.alerters, clock)
-            agent = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runner.run)
-            measuring = Measuring(configuration.sinks, clock)
+            alerts = Notifier(settings.name, configuration.alerters, clock)
+            agent = Daemon(settings, StoreClient(settings.name, db, clock), alerts, clock, runner.run)
+            publisher = Publisher(configuration.sinks, clock)
             agent.on_tick = at_tick
-            agent.on_report = lambda: measuring.publish(agent)
+            agent.on_report = lambda: publisher.publish(agent)
             await agent.run(days * DAY)
-            await measuring.finish()
+            await publisher.finish()
 
     asyncio.run(run())
 

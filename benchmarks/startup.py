@@ -1,6 +1,6 @@
-"""How long ``cimaa faults`` takes on LMDB, against a process that only imports the libraries which it uses.
+"""How long ``cimaa faults`` takes on LMDB, compared with a process that only imports the same libraries.
 
-Both run by turns, so that what else the machine does strikes both; the ratio of the medians is what counts.
+Both run alternately, so that other load of the machine affects both; the result is the ratio of the medians.
 
     python benchmarks/startup.py [RUNS]
 """
@@ -27,7 +27,7 @@ def main(runs: int) -> None:
         with open_database({"path": directory}) as db:
             db.set_faults("web1", [{"name": f"//web1/{n}", "severity": 40, "message": "bad"} for n in range(10)])
         environment = {**os.environ, "CIMAA_DATABASE_PATH": directory}
-        # As it is where it is installed: compiled.
+        # As in an installation: compiled.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         seconds(FAULTS, environment)
         bare, faults = [], []

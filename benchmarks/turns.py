@@ -1,4 +1,4 @@
-"""Measure several ways of doing a thing by turns, so that what else the machine does strikes all of them."""
+"""Measures several variants alternately, so that other load of the machine affects all of them."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""Delays before something is tried again: they double up to a cap, and are random."""
+"""Delays between retries: they double up to a cap, and are random."""
 
 import pytest
 from hypothesis import given

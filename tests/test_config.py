@@ -1,4 +1,4 @@
-"""From a configuration to an open store: sources, precedence, and what is refused."""
+"""The configuration: sources, their precedence, and errors."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zc.cimaa import config, errors, lmdb, memory
-from zc.cimaa.agent import config as settings
+from zc.cimaa.agent.config import Settings
 from zc.cimaa.options import MASK, Option
 
 
@@ -145,14 +145,14 @@ def test_the_environment_alone_may_choose_the_store(monkeypatch: pytest.MonkeyPa
 # Read once
 
 
-def test_what_a_configuration_says_belongs_together_though_the_file_is_edited_meanwhile() -> None:
+def test_the_parts_of_a_configuration_are_consistent_if_the_file_is_edited() -> None:
     path = written("[database]\nclass = zc.cimaa.memory\nname = before\n[agent]\nname = before\n")
     found = config.Config.read(path)
     path.write_text("[database]\nclass = zc.cimaa.memory\nname = after\n[agent]\nname = after\n")
     with found.open_database() as db:
         assert db.settings == {"name": "before"}
-    assert settings.load(found).name == "before"
-    assert settings.load(found.again()).name == "after"
+    assert Settings.load(found).name == "before"
+    assert Settings.load(found.again()).name == "after"
 
 
 def test_a_configuration_knows_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +236,7 @@ def test_a_byte_order_mark_does_no_harm() -> None:
 
 
 class Keeper(memory.DB):
-    options = (*memory.DB.options, Option("password", "what nobody may see", secret=True))
+    options = (*memory.DB.options, Option("password", "a secret", secret=True))
 
 
 def test_a_secret_is_masked() -> None:

@@ -20,7 +20,7 @@ def stored(report: list[FaultDict], since: int) -> list[FaultDict]:
 
 
 def applied(old: list[FaultDict], changes: Changes) -> list[FaultDict]:
-    """What a store holds after the changes."""
+    """The contents of a store after the changes."""
     kept = {one["name"]: one for one in old}
     for name in changes.removed:
         del kept[name]

@@ -1,4 +1,4 @@
-"""What is shown of text that can hold credentials: nothing of them, and as much as possible of the rest."""
+"""Credentials in text that is shown are masked, and as much as possible of the rest is shown."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Settings of a section: the types of their values, and what is said about a value or a key that is wrong."""
+"""The settings of a section: the types of their values, and the errors for invalid values and keys."""
 
 import pytest
 

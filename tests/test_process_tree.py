@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from tests.support.processes import ended
-from zc.cimaa.agent import check_process as processes
-from zc.cimaa.agent.check_files import Check
+from zc.cimaa.agent import check_process
 from zc.cimaa.agent.rules import results
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished, Outcome, Result
 
 
@@ -26,7 +26,7 @@ def run(*checks: Check) -> list[Outcome]:
     """What the checks did, all at once."""
 
     async def all_of_them() -> list[Outcome]:
-        return await asyncio.gather(*map(processes.run, checks))
+        return await asyncio.gather(*map(check_process.run, checks))
 
     return asyncio.run(all_of_them())
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_told_to_be_the_check_s_is_reported(tmp_path: Path) -> No
     try:
         assert messages(a, outcome) == {
             "": (40, "bad"),
-            "#monitor-left": (30, "it left processes behind that could not be ended: sleep"),
+            "#monitor-left": (30, "it left processes behind that could not be killed: sleep"),
         }
         assert not ended(child, 0)
         # A later check is not blamed for it.
@@ -139,7 +139,7 @@ def test_a_command_that_was_started_is_ended_although_starting_it_failed(
             raise RuntimeError("can't start new thread")
 
         monkeypatch.setattr(loop, "subprocess_exec", fail)
-        await processes.run(a)
+        await check_process.run(a)
 
     with pytest.raises(RuntimeError, match="new thread"):
         asyncio.run(started_and_failed())

@@ -1,4 +1,4 @@
-"""The order of the house: which room imports which, names that mean one thing, and sizes that can be read."""
+"""The structure of the package: imports run one way, names mean one thing, classes and functions are short."""
 
 import ast
 import re
@@ -87,7 +87,7 @@ def imported_names(path: Path) -> Iterator[tuple[str, ...]]:
 
 
 def imports(path: Path) -> set[str]:
-    """The modules of the package that a module imports; a name that is none stands for the module that has it."""
+    """The modules of the package that a module imports; the name of an object stands for its module."""
     found = set()
     for name in imported_names(path):
         if name[:2] == ("zc", "cimaa"):

@@ -1,4 +1,4 @@
-"""The pure rules of squelches: what is one, when it is in force, and which match a name."""
+"""The pure rules of squelches: validity, whether they are in force, and which match a name."""
 
 import re
 
@@ -114,5 +114,5 @@ def test_expressions_too_big_for_one_automaton_match_all_the_same() -> None:
 
 
 def test_an_expression_that_is_slow_elsewhere_is_quick() -> None:
-    """Python's re takes longer than the universe will last for this one."""
+    """Python's re would practically never return for this one."""
     assert Matcher(["(a+)+$"]).matching("a" * 5000 + "b") == []

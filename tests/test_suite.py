@@ -1,4 +1,4 @@
-"""The suite itself: it gives the same results however it is started, and a failure is easy to find."""
+"""The test suite itself: its results do not depend on how it is started, and failures are easy to find."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from tests.support.pages import ROOT
 
 
 def run_pytest(*arguments: str | Path, python: str = sys.executable, before: str = "") -> str:
-    """What pytest writes about these tests, after the shell did something ``before`` it."""
+    """The output of pytest for these tests, run by a shell after the commands ``before``."""
     script = f'{before}\nexec "$@" -p no:cacheprovider 2>&1'
     command = ["bash", "-c", script, "bash", python, "-m", "pytest", "-q", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False).stdout

@@ -1,4 +1,4 @@
-"""Durations, sizes and times as people write and read them."""
+"""Durations, sizes and times as users write and read them."""
 
 import os
 import time

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from zc.cimaa.agent import check_files
-from zc.cimaa.agent import config as settings
-from zc.cimaa.agent.check_files import Broken, Check
+from zc.cimaa.agent.config import Settings, host_name
+from zc.cimaa.agent.rules.check import Broken, Check
 from zc.cimaa.config import Config
 from zc.cimaa.errors import ConfigurationError
 
@@ -31,20 +31,20 @@ def written(path: Path, text: str) -> Path:
 
 
 def test_without_a_configuration_the_host_runs_its_built_in_checks() -> None:
-    assert settings.load(Config.read()) == (settings.host_name(), None, 60, 10, 60)
+    assert Settings.load(Config.read()) == (host_name(), None, 60, 10, 60)
 
 
 def test_the_directory_is_found_from_the_file(tmp_path: Path) -> None:
     path = written(
         tmp_path / "etc" / "x.cfg", "[agent]\nname = web1\ndirectory = checks\ntimeout = 1m30s\nparallel = 3\n"
     )
-    assert settings.load(Config.read(path)) == ("web1", tmp_path / "etc" / "checks", 90, 3, 60)
+    assert Settings.load(Config.read(path)) == ("web1", tmp_path / "etc" / "checks", 90, 3, 60)
 
 
 def test_the_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     path = written(tmp_path / "x.cfg", "[agent]\ndirectory = ~/checks\n")
-    assert settings.load(Config.read(path)).directory == Path("/home/somebody/checks")
+    assert Settings.load(Config.read(path)).directory == Path("/home/somebody/checks")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_a_wrong_setting_is_refused(tmp_path: Path, text: str, wrong: str) -> None:
     with pytest.raises(ConfigurationError, match=wrong):
-        settings.load(Config.read(written(tmp_path / "x.cfg", text)))
+        Settings.load(Config.read(written(tmp_path / "x.cfg", text)))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_wrong_setting_is_refused(tmp_path: Path, text: str, wrong: str) -> No
 def test_the_host_s_full_name_is_no_localhost(monkeypatch: pytest.MonkeyPatch, node: str, full: str, name: str) -> None:
     monkeypatch.setattr(platform, "node", lambda: node)
     monkeypatch.setattr(socket, "getfqdn", lambda: full)
-    assert settings.host_name() == name
+    assert host_name() == name
 
 
 # Check files
@@ -167,4 +167,4 @@ def test_no_directory_or_no_check_in_it_is_an_error_that_says_what_to_do(tmp_pat
 
 def test_an_empty_directory_setting_is_no_wish_for_the_built_in_checks(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"directory .*'' is not a path"):
-        settings.load(Config.read(written(tmp_path / "x.cfg", "[agent]\ndirectory =\n")))
+        Settings.load(Config.read(written(tmp_path / "x.cfg", "[agent]\ndirectory =\n")))

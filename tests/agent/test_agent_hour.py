@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.simulation import START, Simulation
 from zc.cimaa import memory
-from zc.cimaa.agent.check_files import Check
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.errors import StoreUnavailable
@@ -109,7 +109,7 @@ def test_an_hour_in_which_much_goes_wrong(tmp_path: Path) -> None:
             slow.append(now)
 
     simulation = Simulation(db, CHECKS, work, tmp_path, {"pager": pager}, start=START - 1)
-    simulation.daemon.on_tick = tick
+    simulation.on_tick = tick
     simulation.run(60)
 
     assert [(round((a.time - first[0]) / 60), a.event, a.name.removeprefix("//web1/f/")) for a in pager.alerts] == [

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from tests.support.simulation import START, Simulation
 from zc.cimaa import memory
-from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.rules import alerting
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import RESOLVED, TRIGGERED, Alert, Alerter
 from zc.cimaa.errors import AlertError, StoreUnavailable
@@ -123,7 +123,7 @@ class Process:
             self._loop, self._task = asyncio.get_running_loop(), asyncio.create_task(self.simulation.daemon.run())
             await asyncio.wait([self._task])
 
-        self.simulation.daemon.on_tick = tick
+        self.simulation.on_tick = tick
         asyncio.run(run())
         self.world.now = self.simulation.clock.time()
         self.simulation.db.close()

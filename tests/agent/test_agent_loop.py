@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 
 from tests.support.simulation import START, Away, FastClock, SimulatedClock, Simulation
 from zc.cimaa import memory
-from zc.cimaa.agent import store
-from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.clock import SystemClock
 from zc.cimaa.agent.rules import schedule
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished, Outcome, TimedOut
-from zc.cimaa.agent.tasks import Errand
+from zc.cimaa.agent.tasks import Coalesced
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
 
@@ -153,7 +152,7 @@ def test_a_slow_check_delays_nobody_and_is_a_fault_until_it_ends(tmp_path: Path)
 
     simulation = Simulation(db := memory.DB(), "[good]\ncommand = x\n[slow]\ncommand = x\n", work, tmp_path)
     seen: list[list[str]] = []
-    simulation.daemon.on_tick = lambda _: seen.append(sorted(shown(db)))
+    simulation.on_tick = lambda _: seen.append(sorted(shown(db)))
     simulation.run(6)
     assert simulation.times("good") == [60.0 * n for n in range(6)]
     assert simulation.times("slow") == [0, 180, 240, 300]
@@ -170,7 +169,7 @@ def test_a_report_does_not_wait_for_a_check_that_takes_long(tmp_path: Path) -> N
     checks = "[bad]\ncommand = x\n[long]\ncommand = x\ninterval = 10m\n"
     simulation = Simulation(db := memory.DB(), checks, work, tmp_path)
     seen: list[set[str]] = []
-    simulation.daemon.on_tick = lambda _: seen.append(set(shown(db)))
+    simulation.on_tick = lambda _: seen.append(set(shown(db)))
     simulation.run(3)
     assert seen[2] == {"bad"}
 
@@ -204,7 +203,7 @@ class SetBack(FastClock):
 def test_a_clock_that_is_set_back_stops_nothing(tmp_path: Path) -> None:
     clock = SetBack(300)  # a tick lasts 0.2 seconds
     simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", fine, tmp_path, clock=clock)
-    simulation.daemon.on_tick = lambda _: asyncio.get_running_loop().call_later(0.02, setattr, clock, "back", 3600.0)
+    simulation.on_tick = lambda _: asyncio.get_running_loop().call_later(0.02, setattr, clock, "back", 3600.0)
     simulation.run(3)
     assert simulation.times("a") == pytest.approx([0, -3540, -3480], abs=30)
     assert simulation.daemon.missed == 0
@@ -229,7 +228,7 @@ def test_who_sleeps_by_the_system_s_clock_wakes_when_it_is_set_back(monkeypatch:
 def test_an_error_becomes_critical_after_its_retries_and_tells_on_the_way(tmp_path: Path) -> None:
     simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n", after({0: BAD, 60 * 8: OK}), tmp_path)
     seen: list[Any] = []
-    simulation.daemon.on_tick = lambda _: seen.append(shown(db).get("a"))
+    simulation.on_tick = lambda _: seen.append(shown(db).get("a"))
     simulation.run(10)
     assert seen[1:] == [
         (40, "bad (1 of 4)"),
@@ -244,7 +243,7 @@ def test_errors_count_on_although_some_runs_fail_in_between(tmp_path: Path) -> N
     changes = {60.0 * n: TIMEOUT if n % 2 else BAD for n in range(7)}
     simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\nretry = 2\n", after(changes), tmp_path)
     seen: list[Any] = []
-    simulation.daemon.on_tick = lambda _: seen.append(shown(db).get("a"))
+    simulation.on_tick = lambda _: seen.append(shown(db).get("a"))
     simulation.run(7)
     assert seen[1:] == [*[(40, "bad (1 of 3)")] * 2, *[(40, "bad (2 of 3)")] * 2, *[(50, "bad")] * 2]
     assert list(shown(db)) == ["a"]
@@ -255,7 +254,7 @@ def test_a_failed_run_ends_nothing_and_leaves_no_trace_of_the_one_before(tmp_pat
     changes = {0.0: warning, 60.0: TIMEOUT, 120.0: Finished(99, b"", b""), 180.0: OK}
     simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n", after(changes), tmp_path)
     seen: list[Any] = []
-    simulation.daemon.on_tick = lambda _: seen.append(sorted(shown(db)))
+    simulation.on_tick = lambda _: seen.append(sorted(shown(db)))
     simulation.run(5)
     assert seen[1:] == [["a"], ["a", "a#monitor-timeout"], ["a", "a#monitor-status"], []]
 
@@ -352,7 +351,7 @@ def test_a_monitoring_fault_never_escalates_and_clears_nothing_that_is_critical(
     broken = Finished(99, b"", b"")
     simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n", after({0: BAD, 300: broken, 1200: OK}), tmp_path)
     seen: list[Any] = []
-    simulation.daemon.on_tick = lambda _: seen.append({k: v[0] for k, v in shown(db).items()})
+    simulation.on_tick = lambda _: seen.append({k: v[0] for k, v in shown(db).items()})
     simulation.run(25)
     assert seen[15] == {"a": 50, "a#monitor-status": 40}
     assert seen[-1] == {}
@@ -365,7 +364,7 @@ def test_what_is_critical_stays_when_the_check_says_error(tmp_path: Path) -> Non
     work = after({0: worst, 120: error, 300: warning})
     simulation = Simulation(db := memory.DB(), "[a]\ncommand = x\n", work, tmp_path)
     seen: list[Any] = []
-    simulation.daemon.on_tick = lambda _: seen.append({k: v[0] for k, v in shown(db).items()}.get("a"))
+    simulation.on_tick = lambda _: seen.append({k: v[0] for k, v in shown(db).items()}.get("a"))
     simulation.run(7)
     assert seen[1:] == [50, 50, 50, 50, 50, 30]
 
@@ -417,7 +416,7 @@ def test_checks_read_anew_stand_as_they_stood(tmp_path: Path) -> None:
             (tmp_path / "f.cfg").write_text("[a]\ncommand = x\nretry = 5\n[c]\ncommand = x\n")
             simulation.daemon.reload(simulation.settings)
 
-    simulation.daemon.on_tick = tick
+    simulation.on_tick = tick
     simulation.run(4)
     assert shown(db) == {"a": (40, "bad (4 of 6)"), "c": (40, "bad (1 of 4)")}
 
@@ -441,13 +440,13 @@ def test_while_the_store_is_away_checks_go_on_and_the_last_report_comes_later(tm
             (agent,) = db.get_agents()
             assert agent["updated"] <= back[0] + 60
 
-    simulation.daemon.on_tick = tick
+    simulation.on_tick = tick
     simulation.run(7)
     assert simulation.times("a") == [60.0 * n for n in range(7)]
     (severity, message) = shown(db)["//web1/agent/store"]
     assert severity == 20
-    assert message.startswith("the store was away for 3m")
-    assert simulation.link.figures.errors > 3
+    assert message.startswith("the store was unavailable for 3m")
+    assert simulation.store.figures.errors > 3
 
 
 def test_the_note_of_an_absence_goes_after_an_hour(tmp_path: Path) -> None:
@@ -460,7 +459,7 @@ def test_the_note_of_an_absence_goes_after_an_hour(tmp_path: Path) -> None:
         count += 1
         db.away = count == 2
 
-    simulation.daemon.on_tick = tick
+    simulation.on_tick = tick
     simulation.run(65)
     assert shown(db) == {}
 
@@ -479,7 +478,7 @@ def test_a_store_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
             assert db.hanging is not None
             db.hanging.set()
 
-    simulation.daemon.on_tick = tick
+    simulation.on_tick = tick
     simulation.run(6)
     assert simulation.times("a") == [60.0 * n for n in range(6)]
     assert shown(db)["//web1/agent/store"][0] == 20
@@ -498,7 +497,7 @@ def test_a_store_that_is_away_at_the_start_is_asked_later(tmp_path: Path) -> Non
         count += 1
         db.away = count < 3
 
-    simulation.daemon.on_tick = tick
+    simulation.on_tick = tick
     simulation.run(3)
     assert shown(db)["a"] == (50, "bad")
 
@@ -520,9 +519,9 @@ def test_whatever_a_backend_raises_the_store_is_away_and_is_asked_again(tmp_path
     simulation.at_ticks(at3=lambda: setattr(db, "raises", error), at6=lambda: setattr(db, "raises", None))
     simulation.run(8)
     assert simulation.times("a") == [60.0 * n for n in range(8)]
-    assert simulation.link.figures.errors > 3
+    assert simulation.store.figures.errors > 3
     assert shown(db)["a"][0] == 50
-    assert shown(db)["//web1/agent/store"][1].startswith("the store was away for 3m")
+    assert shown(db)["//web1/agent/store"][1].startswith("the store was unavailable for 3m")
 
 
 @pytest.mark.parametrize(
@@ -581,15 +580,6 @@ def test_whatever_a_check_s_json_calls_its_extras_nothing_breaks(tmp_path: Path,
     assert "a#n" in shown(db)
 
 
-def test_waiting_grows_and_never_exceeds_the_most() -> None:
-    at_least = [store.delay(n, 30, lambda: 0.0) for n in range(1, 12)]
-    at_most = [store.delay(n, 30, lambda: 1.0) for n in range(1, 12)]
-    assert at_least[:4] == [1, 2, 4, 8]
-    assert at_most[:4] == [2, 4, 8, 16]
-    assert set(at_most[4:]) == {30}
-    assert store.delay(10**6, 30) <= 30
-
-
 @pytest.mark.parametrize("away", [False, True])
 def test_the_end_is_bounded_and_removes_the_agent_if_the_store_is_there(tmp_path: Path, away: bool) -> None:
     db = Away()
@@ -639,13 +629,13 @@ def test_an_errand_that_fails_is_logged_and_done_again(caplog: pytest.LogCapture
     async def work() -> None:
         done.append(len(done))
         if len(done) == 1:
-            errand.ask()
+            errand.request()
             raise RuntimeError("a bug")
 
-    errand = Errand(work)
+    errand = Coalesced(work)
 
     async def go() -> None:
-        errand.ask()
+        errand.request()
         await asyncio.wait(errand.tasks())
 
     asyncio.run(go())

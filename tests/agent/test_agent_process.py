@@ -144,7 +144,7 @@ def test_a_store_that_cannot_be_used_ends_no_agent(host: Cimaa, start: Start) ->
 
     assert until(remembers)
     assert len(alerts(host)) == 1
-    assert stored(host)["//web1/agent/store"]["message"].startswith("the store was away for ")
+    assert stored(host)["//web1/agent/store"]["message"].startswith("the store was unavailable for ")
 
 
 def test_two_at_once_are_told_as_a_double(host: Cimaa, start: Start) -> None:

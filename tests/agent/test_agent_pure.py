@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zc.cimaa import faults, limits, naming
-from zc.cimaa.agent.check_files import Broken, Check
 from zc.cimaa.agent.rules import check_json, report, results
+from zc.cimaa.agent.rules.check import Broken, Check
 from zc.cimaa.agent.rules.results import Finished, Flooded, NotStarted, Outcome, Result, TimedOut
 from zc.cimaa.errors import InvalidFault
 
@@ -135,18 +135,18 @@ def test_what_is_written_on_standard_error_is_a_warning_and_the_result_counts(st
     outcome = Finished(status, output.encode(), b"oops\nmore")
     fault = by_name(outcome)["//web1/disks/var#monitor-stderr"]
     assert (fault["severity"], fault["message"]) == (30, "it wrote on standard error: oops")
-    assert results.of_outcome("web1", CHECK, outcome).told
+    assert results.of_outcome("web1", CHECK, outcome).complete
     assert len(by_name(outcome)) == (2 if status else 1)
 
 
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        (4, "exit status 4, which is none of 0 to 3; it wrote: hm"),
-        (127, "exit status 127, which is none of 0 to 3; it wrote: hm"),
-        (-1, "it was killed by SIGHUP; it wrote: hm"),
-        (-9, "it was killed by SIGKILL; it wrote: hm"),
-        (-63, "it was killed by signal 63; it wrote: hm"),
+        (4, "exit status 4, expected 0 to 3; output: hm"),
+        (127, "exit status 127, expected 0 to 3; output: hm"),
+        (-1, "it was killed by SIGHUP; output: hm"),
+        (-9, "it was killed by SIGKILL; output: hm"),
+        (-63, "it was killed by signal 63; output: hm"),
     ],
 )
 def test_a_status_that_means_nothing_is_the_check_s_own_fault(status: int, message: str) -> None:
@@ -157,8 +157,8 @@ def test_a_status_that_means_nothing_is_the_check_s_own_fault(status: int, messa
     ("outcome", "kind", "message"),
     [
         (TimedOut(90), "timeout", "it was killed after 1m 30s"),
-        (NotStarted("there is no file x"), "command", "there is no file x"),
-        (Flooded(1024**2), "output", "it was killed when it had written more than 1MiB"),
+        (NotStarted("x does not exist"), "command", "x does not exist"),
+        (Flooded(1024**2), "output", "it was killed because it wrote more than 1MiB"),
     ],
 )
 def test_a_check_that_did_not_end_by_itself_is_a_fault(outcome: Outcome, kind: str, message: str) -> None:
@@ -252,7 +252,7 @@ def test_a_broken_file_or_check_is_a_fault() -> None:
 
 
 def result(section: str, count: int, message: str) -> Result:
-    return Result("f", section, [results.fault(f"//web1/f/{section}#{n}", 40, message) for n in range(count)])
+    return Result("f", section, [results.make_fault(f"//web1/f/{section}#{n}", 40, message) for n in range(count)])
 
 
 def test_a_report_has_the_faults_of_all_checks() -> None:

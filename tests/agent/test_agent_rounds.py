@@ -15,10 +15,9 @@ import pytest
 
 from tests.support.processes import ended
 from zc.cimaa import faults
-from zc.cimaa.agent import check_process as processes
-from zc.cimaa.agent import once
-from zc.cimaa.agent.check_files import Check
+from zc.cimaa.agent import check_process, once
 from zc.cimaa.agent.config import Settings
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.checks import Finding, host
 
 Run = Callable[..., dict[str, dict[str, Any]]]
@@ -127,7 +126,7 @@ def test_standard_error_without_end_is_no_hindrance(run: Run) -> None:
 
 
 def test_output_up_to_the_limit_is_read_whole(run: Run) -> None:
-    found = run(long=f"head -c {processes.OUTPUT} /dev/zero | tr '\\0' x; exit 2")
+    found = run(long=f"head -c {check_process.OUTPUT} /dev/zero | tr '\\0' x; exit 2")
     assert found["long"]["message"].startswith("xxx")
     assert found["long"]["message"].endswith("xxx...")
 
@@ -180,7 +179,7 @@ def test_a_check_that_is_cancelled_while_it_starts_goes_with_its_children(tmp_pa
     check = Check("f", "a", ("sh", "-c", script), 1000, tmp_path)
 
     async def cancelled() -> None:
-        running = asyncio.create_task(processes.run(check))
+        running = asyncio.create_task(check_process.run(check))
         for _ in range(2):  # so far that the process is there, and asyncio not yet done with starting it
             await asyncio.sleep(0)
         end = time.monotonic() + 20

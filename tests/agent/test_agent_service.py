@@ -32,7 +32,7 @@ class Broken(Sink):
 
     def write(self, samples: Sequence[Sample]) -> None:
         warnings.warn("that is an old way", UserWarning, stacklevel=1)
-        raise KeyError("\x1b[2J")
+        raise KeyError("\x1b[2J https://user:pass@example.com/?token=hidden")
 
     def close(self) -> None:
         self.closed = True
@@ -81,8 +81,17 @@ def test_as_json_the_traceback_is_a_value_of_its_own(run: Run) -> None:
     _, log = run(sinks={"s": Broken({})}, as_json=True)
     records = [json.loads(line) for line in log]
     (bug,) = [record for record in records if "traceback" in record]
-    assert bug["message"].startswith("metrics s: cannot write the figures: ")
+    assert bug["message"].startswith("metrics s: cannot write metrics: ")
     assert "in write" in bug["traceback"]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_urls_in_the_log_and_in_tracebacks_are_masked(run: Run, as_json: bool) -> None:
+    _, log = run(sinks={"s": Broken({})}, as_json=as_json)
+    (bug,) = [line for line in log if "metrics s" in line]
+    assert bug.count("https://********@example.com/?********") >= 2  # in the message and in the traceback
+    assert "pass@" not in str(log)
 
 
 @pytest.mark.filterwarnings("default")

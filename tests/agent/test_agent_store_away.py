@@ -16,7 +16,7 @@ import pytest
 from tests.support import postgres_servers
 from tests.support.postgres_servers import Server
 from tests.support.simulation import START, Away, FastClock, Simulation
-from zc.cimaa.agent.check_files import Check
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.db import DB

@@ -7,9 +7,8 @@ import pytest
 
 from zc.cimaa import faults
 from zc.cimaa.agent import check_files
-from zc.cimaa.agent.check_files import Check
-from zc.cimaa.agent.rules import escalation, results
-from zc.cimaa.agent.rules import report as reports
+from zc.cimaa.agent.rules import escalation, report, results
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished, Outcome, Result, TimedOut
 from zc.cimaa.checks import Finding
 from zc.cimaa.faults import FaultDict
@@ -35,8 +34,8 @@ def measured(value: float, status: int = 0) -> Finished:
 
 def reported(before: list[FaultDict], result: Result) -> dict[str, int]:
     """The severities in a report that every store takes, by the last part of each fault's name."""
-    report = faults.report("web1", reports.faults("web1", [result._replace(faults=before)]))
-    return {fault["name"].removeprefix("//web1/f/"): fault["severity"] for fault in report.faults()}
+    stored = faults.report("web1", report.faults("web1", [result._replace(faults=before)]))
+    return {fault["name"].removeprefix("//web1/f/"): fault["severity"] for fault in stored.faults()}
 
 
 def runs(check: Check, *outcomes: Outcome) -> list[dict[str, int]]:
@@ -80,8 +79,8 @@ def test_a_warning_does_not_count_as_a_failure() -> None:
 
 def test_a_critical_fault_of_a_built_in_check_ends_when_the_check_finds_nothing() -> None:
     disk = check(retry="1")
-    full = results.of_findings("web1", "f", "a", [Finding("/", 40, "/ is 99 % full")])
-    empty = results.of_findings("web1", "f", "a", [])
+    full = results.of_findings("web1", disk, [Finding("/", 40, "/ is 99 % full")])
+    empty = results.of_findings("web1", disk, [])
     standing: list[FaultDict] = []
     seen = []
     for result in (full, full, empty):

@@ -9,9 +9,9 @@ import pytest
 
 from tests.support.simulation import SimulatedClock, Simulation
 from zc.cimaa import memory
-from zc.cimaa.agent import check_process as processes
-from zc.cimaa.agent.check_files import Check
-from zc.cimaa.agent.publisher import Measuring
+from zc.cimaa.agent import check_process
+from zc.cimaa.agent.publisher import Publisher
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.metrics import Sample
 from zc.cimaa.metrics.prometheus import Sink
@@ -34,8 +34,8 @@ def prometheus(path: Path) -> Sink:
 def allocated(directory: Path) -> list[int]:
     """How many blocks of memory the process has at the end of each day of a daemon."""
     simulation = Simulation(memory.DB(), "[a]\ncommand = x\n[b]\ncommand = x\n", turns, directory)
-    measuring = Measuring({"s": prometheus(directory / "x.prom")}, simulation.clock)
-    simulation.daemon.on_report = lambda: measuring.publish(simulation.daemon)
+    publisher = Publisher({"s": prometheus(directory / "x.prom")}, simulation.clock)
+    simulation.on_report = lambda: publisher.publish(simulation.daemon)
     found: list[int] = []
 
     def at_tick(tick: int) -> None:
@@ -43,7 +43,7 @@ def allocated(directory: Path) -> list[int]:
         if tick % TICKS == 0:
             found.append(sys.getallocatedblocks())
 
-    simulation.daemon.on_tick = at_tick
+    simulation.on_tick = at_tick
     simulation.run(DAYS * TICKS)
     return found
 
@@ -71,7 +71,7 @@ def test_names_that_are_new_each_time_are_not_interned(tmp_path: Path, monkeypat
     sizes = []
     for _ in range(4):
         sink.write(samples)
-        assert asyncio.run(processes.run(check)) == Finished(0, b"fine\n", b"")
+        assert asyncio.run(check_process.run(check)) == Finished(0, b"fine\n", b"")
         sizes.append(len(interned))
     assert sizes[-1] == sizes[1]
 

@@ -18,9 +18,9 @@ from tests.support.ports import free_port
 from tests.support.simulation import SimulatedClock, Simulation
 from zc.cimaa import memory
 from zc.cimaa.agent import plugins
-from zc.cimaa.agent import publisher as measuring
-from zc.cimaa.agent.check_files import Check
-from zc.cimaa.agent.publisher import Measuring
+from zc.cimaa.agent import publisher as publisher
+from zc.cimaa.agent.publisher import Publisher
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.config import Config
 from zc.cimaa.errors import ConfigurationError
@@ -52,10 +52,26 @@ async def measures(clock: SimulatedClock, check: Check) -> Finished:
 
 def run(tmp_path: Path, sink: Sink, count: int) -> Simulation:
     simulation = Simulation(memory.DB(), "[a]\ncommand = x\n[b]\ncommand = x\n", measures, tmp_path)
-    sinks = Measuring({"s": sink}, simulation.clock)
-    simulation.daemon.on_report = lambda: sinks.publish(simulation.daemon)
+    sinks = Publisher({"s": sink}, simulation.clock)
+    simulation.on_report = lambda: sinks.publish(simulation.daemon)
     simulation.run(count)
     return simulation
+
+
+def test_a_severity_between_the_names_is_counted_in_the_next_lower_name(tmp_path: Path) -> None:
+    async def work(clock: SimulatedClock, check: Check) -> Finished:
+        faults = [{"name": str(severity), "severity": severity, "message": "bad"} for severity in (45, 35, 3, 60)]
+        return Finished(0, json.dumps({"faults": faults}).encode(), b"")
+
+    sink = Collecting()
+    simulation = Simulation(memory.DB(), "[a]\ncommand = x\nescalates = no\n", work, tmp_path)
+    publisher = Publisher({"s": sink}, simulation.clock)
+    simulation.on_report = lambda: publisher.publish(simulation.daemon)
+    simulation.run(1)
+    counts = {
+        sample.name.removeprefix("faults_"): sample.value for sample in sink.batches[-1] if "faults_" in sample.name
+    }
+    assert counts == {"critical": 1, "error": 1, "warning": 1, "info": 0, "debug": 1}
 
 
 def test_each_interval_the_checks_figures_and_the_agent_s_own(tmp_path: Path) -> None:
@@ -86,20 +102,20 @@ def test_a_sink_that_hangs_is_not_called_again_before_it_is_done(
 
     async def publish() -> None:
         daemon = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path).daemon
-        measuring = Measuring({"s": Hanging({})}, SimulatedClock(), patience=0.01)
+        publisher = Publisher({"s": Hanging({})}, SimulatedClock(), patience=0.01)
         for _ in range(3):
-            measuring.publish(daemon)
-            await measuring.finish()
+            publisher.publish(daemon)
+            await publisher.finish()
         assert len(calls) == 1
         go.set()
         end = time.monotonic() + 20
         while len(calls) < 2 and time.monotonic() < end:
-            measuring.publish(daemon)
-            await measuring.finish()
+            publisher.publish(daemon)
+            await publisher.finish()
 
     asyncio.run(publish())
     assert len(calls) == 2
-    assert "metrics s: cannot write the figures: not done within 0.01 s" in caplog.text
+    assert "metrics s: cannot write metrics: not done within 0.01 s" in caplog.text
 
 
 def test_a_sink_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -107,7 +123,7 @@ def test_a_sink_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptur
     sink.broken = True
     run(tmp_path, sink, 3)
     assert len(sink.batches) == 3
-    assert "metrics s: cannot write the figures: no route" in caplog.text
+    assert "metrics s: cannot write metrics: no route" in caplog.text
 
 
 class Watched(Collecting):
@@ -135,11 +151,11 @@ class Watched(Collecting):
 
 def test_sinks_that_are_added_are_started_and_those_that_go_are_closed() -> None:
     old, stays, new = Watched(), Watched(), Watched()
-    measuring = Measuring({"old": old, "stays": stays}, SimulatedClock())
-    measuring.start()
-    asyncio.run(measuring.replace({"stays": stays, "new": new}))
+    publisher = Publisher({"old": old, "stays": stays}, SimulatedClock())
+    publisher.start()
+    asyncio.run(publisher.replace({"stays": stays, "new": new}))
     assert (old.calls, stays.calls, new.calls) == (["start", "close"], ["start"], ["start"])
-    asyncio.run(measuring.close())
+    asyncio.run(publisher.close())
     assert (old.calls, stays.calls, new.calls) == (["start", "close"], ["start", "close"], ["start", "close"])
 
 
@@ -147,7 +163,7 @@ def test_an_added_sink_that_cannot_start_is_logged_and_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path)
-    sink, sinks = Watched(), Measuring({}, simulation.clock)
+    sink, sinks = Watched(), Publisher({}, simulation.clock)
     sink.bug = ConfigurationError("port: in use")
 
     def at_tick(tick: int) -> None:
@@ -155,8 +171,8 @@ def test_an_added_sink_that_cannot_start_is_logged_and_tried_again(
 
     async def go() -> None:
         await sinks.replace({"s": sink})
-        simulation.daemon.on_tick = at_tick
-        simulation.daemon.on_report = lambda: sinks.publish(simulation.daemon)
+        simulation.on_tick = at_tick
+        simulation.on_report = lambda: sinks.publish(simulation.daemon)
         await simulation.daemon.run(1)
         await sinks.finish()
 
@@ -171,14 +187,14 @@ def test_a_sink_that_hangs_is_not_called_again_until_it_is_done(
     simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path)
     sink = Watched()
     sink.hanging = threading.Event()
-    sinks = Measuring({"s": sink}, simulation.clock, patience=0.05)
-    simulation.daemon.on_report = lambda: sinks.publish(simulation.daemon)
+    sinks = Publisher({"s": sink}, simulation.clock, patience=0.05)
+    simulation.on_report = lambda: sinks.publish(simulation.daemon)
     seen: list[int] = []
     simulation.at_ticks(at4=lambda: seen.append(sink.calls.count("write")), at5=sink.hanging.set)
     simulation.run(8)
     assert seen == [1]
     assert sink.calls.count("write") > 1
-    assert "metrics s: cannot write the figures: not done within 0.05 s" in caplog.text
+    assert "metrics s: cannot write metrics: not done within 0.05 s" in caplog.text
 
 
 def test_sinks_that_hang_are_closed_together(tmp_path: Path) -> None:
@@ -187,10 +203,10 @@ def test_sinks_that_hang_are_closed_together(tmp_path: Path) -> None:
     found = {f"s{n}": Watched() for n in range(20)}
     for sink in found.values():
         sink.hanging = hanging
-    sinks = Measuring(found, simulation.clock, patience=0.5)
+    sinks = Publisher(found, simulation.clock, patience=0.5)
 
     async def go() -> float:
-        simulation.daemon.on_report = lambda: sinks.publish(simulation.daemon)
+        simulation.on_report = lambda: sinks.publish(simulation.daemon)
         await simulation.daemon.run(1)
         start = time.monotonic()
         await sinks.close()
@@ -213,7 +229,7 @@ def test_a_bug_in_a_sink_is_logged_with_its_traceback(tmp_path: Path, caplog: py
 
 def test_figures_are_there_before_anything_ran(tmp_path: Path) -> None:
     simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", measures, tmp_path)
-    assert all(sample.check == "" for sample in measuring.samples(simulation.daemon, 0))
+    assert all(sample.check == "" for sample in publisher.samples(simulation.daemon, 0))
 
 
 def test_the_log_is_lines_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,7 +270,7 @@ def exposed(*samples: Sample) -> dict[str, tuple[str, str, dict[tuple[str, ...],
 
 def test_prometheus_gets_types_units_and_a_help_for_each(tmp_path: Path) -> None:
     simulation = run(tmp_path, Collecting(), 3)
-    found = exposed(*measuring.samples(simulation.daemon, 0))
+    found = exposed(*publisher.samples(simulation.daemon, 0))
     counters = {name for name, (kind, _, _) in found.items() if kind == "counter"}
     assert counters == {
         f"cimaa_agent_{name}"
@@ -354,7 +370,7 @@ def test_a_port_that_is_in_use_is_told_at_once_and_taken_when_it_is_free(tmp_pat
         sink = prometheus_sink(port=(port := other.getsockname()[1]), path=str(tmp_path / "x.prom"))
         wrong = rf"\[metrics:a\] port: cannot listen on 127.0.0.1 port {port}: Address already in use"
         with pytest.raises(ConfigurationError, match=wrong):
-            Measuring({"a": sink}, SimulatedClock()).start()
+            Publisher({"a": sink}, SimulatedClock()).start()
     try:
         sink.write(SAMPLES)
         assert figures(get(port)) == FIGURES
@@ -408,7 +424,7 @@ def test_sections_name_sinks(configured: Configured) -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("[metrics:a]\n", r"\[metrics:a\] has no class; available: log, prometheus, statsd"),
+        ("[metrics:a]\n", r"\[metrics:a\] class: not given; choose one of: log, prometheus, statsd"),
         ("[metrics:a]\nclass = prometeus\n", "there is no metrics sink 'prometeus'; did you mean prometheus"),
         ("[metrics:a]\nclass = prometheus\n", r"\[metrics:a\] has neither path nor port: give one, or both"),
         (

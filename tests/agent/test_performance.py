@@ -21,7 +21,7 @@ DISK OK - free space: / 3326 MB (56%); | /=2643MB;5948;5958;0;5968
 
 
 def test_the_guidelines_own_example_of_several_lines() -> None:
-    assert perfdata.message(SEVERAL_LINES) == "DISK OK - free space: / 3326 MB (56%);"
+    assert perfdata.first_line(SEVERAL_LINES) == "DISK OK - free space: / 3326 MB (56%);"
     assert metrics(SEVERAL_LINES) == [
         Metric("/", 2643, "MB"),
         Metric("/boot", 68, "MB"),

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.needs import missing
 from zc.cimaa.agent import check_files, runner
-from zc.cimaa.agent.check_files import Check
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Result
 
 PLUGINS = Path("/usr/lib/nagios/plugins")
@@ -164,7 +164,7 @@ def test_a_real_plugin(results: dict[str, Result], name: str) -> None:
     assert found == expected, result.faults
     for fault in result.faults:
         assert fault["message"].startswith(case.message)
-    assert result.told
+    assert result.complete
     measured = {metric.name: metric.unit for metric in result.metrics}
     assert case.metrics.items() <= measured.items()
 

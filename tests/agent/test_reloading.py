@@ -15,9 +15,9 @@ from tests.support.ports import free_port
 from tests.support.simulation import SimulatedClock, Simulation
 from zc.cimaa import memory
 from zc.cimaa.agent import reload
-from zc.cimaa.agent.check_files import Check
-from zc.cimaa.agent.publisher import Measuring
+from zc.cimaa.agent.publisher import Publisher
 from zc.cimaa.agent.reload import Reloader
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.config import Config
 from zc.cimaa.db import DB
@@ -55,17 +55,17 @@ class Host:
         """Let so many ticks pass; with ``at3=...`` the configuration is changed so, and read, at the third."""
         current = reload.load(Config.read(self.path))
         simulation = Simulation(self.db, "[a]\ncommand = x\n", bad, self.directory / "checks", current.alerters)
-        measuring = Measuring(current.sinks, simulation.clock)
-        measuring.start()
-        simulation.daemon.on_report = lambda: measuring.publish(simulation.daemon)
-        reloader = Reloader(simulation.daemon, measuring, current)
+        publisher = Publisher(current.sinks, simulation.clock)
+        publisher.start()
+        simulation.on_report = lambda: publisher.publish(simulation.daemon)
+        reloader = Reloader(simulation.daemon, publisher, current)
         simulation.at_ticks(**{at: partial(self._change, change, reloader) for at, change in changes.items()})
 
         async def go() -> None:
             await simulation.daemon.run(count)
-            await measuring.finish()
+            await publisher.finish()
             at_end()
-            await measuring.replace({})
+            await publisher.replace({})
 
         asyncio.run(go())
         return simulation
@@ -73,7 +73,7 @@ class Host:
     @staticmethod
     def _change(change: Callable[[], Any], reloader: Reloader) -> None:
         change()
-        reloader.ask()
+        reloader.request()
 
     def faults(self) -> dict[str, str]:
         return {fault["name"]: fault["message"] for fault in self.db.get_faults("web1")}
@@ -192,7 +192,9 @@ def test_what_needs_a_restart_is_told_and_stays(host: Host, caplog: pytest.LogCa
     change = {"agent": "base_interval = 10s\nparallel = 3\n", "database": "path = elsewhere\n"}
     simulation = host.run(4, at2=lambda: host.write(**change))
     assert simulation.times("a") == [0, 60, 120, 180]
-    assert "a restart is needed, as these changed: [agent] parallel, [agent] base_interval, [database]" in caplog.text
+    assert (
+        "restart the agent to apply the changes of: [agent] parallel, [agent] base_interval, [database]" in caplog.text
+    )
     assert "the configuration was read: 1 check\n" in caplog.text
 
 
@@ -213,8 +215,8 @@ def test_the_same_file_found_and_named_needs_no_restart(
     monkeypatch.setenv("CIMAA_CONFIG", str(host.path))
     caplog.set_level(logging.INFO)
     simulation = Simulation(host.db, "[a]\ncommand = x\n", bad, host.directory / "checks")
-    reloader = Reloader(simulation.daemon, Measuring({}, simulation.clock), reload.load(found))
-    simulation.at_ticks(at2=reloader.ask)
+    reloader = Reloader(simulation.daemon, Publisher({}, simulation.clock), reload.load(found))
+    simulation.at_ticks(at2=reloader.request)
     simulation.run(3)
     assert "the configuration was read: 1 check" in caplog.text
     assert "restart" not in caplog.text

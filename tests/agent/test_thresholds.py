@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zc.cimaa.agent.check_files import Broken, Check, check
+from zc.cimaa.agent.check_files import check
 from zc.cimaa.agent.rules import results, thresholds
+from zc.cimaa.agent.rules.check import Broken, Check
 from zc.cimaa.agent.rules.perfdata import Metric
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.agent.rules.thresholds import Crossing
@@ -108,7 +109,7 @@ def test_a_metric_that_is_missing_is_a_fault_unless_it_is_optional() -> None:
     done = Finished(0, b"fine | other=1", b"")
     (fault,) = results.of_outcome("web1", made("n error > 5\nm optional error > 5"), done).faults
     assert fault["name"] == "//web1/f/a#monitor-metric"
-    assert fault["message"].endswith("did not measure: n")
+    assert fault["message"].endswith("did not report: n")
 
 
 def test_a_metric_that_is_missed_clears_no_error() -> None:

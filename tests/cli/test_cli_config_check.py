@@ -119,9 +119,9 @@ def test_programs_that_are_missing_and_secrets_that_all_may_read_are_warnings(ho
     warnings = result.stderr.splitlines()
     assert warnings[0].startswith("Warning: [alerter:b] urls is a secret, and every user may read it in cimaa.cfg: ")
     assert warnings[1:4] == [
-        "Warning: [alerter:a] command: there is no program no-alerter on the PATH that this user may run",
-        "Warning: a.cfg: [x] command: there is no program no-such-program on the PATH that this user may run",
-        f"Warning: a.cfg: [y] command: there is no program {host.directory}/checks/none that this user may run",
+        "Warning: [alerter:a] command: no-alerter not found on the PATH, or not executable by this user",
+        "Warning: a.cfg: [x] command: no-such-program not found on the PATH, or not executable by this user",
+        f"Warning: a.cfg: [y] command: {host.directory}/checks/none not found, or not executable by this user",
     ]
     assert "hush" not in result.output
 

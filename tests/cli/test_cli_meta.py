@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.command import Cimaa
 from zc.cimaa.agent import check_process
-from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.rules import escalation, perfdata, results
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agents import Instance
 from zc.cimaa.metacheck.rules import digest
 
@@ -123,7 +123,7 @@ def checked(tmp_path: Path, command: str) -> results.Result:
 
 def test_the_agent_s_machinery_reads_it(fleet: Cimaa, tmp_path: Path) -> None:
     result = checked(tmp_path, "meta-check")
-    assert result.told
+    assert result.complete
     assert {fault["name"] for fault in result.faults} == {
         SQUELCH,
         "//twice/meta-check/double",
@@ -165,7 +165,7 @@ def test_an_agent_runs_it_and_stores_what_it_tells(fleet: Cimaa, monkeypatch: py
 def test_what_cannot_be_told_is_a_fault_of_the_check(fleet: Cimaa, tmp_path: Path) -> None:
     Path("cimaa.cfg").write_text("[database]\npath = cimaa.cfg\n")
     result = checked(tmp_path, f"--config {fleet.directory}/cimaa.cfg meta-check")
-    ((fault,), told) = (result.faults, result.told)
+    ((fault,), told) = (result.faults, result.complete)
     assert (fault["name"], told) == ("//watcher/meta/fleet#monitor-output", False)
     assert "cimaa: error: " in fault["message"]
 

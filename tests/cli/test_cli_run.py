@@ -50,7 +50,7 @@ def test_a_check_is_run_and_what_follows_is_shown(host: Cimaa, name: str) -> Non
     found = rows(host, name)
     faults = [value for what, value in found if what == "fault"]
     assert sorted(faults) == [
-        "error //web1/shop/raid#monitor-metric: it has thresholds for what it did not measure: temperature",
+        "error //web1/shop/raid#monitor-metric: it has thresholds for metrics that it did not report: temperature",
         "error //web1/shop/raid: RAID CRITICAL - sdb is gone (1 of 2)",
         "warning //web1/shop/raid#disks: disks is 1: warning < 2",
         "warning //web1/shop/raid#monitor-stderr: it wrote on standard error: oops",
@@ -97,7 +97,7 @@ def test_a_check_without_faults_says_so(host: Cimaa) -> None:
 def test_what_goes_wrong_with_a_check_is_its_result(host: Cimaa) -> None:
     Path("checks/odd.cfg").write_text("[gone]\ncommand = no-such-program\n[killed]\ncommand = sh -c 'kill -9 $$'\n")
     assert dict(rows(host, "slow"))["result"].startswith("killed as it took longer than 1s, after 1.")
-    assert dict(rows(host, "gone"))["result"].startswith("not started: there is no command 'no-such-program'")
+    assert dict(rows(host, "gone"))["result"].startswith("not started: command 'no-such-program' not found on the PATH")
     assert dict(rows(host, "killed"))["result"].startswith("killed by signal 9")
     assert json.loads(host("run", "slow", "--json").stdout)["outcome"] == "timed out"
 

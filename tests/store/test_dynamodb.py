@@ -41,12 +41,12 @@ def db(dynamodb_settings: dict[str, str], proxy: Proxy) -> Iterator[DB]:
         yield db
 
 
-# The session that people know from older versions
+# The session of earlier versions of the documentation
 
 
 @pytest.fixture
 def in_directory(tmp_path: Path, moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with a configuration; address and credentials are in the environment."""
+    """A directory with a configuration; the endpoint and credentials are in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -153,8 +153,8 @@ KEYS = {
 
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
-def test_no_item_keeps_others_from_being_read(db: DB, odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever may write one agent's items cannot hide the others'; and what is odd is replaced and removed like all."""
+def test_no_item_prevents_others_from_being_read(db: DB, odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that may write its own items cannot hide those of others; odd items can be replaced and removed."""
     monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_DELAY", 0)
     monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_ATTEMPTS", 1)
     db.set_faults("good", [fault("f")])
@@ -193,7 +193,7 @@ def test_an_unchanged_report_is_one_request(db: DB, proxy: Proxy) -> None:
         assert proxy.operations == ["UpdateItem"]
 
 
-def test_a_changed_fault_is_two_requests_more(db: DB, proxy: Proxy) -> None:
+def test_a_changed_fault_takes_two_more_requests(db: DB, proxy: Proxy) -> None:
     faults = [fault(f"f{index}") for index in range(98)]
     db.set_faults("a", faults)
     for changed in ([*faults, fault("new")], [*faults, fault("new", 50)], faults):
@@ -204,7 +204,7 @@ def test_a_changed_fault_is_two_requests_more(db: DB, proxy: Proxy) -> None:
         assert len(transaction["TransactItems"]) == 2
 
 
-def test_a_first_report_is_two_requests_more(db: DB, proxy: Proxy) -> None:
+def test_a_first_report_takes_two_more_requests(db: DB, proxy: Proxy) -> None:
     db.set_faults("a", [fault("f")])
     assert proxy.operations == ["UpdateItem", "Query", "TransactWriteItems"]
     proxy.clear()
@@ -212,7 +212,7 @@ def test_a_first_report_is_two_requests_more(db: DB, proxy: Proxy) -> None:
     assert proxy.operations == ["UpdateItem", "Query", "PutItem"]
 
 
-def test_a_row_with_all_the_instances_that_are_remembered_is_below_a_write_unit() -> None:
+def test_a_row_with_the_maximum_of_instances_takes_one_write_unit() -> None:
     name = "web-frontend-17.eu-central-1.example.com"
     host = this_host()._replace(host=name, os="Linux 6.8.0-1017-aws")
     row = None
@@ -268,7 +268,7 @@ def test_an_unchanged_report_of_a_new_process_is_one_write_unit(
 # Larger than one page, and processes
 
 
-def test_what_is_larger_than_a_page_is_read_whole(db: DB, proxy: Proxy) -> None:
+def test_results_of_several_pages_are_read_completely(db: DB, proxy: Proxy) -> None:
     wanted = []
     for number in range(6):
         faults = [fault(f"f{index}", filler="x" * 110_000) for index in range(4 if number else 12)]
@@ -284,7 +284,7 @@ def test_what_is_larger_than_a_page_is_read_whole(db: DB, proxy: Proxy) -> None:
     assert proxy.operations == ["Query", "Query", "GetItem"]
 
 
-def test_a_fork_has_connections_of_its_own(db: DB) -> None:
+def test_a_fork_has_its_own_connections(db: DB) -> None:
     db.set_faults("parent", [fault("f")])
     child = os.fork()
     if not child:

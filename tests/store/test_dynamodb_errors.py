@@ -1,4 +1,4 @@
-"""Throttling, lost requests and answers, writers in between, interruptions, and what is told of the rest."""
+"""Throttling, lost requests and responses, concurrent writers, interruptions, and the messages for all other errors."""
 
 import contextlib
 import json
@@ -100,7 +100,7 @@ PASSING: dict[str, Way] = {
     [("TransactWriteItems", way) for way in PASSING.values()]
     + [(operation, way) for operation in ("UpdateItem", "Query") for way in (throttled, lost, unanswered)],
 )
-def test_what_passes_is_tried_again_and_nothing_is_lost(
+def test_transient_errors_are_retried_and_nothing_is_lost(
     db: DB, direct: DB, proxy: Proxy, clock: Clock, operation: str, way: Way
 ) -> None:
     """Whichever request of a report it hits: the old faults keep their since, what is over is gone."""
@@ -126,7 +126,7 @@ IN_PARTS = ["UpdateItem", "Query", "UpdateItem", *["BatchWriteItem"] * 5, "PutIt
 
 @pytest.mark.parametrize("way", [throttled, lost, unanswered], ids=["throttled", "lost", "unanswered"])
 @pytest.mark.parametrize("number", range(1, len(IN_PARTS)))
-def test_each_request_of_a_report_in_parts_is_tried_again_alone(
+def test_each_request_of_a_report_in_batches_is_retried_alone(
     db: DB, direct: DB, proxy: Proxy, clock: Clock, number: int, way: Way
 ) -> None:
     """One that is not answered does not make the others go through it all again."""
@@ -145,7 +145,7 @@ def test_each_request_of_a_report_in_parts_is_tried_again_alone(
 
 
 @pytest.mark.parametrize("way", [throttled, lost, unanswered], ids=["throttled", "lost", "unanswered"])
-def test_reading_and_removing_are_tried_again(db: DB, direct: DB, proxy: Proxy, way: Way) -> None:
+def test_reading_and_removing_are_retried(db: DB, direct: DB, proxy: Proxy, way: Way) -> None:
     db.set_faults("a", MANY[:5])
     db.squelch("x", "", "")
     for operation in ("GetItem", "Query", "Scan", "TransactWriteItems"):
@@ -170,7 +170,7 @@ def test_every_throttled_try_is_logged(db: DB, proxy: Proxy, caplog: pytest.LogC
     assert ACCESS["aws_secret_access_key"] not in caplog.text
 
 
-def test_at_the_bound_the_error_says_what_was_tried_and_for_how_long(settings: dict[str, str], proxy: Proxy) -> None:
+def test_the_error_at_the_time_limit_says_what_was_tried(settings: dict[str, str], proxy: Proxy) -> None:
     with DB({**settings, "retry_for": "1s"}) as db:
         db.set_faults("a", [fault("f")])
         for operation, call, doing in (
@@ -188,7 +188,7 @@ def test_at_the_bound_the_error_says_what_was_tried_and_for_how_long(settings: d
         assert len(db.get_faults("a")) == 1
 
 
-def test_what_a_batch_leaves_over_is_sent_again(
+def test_unprocessed_items_of_a_batch_are_sent_again(
     db: DB, direct: DB, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy.next("BatchWriteItem", partly, partly, partly)
@@ -201,7 +201,7 @@ def test_what_a_batch_leaves_over_is_sent_again(
     assert direct.get_faults("a") == []
 
 
-def test_a_batch_of_which_nothing_is_done_ends_at_the_bound(settings: dict[str, str], proxy: Proxy) -> None:
+def test_a_batch_of_which_nothing_is_processed_ends_at_the_time_limit(settings: dict[str, str], proxy: Proxy) -> None:
     def nothing(body: dict[str, Any], _forward: object) -> Answer:
         return altered(lambda answer: answer.update(UnprocessedItems=body["RequestItems"]))(
             body, lambda _: Answer(200, b"{}")
@@ -220,10 +220,8 @@ def test_a_batch_of_which_nothing_is_done_ends_at_the_bound(settings: dict[str, 
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_whoever_writes_in_between_is_not_overlooked(
-    db: DB, direct: DB, proxy: Proxy, clock: Clock, many: bool
-) -> None:
-    """The report is worked out again from what the other left: its faults go, its since stays."""
+def test_another_writer_in_between_is_noticed(db: DB, direct: DB, proxy: Proxy, clock: Clock, many: bool) -> None:
+    """The changes are computed again from what the other wrote: its faults are removed, its since stays."""
     start = int(clock())
     db.set_faults("a", [fault("f"), fault("g")])
     clock.advance(10)
@@ -234,14 +232,14 @@ def test_whoever_writes_in_between_is_not_overlooked(
     assert states(direct) == sorted(expected)
 
 
-def test_an_agent_that_is_removed_in_between_comes_back_whole(db: DB, direct: DB, proxy: Proxy) -> None:
+def test_an_agent_that_is_removed_in_between_is_stored_completely(db: DB, direct: DB, proxy: Proxy) -> None:
     db.set_faults("a", [fault("f"), fault("g")])
     proxy.next("TransactWriteItems", after(lambda: direct.remove_agent("a")))
     db.set_faults("a", [fault("f"), fault("h")])
     assert [one["name"] for one in direct.get_faults("a")] == ["f", "h"]
 
 
-def test_a_touch_in_between_does_not_get_in_the_way(db: DB, direct: DB, proxy: Proxy) -> None:
+def test_a_touch_in_between_is_not_a_conflict(db: DB, direct: DB, proxy: Proxy) -> None:
     db.set_faults("a", [fault("f")])
     proxy.next("TransactWriteItems", after(lambda: direct.set_faults("a", [fault("f")])))
     proxy.clear()
@@ -249,7 +247,7 @@ def test_a_touch_in_between_does_not_get_in_the_way(db: DB, direct: DB, proxy: P
     assert proxy.operations.count("TransactWriteItems") == 1
 
 
-def test_two_that_always_write_in_between_end_at_the_bound(settings: dict[str, str], direct: DB, proxy: Proxy) -> None:
+def test_writers_that_always_conflict_end_at_the_time_limit(settings: dict[str, str], direct: DB, proxy: Proxy) -> None:
     numbers = iter(range(1000))
     proxy.always("TransactWriteItems", after(lambda: direct.set_faults("a", [fault(f"f{next(numbers)}")])))
     with (
@@ -278,10 +276,10 @@ def test_half_of_a_transaction_is_not_shown(db: DB, direct: DB, proxy: Proxy) ->
 
 @pytest.mark.parametrize("requests", [2, 3, 5, 8])
 @pytest.mark.parametrize("next_report", ["the old", "the new", "none"])
-def test_the_report_after_an_interrupted_one_mends_it(
+def test_the_report_after_an_interrupted_one_completes_it(
     db: DB, direct: DB, proxy: Proxy, clock: Clock, monkeypatch: pytest.MonkeyPatch, requests: int, next_report: str
 ) -> None:
-    """Wherever it was interrupted, and whatever the next report says: the same as before, the new one, or nothing."""
+    """For interruptions everywhere, and for all next reports: the one before, the interrupted one, or an empty one."""
     start = int(clock())
     old, new = MANY, [one | {"severity": 50} for one in MANY[1:]] + [fault("new")]
     db.set_faults("a", old)
@@ -299,7 +297,7 @@ def test_the_report_after_an_interrupted_one_mends_it(
 
 
 def killed_after(proxy: Proxy, requests: int, db: DB, report: list[Any]) -> None:
-    """Report, in a process that ends after so many requests."""
+    """Report, in a process that ends after a number of requests."""
     done = 0
 
     def count(body: dict[str, Any], forward: Any) -> Any:
@@ -314,7 +312,7 @@ def killed_after(proxy: Proxy, requests: int, db: DB, report: list[Any]) -> None
     assert done == requests + 1
 
 
-def test_a_removal_that_was_interrupted_can_be_done_again(db: DB, direct: DB, proxy: Proxy) -> None:
+def test_an_interrupted_removal_can_be_repeated(db: DB, direct: DB, proxy: Proxy) -> None:
     db.set_faults("a", MANY)
     proxy.next("BatchWriteItem", after(lambda: None), refused("KilledByTheTest"))
     with pytest.raises(errors.StoreError):
@@ -324,7 +322,7 @@ def test_a_removal_that_was_interrupted_can_be_done_again(db: DB, direct: DB, pr
     assert direct.dump()["faults"] == []
 
 
-def test_the_faults_of_an_interrupted_report_are_not_read_again_and_again(db: DB, direct: DB, proxy: Proxy) -> None:
+def test_the_faults_of_an_interrupted_report_are_read_once(db: DB, direct: DB, proxy: Proxy) -> None:
     killed_after(proxy, 5, db, MANY)
     proxy.clear()
     db.set_faults("a", [])
@@ -334,7 +332,7 @@ def test_the_faults_of_an_interrupted_report_are_not_read_again_and_again(db: DB
     assert proxy.operations == ["Query", "GetItem"]
 
 
-def test_an_agent_whose_first_report_goes_on_is_not_shown(db: DB, direct: DB, proxy: Proxy) -> None:
+def test_an_agent_whose_first_report_is_in_progress_is_not_listed(db: DB, direct: DB, proxy: Proxy) -> None:
     seen: list[Any] = []
     proxy.next("PutItem", after(lambda: seen.extend([direct.get_agents(), direct.old_agents(0)])))
     db.set_faults("a", MANY)
@@ -352,10 +350,10 @@ OTHERS: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("early", [False, True], ids=["after the row", "before the row"])
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_batch_that_comes_too_late_is_mended(
+def test_a_batch_that_arrives_late_is_corrected(
     settings: dict[str, str], db: DB, direct: DB, proxy: Proxy, clock: Clock, other: str, early: bool
 ) -> None:
-    """One instance is slow, another takes over; then a batch of the slow one's comes, after which it dies.
+    """One instance is slow, another takes over; then a batch of the slow one arrives, which dies after it.
 
     The batch comes when the other wrote its row, or when it is just about to.
     """
@@ -391,7 +389,7 @@ def test_a_batch_that_comes_too_late_is_mended(
     others.close()
 
 
-def test_a_clock_that_was_set_back_makes_no_doubt_longer(db: DB, direct: DB, proxy: Proxy, clock: Clock) -> None:
+def test_a_clock_set_back_does_not_extend_the_unsettled_time(db: DB, direct: DB, proxy: Proxy, clock: Clock) -> None:
     killed_after(proxy, 5, db, MANY)
     proxy.clear()
     db.set_faults("a", [])
@@ -404,7 +402,7 @@ def test_a_clock_that_was_set_back_makes_no_doubt_longer(db: DB, direct: DB, pro
     assert proxy.operations == ["UpdateItem"]
 
 
-def test_whoever_lost_the_mark_writes_no_more(
+def test_a_writer_that_lost_the_mark_stops(
     db: DB, direct: DB, proxy: Proxy, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zc.cimaa.dynamodb.writes.MARK", 0)
@@ -415,7 +413,7 @@ def test_whoever_lost_the_mark_writes_no_more(
     assert direct.get_faults("a") == [{**one, "agent": "a"} for one in MANY]
 
 
-# What is told
+# Messages
 
 
 def message_of(call: Any, kind: type[errors.Error]) -> str:
@@ -445,7 +443,7 @@ REFUSALS: dict[str, tuple[Way, type[errors.Error], str]] = {
     "clock": (
         refused("InvalidSignatureException", "Signature expired: 20261122T0 is now earlier than 20261122T1"),
         errors.StoreDenied,
-        "clock is wrong",
+        "the clock of this host is wrong",
     ),
     "signature": (
         refused("InvalidSignatureException", "The signature does not match.\nThe Canonical String is\ntoken"),
@@ -471,23 +469,25 @@ REFUSALS: dict[str, tuple[Way, type[errors.Error], str]] = {
 }
 
 
-@pytest.mark.parametrize(("way", "kind", "told"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_a_refusal_is_one_clear_line(db: DB, proxy: Proxy, way: Way, kind: type[errors.Error], told: str) -> None:
+@pytest.mark.parametrize(("way", "kind", "expected"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_rejection_is_an_error_of_one_line(
+    db: DB, proxy: Proxy, way: Way, kind: type[errors.Error], expected: str
+) -> None:
     proxy.next("UpdateItem", way)
     message = message_of(lambda: db.set_faults("a", []), kind)
-    assert re.search(told, message)
+    assert re.search(expected, message)
     assert "reporting for agent 'a'" in message
     assert proxy.operations == ["UpdateItem"]
 
 
-def test_missing_tables_name_the_command_that_makes_them(settings: dict[str, str]) -> None:
+def test_missing_tables_name_the_command_that_creates_them(settings: dict[str, str]) -> None:
     with DB({**settings, "prefix": "nothing"}) as db:
         for call in (lambda: db.set_faults("a", []), db.dump, db.get_squelches, lambda: db.get_faults("a")):
             assert "setup-dynamodb" in message_of(call, errors.StoreNotSetUp)
 
 
-def test_an_address_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
-    """It is tried for as long as retry_for says: the server may be restarting."""
+def test_an_endpoint_that_does_not_respond(caplog: pytest.LogCaptureFixture) -> None:
+    """It is retried for retry_for: the server may be restarting."""
     with DB({**ACCESS, "endpoint_url": "http://127.0.0.1:9", "retry_for": "1s"}) as db:
         start = time.monotonic()
         message = message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)
@@ -499,7 +499,7 @@ def test_an_address_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> No
 
 
 class StartsAfter(logging.Handler):
-    """Starts a server once so many tries to reach it have failed."""
+    """Starts a server after a number of failed tries to reach it."""
 
     def __init__(self, tries: int, start: Callable[[], Proxy]) -> None:
         super().__init__()
@@ -512,7 +512,7 @@ class StartsAfter(logging.Handler):
             self.started = self.start()
 
 
-def test_a_server_that_starts_late_is_waited_for(
+def test_requests_wait_for_a_server_that_starts_late(
     dynamodb_settings: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Refused connections are retried until the server listens."""
@@ -555,8 +555,8 @@ def test_a_server_that_takes_too_long(settings: dict[str, str], proxy: Proxy) ->
     ],
     ids=str,
 )
-def test_an_answer_that_is_none_of_dynamodbs(db: DB, proxy: Proxy, answer: Answer) -> None:
-    """A proxy's, say: it is never taken for success."""
+def test_a_response_that_does_not_come_from_dynamodb(db: DB, proxy: Proxy, answer: Answer) -> None:
+    """Such as that of a proxy: it never counts as a success."""
     calls = {
         "UpdateItem": lambda: db.set_faults("a", []),
         "TransactWriteItems": lambda: db.set_faults("a", [fault("f")]),
@@ -602,7 +602,7 @@ def responses() -> st.SearchStrategy[bytes]:
 @example(body=b'{"Item": []}', status=200)
 @example(body=b'{"Item": {"name": {"S": 5}}}', status=200)
 @example(body=b'{"UnprocessedItems": {"x": []}}', status=200)
-def test_whatever_a_server_answers_every_exception_is_an_error(
+def test_for_every_response_the_exception_is_an_error_of_ours(
     settings: dict[str, str], proxy: Proxy, body: bytes, status: int
 ) -> None:
     for operation in ("UpdateItem", "Query", "GetItem", "TransactWriteItems", "BatchWriteItem", "PutItem", "Scan"):
@@ -624,10 +624,10 @@ def test_whatever_a_server_answers_every_exception_is_an_error(
     proxy.clear()
 
 
-def test_missing_tables_are_named_and_unchanged_reports_go_on(
+def test_missing_tables_are_named_and_unchanged_reports_continue(
     db: DB, direct: DB, moto_client: Any, dynamodb_settings: dict[str, str]
 ) -> None:
-    """As with a program that is newer than the tables: only what needs the missing table is refused."""
+    """As with a program that is newer than the tables: only calls that need the missing table fail."""
     prefix = dynamodb_settings["prefix"]
     db.set_faults("a", MANY[:3])
     for table in ("squelches", "faults"):
@@ -647,12 +647,12 @@ def test_missing_tables_are_named_and_unchanged_reports_go_on(
     assert [one["name"] for one in db.get_faults("a")] == [one["name"] for one in MANY[1:4]]
 
 
-def test_a_page_that_a_proxy_sends_is_not_quoted_in_full(db: DB, proxy: Proxy) -> None:
+def test_a_page_from_a_proxy_is_quoted_in_part(db: DB, proxy: Proxy) -> None:
     proxy.next("UpdateItem", lambda _body, _forward: Answer(403, b"<html>" + b"x" * 100_000))
     assert len(message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)) < 1000
 
 
-def test_the_tables_as_boto3_has_them_are_patient_too(db: DB, proxy: Proxy) -> None:
+def test_requests_of_the_resources_are_retried_too(db: DB, proxy: Proxy) -> None:
     proxy.next("Scan", throttled)
     assert db.agents.scan()["Items"] == []
 
@@ -673,7 +673,7 @@ class TestSettings:
             assert "AWS_ACCESS_KEY_ID" in message_of(lambda: db.set_faults("a", []), errors.StoreDenied)
 
     def test_no_region(self) -> None:
-        assert "set one, like us-east-1" in message_of(lambda: DB({}), errors.ConfigurationError)
+        assert "set one, such as us-east-1" in message_of(lambda: DB({}), errors.ConfigurationError)
 
     @pytest.mark.parametrize(
         ("region", "meant"),
@@ -685,13 +685,13 @@ class TestSettings:
             ("xx-yy-1", "AWS has no region 'xx-yy-1' (a region that botocore "),
         ],
     )
-    def test_a_region_that_does_not_exist_is_refused_at_once(self, region: str, meant: str) -> None:
+    def test_a_region_that_does_not_exist_is_rejected_at_once(self, region: str, meant: str) -> None:
         message = message_of(lambda: DB({**ACCESS, "region": region}), errors.ConfigurationError)
         assert meant in message
         assert "[database] region: AWS has no region" in message
         assert "endpoint_url" in message
 
-    def test_where_a_wrong_region_comes_from_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_source_of_a_wrong_region_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-esat-1")
         settings = {key: text for key, text in ACCESS.items() if key != "region"}
         assert "AWS_DEFAULT_REGION" in message_of(lambda: DB(settings), errors.ConfigurationError)
@@ -704,11 +704,11 @@ class TestSettings:
         assert re.search(r"does not know the region 'eu-west-9': did you mean eu-west-\d or eu-west-\d", message)
 
     @pytest.mark.parametrize("region", ["us-gov-west-1", "cn-north-1", "ap-southeast-7", "eusc-de-east-1"])
-    def test_a_region_of_any_partition_is_taken(self, region: str) -> None:
+    def test_a_region_of_any_partition_is_accepted(self, region: str) -> None:
         DB({**ACCESS, "region": region}).close()
 
     @pytest.mark.parametrize("variable", [None, "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"])
-    def test_any_region_will_do_for_an_address_of_ones_own(
+    def test_any_region_is_accepted_with_an_endpoint_url(
         self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, variable: str | None
     ) -> None:
         proxy.always("Scan", refused("ResourceNotFoundException"))
@@ -722,7 +722,7 @@ class TestSettings:
             assert "run setup-dynamodb" in message_of(db.get_squelches, errors.StoreNotSetUp)
 
     @pytest.mark.parametrize(
-        ("wrong", "told"),
+        ("wrong", "expected"),
         [
             ({"region": "no region"}, "region"),
             ({"profile": "nobody"}, r"nobody.*~/\.aws/config"),
@@ -734,10 +734,10 @@ class TestSettings:
             ({"regoin": "x"}, "did you mean region"),
         ],
     )
-    def test_a_wrong_setting_shows_at_once(self, wrong: dict[str, Any], told: str) -> None:
+    def test_an_invalid_setting_is_reported_at_once(self, wrong: dict[str, Any], expected: str) -> None:
         settings = {key: text for key, text in {**ACCESS, **wrong}.items() if text is not None}
-        assert re.search(told, message_of(lambda: DB(settings), errors.ConfigurationError))
+        assert re.search(expected, message_of(lambda: DB(settings), errors.ConfigurationError))
 
-    def test_no_secret_is_shown(self) -> None:
+    def test_secrets_are_not_in_the_repr(self) -> None:
         with DB(ACCESS) as db:
             assert ACCESS["aws_secret_access_key"] not in repr(db)

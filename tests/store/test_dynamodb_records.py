@@ -1,4 +1,4 @@
-"""How agents, faults and squelches are stored as DynamoDB's items: pinned, and read from what other tools write."""
+"""How agents, faults and squelches are encoded as DynamoDB items (pinned), and how items of other tools are read."""
 
 from typing import Any
 
@@ -48,8 +48,8 @@ def test_a_fault_as_an_item() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -3.0, 1e16, 1e100, 2.0**63, 1e-130])
-def test_a_float_comes_back_as_a_float(value: float) -> None:
-    """AWS trims trailing zeros: what is written as 1.0 is read as 1."""
+def test_a_float_is_returned_as_a_float(value: float) -> None:
+    """AWS trims trailing zeros: 1.0 is returned as 1."""
     item = records.encode_fault("a", {"x": value})["x"]
     if "N" in item:
         assert "." in item["N"] or "e-" in item["N"]
@@ -75,13 +75,13 @@ def test_a_float_comes_back_as_a_float(value: float) -> None:
         ({"M": {"a": {"S": "x"}, "b": {"NS": ["1", "2"]}}}, {"a": "x", "b": [1, 2]}),
     ],
 )
-def test_what_other_tools_write_is_read(value: dict[str, Any], read: Any) -> None:
+def test_values_of_other_tools_are_read(value: dict[str, Any], read: Any) -> None:
     _, fault = records.decode_fault({**FAULT_ITEM, "x": value})
     assert fault["x"] == read
     assert type(fault["x"]) is type(read)
 
 
-def test_a_fault_without_what_each_fault_has() -> None:
+def test_a_fault_without_required_keys() -> None:
     assert records.decode_fault({"agent": {"S": "a"}, "name": {"S": "f"}}) == (
         "a",
         {"message": "", "name": "f", "severity": 40, "since": 0},
@@ -161,14 +161,14 @@ def test_a_row_as_an_item() -> None:
         ((), False, False),
     ],
 )
-def test_what_lacks_a_digest_is_unfinished(present: tuple[str, ...], unfinished: bool, has_row: bool) -> None:
+def test_a_row_without_a_digest_is_unfinished(present: tuple[str, ...], unfinished: bool, has_row: bool) -> None:
     item = {key: value for key, value in ROW_ITEM.items() if key in ("name", *present)}
     stored = records.decode_row(item)
     assert (stored.unfinished, stored.row is not None) == (unfinished, has_row)
 
 
 @pytest.mark.parametrize("item", [{}, {"agent": "a"}, {"agent": {}}, {"agent": {"S": "a"}, "x": {}}, []])
-def test_what_is_not_an_item_is_an_error(item: Any) -> None:
+def test_an_invalid_item_is_an_error(item: Any) -> None:
     with pytest.raises(errors.StoreUnavailable, match="an invalid item"):
         records.decode_fault(item)
 
@@ -177,7 +177,7 @@ def test_what_is_not_an_item_is_an_error(item: Any) -> None:
     ("prefix", "good"),
     [("cimaa", True), ("a.b-c_9", True), ("x" * 200, True), ("", False), ("a b", False), ("ä", False)],
 )
-def test_a_prefix_begins_a_tables_name(prefix: str, good: bool) -> None:
+def test_a_prefix_must_be_valid_in_a_table_name(prefix: str, good: bool) -> None:
     if good:
         assert records.full_name(records.check_prefix(prefix), "agents") == f"{prefix}.agents"
     else:

@@ -1,4 +1,4 @@
-"""Every call and every command, with the credentials of each role: IAM permits what the page's table says."""
+"""Every call and every command, with the credentials of each role: IAM permits what the table on the page says."""
 
 import os
 import re
@@ -68,7 +68,7 @@ SETUP = {"setup-dynamodb": [], "setup-dynamodb --check": ["--check"]}
 
 @pytest.fixture(params=ROLES)
 def guard(request: pytest.FixtureRequest, dynamodb_settings: dict[str, str]) -> Iterator[Guard]:
-    """The store as one role reaches it; who is an agent is ``web1``."""
+    """The store, with the credentials of one role; the agent is ``web1``."""
     document = policy(request.param, dynamodb_settings["prefix"], "us-east-1")
     guard = Guard(dynamodb_settings["endpoint_url"], document, OWN)
     guard.role = request.param  # type: ignore[attr-defined]
@@ -90,7 +90,7 @@ def fill(dynamodb_settings: dict[str, str]) -> Iterator[Callable[[], None]]:
 
 
 def on_page() -> dict[str, dict[str, str]]:
-    """The table of the section "Roles": each row, and its word for each role."""
+    """The table of the section "Roles": each row, with the entry for each role."""
     section = PAGE.read_text().partition("\nRoles\n")[2]
     _, head, rows = re.split(r"^=[= ]+\n", section, maxsplit=3, flags=re.MULTILINE)[:3]
     roles = head.split()[-len(ROLES) :]
@@ -210,7 +210,7 @@ def test_setup_is_permitted_as_the_page_says(
 def test_an_agent_removes_itself_with_the_command(
     dynamodb_settings: dict[str, str], fill: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command looks for the agent's name among all that there are, which an agent's credentials may not read."""
+    """The command looks the agent's name up in the list of agents, which an agent may not read."""
     fill()
     guard = Guard(dynamodb_settings["endpoint_url"], policy("agent", dynamodb_settings["prefix"], None), OWN)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""setup-dynamodb, the policies it prints, and what a fleet costs."""
+"""setup-dynamodb, the policies that it prints, and the costs of a fleet."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def described(moto_client: Any, prefix: str) -> Described:
     return described
 
 
-def test_tables_are_made_on_demand(conf: str, described: Described) -> None:
+def test_tables_are_created_on_demand(conf: str, described: Described) -> None:
     main([conf])
     for table, key in schemas.items():
         found = described(table)
@@ -59,7 +59,7 @@ def test_tables_are_made_on_demand(conf: str, described: Described) -> None:
         assert found["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
-def test_tables_are_made_as_asked_for(conf: str, described: Described, moto_client: Any) -> None:
+def test_tables_are_created_with_the_given_options(conf: str, described: Described, moto_client: Any) -> None:
     main([conf, "--read-units", "7", "--write-units", "9", "--deletion-protection", "--tag", "team=ops"])
     found = described("faults")
     units = found["ProvisionedThroughput"]
@@ -69,7 +69,7 @@ def test_tables_are_made_as_asked_for(conf: str, described: Described, moto_clie
     assert tags == [{"Key": "team", "Value": "ops"}]
 
 
-def test_it_may_be_run_again_and_switches_on_what_is_missing(
+def test_it_can_be_run_again_and_enables_missing_features(
     conf: str, described: Described, moto_client: Any, proxy: Proxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([conf, "--read-units", "7", "--write-units", "9"])
@@ -105,7 +105,7 @@ def test_a_dry_run_does_nothing(conf: str, proxy: Proxy, capsys: pytest.CaptureF
     assert capsys.readouterr().out == "nothing to do: all tables exist\n"
 
 
-def test_a_check_shows_what_is_there_and_what_would_be_done(
+def test_a_check_shows_the_tables_and_what_would_be_done(
     conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str], prefix: str, moto_client: Any
 ) -> None:
     main([conf])
@@ -131,7 +131,7 @@ def test_a_check_shows_what_is_there_and_what_would_be_done(
     assert set(proxy.operations) == {"DescribeTable"}
 
 
-def test_a_check_shows_the_capacity_and_what_is_not_ready(
+def test_a_check_shows_the_capacity_and_the_status(
     conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str], prefix: str
 ) -> None:
     main([conf, "--read-units", "7", "--write-units", "9", "--deletion-protection"])
@@ -151,7 +151,7 @@ def test_a_check_shows_the_capacity_and_what_is_not_ready(
     ids=repr,
 )
 @pytest.mark.parametrize("status", [200, 400])
-def test_a_response_that_is_not_dynamodbs_is_an_error_of_one_line(
+def test_a_response_that_does_not_come_from_dynamodb_is_an_error_of_one_line(
     conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str], body: bytes, status: int
 ) -> None:
     proxy.always("DescribeTable", lambda _body, _forward: Answer(status, body))
@@ -163,7 +163,7 @@ def test_a_response_that_is_not_dynamodbs_is_an_error_of_one_line(
 
 
 @pytest.mark.parametrize("operation", ["CreateTable", "DescribeContinuousBackups", "ListTagsOfResource"])
-def test_no_response_to_setup_is_taken_for_another(
+def test_no_response_to_setup_is_mistaken_for_another(
     conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str], operation: str
 ) -> None:
     if operation != "CreateTable":
@@ -193,7 +193,7 @@ def stopped(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
     return int(caught.value.code or 0), output.err
 
 
-def test_a_table_with_another_key_is_told_before_anything_is_made(
+def test_a_table_with_another_key_is_reported_before_any_is_created(
     conf: str, prefix: str, moto_client: Any, proxy: Proxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moto_client.create_table(
@@ -209,7 +209,7 @@ def test_a_table_with_another_key_is_told_before_anything_is_made(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "expected"),
     [
         (["nowhere.cfg"], 1, "there is no readable configuration file nowhere.cfg"),
         (["CONF", "--config", "CONF"], 2, "given twice"),
@@ -221,15 +221,15 @@ def test_a_table_with_another_key_is_told_before_anything_is_made(
         (["CONF", "--dryrun"], 2, "--dry-run"),
     ],
 )
-def test_a_mistake_is_told(
-    conf: str, arguments: list[str], status: int, told: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_arguments_are_reported(
+    conf: str, arguments: list[str], status: int, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found, message = stopped([conf if one == "CONF" else one for one in arguments], capsys)
     assert found == status
-    assert told in message
+    assert expected in message
 
 
-def test_a_refusal_is_told(conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rejected_request_is_reported(conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
     said = "User: x is not authorized to perform: dynamodb:CreateTable on resource: y"
     proxy.next("CreateTable", refused("AccessDeniedException", said))
     status, message = stopped([conf], capsys)
@@ -241,7 +241,7 @@ def test_a_refusal_is_told(conf: str, proxy: Proxy, capsys: pytest.CaptureFixtur
     assert "check endpoint_url" in stopped([conf], capsys)[1]
 
 
-def test_what_is_refused_in_passing_is_asked_for_again(conf: str, proxy: Proxy, described: Described) -> None:
+def test_transient_errors_are_retried(conf: str, proxy: Proxy, described: Described) -> None:
     proxy.next("DescribeTable", refused("ThrottlingException", "slow down"))
     proxy.next("CreateTable", refused("InternalServerError", "oh", 500))
     main([conf])
@@ -249,7 +249,7 @@ def test_what_is_refused_in_passing_is_asked_for_again(conf: str, proxy: Proxy, 
 
 
 @pytest.mark.parametrize("first", ["this very command", "another"])
-def test_a_table_that_was_made_in_between_will_do(conf: str, proxy: Proxy, described: Described, first: str) -> None:
+def test_a_table_that_was_created_in_between_is_used(conf: str, proxy: Proxy, described: Described, first: str) -> None:
     proxy.next("CreateTable", unanswered if first == "this very command" else after(lambda: main([conf])))
     main([conf, "--wait", "5s"])
     assert described("squelches")["TableStatus"] == "ACTIVE"
@@ -272,7 +272,7 @@ def test_the_section_as_a_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_boto3_is_needed_only_to_open_a_store(conf: str) -> None:
-    """Without it, the policies, the costs and the configuration still work, and the rest tells what to install."""
+    """Without it, the policies, the costs and the configuration still work, and the rest says what to install."""
     code = f"""
         import sys
         sys.modules["boto3"] = None
@@ -308,7 +308,7 @@ def test_a_policy_is_printed(conf: str, role: str, prefix: str, capsys: pytest.C
 
 
 def allowed(role: str) -> dict[str, set[str]]:
-    """The actions that a role may do with each table."""
+    """The actions on each table that a role is permitted."""
     found: dict[str, set[str]] = {table: set() for table in schemas}
     for statement in policy(role, "cimaa", "eu-west-1")["Statement"]:
         for arn in statement["Resource"]:
@@ -316,7 +316,7 @@ def allowed(role: str) -> dict[str, set[str]]:
     return found
 
 
-def test_what_an_agent_may_write_is_confined_to_its_own_name() -> None:
+def test_an_agent_may_write_only_its_own_items() -> None:
     for statement in policy("agent", "cimaa", "eu-west-1")["Statement"]:
         if statement["Action"] != ["dynamodb:Scan"]:
             condition = statement["Condition"]["ForAllValues:StringEquals"]
@@ -325,7 +325,7 @@ def test_what_an_agent_may_write_is_confined_to_its_own_name() -> None:
 
 
 @pytest.mark.parametrize(("region", "start"), [("cn-north-1", "arn:aws-cn:"), ("us-gov-west-1", "arn:aws-us-gov:")])
-def test_a_partition_of_amazons_is_known_by_its_region(region: str, start: str) -> None:
+def test_the_partition_follows_from_the_region(region: str, start: str) -> None:
     assert policy("reader", "cimaa", region)["Statement"][0]["Resource"][0].startswith(start)
 
 
@@ -343,7 +343,7 @@ def test_what_changes_is_read_and_written_in_a_transaction() -> None:
     assert cost(busy, Prices())[:3] == (1, 1 + 4, 1)
 
 
-def test_one_heartbeat_key_and_an_index_cost_more_and_end_at_a_partition() -> None:
+def test_one_heartbeat_key_and_an_index_cost_more_and_are_limited_by_a_partition() -> None:
     other = cost_with_index(Fleet(faults=2, interval=60), Prices())
     assert (other.wcu_a_report, other.most_agents) == (9, 20_000)
     assert other.dollars_a_month > 8 * cost(Fleet(faults=2, interval=60), Prices()).dollars_a_month

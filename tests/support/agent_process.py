@@ -20,7 +20,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def host(cimaa: Cimaa) -> Cimaa:
-    """A host with a check that finds something critical, and a pager that appends to a file."""
+    """A host with a check that reports a critical fault, and an alerter that appends to a file."""
     directory = cimaa.directory
     (directory / "checks").mkdir()
     (directory / "checks" / "f.cfg").write_text(f"[a]\ncommand = echo '{CRITICAL}'\n")
@@ -34,7 +34,7 @@ def host(cimaa: Cimaa) -> Cimaa:
 
 @pytest.fixture
 def start(host: Cimaa) -> Iterator[Start]:
-    """Starts daemons, and sees to it that none is left."""
+    """Starts daemons, and kills them in the end."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str, **environment: str) -> "subprocess.Popen[str]":
@@ -66,5 +66,5 @@ def stored(host: Cimaa) -> dict[str, dict[str, Any]]:
 
 
 def remembered(host: Cimaa) -> bool:
-    """True once the store has that the alert was sent."""
+    """True if the store says that the alert was sent."""
     return any(any(fault.get("triggered", {}).values()) for fault in stored(host).values())

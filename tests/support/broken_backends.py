@@ -26,7 +26,7 @@ class BreaksNone(memory.DB):
 
 
 class ForgetsToRemove(memory.DB):
-    """Adds and changes faults, but keeps those that are over."""
+    """Adds and changes faults, but does not remove any."""
 
     breaks = 1
 
@@ -38,7 +38,7 @@ class ForgetsToRemove(memory.DB):
 
 
 class TouchesBlindly(memory.DB):
-    """Refreshes the heartbeat without looking at the digest."""
+    """Refreshes the heartbeat without comparing the digest."""
 
     breaks = 1
 
@@ -48,7 +48,7 @@ class TouchesBlindly(memory.DB):
 
 
 class TouchesForAnybody(memory.DB):
-    """Looks at the digest, but not at who reports."""
+    """Compares the digest, but not the instance."""
 
     breaks = 17
 
@@ -58,7 +58,7 @@ class TouchesForAnybody(memory.DB):
 
 
 class LosesHeartbeats(memory.DB):
-    """Says that it touched, and did not."""
+    """Returns that it touched, but does not."""
 
     breaks = 12
 
@@ -68,7 +68,7 @@ class LosesHeartbeats(memory.DB):
 
 
 class DropsEmptyTexts(memory.DB):
-    """As DynamoDB did for long."""
+    """Does not store empty texts, as early versions of DynamoDB."""
 
     breaks = 4
 
@@ -80,7 +80,7 @@ class DropsEmptyTexts(memory.DB):
 
 
 class TakesTrueForOne(memory.DB):
-    """Compares as Python does."""
+    """Compares like Python: True equals 1."""
 
     breaks = 4
 
@@ -94,7 +94,7 @@ class TakesTrueForOne(memory.DB):
 
 
 class BeginsAnew(memory.DB):
-    """Lets a fault begin anew whenever it changes."""
+    """Sets since again whenever a fault changes."""
 
     breaks = 21
 
@@ -107,7 +107,7 @@ class BeginsAnew(memory.DB):
 
 
 class WritesInTwoSteps(memory.DB):
-    """Removes, lets a reader look, and adds."""
+    """Removes, lets a reader run, and adds."""
 
     breaks = 29
 
@@ -128,7 +128,7 @@ class WritesInTwoSteps(memory.DB):
 
 
 class RemovesByPrefix(memory.DB):
-    """Removes an agent, and others whose names begin alike."""
+    """Removes an agent, and others whose names begin with its name."""
 
     breaks = 10
 
@@ -138,7 +138,7 @@ class RemovesByPrefix(memory.DB):
 
 
 class IgnoresTheEnd(memory.DB):
-    """Stores squelches without their end."""
+    """Stores squelches without expires."""
 
     breaks = 24
 
@@ -157,7 +157,7 @@ class DumpsWithoutHeartbeats(memory.DB):
 
 
 class WritesBeforeItChecks(memory.DB):
-    """Refreshes the heartbeat, and then finds that the report breaks a rule."""
+    """Refreshes the heartbeat before it validates the report."""
 
     breaks = 7
 
@@ -168,7 +168,7 @@ class WritesBeforeItChecks(memory.DB):
 
 
 class TakesRestartsForDoubles(memory.DB):
-    """Counts all instances seen lately."""
+    """Returns all recent instances as rivals."""
 
     breaks = 18
 
@@ -186,7 +186,7 @@ class KeepsTimesInSeconds(memory.DB):
 
 
 class GivesItsOwn(memory.DB):
-    """Hands out what it stores, so that the caller may change it."""
+    """Returns its own objects, which the caller may change."""
 
     breaks = 8
 
@@ -195,7 +195,7 @@ class GivesItsOwn(memory.DB):
 
 
 class FoldsCase(memory.DB):
-    """Takes names for the same that differ in case, as some databases do."""
+    """Ignores the case of names, as some databases do."""
 
     breaks = 10
 
@@ -204,7 +204,7 @@ class FoldsCase(memory.DB):
 
 
 class OldByOneMore(memory.DB):
-    """Has the edge of an age on the other side."""
+    """Excludes the limit of an age."""
 
     breaks = 13
 
@@ -215,7 +215,7 @@ class OldByOneMore(memory.DB):
 
 
 class MixesUpThreads(memory.DB):
-    """Keeps what it is about to write where another thread overwrites it."""
+    """Keeps data of a call where another thread overwrites it."""
 
     breaks = 28
 
@@ -231,7 +231,7 @@ class MixesUpThreads(memory.DB):
 
 
 class StaysOpen(memory.DB):
-    """Answers after it was closed."""
+    """Works after it was closed."""
 
     breaks = 27
 
@@ -240,7 +240,7 @@ class StaysOpen(memory.DB):
 
 
 class LimitsBeforeItSorts(memory.DB):
-    """Takes the first faults that it finds, and sorts those."""
+    """Applies the limit before sorting."""
 
     breaks = 20
 
@@ -253,7 +253,7 @@ class LimitsBeforeItSorts(memory.DB):
 
 
 class MatchesFromTheStart(memory.DB):
-    """Ties a pattern to the start of the name."""
+    """Anchors a pattern at the start of the name."""
 
     breaks = 22
 
@@ -264,7 +264,7 @@ class MatchesFromTheStart(memory.DB):
 
 
 class ForgetsWhoElse(memory.DB):
-    """Remembers only who reported last, once a fault changed; the random histories find it, too."""
+    """Keeps only the last instance once a fault changed; the random histories find it, too."""
 
     breaks = 31
 
@@ -281,7 +281,7 @@ BACKENDS = [cls for cls in memory.DB.__subclasses__() if cls.__module__ == __nam
 
 
 def suite(backend: type[memory.DB]) -> type[Conformance]:
-    """The five lines that a backend's tests are; for a broken one, the promise that it breaks alone."""
+    """The tests of a backend; for a broken one, only those of the promise that it breaks."""
 
     class Suite(Conformance):
         processes = False

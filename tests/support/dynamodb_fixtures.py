@@ -1,4 +1,4 @@
-"""A store in moto's DynamoDB, empty for each test."""
+"""An empty store in moto's DynamoDB for each test."""
 
 import functools
 from collections.abc import Iterator
@@ -24,17 +24,17 @@ def moto_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def moto_client(moto_url: str) -> Any:
-    """A plain client, to make tables with and to look into them."""
+    """A plain client, to create and inspect tables."""
     return plain_client(moto_url)
 
 
 @pytest.fixture
 def dynamodb_settings(moto_url: str, moto_client: Any) -> Iterator[dict[str, str]]:
-    """The settings of a store with tables of its own."""
+    """The settings of a store with its own tables."""
     prefix = f"test-{uuid4().hex}"
     for step in steps(moto_client, prefix, TableOptions()):
         step.do()
-    # On a machine that is busy, moto may take long over a table of 10,000 items.
+    # On a busy machine, moto may take long for a table of 10,000 items.
     yield {**ACCESS, "endpoint_url": moto_url, "prefix": prefix, "read_timeout": "2m"}
     for table in schemas:
         moto_client.delete_table(TableName=f"{prefix}.{table}")

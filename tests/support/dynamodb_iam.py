@@ -1,4 +1,4 @@
-"""IAM in front of a server that speaks DynamoDB's protocol: it refuses what a policy does not permit."""
+"""IAM in front of a server with DynamoDB's protocol: it denies what a policy does not permit."""
 
 import fnmatch
 import json
@@ -71,7 +71,7 @@ def _holds(name: str, condition: dict[str, Any], need: Need, tag: str) -> bool:
 
 
 class Guard(Proxy):
-    """Passes on what the policy permits to a principal with this tag, and refuses the rest as AWS does."""
+    """Forwards what the policy permits to a principal with this tag, and denies the rest like AWS."""
 
     def __init__(self, target: str, policy: dict[str, Any], tag: str) -> None:
         super().__init__(target)

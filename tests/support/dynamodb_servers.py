@@ -1,4 +1,4 @@
-"""Servers that speak DynamoDB's protocol: moto, dynalite, and a proxy that gets in the way of requests."""
+"""Servers with DynamoDB's protocol: moto, dynalite, and a proxy that disturbs requests."""
 
 import http.client
 import json
@@ -25,7 +25,7 @@ ACCESS = {"region": "us-east-1", "aws_access_key_id": "test", "aws_secret_access
 
 @contextmanager
 def moto() -> Iterator[str]:
-    """The address of a moto of one's own."""
+    """The address of a separate moto server."""
     script = Path(__file__).with_name("moto_server.py")
     with subprocess.Popen(
         [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -37,9 +37,9 @@ def moto() -> Iterator[str]:
 
 @contextmanager
 def dynalite() -> Iterator[str]:
-    """The address of a dynalite of one's own; it is fetched with npm when it is first needed."""
+    """The address of a separate dynalite server; npm installs it when it is first needed."""
     if shutil.which("npm") is None or shutil.which("node") is None:
-        missing("there is no node with npm here, which dynalite needs")
+        missing("node and npm are missing, which dynalite needs")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "zc.cimaa").expanduser()
     if not (cache / "node_modules" / "dynalite").is_dir():
         subprocess.run(["npm", "install", "--silent", "--prefix", cache, DYNALITE], check=True, timeout=300)
@@ -55,7 +55,7 @@ def dynalite() -> Iterator[str]:
 
 
 def plain_client(url: str) -> Any:
-    """A client of boto3's as anybody would make it."""
+    """A client of boto3 with defaults."""
     access = {key: text for key, text in ACCESS.items() if key.startswith("aws_")}
     return boto3.client("dynamodb", endpoint_url=url, region_name=ACCESS["region"], **access)
 
@@ -65,13 +65,13 @@ class Answer(NamedTuple):
     body: bytes
 
 
-#: Stands between a request and its answer: gets the request's body, and a function that passes one on.
+#: Handles a request: gets its body and a function that forwards a body, and returns the response.
 #: ``None`` as an answer breaks the connection.
 Way = Callable[[dict[str, Any], Callable[[dict[str, Any]], Answer]], Answer | None]
 
 
 class Proxy:
-    """Passes requests on, keeps what it saw, and does what it is told to the next requests of a kind."""
+    """Forwards and records requests, and disturbs the next ones of an operation as requested."""
 
     def __init__(self, target: str, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.target = urlsplit(target).netloc
@@ -92,7 +92,7 @@ class Proxy:
         return [operation for operation, _, _ in self.seen]
 
     def next(self, operation: str, *ways: Way) -> None:
-        """So the next requests for this operation fare, one way each; those after them pass."""
+        """Handle the next requests for this operation in these ways, one each; forward later ones."""
         self._ways.setdefault(operation, []).extend(ways)
 
     def always(self, operation: str, way: Way) -> None:
@@ -118,10 +118,10 @@ class Proxy:
         ways = self._ways.get(operation)
         answer = ways.pop(0)(body, forward) if ways else forward(body)
         try:
-            told = json.loads(answer.body) if answer else {}
+            content = json.loads(answer.body) if answer else {}
         except ValueError:
-            told = {}
-        self.seen.append((operation, body, told))
+            content = {}
+        self.seen.append((operation, body, content))
         return answer
 
     def _handler(proxy) -> type[BaseHTTPRequestHandler]:
@@ -148,7 +148,7 @@ class Proxy:
 
 
 def refused(code: str, message: str = "no", status: int = 400, **more: Any) -> Way:
-    """The request is not done, with this error for an answer."""
+    """The request is not done; the response is this error."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **more}
     return lambda _body, _forward: Answer(status, json.dumps(body).encode())
 
@@ -163,16 +163,16 @@ throttled = refused("ProvisionedThroughputExceededException", "The level of conf
 
 
 def lost(_body: dict[str, Any], _forward: Any) -> None:
-    """The request is lost on the way there."""
+    """The request is lost."""
 
 
 def unanswered(body: dict[str, Any], forward: Callable[[dict[str, Any]], Answer]) -> None:
-    """The request is done, and its answer is lost on the way back."""
+    """The request is done, and its response is lost."""
     assert forward(body).status == 200
 
 
 def after(first: Callable[[], object]) -> Way:
-    """Something else happens just before the request is done."""
+    """Something else happens before the request is done."""
 
     def way(body: dict[str, Any], forward: Callable[[dict[str, Any]], Answer]) -> Answer:
         first()
@@ -182,7 +182,7 @@ def after(first: Callable[[], object]) -> Way:
 
 
 def altered(change: Callable[[dict[str, Any]], object]) -> Way:
-    """The answer is another."""
+    """The response is replaced."""
 
     def way(body: dict[str, Any], forward: Callable[[dict[str, Any]], Answer]) -> Answer:
         answer = json.loads(forward(body).body)
@@ -193,7 +193,7 @@ def altered(change: Callable[[dict[str, Any]], object]) -> Way:
 
 
 def partly(body: dict[str, Any], forward: Callable[[dict[str, Any]], Answer]) -> Answer:
-    """Half of a batch is done; the rest comes back as unprocessed."""
+    """Half of a batch is done; the rest is returned as unprocessed."""
     [(table, writes)] = body["RequestItems"].items()
     half = (len(writes) + 1) // 2
     answer = json.loads(forward({"RequestItems": {table: writes[:half]}}).body)
@@ -203,5 +203,5 @@ def partly(body: dict[str, Any], forward: Callable[[dict[str, Any]], Answer]) ->
 
 
 def counted(body: dict[str, Any], forward: Callable[[dict[str, Any]], Answer]) -> Answer:
-    """The answer tells what the request consumed."""
+    """The response has the consumed capacity."""
     return forward({**body, "ReturnConsumedCapacity": "TOTAL"})

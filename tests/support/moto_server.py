@@ -1,12 +1,11 @@
-"""moto's HTTP server in a process of its own: run it, read its address from its first line; it ends with its input.
+"""moto's HTTP server in a separate process: it prints its address on the first line, and ends when its input is closed.
 
-It answers one request after the other.  Its transactions are not isolated: one that fails puts back what it found,
-and with it undoes whatever another request wrote in the meantime.
+It handles one request at a time, because moto's transactions are not isolated: a failed one restores what it found, and
+so undoes what other requests wrote in the meantime.
 
-For each entry of a transaction moto copies the table with all that is in it, which would make a large report take
-minutes.  Here the first copy does for all of them; and as puts and deletes leave the items themselves alone, it copies
-no more than where they are.  And what goes over the wire as it is stored is not looked through for each kind of value
-that there is: that would be two thirds of the time that a large answer takes.
+moto copies the whole table for each entry of a transaction, so a large report would take minutes.  Here a transaction
+makes one copy, and only of the containers, because puts and deletes do not change items.  Responses are not searched
+for each type of value, which would be two thirds of the time of a large response.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""What tests need that Python's packages do not bring."""
+"""Programs that tests need besides Python packages."""
 
 import os
 from typing import NoReturn
@@ -7,7 +7,7 @@ import pytest
 
 
 def missing(what: str) -> NoReturn:
-    """Skip the test; but in the continuous integration, where all must be there, fail it."""
+    """Skip the test, or fail it in continuous integration, which must have all programs."""
     if os.environ.get("CI") == "true":
         pytest.fail(what)
     pytest.skip(what)

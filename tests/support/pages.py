@@ -76,7 +76,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def run_commands(example: Example) -> str | None:
-    """The difference between what a command printed and what the page shows, if any."""
+    """The difference between the output of a command and the page, if any."""
     for command, wanted in commands(example.parsed):
         status, printed = on_terminal(command)
         if not doctest.OutputChecker().check_output(wanted, printed, FLAGS):
@@ -139,7 +139,7 @@ def tear_down(namespace: dict[str, Any]) -> None:
 
 
 def set_up_postgres(namespace: dict[str, Any]) -> None:
-    """A server that is found over its socket, as on an operator's machine."""
+    """A server that is found through its socket, as on an operator's host."""
     from tests.support.postgres_servers import Server, programs_18
 
     set_up(namespace)

@@ -1,10 +1,10 @@
-"""Ports for servers of the tests."""
+"""Ports for servers in tests."""
 
 import socket
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing uses now."""
+    """A free port of the loopback interface."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port: int = server.getsockname()[1]

@@ -8,7 +8,7 @@ import psutil
 
 
 def ended(pid: int, seconds: float = 10) -> bool:
-    """Wait at most that long until the process has ended, reaped or not; False if it has not."""
+    """Wait until the process has ended (even if it is not reaped), for at most ``seconds``; return whether it has."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -9,13 +9,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from zc.cimaa import memory
-from zc.cimaa.agent.check_files import Check
-from zc.cimaa.agent.clock import Clock
+from zc.cimaa.agent.clock import AsyncClock
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.daemon import Daemon
-from zc.cimaa.agent.notifier import Alerts
+from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Outcome, Result, of_outcome
-from zc.cimaa.agent.store import Link
+from zc.cimaa.agent.store import StoreClient
 from zc.cimaa.alerters import Alerter
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
@@ -149,16 +148,27 @@ class Simulation:
         patience: float = 15,
         parallel: int = 10,
         name: str = "web1",
-        clock: Clock | None = None,
+        clock: AsyncClock | None = None,
     ) -> None:
         (directory / "f.cfg").write_text(checks)
         self.db = db
         self.clock = clock or SimulatedClock(start)
         self.work = work
         self.settings = Settings(name, directory, 60, parallel)
-        self.link = Link(name, db, self.clock, patience)
-        self.alerts = Alerts(name, alerters or {}, self.clock)
-        self.daemon = Daemon(self.settings, self.link, self.alerts, self.clock, self._run)
+        #: Called with the number of each tick, and when the results of a tick are in; tests may replace them.
+        self.on_tick: Callable[[int], object] = lambda _tick: None
+        self.on_report: Callable[[], object] = lambda: None
+        self.store = StoreClient(name, db, self.clock, patience)
+        self.daemon = Daemon(
+            self.settings,
+            self.store,
+            alerters or {},
+            self.clock,
+            self._run,
+            on_tick=lambda tick: self.on_tick(tick) and None,
+            on_results=lambda _daemon: self.on_report() and None,
+        )
+        self.notifier = self.daemon.reporter.notifier
         self.runs: list[tuple[float, str]] = []
 
     def run(self, count: int) -> None:
@@ -168,7 +178,7 @@ class Simulation:
     def at_ticks(self, **actions: Callable[[], Any]) -> None:
         """Do something at the ticks whose numbers (from 1) are given, as ``at3``."""
         numbers = itertools.count(1)
-        self.daemon.on_tick = lambda _: actions.get(f"at{next(numbers)}", lambda: None)()
+        self.on_tick = lambda _: actions.get(f"at{next(numbers)}", lambda: None)()
 
     def times(self, section: str) -> list[float]:
         """When the check ran, in seconds since the first run of any check."""

@@ -27,6 +27,8 @@ MARK = "CIMAA_PROCESS_TREE"
 #: Seconds that a killed process may take to end: one that waits for a dead disk does not.
 PATIENCE = 5.0
 
+# Variables that systemd sets for this process alone: a program must not notify systemd in its place.
+_OWN = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
 # Seconds between two looks at what is left, at first and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1
 # A zombie that nobody claims for so long (seconds) was an orphan.
@@ -52,8 +54,9 @@ class Tree:
         _trees.append(self)
 
     def environment(self) -> dict[str, str]:
-        """The environment for the program: this process's, and the mark."""
-        return {**os.environ, MARK: f"{os.environ.get(MARK, '')} {self._token}".strip()}
+        """The environment for the program: that of this process, without systemd's variables, and with the mark."""
+        inherited = {name: value for name, value in os.environ.items() if name not in _OWN}
+        return {**inherited, MARK: f"{os.environ.get(MARK, '')} {self._token}".strip()}
 
     def started(self, pid: int, runs: Callable[[], bool]) -> None:
         """Note that the program was started, as the leader of a session; ``runs`` is true until it was reaped."""

@@ -1,30 +1,25 @@
-"""What runs checks and makes faults of their results.
+"""Runs checks, reports their faults, and sends alerts.
 
-The rooms, each importing only those before it:
+Each module imports only modules of its own level and the levels before it:
 
-``settings``
-    The ``[agent]`` section.
-``naming``, ``performance``, ``documents``, ``thresholds``, ``schedule``
-    Pure: what a fault is called; a plugin's performance data, and the JSON in which a check tells its faults; when a
-    metric is a fault; when checks run.
-``files``
-    The files that describe checks.
-``results``, ``reports``, ``states``, ``alerting``
-    Pure: the faults that follow from what a check did, and one report of many results; what becomes of faults from one
-    run to the next; which alerts are due.
-``errands``, ``clock``
-    Work that is asked for again and again, the time.
-``processes``, ``runs``
-    Runs one check's command, and sees to its end; runs one check, whatever it is.
-``rounds``
-    Runs all checks once.
-``link``, ``alerts``, ``standing``, ``daemon``
-    The daemon: its store, its alerters, what it knows of each check, its loop.
-``measuring``, ``plugins``, ``reloading``, ``service``
-    Its figures; the alerters and sinks that the configuration names; reading it again while the daemon runs; the daemon
-    as a process.
-``inspection``, ``trial``
-    What is wrong with a configuration and its checks; one check, run once to see what the agent makes of it.
+``config``, ``plugins``, ``clock``, ``tasks``
+    The ``[agent]`` section; the configured alerters and sinks; the time; helpers for asyncio.
+``rules``
+    Pure functions, in the order in which a result passes them: what a check is (``check``), metrics and JSON in its
+    output (``perfdata``, ``check_json``), ``thresholds``, its faults (``results``), their ``escalation``, due alerts
+    (``alerting``), the combined ``report``; and when checks run (``schedule``).
+``check_files``, ``check_process``, ``runner``
+    Reads the checks; runs a command; runs any check.
+``once``, ``trial``, ``inspection``
+    Runs all checks once; runs one check to show its result; checks a configuration.
+``check_state``, ``store``, ``alert_outbox``, ``alert_channel``, ``notifier``, ``alert_hold``
+    The daemon's parts: the state of each check; access to the store; what an alerter has to send, its calls, and all
+    alerters; whether alerts are held back.
+``reporter``, ``shutdown``, ``daemon``
+    Reports and sends alerts; ends that; the loop of ticks.
+``publisher``, ``reload``, ``service``
+    Metrics; reading the configuration again; the daemon as a process.
 
-Importing this package loads none of them.
+A check's result passes ``runner``, ``rules``, ``check_state`` and ``reporter``, in this order.  Importing this package
+imports none of its modules.
 """

@@ -1,29 +1,29 @@
-"""The files that describe checks: INI files, a section for each check."""
+"""The checks of an agent: the built-in ones, or those of INI files, a section for each check."""
 
 import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from .. import ini, options
+from ..checks import host
 from ..errors import ConfigurationError
 from ..naming import PART
 from ..options import FLAG, RETRIES, TIMEOUT, Option, Type
+from .config import Settings
 from .rules import thresholds
-from .rules.thresholds import Threshold
+from .rules.check import HOST, Broken, Check
 
 SUFFIX = ".cfg"
-
 
 #: The keys that a check's section may have.
 OPTIONS = (
     Option(
         "command",
-        "what to run, in the file's directory: words as a shell splits them, but no shell runs them."
-        " A program with a slash in its name is found from the file's directory, others on the PATH",
+        "the command, which runs in the file's directory: split into words like a shell's, but not run by a shell."
+        " A program with a slash in its name is relative to the file's directory, others are searched on the PATH",
     ),
-    Option("timeout", "how long it may take; default: the agent's timeout", TIMEOUT),
+    Option("timeout", "how long a run may take; default: the agent's timeout", TIMEOUT),
     Option("interval", "how often it runs; default: the agent's base_interval", TIMEOUT),
     Option("retry", "how many times a failing check is retried before its error becomes critical", RETRIES, "3"),
     Option(
@@ -33,51 +33,31 @@ OPTIONS = (
     ),
     Option(
         "thresholds",
-        "when its metrics are faults, one a line: NAME [optional] warning > 50 error >= 99 critical > 200 clear < 80",
+        "when its metrics are faults, one per line: NAME [optional] warning > 50 error >= 99 critical > 200 clear < 80",
         Type("thresholds", thresholds.parse),
         "",
     ),
-    Option("nagios_performance", "whether the performance data of a Nagios plugin is its metrics", FLAG, "true"),
-    Option("escalates", "whether an error that stays becomes critical", FLAG, "true"),
+    Option("nagios_performance", "whether the performance data of a Nagios plugin is read as metrics", FLAG, "true"),
+    Option("escalates", "whether a persistent error becomes critical", FLAG, "true"),
 )
 
 
-class Check(NamedTuple):
-    """A check to run."""
+def of_agent(settings: Settings) -> list[Check | Broken]:
+    """The agent's checks: those in its directory, or the built-in ones if it has none.
 
-    #: The name of its file, without ``.cfg``.
-    file: str
-    section: str
-    command: tuple[str, ...]
-    #: Seconds.
-    timeout: float
-    #: The directory of its file, in which it runs.
-    directory: Path
-    #: Seconds.
-    interval: int = 60
-    #: An error becomes critical with one more failure in a row than this.
-    retry: int = 3
-    #: Seconds.
-    retry_interval: int = 60
-    thresholds: tuple[Threshold, ...] = ()
-    #: True if performance data is read.
-    nagios_performance: bool = True
-    #: False if its errors never become critical.
-    escalates: bool = True
-
-
-class Broken(NamedTuple):
-    """A check, or (with no ``section``) a whole file, that cannot be read."""
-
-    file: str
-    section: str
-    reason: str
+    :raises ConfigurationError: if the directory does not exist, or has no checks.
+    """
+    if settings.directory is not None:
+        return load(settings.directory, settings.timeout, settings.base_interval)
+    return [_built_in(name, settings) for name in host.CHECKS]
 
 
 def load(directory: Path, timeout: float, interval: int = 60) -> list[Check | Broken]:
-    """The checks of all files in a directory, sorted by file; ``timeout`` and ``interval`` for those without.
+    """The checks of all files in a directory, sorted by file.
 
-    :raises ConfigurationError: if there is no such directory, or no check in it.
+    ``timeout`` and ``interval`` (seconds) are for checks that set none.
+
+    :raises ConfigurationError: if the directory does not exist, or has no checks.
     """
     try:
         paths = [path for path in directory.iterdir() if path.suffix == SUFFIX and not path.name.startswith(".")]
@@ -95,7 +75,7 @@ def load(directory: Path, timeout: float, interval: int = 60) -> list[Check | Br
 def check(
     file: str, section: str, given: Mapping[str, str], directory: Path, timeout: float, interval: int = 60
 ) -> Check | Broken:
-    """The check that a section describes.  Pure."""
+    """The check that a section describes, or why it cannot be read.  Pure."""
     if PART in section:
         return Broken(
             file, section, f"a check's name must not contain {PART!r}, which separates the names of its faults"
@@ -105,7 +85,10 @@ def check(
         command = _command(values["command"] or "", directory)
     except ConfigurationError as error:
         return Broken(file, section, str(error))
-    except (ValueError, RuntimeError) as error:  # of shlex, and of pathlib for the home of an unknown user
+    except (
+        ValueError,
+        RuntimeError,
+    ) as error:  # from shlex, and from pathlib for the home directory of an unknown user
         return Broken(file, section, f"[{section}] command: {error}")
     own = values["interval"] or interval
     return Check(
@@ -123,10 +106,23 @@ def check(
     )
 
 
+def _built_in(name: str, settings: Settings) -> Check:
+    base = settings.base_interval
+    return Check(
+        file=HOST,
+        section=name,
+        command=(),
+        timeout=settings.timeout,
+        directory=Path(),
+        interval=base,
+        retry_interval=base,
+    )
+
+
 def _read(path: Path, timeout: float, interval: int) -> list[Check | Broken]:
     file = path.name.removesuffix(SUFFIX)
-    if not path.is_file():  # a pipe would not even end
-        return [Broken(file, "", f"{path} is not a file, or a link to a missing one")]
+    if not path.is_file():  # reading a pipe could block
+        return [Broken(file, "", f"{path} is not a file, or a link to a missing file")]
     try:
         sections = ini.read(path)
     except ConfigurationError as error:

@@ -1,35 +1,36 @@
-"""Runs one check's command and sees to its end, and to that of its children."""
+"""Runs the command of a check, and ends it with all of its children."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from ..process_tree import Tree
-from .check_files import Check
+from .rules.check import Check
 from .rules.results import Finished, Flooded, NotStarted, Outcome, TimedOut
 
-#: Bytes that a check may write.
+#: The limit of a check's output (bytes).
 OUTPUT = 1024 * 1024
 
-# Bytes of standard error that are kept for a message.
+# Bytes of standard error that are kept for messages.
 _ERRORS = 4 * 1024
-# Seconds for which children may hold the output open when the check itself has ended.
+# Seconds for which children may keep the output open after the check itself has exited.
 _LINGER = 1
 
 
-async def run(check: Check) -> Outcome:
-    """Run the check's command, in a session of its own.
+async def run(check: Check, environment: Mapping[str, str] | None = None) -> Outcome:
+    """Run the check's command in a new session; ``environment`` is added to that of this process.
 
-    When this returns or is cancelled, every process that the check started is killed,
-    also one that went into the background; the outcome names those that could not be.
+    When this returns or is cancelled, every process that the check started has been killed,
+    background processes included; the outcome names those that could not be killed.
     """
     tree = Tree()
     try:
-        transport, process = await _start(check, tree)
+        transport, process = await _start(check, tree, environment or {})
     except (OSError, ValueError) as error:
         await tree.end()
         return NotStarted(_reason(check, error))
-    except BaseException:  # cancelled, or there is no memory for a thread, say: the command may run
+    except BaseException:  # cancelled, or out of memory, say: the command may be running
         await tree.end()
         raise
     tree.started(transport.get_pid(), process.runs)
@@ -44,7 +45,7 @@ async def run(check: Check) -> Outcome:
 
 
 class _Process(asyncio.SubprocessProtocol):
-    """What a process wrote, and whether it is over."""
+    """The output of a process, and its state."""
 
     def __init__(self) -> None:
         self.written = {1: bytearray(), 2: bytearray()}
@@ -56,11 +57,11 @@ class _Process(asyncio.SubprocessProtocol):
         self.closed = asyncio.Event()
 
     def runs(self) -> bool:
-        """True until it is known to have exited."""
+        """True until its exit is known."""
         return not self.exited.is_set()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """It wrote something."""
+        """Called when it wrote output."""
         kept = self.written[fd]
         room = (OUTPUT if fd == 1 else _ERRORS) - len(kept)
         kept += data[:room]
@@ -69,19 +70,21 @@ class _Process(asyncio.SubprocessProtocol):
             self.over.set()
 
     def process_exited(self) -> None:
-        """It exited; children may still hold its output open."""
+        """Called when it exited; children may still keep its output open."""
         self.exited.set()
         self.over.set()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio passes it
-        """It exited, and its output is closed."""
+        """Called when it exited, and its output is closed."""
         self.closed.set()
 
 
-async def _start(check: Check, tree: Tree) -> tuple[asyncio.SubprocessTransport, _Process]:
+async def _start(
+    check: Check, tree: Tree, environment: Mapping[str, str]
+) -> tuple[asyncio.SubprocessTransport, _Process]:
     """Start the command.
 
-    It is not cancelled halfway: asyncio would then kill the command, but not its
+    Starting is not cancelled halfway: asyncio would then kill the command without its
     children, and wait until these close their output.
     """
     starting = asyncio.ensure_future(
@@ -90,7 +93,7 @@ async def _start(check: Check, tree: Tree) -> tuple[asyncio.SubprocessTransport,
             *check.command,
             stdin=asyncio.subprocess.DEVNULL,
             cwd=check.directory,
-            env=tree.environment(),
+            env={**tree.environment(), **environment},
             start_new_session=True,
         )
     )
@@ -116,12 +119,12 @@ async def _outcome(transport: asyncio.SubprocessTransport, process: _Process) ->
 
 
 async def _end(transport: asyncio.SubprocessTransport, process: _Process, tree: Tree) -> list[str]:
-    """Kill what is left; the names of what still is."""
+    """Kill all remaining processes; the names of those that could not be killed."""
     left = await tree.end()
     if not left:
         await _wait(process.closed)
     if not (left or process.closed.is_set()):
-        left = ["a process that holds its output open"]
+        left = ["a process that keeps its output open"]
     transport.close()
     return left
 
@@ -135,10 +138,10 @@ def _reason(check: Check, error: OSError | ValueError) -> str:
     program = check.command[0]
     if isinstance(error, FileNotFoundError):
         if "/" not in program:
-            return f"there is no command {program!r} on the PATH"
+            return f"command {program!r} not found on the PATH"
         if Path(program).exists():
-            return f"cannot run {program}: the interpreter that its first line names is not there"
-        return f"there is no file {program}"
+            return f"cannot run {program}: the interpreter in its first line does not exist"
+        return f"{program} does not exist"
     if isinstance(error, PermissionError):
         return f"no permission to run {program}: is it executable?"
     return f"cannot run {program!r}: {error.strerror if isinstance(error, OSError) else error}"

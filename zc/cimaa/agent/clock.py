@@ -1,4 +1,4 @@
-"""The time, as the daemon takes it; tests give it another."""
+"""The clock of the daemon, which tests replace."""
 
 import asyncio
 import math
@@ -6,37 +6,37 @@ import time
 from collections.abc import Collection
 from typing import Protocol
 
-# The longest sleep (seconds) in one piece: a clock that somebody sets is noticed so soon.
+# The longest sleep (seconds) in one piece, after which a change of the system clock is noticed.
 _PIECE = 10
 
 
-class Clock(Protocol):
-    """What the daemon knows the time by."""
+class AsyncClock(Protocol):
+    """A clock that can be slept by."""
 
     def time(self) -> float:
         """Seconds since the epoch."""
 
     async def sleep_until(self, when: float) -> None:
-        """Return when that time has come, or when somebody set the clock back."""
+        """Sleep until that time; return early if the clock was set back."""
 
 
 class SystemClock:
-    """The system's clock."""
+    """The system clock."""
 
     def time(self) -> float:
         """Seconds since the epoch."""
         return time.time()
 
     async def sleep_until(self, when: float) -> None:
-        """Return when that time has come, or when somebody set the clock back by more than some seconds."""
+        """Sleep until that time; return early if the clock was set back by more than a few seconds."""
         before = math.inf
         while 0 < (left := when - time.time()) <= before:
             before = left
             await asyncio.sleep(min(left, _PIECE))
 
 
-async def wait(tasks: Collection["asyncio.Task[None]"], clock: Clock, seconds: float) -> None:
-    """Return when the tasks are done, or when so many seconds are over; then they go on."""
+async def wait(tasks: Collection["asyncio.Task[None]"], clock: AsyncClock, seconds: float) -> None:
+    """Wait until the tasks are done, for at most ``seconds``; they are not cancelled."""
     if not tasks:
         return
     timer = asyncio.ensure_future(clock.sleep_until(clock.time() + seconds))

@@ -1,5 +1,6 @@
 """The ``[agent]`` section: who this agent is, and which checks it runs."""
 
+import os
 import platform
 import socket
 from pathlib import Path
@@ -12,17 +13,37 @@ from ..options import COUNT, PATH, TIMEOUT, Option
 
 
 class Settings(NamedTuple):
-    """What the section says."""
+    """The settings of the section."""
 
     name: str
     #: The directory of the check files; ``None``: the built-in checks run.
     directory: Path | None
     #: The timeout (seconds) of checks that set none.
     timeout: int
-    #: How many checks may run at once.
+    #: The maximum number of checks that run at the same time.
     parallel: int
     #: Seconds from one tick of the daemon to the next.
     base_interval: int = 60
+
+    @classmethod
+    def load(cls, configuration: Config) -> "Settings":
+        """The settings in the ``[agent]`` section of the configuration.
+
+        :raises ConfigurationError: naming the setting, and the problem.
+        """
+        values = config.values(configuration.section(SECTION, OPTIONS))
+        try:
+            agents.check_name(values["name"])
+        except InvalidAgent as error:
+            raise ConfigurationError(f"[{SECTION}] name: {error}") from error
+        directory = None if values["directory"] is None else Path(values["directory"])
+        return cls(
+            name=values["name"],
+            directory=directory,
+            timeout=values["timeout"],
+            parallel=values["parallel"],
+            base_interval=values["base_interval"],
+        )
 
 
 def host_name() -> str:
@@ -51,23 +72,14 @@ OPTIONS = (
         PATH,
     ),
     Option("timeout", "the timeout of checks that set none", TIMEOUT, "60s"),
-    Option("parallel", "how many checks may run at once", COUNT, "10"),
+    Option("parallel", "how many checks may run at the same time", COUNT, "10"),
     _INTERVAL,
 )
 
 
-def load(configuration: Config) -> Settings:
-    """What the ``[agent]`` section of the configuration says.
-
-    :raises ConfigurationError: naming what is wrong, and where.
-    """
-    values = config.values(configuration.section(SECTION, OPTIONS))
-    try:
-        agents.check_name(values["name"])
-    except InvalidAgent as error:
-        raise ConfigurationError(f"[{SECTION}] name: {error}") from error
-    directory = None if values["directory"] is None else Path(values["directory"])
-    return Settings(values["name"], directory, values["timeout"], values["parallel"], values["base_interval"])
+def check_environment(configuration: Config) -> dict[str, str]:
+    """What checks get in addition to the agent's environment: a ``cimaa`` that they run uses this configuration."""
+    return {} if configuration.path is None else {"CIMAA_CONFIG": os.fspath(configuration.path)}
 
 
 def base_interval(configuration: Config) -> int:

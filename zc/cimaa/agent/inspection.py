@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, with everything that the agent would read because of it."""
+"""Checks a configuration, with everything that the agent would read because of it."""
 
 import shutil
 import stat
@@ -9,29 +9,29 @@ from .. import options
 from ..config import Config, Setting
 from ..errors import ConfigurationError
 from . import check_files, plugins
-from . import config as settings
-from .check_files import SUFFIX, Broken, Check
+from .check_files import SUFFIX
 from .config import Settings
+from .rules.check import Broken, Check
 
 
 class Inspection(NamedTuple):
-    """What was looked at, and what is wrong with it."""
+    """What was checked, and the problems found."""
 
     #: The checks that can be run; ``None``: the built-in ones.
     checks: list[Check] | None
     alerters: list[str]
     sinks: list[str]
-    #: What the agent refuses, or reports as a fault: a line each.
+    #: What the agent refuses, or reports as a fault: one line each.
     problems: list[str]
-    #: What may be wrong, a line each: it depends on who runs the agent.
+    #: What may be a problem, depending on the user who runs the agent: one line each.
     warnings: list[str]
 
 
 def inspect(config: Config) -> Inspection:
-    """Look at everything that the agent would read; nothing is started, and the store is not opened."""
+    """Check everything that the agent would read.  Nothing is started, and the store is not opened."""
     problems: list[str] = []
     found = _settings(config, problems)
-    ours = _tried(lambda: settings.load(config), problems)
+    ours = _tried(lambda: Settings.load(config), problems)
     checks = [] if ours is None else _checks(ours, problems)
     warnings = [*_readable(found), *_programs(found, checks or [])]
     alerters, sinks = (config.named(kind.section) for kind in plugins.KINDS)
@@ -53,12 +53,12 @@ def _settings(config: Config, problems: list[str]) -> list[tuple[str, Setting]]:
 
 
 def _tried(what: Callable[..., Any], problems: list[str]) -> Any:
-    """What a function returns; ``None`` if it fails, with the reasons among the problems."""
+    """What the function returns; ``None`` if it fails, which adds the reasons to the problems."""
     try:
         return what()
     except ConfigurationError as error:
         problems += [str(each) for each in (error, *error.others)]
-    except Exception as error:  # a plugin's code may raise anything
+    except Exception as error:  # a plugin may raise anything
         problems.append(f"{type(error).__name__}: {error}")
     return None
 
@@ -80,11 +80,11 @@ def _programs(found: Iterable[tuple[str, Setting]], checks: Iterable[Check]) -> 
     for where, (program, *_) in commands:
         if shutil.which(program) is None:
             on_path = "" if "/" in program else " on the PATH"
-            yield f"{where} command: there is no program {program}{on_path} that this user may run"
+            yield f"{where} command: {program} not found{on_path}, or not executable by this user"
 
 
 def _readable(found: Iterable[tuple[str, Setting]]) -> Iterable[str]:
-    """Warnings about files with secrets that every user of the host may read."""
+    """Warnings about files with secrets that every user of the host can read."""
     for section, setting in found:
         if setting.option.secret and setting.text and setting.file and setting.file.stat().st_mode & stat.S_IROTH:
             name = setting.option.name

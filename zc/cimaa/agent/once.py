@@ -2,60 +2,47 @@
 
 import asyncio
 import signal
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..faults import FaultDict
-from . import check_state, runner
-from .check_files import Broken, Check
+from . import check_files, runner
 from .config import Settings
 from .rules import escalation, report, results
+from .rules.check import Broken, Check
 from .rules.results import Result
+from .tasks import run_until_signal
 
 
-class Round(NamedTuple):
-    """What came of running all checks once."""
+class RunSummary(NamedTuple):
+    """What running all checks once yielded."""
 
-    #: How many checks there are.
+    #: The number of checks.
     checks: int
-    #: What they found, as a store takes it.
+    #: Their faults, as a store accepts them.
     faults: list[FaultDict]
 
 
-def run(settings: Settings) -> Round:
-    """Run the agent's checks, or the built-in ones if it has no directory of its own.
+def run(settings: Settings, environment: Mapping[str, str] | None = None) -> RunSummary:
+    """Run the agent's checks; ``environment`` is added to the environment of their commands.
 
-    :raises ConfigurationError: if there is no such directory, or no check in it.
+    :raises ConfigurationError: if there are no checks.
+    :raises SystemExit: if a signal ends this process; the running checks are killed.
     """
-    found = check_state.load(settings)
+    found = check_files.of_agent(settings)
     broken = [results.of_broken(settings.name, item) for item in found if isinstance(item, Broken)]
     checks = [item for item in found if isinstance(item, Check)]
-    ended_by: list[int] = []
-    try:
-        done = asyncio.run(_results(settings, checks, ended_by))
-    except asyncio.CancelledError:
-        raise SystemExit(128 + ended_by[0]) from None
-    return Round(len(found), report.faults(settings.name, broken + done))
+    signals = signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
+    done = run_until_signal(_results(settings, checks, environment), *signals)
+    return RunSummary(len(found), report.faults(settings.name, broken + done))
 
 
-async def _results(settings: Settings, checks: Sequence[Check], ended_by: list[int]) -> list[Result]:
-    """The checks' results; a signal that ends the agent (put into ``ended_by``) ends them all: none outlives it."""
-    if threading.current_thread() is threading.main_thread():
-        task = asyncio.current_task()
-        assert task is not None
-
-        def end(number: int) -> None:
-            ended_by.append(number)
-            task.cancel()
-
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            asyncio.get_running_loop().add_signal_handler(number, end, number)
+async def _results(settings: Settings, checks: Sequence[Check], environment: Mapping[str, str] | None) -> list[Result]:
     slots = asyncio.Semaphore(settings.parallel)
-    return await asyncio.gather(*(_one(settings.name, check, slots) for check in checks))
 
+    async def result(check: Check) -> Result:
+        async with slots:
+            done = await runner.run(settings.name, check, (), environment)
+        return done._replace(faults=[escalation.owned(settings.name, check, fault) for fault in done.faults])
 
-async def _one(agent: str, check: Check, slots: asyncio.Semaphore) -> Result:
-    async with slots:
-        result = await runner.run(agent, check, ())
-    return result._replace(faults=[escalation.owned(agent, check, fault) for fault in result.faults])
+    return await asyncio.gather(*map(result, checks))

@@ -1,40 +1,43 @@
-"""The figures of an interval, and their way to the sinks."""
+"""Passes the metrics of each interval to the sinks."""
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ..errors import ConfigurationError, unexpected
 from ..faults import SEVERITIES
-from ..metrics import Sample, Sink
+from ..masking import mask_urls
+from ..metrics import Sample, Sink, severity_level
 from ..text import storable
 from ..threads import Call
-from .clock import Clock
+from .clock import AsyncClock
 from .daemon import Daemon
+from .rules.check import path
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
-# Seconds that the daemon waits for a sink before it reports that it is slow.
+# Seconds after which a call of a sink is not waited for any longer.
 _PATIENCE = 10.0
 
 
 def samples(daemon: Daemon, now: float) -> list[Sample]:
-    """What the checks measured in their last runs, and the agent's own figures."""
+    """The metrics of the last run of each check, and those of the agent itself."""
     agent = daemon.settings.name
-    own = [Sample(now, agent, "", name, value) for name, value in _figures(daemon).items()]
+    own = [Sample(time=now, agent=agent, check="", name=name, value=value) for name, value in _figures(daemon).items()]
     return own + [
-        Sample(now, agent, storable(f"{standing.check.file}/{standing.check.section}"), *metric)
-        for standing in daemon.standing()
-        for metric in standing.metrics
+        Sample(time=now, agent=agent, check=storable(path(state.check)), **metric._asdict())
+        for state in daemon.states
+        for metric in state.metrics
     ]
 
 
-class Measuring:
-    """The sinks, of which none waits for another, and nothing waits for them."""
+class Publisher:
+    """Calls the sinks, each independent of the others; nothing waits for them."""
 
-    def __init__(self, sinks: Mapping[str, Sink], clock: Clock, patience: float = _PATIENCE) -> None:
-        """A call of a sink that takes longer than ``patience`` seconds is logged, and not waited for."""
+    def __init__(self, sinks: Mapping[str, Sink], clock: AsyncClock, patience: float = _PATIENCE) -> None:
+        """A call of a sink that takes longer than ``patience`` seconds is logged, and not waited for any longer."""
         self._sinks: Mapping[str, Sink] = sinks
         self._clock = clock
         self._patience = patience
@@ -42,9 +45,9 @@ class Measuring:
         self._calls: dict[str, Call[None]] = {}
 
     def start(self) -> None:
-        """Have the sinks get ready.
+        """Start the sinks.
 
-        :raises ConfigurationError: if one cannot.
+        :raises ConfigurationError: if one cannot be started.
         """
         for name, sink in self._sinks.items():
             try:
@@ -53,9 +56,9 @@ class Measuring:
                 raise ConfigurationError(f"[metrics:{name}] {error}") from error
 
     async def replace(self, sinks: Mapping[str, Sink]) -> None:
-        """Pass figures to these from now on; sinks that are not among them are closed, and new ones started.
+        """Use these sinks from now on; others are closed, and new ones started.
 
-        One that cannot start is tried again with the next figures.
+        A sink that cannot be started is started again with the next metrics.
         """
         old, self._sinks = self._sinks, {}
         for name, sink in old.items():
@@ -67,22 +70,22 @@ class Measuring:
         self._sinks = sinks
 
     async def close(self) -> None:
-        """Close all sinks, each in at most twice the patience, whatever it still does."""
+        """Close all sinks; each takes at most twice the patience, even if it hangs."""
         old, self._sinks = self._sinks, {}
         await asyncio.gather(*(self._close(name, sink) for name, sink in old.items()))
 
     def publish(self, daemon: Daemon) -> None:
-        """Pass the current figures on; a sink that still works on earlier ones gets none."""
+        """Pass the current metrics to the sinks, except those that are still busy with earlier ones."""
         if not self._sinks:
             return
         found = samples(daemon, self._clock.time())
         for name, sink in self._sinks.items():
             if not self._is_busy(name):
                 write = partial(_start_and_write, sink, found)
-                self._tasks[name] = asyncio.create_task(self._call(name, write, "write the figures"))
+                self._tasks[name] = asyncio.create_task(self._call(name, write, "write metrics"))
 
     async def finish(self) -> None:
-        """Wait for the figures that are being passed on."""
+        """Wait for the metrics that are being written."""
         await asyncio.gather(*self._tasks.values())
 
     def _is_busy(self, name: str) -> bool:
@@ -93,10 +96,10 @@ class Measuring:
         if name in self._tasks:
             await self._tasks.pop(name)
         await self._call(name, sink.close, "close")
-        del self._calls[name]  # one that hangs must not block the sink that has its name next
+        del self._calls[name]  # a hanging call must not block the next sink with this name
 
     async def _call(self, name: str, function: Callable[[], None], what: str) -> None:
-        """Call a method of a sink, which may be foreign code; if it fails, that is logged."""
+        """Call a method of a sink, which may be foreign code; errors are logged."""
         self._calls[name] = call = Call(function)
         if not await call.ended(self._patience):
             _LOG.warning("metrics %s: cannot %s: not done within %g s", name, what, self._patience)
@@ -104,21 +107,20 @@ class Measuring:
         try:
             call.result()
         except Exception as error:
-            reason = str(error) or type(error).__name__
+            reason = mask_urls(str(error)) or type(error).__name__
             _LOG.warning("metrics %s: cannot %s: %s", name, what, reason, exc_info=unexpected(error))
 
 
 def _start_and_write(sink: Sink, found: Sequence[Sample]) -> None:
-    sink.start()  # it does nothing if it is ready
+    sink.start()  # does nothing if it is started
     sink.write(found)
 
 
 def _figures(daemon: Daemon) -> dict[str, float]:
-    calls, alerts = daemon.link.figures, daemon.alerts
-    severities = [fault["severity"] for fault in daemon.faults()]
-    counts = {f"faults_{name}": float(severities.count(level)) for name, level in SEVERITIES.items()}
-    return counts | {
-        "checks": float(len(daemon.standing())),
+    calls, alerts = daemon.reporter.store.figures, daemon.reporter.notifier.shared
+    counts = Counter(severity_level(severity) for severity in daemon.reporter.severities())
+    return {f"faults_{name}": float(counts[name]) for name in SEVERITIES} | {
+        "checks": float(len(daemon.states)),
         "missed_ticks": float(daemon.missed),
         "store_calls": float(calls.calls),
         "store_errors": float(calls.errors),

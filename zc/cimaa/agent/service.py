@@ -1,4 +1,4 @@
-"""The daemon as a process: its signals, its log, and its messages to systemd."""
+"""The daemon as a process: its signals, its log, and its notifications to systemd."""
 
 import asyncio
 import contextlib
@@ -8,24 +8,28 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 from ..db import DB
 from ..errors import Error
+from ..masking import mask_urls
+from ..text import json_safe, one_line
 from ..units import format_duration
 from . import runner
 from .clock import SystemClock
+from .config import check_environment
 from .daemon import Daemon
-from .notifier import Alerts
-from .publisher import Measuring
+from .publisher import Publisher
 from .reload import Configuration, Reloader
-from .store import Link
+from .store import StoreClient
+from .tasks import Signalled, until_signal
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
-# Ticks without a sign of life before systemd takes the daemon for dead.
+# Ticks without a notification after which systemd may restart the daemon.
 _WATCHDOG_TICKS = 5
-# Seconds that systemd may take to accept a message.
+# Seconds that systemd may take to accept a notification.
 _SYSTEMD = 1.0
 #: The exit status after a bug.
 FAILED = 1
@@ -39,9 +43,9 @@ def run(
     keep: bool,
     as_json: bool,
 ) -> int:
-    """Run the daemon for ``count`` ticks, or until a signal ends it; the exit status.
+    """Run the daemon for ``count`` ticks, or until a signal ends it, and return the exit status.
 
-    :raises ConfigurationError: if there are no checks, or a sink cannot start.
+    :raises ConfigurationError: if there are no checks, or a sink cannot be started.
     """
     with _log_to_stderr(as_json=as_json):
         try:
@@ -55,40 +59,49 @@ def run(
 
 async def _run(configuration: Configuration, db: DB, count: int | None, keep: bool) -> int:
     settings, clock, systemd = configuration.agent, SystemClock(), Systemd(os.environ)
-    alerts = Alerts(settings.name, configuration.alerters, clock)
-    daemon = Daemon(settings, Link(settings.name, db, clock), alerts, clock, runner.run)
-    measuring = Measuring(configuration.sinks, clock)
-    measuring.start()
-    daemon.on_tick = lambda _tick: systemd.notify("WATCHDOG=1")
-    daemon.on_report = lambda: measuring.publish(daemon)
-    ended = _on_signals(Reloader(daemon, measuring, configuration))
-    count_of, base = len(daemon.standing()), format_duration(settings.base_interval)
-    _LOG.info("%s runs %d check%s every %s", settings.name, count_of, "" if count_of == 1 else "s", base)
+    publisher = Publisher(configuration.sinks, clock)
+    daemon = Daemon(
+        settings,
+        StoreClient(settings.name, db, clock),
+        configuration.alerters,
+        clock,
+        partial(runner.run, environment=check_environment(configuration.config)),
+        on_tick=lambda _tick: systemd.notify("WATCHDOG=1"),
+        on_results=publisher.publish,
+    )
+    publisher.start()
+    reloader = Reloader(daemon, publisher, configuration)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
+    checks, base = len(daemon.states), format_duration(settings.base_interval)
+    _LOG.info("%s runs %d check%s every %s", settings.name, checks, "" if checks == 1 else "s", base)
     systemd.notify("READY=1")
     systemd.prolong_watchdog(settings.base_interval)
     try:
-        await daemon.run(count)
-        await measuring.finish()
+        await until_signal(_work(daemon, publisher, count), (signal.SIGTERM, signal.SIGINT))
         return 0
-    except asyncio.CancelledError:
+    except Signalled as error:
         systemd.notify("STOPPING=1")
         await daemon.end(keep=keep)
         _LOG.info("%s ends", settings.name)
-        return 128 + signal.SIGINT if signal.SIGINT in ended else 0
+        return 128 + signal.SIGINT if error.number == signal.SIGINT else 0
     finally:
-        await measuring.close()
+        await publisher.close()
+
+
+async def _work(daemon: Daemon, publisher: Publisher, count: int | None) -> None:
+    await daemon.run(count)
+    await publisher.finish()
 
 
 class Systemd:
-    """Messages to systemd, if it started this process and asks for them.  Checks do not inherit its variables."""
+    """Notifications to systemd, if it started this process and asks for them."""
 
-    def __init__(self, environment: MutableMapping[str, str]) -> None:
-        self._address = environment.pop("NOTIFY_SOCKET", "")
-        self._watchdog = environment.pop("WATCHDOG_USEC", "")
-        environment.pop("WATCHDOG_PID", None)
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        self._watchdog = environment.get("WATCHDOG_USEC", "")
 
     def notify(self, state: str) -> None:
-        """Send it a message, which is dropped if systemd does not take it."""
+        """Send a notification, which is dropped if systemd does not accept it."""
         if not self._address:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
@@ -97,34 +110,36 @@ class Systemd:
             systemd.send(state.encode())
 
     def prolong_watchdog(self, interval: float) -> None:
-        """Make its watchdog wait for several ticks at least."""
+        """Make systemd's watchdog wait for at least five ticks."""
         wanted = int(_WATCHDOG_TICKS * interval * 1_000_000)
         if self._watchdog.isdecimal() and 0 < int(self._watchdog) < wanted:
             self.notify(f"WATCHDOG_USEC={wanted}")
 
 
 class _JSON(logging.Formatter):
-    """Each record as one line of JSON."""
+    """Formats a record as one line of JSON, with the URLs in it masked."""
 
     def format(self, record: logging.LogRecord) -> str:
         shape = {"time": record.created, "level": record.levelname, "logger": record.name}
-        shape["message"] = record.getMessage()
-        return json.dumps(shape | ({"traceback": self.formatException(record.exc_info)} if record.exc_info else {}))
+        shape["message"] = mask_urls(record.getMessage())
+        if record.exc_info:
+            shape["traceback"] = mask_urls(self.formatException(record.exc_info))
+        return json_safe(json.dumps(shape))
 
 
 class _Lines(logging.Formatter):
-    """Each record as one line, a traceback included, with escapes for what steers a terminal."""
+    """Formats a record, with its traceback, as one line without control characters, with the URLs in it masked."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = f"{record.levelname} {record.name}: {record.getMessage()}"
         if record.exc_info:
             text += f"\n{self.formatException(record.exc_info)}"
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        return one_line(mask_urls(text))
 
 
 @contextlib.contextmanager
 def _log_to_stderr(*, as_json: bool) -> Iterator[None]:
-    """Log on standard error: what is zc.cimaa's, and warnings and errors of other packages."""
+    """Log on standard error: all messages of zc.cimaa, and warnings and errors of other packages."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JSON() if as_json else _Lines())
     loggers = ours, _ = logging.getLogger("zc.cimaa"), logging.getLogger()
@@ -142,20 +157,3 @@ def _log_to_stderr(*, as_json: bool) -> Iterator[None]:
             logger.removeHandler(handler)
         ours.setLevel(before[0])
         ours.propagate = before[1]
-
-
-def _on_signals(reloader: Reloader) -> set[int]:
-    """Have signals act on the daemon; the set is to hold those that told it to end."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    ended: set[int] = set()
-
-    def end(number: int) -> None:
-        if not ended:
-            ended.add(number)
-            task.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number)
-    loop.add_signal_handler(signal.SIGHUP, reloader.ask)
-    return ended

@@ -1,63 +1,64 @@
-"""The daemon's link to its store, which may be away: no call holds up anything else, and none waits for ever."""
+"""The daemon's access to its store: calls run in threads, one at a time, and each is waited for a limited time."""
 
 import asyncio
 import logging
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..db import DB
 from ..errors import StoreError, StoreUnavailable, unexpected
-from ..faults import INFO, FaultDict
+from ..faults import SEVERITIES, FaultDict
+from ..masking import mask_urls
 from ..naming import fault_name
 from ..squelches import Matcher, StoredSquelch, in_force
 from ..threads import Call
 from ..units import format_duration, format_time
-from .clock import Clock
-from .rules.results import fault as make_fault
+from .clock import AsyncClock
+from .rules.results import make_fault
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
-#: How long (seconds) the daemon waits for one call.
+#: Seconds that the daemon waits for one call.
 PATIENCE = 15
-#: For how long (seconds) after an absence the report tells of it.
-REMEMBERED = 60 * 60
-
-_FIRST_DELAY = 1.0
+#: Seconds for which an outage is reported after its end.
+OUTAGE_REPORTED = 60 * 60
+#: Seconds after which squelches are read again even if no alert is due, so that those known are fresh in an outage.
+SQUELCHES_FRESH = 10 * 60
 
 
 @dataclass
 class Figures:
-    """What the calls came to."""
+    """Statistics of the calls."""
 
     calls: int = 0
     errors: int = 0
     seconds: float = 0.0
-    #: When the last report was stored (seconds since the epoch).
+    #: The time of the last stored report (seconds since the epoch).
     last_report: float = 0.0
 
 
-class Link:
-    """Calls of a store for one agent."""
+class StoreClient:
+    """The calls of a store for one agent."""
 
-    def __init__(self, agent: str, db: DB, clock: Clock, patience: float = PATIENCE) -> None:
+    def __init__(self, agent: str, db: DB, clock: AsyncClock, patience: float = PATIENCE) -> None:
         self._agent = agent
         self._db = db
         self._clock = clock
         self._patience = patience
         self._turn = asyncio.Lock()
         self._hanging: Call[Any] | None = None
-        # The squelches last known; what matches those in force until some time, and that time.
+        # The squelches last read, when that was, and a matcher of those in force with the time until which it is valid.
         self._squelches: list[StoredSquelch] = []
+        self._squelches_read = -math.inf
         self._match: Callable[[str], object] = Matcher(()).matching
         self._matches_until = math.inf
-        #: Since when (seconds since the epoch) the store has been away.
+        #: When the current outage of the store began (seconds since the epoch).
         self.away_since: float | None = None
-        self._absence: tuple[float, float] | None = None
+        self._outage: tuple[float, float] | None = None
         self.figures = Figures()
 
     async def report(self, faults: list[FaultDict]) -> None:
@@ -66,32 +67,38 @@ class Link:
         self.figures.last_report = self._clock.time()
 
     async def faults(self) -> list[FaultDict]:
-        """The agent's faults that the store has."""
+        """The agent's faults in the store."""
         stored = await self._call(self._db.get_faults, self._agent)
         return [{key: value for key, value in fault.items() if key != "agent"} for fault in stored]
 
-    async def refresh_squelches(self) -> None:
-        """Learn which squelches there are."""
+    async def read_squelches(self) -> None:
+        """Read the squelches."""
+        start = self._clock.time()
         details = await self._call(self._db.get_squelch_details)
+        self._squelches_read = start
         known = [StoredSquelch(**squelch) for squelch in details]
         if known != self._squelches:
             self._squelches = known
             self._prepare()
 
+    def squelches_are_stale(self) -> bool:
+        """True if the squelches should be read again although no alert is due."""
+        return not 0 <= self._clock.time() - self._squelches_read < SQUELCHES_FRESH
+
     def silenced(self, name: str) -> object:
-        """True if a squelch that is in force now matches the fault's name, by the squelches last known."""
+        """True if a squelch in force matches the fault's name, according to the squelches last read."""
         if self._clock.time() >= self._matches_until:
             self._prepare()
         return self._match(name)
 
     def _prepare(self) -> None:
         now = self._clock.time()
-        counting = [squelch for squelch in self._squelches if in_force(squelch, now)]
-        self._match = Matcher(squelch.regex for squelch in counting).matching
-        self._matches_until = min((s.expires for s in counting if s.expires is not None), default=math.inf)
+        active = [squelch for squelch in self._squelches if in_force(squelch, now)]
+        self._match = Matcher(squelch.regex for squelch in active).matching
+        self._matches_until = min((s.expires for s in active if s.expires is not None), default=math.inf)
 
     async def idle(self) -> None:
-        """Wait until no call runs any more, one that was given up included."""
+        """Wait until no call runs any more, not even one that timed out."""
         if self._hanging is not None:
             await self._hanging.ended()
 
@@ -100,18 +107,18 @@ class Link:
         await self.idle()
         await self._call(self._db.remove_agent, self._agent)
 
-    def told(self) -> list[FaultDict]:
-        """A fault, a mere piece of information, that tells how long the store was away lately."""
-        if self._absence is None or self._clock.time() > self._absence[1] + REMEMBERED:
+    def outage_notice(self) -> list[FaultDict]:
+        """A fault of severity ``info`` that reports an outage of the store within the last hour."""
+        if self._outage is None or self._clock.time() > self._outage[1] + OUTAGE_REPORTED:
             return []
-        start, end = self._absence
-        text = f"the store was away for {format_duration(end - start)}, until {format_time(end)}"
-        return [make_fault(fault_name(self._agent, "agent", "store"), INFO, text)]
+        start, end = self._outage
+        text = f"the store was unavailable for {format_duration(end - start)}, until {format_time(end)}"
+        return [make_fault(fault_name(self._agent, "agent", "store"), SEVERITIES["info"], text)]
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """What the store's method returns; one call at a time.
 
-        :raises StoreError: if the store is away; that is noted.
+        :raises StoreError: if the store is unavailable.
         """
         async with self._turn:
             return await self._bounded(function, *arguments)
@@ -126,13 +133,13 @@ class Link:
             if not await call.ended(self._patience):
                 raise StoreUnavailable(f"the store did not answer within {format_duration(self._patience)}")
             result = call.result()
-        except Exception as cause:  # a backend is somebody else's code, and must not end the agent
+        except Exception as cause:  # a backend is foreign code, and must not end the agent
             self._failed()
             if isinstance(cause, StoreError):
                 raise
             if unexpected(cause):
                 _LOG.error("a bug in the store's backend: %s: %s", type(cause).__name__, cause, exc_info=cause)
-            raise StoreUnavailable(f"the store failed: {type(cause).__name__}: {cause}") from cause
+            raise StoreUnavailable(f"the store failed: {type(cause).__name__}: {mask_urls(str(cause))}") from cause
         finally:
             self.figures.seconds += self._clock.time() - start
         self._came_back()
@@ -145,15 +152,5 @@ class Link:
 
     def _came_back(self) -> None:
         if self.away_since is not None:
-            self._absence = self.away_since, self._clock.time()
+            self._outage = self.away_since, self._clock.time()
             self.away_since = None
-
-
-def delay(failures: int, most: float, chance: Callable[[], float] = random.random) -> float:
-    """How long (seconds) to wait after so many failures in a row: twice as long each time, never more than ``most``.
-
-    From half of that to all of it, by chance, so that the agents of a fleet do not
-    come back together.
-    """
-    longest: float = min(most, _FIRST_DELAY * 2 ** min(failures, 30))
-    return longest * (0.5 + chance() / 2)

@@ -1,41 +1,40 @@
-"""One check, run once to see what the agent makes of it; nothing is stored."""
+"""Runs one check to show its result; nothing is stored."""
 
-import asyncio
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import ConfigurationError
 from ..faults import FaultDict
 from ..naming import GLOBAL
 from ..options import nearest
-from . import check_process as processes
-from . import check_state, runner
-from .check_files import Broken, Check
+from . import check_files, check_process, runner
 from .config import Settings
 from .rules import escalation, results, thresholds
+from .rules.check import Broken, Check, path
 from .rules.results import Outcome, Result
+from .tasks import run_until_signal
 
 
 class Trial(NamedTuple):
-    """What a check did, and what follows from it."""
+    """A run of a check, and its result."""
 
     check: Check
-    #: What its command did; ``None``: it is a built-in check.
+    #: The outcome of its command; ``None``: it is a built-in check.
     outcome: Outcome | None
     seconds: float
     result: Result
-    #: The faults that the daemon would report after this as the first run.
+    #: The faults that the daemon would report after this run if it was the first.
     faults: list[FaultDict]
 
 
 def find(settings: Settings, name: str) -> Check:
-    """The agent's check of this name: ``FILE/SECTION``, or the section alone if only one file has it.
+    """The agent's check with this name: ``FILE/SECTION``, or the section alone if only one file has it.
 
-    :raises ConfigurationError: if there is none, naming the nearest, or it cannot be read, or there are several.
+    :raises ConfigurationError: if there is no such check, it cannot be read, or the name is ambiguous.
     """
-    checks = check_state.load(settings)
+    checks = check_files.of_agent(settings)
     by_path = {path(check): check for check in checks}
     matching = [check for check in checks if name in (path(check), check.section)]
     if not matching and isinstance(file := by_path.get(name.partition("/")[0]), Broken):
@@ -49,47 +48,41 @@ def find(settings: Settings, name: str) -> Check:
     return found
 
 
-def path(check: Check | Broken) -> str:
-    """``FILE/SECTION``: how a check is named on the command line."""
-    return f"{check.file}/{check.section}" if check.section else check.file
+def run(agent: str, check: Check, environment: Mapping[str, str] | None = None) -> Trial:
+    """Run the check as the daemon does; ``environment`` is added to the environment of its command.
 
-
-def run(agent: str, check: Check) -> Trial:
-    """Run the check as the daemon would.
-
-    :raises SystemExit: if SIGTERM ends it; nothing of the check is left then.
+    :raises SystemExit: if SIGTERM ends this process; the check is killed.
     """
     started = time.monotonic()
-    try:
-        outcome, result = asyncio.run(_run(agent, check))
-    except asyncio.CancelledError:
-        raise SystemExit(128 + signal.SIGTERM) from None
-    seconds = time.monotonic() - started
-    return Trial(check, outcome, seconds, result, escalation.advance(agent, check, [], result))
+    outcome, result = run_until_signal(_run(agent, check, environment), signal.SIGTERM)
+    return Trial(
+        check=check,
+        outcome=outcome,
+        seconds=time.monotonic() - started,
+        result=result,
+        faults=escalation.advance(agent, check, [], result),
+    )
 
 
 def judged(trial: Trial) -> Sequence[tuple[thresholds.Threshold, str]]:
-    """Each threshold of the check, and how it came out."""
+    """Each threshold of the check, and whether it was crossed."""
     wanted, metrics = trial.check.thresholds, trial.result.metrics
-    told = {metric.name: "ok" for metric in metrics}
-    told |= {crossing.name: crossing.message for crossing in thresholds.crossings(wanted, metrics, {})}
-    return [(threshold, told.get(threshold.name, "not measured")) for threshold in wanted]
+    judged = {metric.name: "ok" for metric in metrics}
+    judged |= {crossing.name: crossing.message for crossing in thresholds.crossings(wanted, metrics, {})}
+    return [(threshold, judged.get(threshold.name, "not measured")) for threshold in wanted]
 
 
-async def _run(agent: str, check: Check) -> tuple[Outcome | None, Result]:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+async def _run(agent: str, check: Check, environment: Mapping[str, str] | None) -> tuple[Outcome | None, Result]:
     if not check.command:
         return None, await runner.run(agent, check, [])
-    outcome = await processes.run(check)
+    outcome = await check_process.run(check, environment)
     return outcome, results.of_outcome(agent, check, outcome)
 
 
 def _near(name: str, known: dict[str, Check | Broken]) -> str:
-    """A hint for a name that is not known: by its section if it has no file."""
+    """A hint for an unknown name: the nearest one, or all."""
     sections = {check.section: each for each, check in known.items()}
     if "/" in name and not name.startswith(GLOBAL):
         return nearest(name, known)
     hint = nearest(name, sections)
-    return hint if hint.startswith("did you mean") else f"available: {', '.join(known)}"
+    return hint if hint.startswith("did you mean") else f"there is: {', '.join(known)}"

@@ -1,7 +1,7 @@
-"""What passes alerts on to people: an ``[alerter:NAME]`` section each, found by its entry point.
+"""Alerters, which send alerts to people: each has a section ``[alerter:NAME]``, and is found by its entry point.
 
-Whoever writes an alerter derives from :class:`Alerter`, declares its options, and
-registers the class in the group ``zc.cimaa.alerter``.
+To write an alerter, derive a class from :class:`Alerter`, declare its options, and register
+it as an entry point in the group ``zc.cimaa.alerter``.
 """
 
 from abc import ABC, abstractmethod
@@ -18,41 +18,47 @@ RESOLVED = "resolved"
 
 
 class Alert(NamedTuple):
-    """What people should know: a fault is critical, or no longer."""
+    """A fault is critical, or no longer."""
 
     #: ``triggered`` or ``resolved``.
     event: str
-    #: The same for all alerts about one fault, also if several agents tell of it: its name.
+    #: Identifies the fault, also if several agents report it: its name.
     key: str
     agent: str
     name: str
     severity: int
     message: str
-    #: When the agent decided to alert (whole seconds since the epoch).
+    #: The time of the alert (whole seconds since the epoch).
     time: int
 
 
 class Alerter(ABC):
-    """Passes alerts on.  One alert is passed at a time, in a thread."""
+    """Sends alerts.  :meth:`send` is called in a thread, for one alert at a time."""
 
-    #: The keys that the section may have, besides ``class`` and ``timeout``.
+    #: The settings of the section, besides ``class`` and ``timeout``.
     options: ClassVar[Sequence[Option]] = ()
 
-    #: The keys that every alerter's section may have.
-    COMMON: ClassVar[Sequence[Option]] = (Option("timeout", "how long passing on one alert may take", TIMEOUT, "30s"),)
+    #: The settings that every alerter has.
+    COMMON: ClassVar[Sequence[Option]] = (Option("timeout", "how long sending one alert may take", TIMEOUT, "30s"),)
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """Get ready; ``settings`` has the value of each option."""
+        """``settings`` has the value of each option.
+
+        :raises ConfigurationError: if the settings are not valid together.
+        """
         self.settings = settings
         #: Seconds.
         self.timeout: float = settings["timeout"]
 
     @abstractmethod
     def send(self, alert: Alert) -> None:
-        """Pass the alert on.
+        """Send the alert, and return once it was sent, within ``timeout`` seconds.
 
-        It should take at most ``timeout`` seconds, and return once the alert was sent.
+        An error's message becomes part of a fault, so it must not contain secrets.
 
-        :raises AlertError: if it was certainly not sent; it is tried again later.  After any other exception it may
-            have been sent: it is sent again, or resolved.  The message holds no secret.
+        :raises AlertError: if the alert was certainly not sent.  It is sent again while it is due: if the fault is over
+            before the alert was sent, nothing is sent.
+        :raises Exception: any other exception, such as ``TimeoutError``, if it is unknown whether the alert was sent.
+            It is sent again while it is due, and resolved otherwise, so that no incident stays open.  After a timeout
+            of a program or a service, do not raise ``AlertError``: the service may have accepted the alert.
         """

@@ -20,18 +20,18 @@ from . import Alerter as Base
 
 _LOG = logging.getLogger("zc.cimaa.alerts")
 
-# Characters of standard error that a message has, from its end: there the reason is.  Bytes that are kept for it.
+# Characters from the end of standard error that messages contain: the reason is there.  Bytes kept for that.
 _SHOWN, _KEPT = 200, 1024
-# Seconds to wait for the rest of standard error, which a child may hold open.
+# Seconds to wait for the rest of standard error, which a child may keep open.
 _LINGER = 1
-# Seconds between two looks at what the program put into the background.
+# Seconds between checks whether background processes of the program have ended.
 _PAUSE = 0.2
 
 
 class Alerter(Base):
-    """Runs a program for each alert, which reads it as one line of JSON, and ends with status 0 if it passed it on."""
+    """Runs a program for each alert, which reads it as one line of JSON, and exits with status 0 if it sent it."""
 
-    options = (Option("command", "what to run: words as a shell splits them, but no shell runs them", COMMAND),)
+    options = (Option("command", "the command: split into words like a shell's, but not run by a shell", COMMAND),)
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
@@ -39,10 +39,13 @@ class Alerter(Base):
             raise ConfigurationError("command: the command is missing")
 
     def send(self, alert: Alert) -> None:
-        """Run the program; if it takes too long, it is killed with all processes that it started.
+        """Run the program.  At the timeout it is killed with all processes that it started.
 
-        Its exit status alone tells whether the alert was passed on.  What it put into
-        the background may go on until the timeout is over.
+        Only its exit status says whether the alert was sent.  Its background processes may run
+        until the timeout.
+
+        :raises AlertError: if it cannot be run, or its exit status is not 0.
+        :raises TimeoutError: if it was killed at the timeout: it may have sent the alert.
         """
         command: list[str] = self.settings["command"]
         end = time.monotonic() + self.timeout
@@ -59,22 +62,23 @@ class Alerter(Base):
             status = process.wait(self.timeout)
         except subprocess.TimeoutExpired as error:
             asyncio.run(tree.end())
-            raise AlertError(f"{command[0]} took longer than {self.timeout} s, and was killed") from error
+            reason = f"{command[0]} took longer than {self.timeout} s and was killed: it may have sent the alert"
+            raise TimeoutError(reason) from error
         _in_background(_end_at, tree, end, command[0])
         if status:
             said = errors.end()
-            raise AlertError(f"{command[0]} ended with status {status}{f': {said}' if said else ''}")
+            raise AlertError(f"{command[0]} exited with status {status}{f': {said}' if said else ''}")
 
 
 class _Errors:
-    """Reads what a program writes on standard error, and keeps the end."""
+    """Reads a program's standard error, and keeps the end."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         self._kept = b""
         self._reader = _in_background(self._read, stream)
 
     def end(self) -> str:
-        """The end of it, as far as it is there within a short time."""
+        """The end of standard error, as far as it is available within a short time."""
         self._reader.join(_LINGER)
         return mask_text(self._kept.decode(errors="replace").strip())[-_SHOWN:]
 
@@ -98,20 +102,20 @@ def _start(command: list[str], tree: Tree) -> "subprocess.Popen[bytes]":
 
 
 def _write(stream: IO[bytes], data: bytes) -> None:
-    with suppress(OSError), stream:  # a program need not read
+    with suppress(OSError), stream:  # the program need not read it
         stream.write(data)
 
 
 def _end_at(tree: Tree, end: float, program: str) -> None:
-    """Kill what is left of the program when that time (of the monotonic clock) has come."""
+    """Kill the remaining processes of the program at that time (of the monotonic clock)."""
     while not tree.is_over() and time.monotonic() < end:
         time.sleep(_PAUSE)
     if left := asyncio.run(tree.end()):
-        _LOG.warning("%s left processes behind that could not be ended: %s", program, ", ".join(left))
+        _LOG.warning("%s left processes behind that could not be killed: %s", program, ", ".join(left))
 
 
 def _in_background(function: Callable[..., None], *arguments: Any) -> threading.Thread:
-    """Start it in a thread that does not keep this process from ending."""
+    """Call the function in a daemon thread."""
     thread = threading.Thread(target=function, args=arguments, daemon=True)
     thread.start()
     return thread

@@ -1,4 +1,4 @@
-"""Writes alerts to the agent's log."""
+"""Writes alerts to the log of the agent."""
 
 import logging
 
@@ -12,6 +12,6 @@ class Alerter(Base):
     """Writes each alert to the agent's log."""
 
     def send(self, alert: Alert) -> None:
-        """Write it."""
+        """Write the alert."""
         level = alert.severity if alert.event == TRIGGERED else logging.INFO
         _LOG.log(level, "%s %s: %s", alert.event, alert.name, alert.message)

@@ -20,7 +20,7 @@ EXIT_STATUSES = {
     "0": "success",
     "1": "an error; its message is one line that starts with ``cimaa: error:``",
     "2": "wrong usage; the last line of the message starts with ``cimaa: error:``",
-    "3": "with ``--exit-code``: a fault is listed that is not squelched",
+    "3": "with ``faults --exit-code`` or ``agent --once --exit-code``: a fault is listed that is not squelched",
     "130": "interrupted",
     "141": "the program that reads the output has ended",
 }
@@ -68,7 +68,7 @@ _CHECKS = """\
 Checks
 ------
 
-An agent's checks are in files: a file for each subject, a section for each check.
+An agent's checks are defined in files, a section for each check.
 
 .. code-block:: console
 
@@ -108,27 +108,28 @@ An agent's checks are in files: a file for each subject, a section for each chec
     warning   ...  web1   //web1/host/queue#mail              412 mails wait
     web1 ran 3 checks: 3 faults, stored in zc.cimaa.lmdb (path store).
 
-A check reports like a Nagios plugin: exit status 0 is OK, 1 a warning, 2 and 3 an error, and the first line of its
-output, up to a ``|``, is the message.  Or its output is JSON, with a list of ``faults``, which have a ``message``, and
-may have a ``name``, a ``severity`` (a name or a number; default 40), and any other keys.
+A check reports what it found like a Nagios plugin: exit status 0 is good, 1 a warning, 2 and 3 an error, and the
+message is the first line of its output, up to a ``|``.  Or it writes JSON: an object with a list of ``faults``, each
+with a ``message`` and, optionally, a ``name``, a ``severity`` (a name or a number; 40, an error, by default), and any
+other keys.
 
-A fault is named after the agent, the file and the section.  A check that fails to run is also a fault, and does not
-affect the others:
+A fault is named after the agent, the file and the section.  A check that fails to run properly is reported as a fault,
+too, and does not affect other checks:
 
-====================  ======================================================================================
-``#monitor-timeout``  it took too long, and was killed with its children
-``#monitor-command``  it could not be run
-``#monitor-status``   it was killed, or its exit status is not 0 to 3, or contradicts its JSON
+====================  ================================================================================
+``#monitor-timeout``  it exceeded its timeout, and was killed with its child processes
+``#monitor-command``  its command could not be run
+``#monitor-status``   it was killed, its exit status is not 0 to 3, or contradicts its JSON
 ``#monitor-output``   it wrote nothing, or more than 1 MiB
-``#monitor-stderr``   it wrote on standard error: a warning, its results count
-``#monitor-left``     it left processes that could not be ended: a warning, its results count
-``#monitor-metric``   it has a threshold for a metric that it did not measure
-``#monitor-slow``     it was still running when the daemon should have run it again
-``#monitor-json``     its JSON cannot be read, or breaks a rule
-``#monitor-size``     its faults exceed its share of the size of a report
+``#monitor-stderr``   it wrote to standard error: a warning; its result is used
+``#monitor-left``     it left processes behind that could not be killed: a warning; its result is used
+``#monitor-metric``   it did not report a metric that has a threshold
+``#monitor-slow``     it was still running when it was due again
+``#monitor-json``     its JSON cannot be parsed, or is invalid
+``#monitor-size``     its faults would leave no room for those of other checks in the report
 ``#monitor-options``  its section is invalid
 ``#monitor-file``     its file cannot be read
-====================  ======================================================================================
+====================  ================================================================================
 """
 
 

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from ..faults import SEVERITIES
 from ..options import Option
 
 #: The entry points' group; a name in it is what ``class`` names.
@@ -26,6 +27,11 @@ class Sample(NamedTuple):
     value: float
     #: As the check wrote it.
     unit: str = ""
+
+
+def severity_level(severity: int) -> str:
+    """The name of the severity, or the next lower name for a number between the names."""
+    return next((name for name, level in SEVERITIES.items() if severity >= level), "debug")
 
 
 class Sink(ABC):

@@ -1,6 +1,6 @@
-"""The conformance suite: every promise of the contract, by number, for every backend, other people's included.
+"""The conformance suite for backends, including those of other projects: every promise of the contract, by number.
 
-A backend's tests inherit it::
+The tests of a backend inherit it::
 
     class TestMine(Conformance):
         @pytest.fixture
@@ -8,10 +8,10 @@ A backend's tests inherit it::
             return functools.partial(DB, {"path": str(tmp_path)})
 
 ``opener`` is a callable that takes ``instance`` and ``clock`` and opens a
-:class:`~zc.cimaa.db.DB`: for each test an empty store, and in one test the same
-store at each call.  It is pickled for the tests that report from several processes.
+:class:`~zc.cimaa.db.DB`.  Each test gets an empty store, and opens the same store with
+each call.  The tests with several processes pickle the opener.
 
-The numbers are those of the page on the contract.  It needs pytest and hypothesis.
+The numbers are those of the page on the contract.  The suite needs pytest and hypothesis.
 """
 
 from .conformance import Conformance

@@ -23,14 +23,14 @@ from .values import AT_LIMIT, BAD_AGENTS, HOSTILE_TEXTS, REFUSED, VALUES
 class Conformance:
     """The promises.  Derive from it and define the fixture ``opener``."""
 
-    #: False for a store that no other process can see.
+    #: False for a store that other processes cannot see.
     processes: ClassVar[bool] = True
-    #: How many random histories are tried against the model.
+    #: The number of random histories that are compared with the model.
     examples: ClassVar[int] = 25
 
     @pytest.fixture
     def opener(self) -> Opener:
-        """Open the store of this test; to be overridden."""
+        """Open the store of this test; override it."""
         raise NotImplementedError("define the fixture 'opener': see zc.cimaa.testing")
 
     @pytest.fixture
@@ -53,7 +53,7 @@ class Conformance:
     # Reports
 
     def test_01_a_report_replaces_the_one_before(self, db: DB, other: DB) -> None:
-        """Faults that are in the new report stand, with its values; all others are gone."""
+        """The faults of the new report are stored, with its values; all others are removed."""
         for faults in (
             [],
             [fault("f1")],
@@ -67,35 +67,35 @@ class Conformance:
             assert other.get_faults("agent") == expected("agent", faults)
             assert db.get_faults("agent") == expected("agent", faults)
 
-    def test_02_faults_come_sorted_by_name(self, db: DB) -> None:
-        """The order is that of code points, whatever the order in the report."""
+    def test_02_faults_are_sorted_by_name(self, db: DB) -> None:
+        """In the order of code points, independent of the order in the report."""
         names = ["b", "a", "B", "_", "a b", "aa", "a\u0301", "\u00e1", "z", "\uffff", "\U0001f4a5", "\ue000", "10", "9"]
         db.set_faults("agent", [fault(name) for name in names])
         assert [one["name"] for one in db.get_faults("agent")] == sorted(names)
 
     def test_03_an_agent_that_never_reported_has_no_faults(self, db: DB) -> None:
-        """That is no error, and leaves no trace."""
-        assert db.get_faults("nobody") == []
-        assert db.find_faults(agent="nobody") == []
+        """Asking for them is not an error, and stores nothing."""
+        assert db.get_faults("unknown") == []
+        assert db.find_faults(agent="unknown") == []
         assert db.get_agents() == []
         assert db.dump() == {"faults": [], "squelches": []}
 
     @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
-    def test_04_a_value_comes_back_as_it_was_set(self, db: DB, other: DB, value: Any) -> None:
-        """Empty texts, numbers at the edges, nested lists and objects; a bool is no number."""
+    def test_04_a_value_is_returned_as_it_was_set(self, db: DB, other: DB, value: Any) -> None:
+        """Empty texts, numbers at their limits, nested lists and objects; a bool does not become a number."""
         faults = [fault("f", value=value, within=[value, {"value": value}])]
         db.set_faults("agent", faults)
         assert exact(other.get_faults("agent")) == exact(expected("agent", faults))
 
-    def test_04_a_value_of_another_kind_is_a_change(self, db: DB, other: DB) -> None:
-        """A bool that becomes the number that Python takes for the same is stored as that number."""
+    def test_04_an_equal_value_of_another_type_is_a_change(self, db: DB, other: DB) -> None:
+        """If a bool changes to the number that equals it in Python, the number is stored."""
         for value in (True, 1, False, 0, "", None, [], {}, [1], [True], {"a": 1}, {"a": True}):
             db.set_faults("agent", [fault("f", value=value)])
             assert exact(other.get_faults("agent")) == exact([fault("f", value=value, agent="agent")])
 
     @pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS.keys())
-    def test_05_every_text_comes_back_as_it_was_set(self, db: DB, other: DB, text: str) -> None:
-        """As agent, name, message, key and value; regular expression's reason and user."""
+    def test_05_every_text_is_returned_as_it_was_set(self, db: DB, other: DB, text: str) -> None:
+        """As agent, name, message, key and value, and as reason and user of a squelch."""
         faults = [fault(text, message=text) | {text: text, "list": [text, {text: text}]}, fault(text + "2")]
         db.set_faults(text, faults)
         db.set_faults(text, [*faults, fault("another")])
@@ -109,7 +109,7 @@ class Conformance:
         assert other.dump()["faults"] == []
 
     @pytest.mark.parametrize("faults", AT_LIMIT.values(), ids=AT_LIMIT.keys())
-    def test_06_a_report_at_a_limit_is_taken(self, db: DB, other: DB, faults: list[FaultDict]) -> None:
+    def test_06_a_report_at_a_limit_is_accepted(self, db: DB, other: DB, faults: list[FaultDict]) -> None:
         """Sizes are bytes of UTF-8."""
         db.set_faults("agent", [fault("before")])
         db.set_faults("agent", faults)
@@ -119,8 +119,8 @@ class Conformance:
             {"agent": "_", "name": "agent", "message": "", "updated": 1_700_000_000},
         ]
 
-    def test_06_names_at_their_limit_are_taken(self, db: DB, other: DB) -> None:
-        """An agent's name of 255 bytes, one byte, many bytes a character."""
+    def test_06_names_at_their_limit_are_accepted(self, db: DB, other: DB) -> None:
+        """An agent's name of 255 bytes, of one byte, and of characters with several bytes."""
         names = ["a" * limits.AGENT, "a", "\U0001f4a5" * (limits.AGENT // 4), "__", "-", "A", "."]
         for name in names:
             db.set_faults(name, [fault("f")])
@@ -141,22 +141,22 @@ class Conformance:
         assert other.dump() == stored
 
     @pytest.mark.parametrize("agent", BAD_AGENTS.values(), ids=BAD_AGENTS.keys())
-    def test_07_a_bad_name_of_an_agent_is_refused(self, db: DB, agent: Any) -> None:
-        """By every call that takes one."""
+    def test_07_an_invalid_name_of_an_agent_is_rejected(self, db: DB, agent: Any) -> None:
+        """By every call with an agent."""
         for call in (lambda: db.set_faults(agent, []), lambda: db.get_faults(agent), lambda: db.remove_agent(agent)):
             with pytest.raises(errors.InvalidAgent):
                 call()
         assert db.get_agents() == []
 
-    def test_07_a_value_with_the_encoding_of_another_is_refused(self, db: DB) -> None:
-        """What is no JSON does not pass because what it would become is stored."""
+    def test_07_an_invalid_value_with_a_valid_encoding_is_rejected(self, db: DB) -> None:
+        """Even if the value that it would be encoded as is stored."""
         db.set_faults("agent", [fault("f", x=[1], y=None)])
         for bad in (fault("f", x=(1,), y=None), fault("f", x=[1], y=float("nan"))):
             with pytest.raises(errors.InvalidFault):
                 db.set_faults("agent", [bad])
 
-    def test_08_what_the_caller_has_stays_the_callers(self, db: DB, other: DB) -> None:
-        """The arguments are not changed, and changing them or an answer later changes nothing stored."""
+    def test_08_the_store_and_the_caller_share_no_objects(self, db: DB, other: DB) -> None:
+        """Arguments are not changed, and changing them or a result later does not change what is stored."""
         faults = [fault("g", x={"y": [1]}), fault("f", agent="agent", since=5)]
         given = [fault("g", x={"y": [1]}), fault("f", agent="agent", since=5)]
         db.set_faults("agent", faults)
@@ -169,8 +169,8 @@ class Conformance:
                 one.get("x", {}).clear()
         assert other.get_faults("agent") == [fault("f", agent="agent"), fault("g", agent="agent", x={"y": [1]})]
 
-    def test_09_what_a_store_gave_can_be_reported_again(self, db: DB, other: DB, clock: Clock) -> None:
-        """The agent's own name among the keys is fine; a since is ignored."""
+    def test_09_faults_that_a_store_returned_can_be_reported(self, db: DB, other: DB, clock: Clock) -> None:
+        """The agent's own name among the keys is accepted; since is ignored."""
         db.set_faults("agent", [fault("f"), fault("g", x=1)])
         began = int(clock())
         clock.advance(60)
@@ -182,15 +182,15 @@ class Conformance:
     @pytest.mark.parametrize(
         "faults", [AT_LIMIT["size of a fault"], AT_LIMIT["size of a report"]], ids=["fault", "report"]
     )
-    def test_09_so_can_a_report_at_a_limit(self, db: DB, other: DB, faults: list[FaultDict]) -> None:
-        """What is not stored does not count."""
+    def test_09_so_can_those_of_a_report_at_a_limit(self, db: DB, other: DB, faults: list[FaultDict]) -> None:
+        """Keys that are not stored do not count."""
         db.set_faults("agent", faults)
         db.set_faults("agent", other.get_faults("agent"))
         other.set_faults("agent", db.find_faults(agent="agent"))
         assert db.get_faults("agent") == expected("agent", faults)
 
-    def test_10_agents_are_apart(self, db: DB, other: DB) -> None:
-        """However alike their names are."""
+    def test_10_agents_are_independent(self, db: DB, other: DB) -> None:
+        """Even if their names are similar."""
         names = ["agent", "agent1", "agen", "Agent", "agent ", "a", "%", "agent/f", "agent\x01", "*", "agent%"]
         for name in names:
             db.set_faults(name, [fault("f", message=name)])
@@ -203,15 +203,15 @@ class Conformance:
             assert other.get_faults(name) == [fault("f", message=name, agent=name)]
         assert [agent["name"] for agent in other.get_agents()] == sorted([*left, "agent"])
 
-    def test_11_any_iterable_is_a_report(self, db: DB) -> None:
-        """A generator is, too."""
+    def test_11_any_iterable_can_be_reported(self, db: DB) -> None:
+        """For example, a generator."""
         db.set_faults("agent", (fault(name) for name in "ba"))
         assert db.get_faults("agent") == [fault("a", agent="agent"), fault("b", agent="agent")]
 
     # Heartbeats
 
     def test_12_every_report_refreshes_the_heartbeat(self, db: DB, other: DB, clock: Clock) -> None:
-        """Changed or not; in whole seconds; back, too, if the clock was set back."""
+        """Changed or not; in whole seconds; also backwards, if the clock was set back."""
         for faults in ([], [], [fault("f")], [fault("f")], [fault("f", 50)], []):
             for seconds in (0.5, 60, -30):
                 clock.advance(seconds)
@@ -221,7 +221,7 @@ class Conformance:
                 assert isinstance(agent["updated"], int)
 
     def test_13_old_agents(self, db: DB, other: DB, clock: Clock) -> None:
-        """Agents whose last report is so many seconds old, sorted by name; an age of 0 is everybody."""
+        """Agents whose last report is at least this old, sorted by name; an age of 0 includes all agents."""
         assert other.old_agents(0) == []
         start = int(clock())
         for name in ("c", "a", "B"):
@@ -257,8 +257,8 @@ class Conformance:
         assert [agent["name"] for agent in other.offline_agents(100, 0)] == ["here"]
 
     @pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), 10**400, "60", None, True], ids=str)
-    def test_15_a_time_that_is_none_is_refused(self, db: DB, bad: Any) -> None:
-        """By every call that takes seconds."""
+    def test_15_an_invalid_number_of_seconds_is_rejected(self, db: DB, bad: Any) -> None:
+        """By every call with seconds."""
         calls: list[Callable[[], object]] = [
             lambda: db.old_agents(bad),
             lambda: db.offline_agents(bad),
@@ -270,7 +270,7 @@ class Conformance:
                 call()
 
     def test_16_remove_agent(self, db: DB, other: DB, clock: Clock) -> None:
-        """Everything of the agent goes, nothing of others; removing nobody is no error; it may come back as new."""
+        """Everything of the agent is removed, and nothing of others; it may report again; unknown ones are ignored."""
         db.remove_agent("agent")
         db.set_faults("agent", [fault("f")])
         db.set_faults("other", [fault("f")])
@@ -288,8 +288,8 @@ class Conformance:
 
     # Instances
 
-    def test_17_get_agents_tells_who_reported(self, db: DB, other: DB, opener: Opener, clock: Clock) -> None:
-        """Each instance seen lately, with its first and its last report."""
+    def test_17_get_agents_returns_the_instances(self, db: DB, other: DB, opener: Opener, clock: Clock) -> None:
+        """Each recent instance, with the times of its first and last report."""
         start = int(clock())
         db.set_faults("b", [])
         db.set_faults("a", [])
@@ -315,7 +315,7 @@ class Conformance:
             },
         ]
 
-    def test_17_an_instance_long_silent_is_forgotten(self, db: DB, other: DB, clock: Clock) -> None:
+    def test_17_an_instance_that_stopped_reporting_is_forgotten(self, db: DB, other: DB, clock: Clock) -> None:
         """A day after its last report."""
         db.set_faults("agent", [])
         for _ in range(3):
@@ -324,8 +324,8 @@ class Conformance:
         [agent] = other.get_agents()
         assert [instance["pid"] for instance in agent["instances"]] == [SECOND.pid]
 
-    def test_18_instances_side_by_side_are_double(self, db: DB, other: DB, clock: Clock) -> None:
-        """Also where both report within one second; only those that are, for as long as they are."""
+    def test_18_instances_that_report_at_the_same_time_are_double(self, db: DB, other: DB, clock: Clock) -> None:
+        """Also if both report within one second; only these instances, and only as long as both report."""
         db.set_faults("fine", [])
         for handle in (db, other, db):
             clock.advance(0.1)
@@ -344,8 +344,8 @@ class Conformance:
         db.set_faults("agent", [])
         assert other.double_agents() == []
 
-    def test_18_a_restart_is_no_double(self, db: DB, opener: Opener, clock: Clock) -> None:
-        """Nor are ten of them; the old process reports no more once the new one has."""
+    def test_18_a_restart_does_not_make_an_agent_double(self, db: DB, opener: Opener, clock: Clock) -> None:
+        """Nor do ten restarts: the old process does not report after the new one."""
         for pid in range(1, 11):
             with opener(instance=FIRST._replace(pid=pid), clock=clock) as db:
                 for _ in range(3):
@@ -353,8 +353,8 @@ class Conformance:
                     db.set_faults("agent", [fault("f", pid=pid)])
                 assert db.double_agents() == []
 
-    def test_18_one_shot_commands_of_a_host_are_no_double(self, opener: Opener, clock: Clock) -> None:
-        """They count as one; those of two hosts are two."""
+    def test_18_one_shot_commands_of_a_host_are_not_double(self, opener: Opener, clock: Clock) -> None:
+        """They are one instance; those of two hosts are two."""
         for _ in range(3):
             with opener(instance=ONE_SHOT, clock=clock) as once:
                 once.set_faults("agent", [])
@@ -371,7 +371,7 @@ class Conformance:
                 ("other.example", None),
             ]
 
-    def test_19_a_clock_that_was_set_back_makes_no_double(self, db: DB, other: DB, clock: Clock) -> None:
+    def test_19_a_clock_that_was_set_back_does_not_make_an_agent_double(self, db: DB, other: DB, clock: Clock) -> None:
         """A restart in between is still a restart."""
         for _ in range(3):
             clock.advance(100)
@@ -387,8 +387,8 @@ class Conformance:
 
     # The faults of the fleet
 
-    def test_20_find_faults_gives_the_worst_first(self, db: DB, other: DB, clock: Clock) -> None:
-        """The most severe, then the longest standing, then by agent and name."""
+    def test_20_find_faults_returns_the_worst_first(self, db: DB, other: DB, clock: Clock) -> None:
+        """The most severe, then the oldest, then by agent and name."""
         start = int(clock())
         db.set_faults("b", [fault("old", 30)])
         clock.advance(10)
@@ -407,8 +407,8 @@ class Conformance:
         for limit in (0, 1, 3, 6, 100):
             assert other.find_faults(limit=limit) == found[:limit]
 
-    def test_21_since_is_when_this_string_of_failures_began(self, db: DB, other: DB, clock: Clock) -> None:
-        """It stays while every report has the fault, whatever else changes; it begins anew after one without."""
+    def test_21_since_is_when_this_series_of_failures_began(self, db: DB, other: DB, clock: Clock) -> None:
+        """It stays the same while every report has the fault, even if it changes; it is set again after one without."""
         start = int(clock())
         for changed in (fault("f"), fault("f", 50), fault("f", 50, "worse", x=1), fault("f")):
             db.set_faults("agent", [changed])
@@ -423,7 +423,7 @@ class Conformance:
         assert all("since" not in one for one in [*db.get_faults("agent"), *db.dump()["faults"]])
 
     def test_22_find_faults_filters(self, db: DB, other: DB) -> None:
-        """By agent, least severity, and a regular expression that may match anywhere in the name."""
+        """By agent, minimum severity, and a regular expression that may match anywhere in the name."""
         db.set_faults("a", [fault("//a/disk/root", 40), fault("//a/memory", 50)])
         db.set_faults("b", [fault("//b/disk/root", 30), fault("//b/Disk/home", 50)])
 
@@ -431,7 +431,7 @@ class Conformance:
             return [one["name"] for one in other.find_faults(**filters)]
 
         assert names(agent="a") == ["//a/memory", "//a/disk/root"]
-        assert names(agent="nobody") == []
+        assert names(agent="unknown") == []
         assert names(severity=40) == ["//a/memory", "//b/Disk/home", "//a/disk/root"]
         assert names(severity=51) == []
         assert names(pattern="disk") == ["//a/disk/root", "//b/disk/root"]
@@ -441,7 +441,7 @@ class Conformance:
         assert names(pattern="disk", limit=1) == ["//a/disk/root"]
         assert names(agent="b", severity=31, pattern="o", limit=5) == ["//b/Disk/home"]
 
-    def test_22_a_filter_that_cannot_be_is_refused(self, db: DB) -> None:
+    def test_22_an_invalid_filter_is_rejected(self, db: DB) -> None:
         """With a message that says why."""
         refused: list[dict[str, Any]] = [
             {"agent": ""},
@@ -463,7 +463,7 @@ class Conformance:
     # Squelches
 
     def test_23_squelches_are_added_replaced_and_removed(self, db: DB, other: DB, clock: Clock) -> None:
-        """They come sorted; removing what is not there is no error."""
+        """They are sorted; removing an unknown one is not an error."""
         assert (other.get_squelches(), other.get_squelch_details()) == ([], [])
         start = int(clock())
         db.squelch("test", "testing", "tester", True)
@@ -484,7 +484,7 @@ class Conformance:
         assert other.get_squelches() == ["test"]
 
     def test_24_a_squelch_ends_when_it_expires(self, db: DB, other: DB, clock: Clock) -> None:
-        """From that second on it is not in force; the details tell of it until it is removed or replaced."""
+        """From this second on it is not in force; get_squelch_details returns it until it is removed or replaced."""
         end = int(clock()) + 60
         db.squelch("a", "for a minute", "me", expires=end)
         db.squelch("b", "until removed", "me")
@@ -539,8 +539,8 @@ class Conformance:
             db.squelch(**{"regex": "x", "reason": "other reason", "user": "other user", **bad})
         assert other.dump() == stored
 
-    def test_25_a_squelch_at_its_limits_is_taken(self, db: DB, other: DB) -> None:
-        """Expressions alike in all but the last byte are two."""
+    def test_25_a_squelch_at_its_limits_is_accepted(self, db: DB, other: DB) -> None:
+        """Expressions that differ only in the last byte are different."""
         longest = ["r" * (limits.REGEX - 1) + last for last in "ab"]
         for regex in [*longest, "\U0001f4a5" * (limits.REGEX // 4), "it's [\"%_*?]", "\n"]:
             db.squelch(regex, "r" * limits.REASON, "u" * limits.USER, expires=2**63 - 1)
@@ -577,7 +577,7 @@ class Conformance:
         }
 
     def test_27_close(self, opener: Opener) -> None:
-        """Twice is no error; any other call is one then; another handle goes on."""
+        """Closing twice is not an error, every other call is one; other handles still work."""
         first, second = opener(), opener()
         first.set_faults("agent", [fault("f")])
         first.close()
@@ -606,8 +606,8 @@ class Conformance:
         with pytest.raises(errors.StoreClosed):
             second.dump()
 
-    def test_27_what_was_stored_is_there_when_opened_again(self, opener: Opener) -> None:
-        """After the last handle of this process was closed, too, where the store outlives its process."""
+    def test_27_what_was_stored_is_there_after_opening_again(self, opener: Opener) -> None:
+        """Even after the last handle of this process was closed, if other processes can see the store."""
         with opener() as db:
             db.set_faults("agent", [fault("f")])
             db.squelch("x", "reason", "user")
@@ -616,11 +616,11 @@ class Conformance:
             with opener() as db:
                 assert db.dump() == before
 
-    # Several at once
+    # Concurrency
 
     @pytest.fixture
     def restless(self) -> Iterator[None]:
-        """Let threads take turns so often that a step in between is seen."""
+        """Let threads switch so often that intermediate states are seen."""
         before = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
         yield
@@ -642,8 +642,8 @@ class Conformance:
                 assert db.get_faults(f"agent{number}") == expected(f"agent{number}", faults)
 
     @pytest.mark.usefixtures("restless")
-    def test_29_a_report_is_seen_whole_or_not_at_all(self, opener: Opener) -> None:
-        """Whoever reads while two handles replace one agent's faults finds one report of theirs."""
+    def test_29_a_report_is_read_completely_or_not_at_all(self, opener: Opener) -> None:
+        """A reader finds a complete report while two handles replace one agent's faults."""
         reports = {tag: [fault(f"{tag}{index}") for index in range(20)] for tag in ("a1", "a2", "b1", "b2")}
         whole = [expected("agent", faults) for faults in reports.values()]
         with ExitStack() as stack:
@@ -667,9 +667,9 @@ class Conformance:
             assert reader.get_faults("agent") in whole
 
     def test_30_several_processes_may_report_at_once(self, opener: Opener) -> None:
-        """For agents of their own, and for one that they share; whatever reads finds only whole reports."""
+        """For their own agents, and for one that they share; readers find only complete reports."""
         if not self.processes:
-            pytest.skip("no other process can see this store")
+            pytest.skip("other processes cannot see this store")
         workers = 3
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool, opener() as db:
             running = [pool.submit(_report_from_process, opener, number) for number in range(workers)]
@@ -682,8 +682,8 @@ class Conformance:
             assert len(db.get_agents()) == workers + 1
             assert db.get_squelches() == [f"squelch{number}" for number in range(workers)]
 
-    def test_31_a_random_history_leaves_what_the_model_has(self, opener: Opener) -> None:
-        """The model is the memory backend; every answer of the two is compared after every step."""
+    def test_31_after_a_random_history_the_store_equals_the_model(self, opener: Opener) -> None:
+        """The model is the memory backend; all results of both are compared after every step."""
         machine = settings(
             max_examples=self.examples,
             stateful_step_count=15,

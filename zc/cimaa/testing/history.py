@@ -1,4 +1,4 @@
-"""Random histories: a store and the memory backend, told the same, answer the same after every step."""
+"""Random histories: a store and the memory backend get the same calls, and return the same after every step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from ..faults import FaultDict
 from .tools import FIRST, ONE_SHOT, SECOND, Clock, Opener, empty, exact, fault
 from .values import REFUSED
 
-# The strategies for random histories: few names, so that they meet again; many values.
+# The strategies for random histories: few names, so that they repeat; many values.
 
 _texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=30)
 _numbers = st.one_of(
@@ -46,7 +46,7 @@ _regexes = st.sampled_from([".", "f", "^g$", "a|b", r"\d+", "it's"])
 
 
 class History(RuleBasedStateMachine):
-    """A store and the model, told the same; after every step they answer the same."""
+    """A store and the model get the same calls; after every step they return the same."""
 
     def __init__(self, opener: Opener) -> None:
         super().__init__()
@@ -58,12 +58,12 @@ class History(RuleBasedStateMachine):
         empty(self.handles[0])
 
     def teardown(self) -> None:
-        """Leave nothing open."""
+        """Close all handles."""
         for handle in self.handles:
             handle.close()
 
     def both(self, who: int, call: Callable[[DB], Any]) -> None:
-        """Do the same to both; they answer the same, or raise the same."""
+        """Call both; they return the same, or raise the same error."""
         answers = []
         for db in (self.handles[who], self.models[who]):
             try:
@@ -74,14 +74,14 @@ class History(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 2), agent=_agents, faults=reports)
     def report(self, who: int, agent: str, faults: list[FaultDict]) -> None:
-        """Some instance reports."""
+        """An instance reports."""
         self.last[agent] = faults
         self.both(who, lambda db: db.set_faults(agent, faults))
 
     @precondition(lambda self: self.last)
     @rule(who=st.integers(0, 2), data=st.data())
     def report_again(self, who: int, data: st.DataObject) -> None:
-        """Some instance reports what was reported before, in another order."""
+        """An instance reports the previous faults, in another order."""
         agent = data.draw(st.sampled_from(sorted(self.last)))
         faults = data.draw(st.permutations(self.last[agent]))
         self.both(who, lambda db: db.set_faults(agent, faults))
@@ -89,7 +89,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.last)
     @rule(who=st.integers(0, 2), data=st.data())
     def report_a_change(self, who: int, data: st.DataObject) -> None:
-        """Some of the faults are over, and others change, so that most stay as they are."""
+        """Some of the faults end, and others change."""
         agent = data.draw(st.sampled_from(sorted(self.last)))
         kept = [one for one in self.last[agent] if data.draw(st.booleans())]
         self.last[agent] = [{**one, "severity": 50} if data.draw(st.booleans()) else one for one in kept]
@@ -97,7 +97,7 @@ class History(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 2), agent=_agents, faults=reports, bad=st.sampled_from(sorted(REFUSED)))
     def report_what_is_refused(self, who: int, agent: str, faults: list[FaultDict], bad: str) -> None:
-        """A report with one fault too bad, behind good ones."""
+        """A report with an invalid fault after valid ones."""
         wrong = REFUSED[bad]
         mixed = [*faults, *wrong] if isinstance(wrong, list) else wrong
         self.both(who, lambda db: db.set_faults(agent, mixed))
@@ -115,7 +115,7 @@ class History(RuleBasedStateMachine):
         end=st.none() | st.integers(1, 500),
     )
     def squelch(self, who: int, regex: str, reason: str, permanent: bool, end: int | None) -> None:
-        """A squelch is set, or refused, as one that is permanent and ends."""
+        """A squelch is set, or rejected if it is permanent and expires."""
         expires = None if end is None else int(self.clock()) + end
         self.both(who, lambda db: db.squelch(regex, reason, "user", permanent, expires))
 
@@ -126,12 +126,12 @@ class History(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.001, 0.3, 1, 60, 299, 301, 700, 86400, 40 * 86400, -100]))
     def time_passes(self, seconds: float) -> None:
-        """The clock goes on, or is set back."""
+        """The clock advances, or is set back."""
         self.clock.advance(seconds)
 
     @invariant()
     def answers_are_the_models(self) -> None:
-        """Read through the handle that wrote nothing last is as good as any: all share one store."""
+        """Every handle reads the same: all share one store."""
         for call in (
             lambda db: db.dump(),
             lambda db: db.find_faults(),

@@ -1,4 +1,4 @@
-"""What the tests of a store are made with: instances, a clock, faults, and a comparison that is exact."""
+"""Instances, a clock, faults, and an exact comparison, for the tests of a store."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ ONE_SHOT = Instance("host.example", None, "1.0", "Linux 6.1")
 
 
 class Clock:
-    """A clock that stands still until it is told to go on, or back."""
+    """A clock that only changes when it is set."""
 
     def __init__(self, now: float = 1_700_000_000.25) -> None:
         self.now = now
@@ -27,17 +27,17 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass; negative ones set the clock back."""
+        """Advance the clock by ``seconds``; a negative number sets it back."""
         self.now += seconds
 
 
 def fault(name: str, severity: int = 40, message: str = "it is bad", **extras: Any) -> FaultDict:
-    """A fault, with whatever extra keys."""
+    """A fault, with extra keys."""
     return {"name": name, "severity": severity, "message": message, **extras}
 
 
 def exact(value: Any) -> Any:
-    """A value that equals another's only if both are of one kind: Python takes ``True`` for 1."""
+    """A value to compare with another's: equal only if the types are equal, too, as ``True == 1`` in Python."""
     if isinstance(value, list):
         return [exact(item) for item in value]
     if isinstance(value, dict):
@@ -46,12 +46,12 @@ def exact(value: Any) -> Any:
 
 
 def expected(agent: str, faults: list[FaultDict]) -> list[FaultDict]:
-    """What ``get_faults`` gives after the agent reported these."""
+    """What ``get_faults`` returns after the agent reported these faults."""
     return [{"agent": agent, **one} for one in sorted(faults, key=lambda one: str(one["name"]))]
 
 
 def empty(db: DB) -> None:
-    """Remove all that the store holds."""
+    """Remove everything from the store."""
     for agent in db.get_agents():
         db.remove_agent(agent["name"])
     for squelch in db.get_squelch_details():

@@ -6,7 +6,7 @@ from .. import limits
 from ..faults import FaultDict, encode
 from .tools import fault
 
-#: Texts that one store or another, or a driver, is known to stumble over.
+#: Texts that are known to cause errors in some store or driver.
 HOSTILE_TEXTS = {
     "apostrophe": "it's '' \" ` quoted",
     "sql": "'); DROP TABLE faults; --",
@@ -26,7 +26,7 @@ HOSTILE_TEXTS = {
     "slashes": "//agent/file/section#name/../..",
 }
 
-#: Values that come back as they were set, or equal at least.
+#: Values that are returned as they were set, or at least equal.
 VALUES = {
     "empty text": "",
     "text": "y",
@@ -63,19 +63,19 @@ def _nested(levels: int) -> Any:
 
 
 def _sized(size: int, name: str = "sized") -> FaultDict:
-    """A fault with an encoding of exactly so many bytes."""
+    """A fault with an encoding of exactly ``size`` bytes."""
     bare = fault(name, message="", filler="")
     return bare | {"filler": "x" * (size - len(encode(bare)))}
 
 
 def _report_sized(size: int) -> list[FaultDict]:
-    """A report with an encoding of exactly so many bytes: the faults, a comma between each two, and the brackets."""
+    """A report with an encoding of exactly ``size`` bytes: the faults, commas between them, and the brackets."""
     count = 20
     each, rest = divmod(size - count - 1, count)
     return [_sized(each + (rest if index == 0 else 0), f"sized{index:02}") for index in range(count)]
 
 
-#: Reports at a limit: the next byte, level or fault would be too much.
+#: Reports at a limit: one more byte, level or fault would exceed it.
 AT_LIMIT: dict[str, list[FaultDict]] = {
     "name": [fault("n" * limits.FAULT_NAME)],
     "name of four-byte characters": [fault("\U0001f4a5" * (limits.FAULT_NAME // 4))],
@@ -139,7 +139,7 @@ REFUSED: dict[str, Any] = {
     "report none": None,
 }
 
-#: Names that no agent may have.
+#: Invalid names of agents.
 BAD_AGENTS = {
     "empty": "",
     "underscore": "_",

@@ -1,41 +1,41 @@
-"""Which alerts are due, and how a report remembers those that were sent.  Pure.
+"""Which alerts are due, and how reports record those that were sent.  Pure.
 
 ``triggered``, an extra key of a fault, has for each alerter the digest of the message
-that it sent.  The digest is empty while an alert about the fault is due or on its way:
-a daemon that starts with that sends the fault again if it is critical, and resolves it
-if it is not, because nobody knows whether that alert left.  A fault that is over stays
-in the report, with severity ``info``, until every alerter has resolved it.
+that it sent.  The digest is empty while an alert about the fault is due or being sent: a
+daemon that starts with that triggers the fault again if it is critical, and resolves it
+if it is not, because it is unknown whether that alert was sent.  A fault that is over
+stays in the report, with severity ``info``, until every alerter has resolved it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from hashlib import blake2b
 
 from ...alerters import RESOLVED, TRIGGERED, Alert
-from ...faults import CRITICAL, INFO, FaultDict
+from ...faults import SEVERITIES, FaultDict
 from ...naming import fault_name
-from ...text import hex_digest
-from .results import ALERTER, TRIGGERED_KEY
-from .results import fault as make_fault
+from .results import ALERTER, TRIGGERED_KEY, make_fault
+
+CRITICAL, INFO = SEVERITIES["critical"], SEVERITIES["info"]
 
 #: What stands for the file in the names of the alerters' own faults.
 ALERTERS = "alerters"
 
-#: By the name of each fault that an alerter triggered, the digest of the message; empty: it may have sent another alert
-#: since, or none at all.
+#: By the name of each fault that an alerter triggered, the digest of the message; empty: it is unknown what was sent.
 Sent = Mapping[str, str]
 
 
 def digest(message: str) -> str:
     """16 hexadecimal digits, the same for the same message."""
-    return hex_digest(message, 8)
+    return blake2b(message.encode(), digest_size=8).hexdigest()
 
 
 def due(
     agent: str, alerter: str, sent: Sent, faults: Mapping[str, FaultDict], silenced: Callable[[str], object], now: int
 ) -> list[Alert]:
-    """The alerts that the alerter should send: first what is new, then what is over.
+    """The alerts that the alerter has to send: first what is new, then what is over.
 
-    A squelch keeps a fault from being triggered, not from being resolved.  An alerter
-    does not send that it fails itself.
+    A squelched fault is not triggered, but it is resolved.  An alerter does not send the
+    fault that reports its own failure.
     """
     critical = {name: f for name, f in faults.items() if f["severity"] >= CRITICAL and f.get(ALERTER) != alerter}
     alerts = [
@@ -51,20 +51,20 @@ def due(
 
 
 def farewell(agent: str, sent: Sent, now: int) -> list[Alert]:
-    """The alerts that the alerter should send when the agent is removed: no fault stays open."""
+    """The alerts that the alerter has to send before the agent is removed: all faults are resolved."""
     text = f"the agent {agent} was stopped and removed: the fault is no longer monitored"
     return [Alert(RESOLVED, name, agent, name, INFO, text, now) for name in sorted(sent)]
 
 
 def failure(agent: str, alerter: str, message: str) -> FaultDict:
-    """The fault that this alerter fails."""
+    """The fault that reports the failure of an alerter."""
     return {**make_fault(fault_name(agent, ALERTERS, alerter), CRITICAL, message), ALERTER: alerter}
 
 
 def marked(fault: FaultDict, sent: Mapping[str, Sent], pending: Mapping[str, Collection[str]]) -> FaultDict:
     """The fault with what each alerter sent about it.
 
-    ``pending`` has, for each alerter, the faults about which an alert is due or on its way.
+    ``pending`` has, for each alerter, the faults about which an alert is due or being sent.
     """
     name, marks = fault["name"], {}
     for alerter, known in sent.items():
@@ -75,17 +75,17 @@ def marked(fault: FaultDict, sent: Mapping[str, Sent], pending: Mapping[str, Col
     return {**fault, TRIGGERED_KEY: marks} if marks else {k: v for k, v in fault.items() if k != TRIGGERED_KEY}
 
 
-def lingering(
+def pending_resolutions(
     names: Iterable[str], sent: Mapping[str, Sent], pending: Mapping[str, Collection[str]]
 ) -> list[FaultDict]:
-    """What stands for the faults that are over (not among ``names``) while some alerter must still resolve them."""
+    """Faults that stand for those that are over (not among ``names``) and not resolved by every alerter."""
     over = {name for known in sent.values() for name in known} - set(names)
     text = "it is over; not every alerter has resolved it yet"
     return [marked(make_fault(name, INFO, text), sent, pending) for name in sorted(over)]
 
 
 def remembered(alerters: Iterable[str], stored: Iterable[FaultDict]) -> dict[str, dict[str, str]]:
-    """What each of the alerters sent, by the faults that the store has."""
+    """What each of the alerters sent, according to the faults in the store."""
     sent: dict[str, dict[str, str]] = {alerter: {} for alerter in alerters}
     for fault in stored:
         marks = fault.get(TRIGGERED_KEY)

@@ -1,8 +1,8 @@
-"""What a Nagios plugin wrote, taken apart: its message, and its performance data.  Pure.
+"""Parses the output of a Nagios plugin: its message, and its performance data.  Pure.
 
-The format is that of the Monitoring Plugins' guidelines: behind a ``|`` on the
-first line, and behind another one further down, from where all lines belong to it.
-The ranges among it are passed over: by them the plugin chose its exit status.
+The format is that of the Monitoring Plugins guidelines: performance data follows a ``|`` on
+the first line, and a second ``|`` further down, after which all lines are performance data.
+Ranges are ignored: the plugin has chosen its exit status by them.
 """
 
 import math
@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    """A figure that a check measured."""
+    """A value that a check measured."""
 
     name: str
     value: float
-    #: As the check wrote it: ``s``, ``ms``, ``%``, ``B``, ``MB``, ``c`` (a counter), or nothing.
+    #: As the check wrote it: ``s``, ``ms``, ``%``, ``B``, ``MB``, ``c`` (a counter), or empty.
     unit: str = ""
 
 
@@ -27,11 +27,11 @@ _METRIC = re.compile(
          (?: ;[^\s]* )? (?=\s|$)""",
     re.VERBOSE,
 )
-# From where to go on behind what cannot be read: a quoted label may hold spaces.
+# Skips what cannot be parsed; a quoted label may contain spaces.
 _UNREADABLE = re.compile(r"'(?:[^']|'')*'\S*|\S+")
 
 
-def message(output: str) -> str:
+def first_line(output: str) -> str:
     """The message: the first line, without performance data."""
     line = output.splitlines()[0] if output else ""
     return line.partition("|")[0].strip()
@@ -44,10 +44,9 @@ def performance_data(output: str) -> str:
 
 
 def metrics(output: str) -> list[Metric]:
-    """The metrics in what a plugin wrote; of two with one name the last.
+    """The metrics in a plugin's output; of two with the same name the last.
 
-    What is no performance data is passed over, as is a value that the plugin could
-    not tell (``U``): whether a metric is missed is for thresholds to say.
+    Invalid performance data is skipped, and so is an unknown value (``U``).
     """
     found = {metric.name: metric for metric in _metrics(performance_data(output))}
     return list(found.values())

@@ -1,16 +1,16 @@
-"""One report of many checks' results, which a store takes whatever a single check did.  Pure."""
+"""Combines the results of all checks in one report within the limits of a store.  Pure."""
 
 from collections.abc import Sequence
 
 from ... import limits
 from ...faults import FaultDict, encode
-from .results import Result, monitor, worst
+from .results import Result, check_failure, worst
 
 
 def faults(agent: str, results: Sequence[Result]) -> list[FaultDict]:
-    """The faults of all results: each name once, with its most severe fault, and no more than a report may have.
+    """The faults of all results: the most severe fault of each name, within the limits of a report.
 
-    The check that takes the most room has it taken away, and a fault tells so.
+    If they exceed the limits, the faults of the check with the largest share are replaced with one that says so.
     """
     return list(worst(fault for result in _fitting(agent, results) for fault in result.faults).values())
 
@@ -30,10 +30,10 @@ def _fitting(agent: str, results: Sequence[Result]) -> list[Result]:
 
 
 def _instead(agent: str, result: Result, size: int) -> Result:
-    text = f"its {len(result.faults)} faults ({size} bytes) leave no room for the other checks' in one report"
-    return result._replace(faults=[monitor(agent, result.file, result.section, "size", text)])
+    text = f"its {len(result.faults)} faults ({size} bytes) do not fit in one report with those of the other checks"
+    return result._replace(faults=[check_failure(agent, result, "size", text)])
 
 
 def _size(result: Result) -> int:
-    """The bytes that the faults take in a report; each has a comma, and the list its brackets."""
+    """The bytes that the faults take in a report, with a comma each."""
     return len(encode(result.faults))

@@ -1,8 +1,8 @@
 """From what a check did to the faults that follow.  Pure.
 
-A check tells its result by the exit status and the first line of its output, as
-Nagios' plugins do, or by JSON on its output.  Whatever else it does is a fault
-of its own, whose name ends in ``#monitor-`` and the kind of misbehaviour.
+A check reports its result by the exit status and the first line of its output, as
+Nagios plugins do, or as JSON on its output.  Anything else is a failure of the check: a
+fault of its own, whose name ends in ``#monitor-`` and the kind of failure.
 """
 
 import re
@@ -13,72 +13,74 @@ from typing import Any, NamedTuple, TypeAlias
 from ... import faults
 from ...checks import Finding
 from ...errors import InvalidFault
-from ...faults import ERROR, WARNING, FaultDict
-from ...naming import check_fault_name, fault_name, message
+from ...faults import SEVERITIES, FaultDict
+from ...naming import fault_name, message
 from ...text import quoted
 from ...units import format_duration, format_size
-from ..check_files import Broken, Check
 from . import check_json, perfdata, thresholds
-from .perfdata import Metric
-from .perfdata import message as first_line
+from .check import Broken, Check, Named, name_of
+from .perfdata import Metric, first_line
 from .thresholds import Crossing
 
-#: The exit statuses of Nagios' plugins (OK, WARNING, CRITICAL, UNKNOWN), and the severities they stand for.
-#: A status alone makes nothing critical; JSON may.
-STATUSES = {0: None, 1: WARNING, 2: ERROR, 3: ERROR}
+ERROR, WARNING = SEVERITIES["error"], SEVERITIES["warning"]
 
-# How JSON begins that has faults: an object, or a list of them.  (Nagios' "[OK] fine" is none.)
+#: The severity for each exit status of a Nagios plugin (OK, WARNING, CRITICAL, UNKNOWN).
+#: An exit status alone never makes a fault critical; JSON can.
+STATUSES = {0: None, 1: SEVERITIES["warning"], 2: ERROR, 3: ERROR}
+
+# The start of JSON with faults: an object, or a list of objects.  (A plugin's "[OK] fine" is plain text.)
 _JSON = re.compile(r"\{|\[\s*[]{]")
 
-
-#: Extra keys of faults, which the agent itself reads when it starts again: how often in a row it failed so far, and
-#: the metric that crossed a threshold, and the severity of that.
+#: Extra keys of faults, which the agent reads when it restarts: the number of failures in a row, the metric that
+#: crossed a threshold, and the severity of that threshold.
 FAILURES = "failures"
 METRIC = "metric"
 CROSSED = "crossed"
-#: Others: which check found it, what each alerter sent about it, in which way the check failed to do its work (the
-#: fault's part without ``monitor-``), and which alerter fails.
+#: More of them: the check that found the fault, what each alerter sent about it, how the check failed (the last part of
+#: the fault's name without ``monitor-``), and which alerter fails.
 CHECK = "check"
 TRIGGERED_KEY = "triggered"
 CHECK_FAILURE = "check_failure"
 ALERTER = "alerter"
 
-# What a check's JSON cannot set, as the agent would take it for its own.
+# Keys that a check's JSON cannot set.
 _RESERVED = frozenset({FAILURES, METRIC, CROSSED, CHECK, TRIGGERED_KEY, CHECK_FAILURE, ALERTER})
 
 _COUNT = re.compile(r" \([0-9]+ of [0-9]+\)$")
 
 
 class Finished(NamedTuple):
-    """The check came to its end."""
+    """The check ended by itself."""
 
-    #: The exit status; negative: the number of the signal that killed it.
+    #: The exit status, or the negative number of the signal that killed it.
     status: int
     output: bytes
-    #: The start of what it wrote on standard error.
+    #: The start of its standard error.
     errors: bytes
-    #: The names of processes that the check left behind, and that could not be ended.
+    #: The names of processes that the check left behind and that could not be killed.
     left: tuple[str, ...] = ()
 
 
 class TimedOut(NamedTuple):
-    """The check was killed, because it took longer than this (seconds)."""
+    """The check was killed at its timeout."""
 
+    #: Seconds.
     timeout: float
-    #: The names of processes that the check left behind, and that could not be ended.
+    #: The names of processes that the check left behind and that could not be killed.
     left: tuple[str, ...] = ()
 
 
 class Flooded(NamedTuple):
-    """The check was killed, because it wrote more than so many bytes."""
+    """The check was killed because its output exceeded the limit."""
 
+    #: Bytes.
     limit: int
-    #: The names of processes that the check left behind, and that could not be ended.
+    #: The names of processes that the check left behind and that could not be killed.
     left: tuple[str, ...] = ()
 
 
 class NotStarted(NamedTuple):
-    """The check could not be run."""
+    """The check could not be started."""
 
     reason: str
 
@@ -87,43 +89,47 @@ Outcome: TypeAlias = Finished | TimedOut | Flooded | NotStarted
 
 
 class Result(NamedTuple):
-    """The faults that one check found, or that were found with it."""
+    """The faults of one check, its failures included."""
 
     file: str
     section: str
     faults: list[FaultDict]
-    #: What it measured.
     metrics: Sequence[Metric] = ()
-    #: False if the check misbehaved: then what it does not tell of may still stand.
-    told: bool = True
+    #: False if the check failed to run: earlier faults that are not in the result persist.
+    complete: bool = True
 
 
 def of_outcome(agent: str, check: Check, outcome: Outcome, before: Iterable[FaultDict] = ()) -> Result:
-    """What follows from what a check did, after the faults that it had ``before``."""
+    """The result of a run with this outcome; ``before`` are the check's faults before the run."""
     found = list(_faults(agent, check, outcome))
     measured = _metrics(check, outcome)
-    told = not any(is_monitor(fault) and fault["severity"] >= ERROR for fault in found)
-    if told or measured:
+    complete = not any(is_check_failure(fault) and fault["severity"] >= ERROR for fault in found)
+    if complete or measured:
         found += _judged(agent, check, measured, before)
-    # Of a fault in the JSON and a threshold that is as bad the threshold counts, as it may hold.
+    # If JSON and a threshold yield the same fault with the same severity, the threshold wins: it may have a "clear".
     by_name = {fault["name"]: fault for fault in sorted(found, key=lambda fault: fault["severity"])}
-    return Result(check.file, check.section, list(by_name.values()), measured, told)
+    return Result(check.file, check.section, list(by_name.values()), measured, complete)
 
 
 def of_broken(agent: str, broken: Broken) -> Result:
-    """What follows from a check that cannot be understood."""
-    kind = "options" if broken.section else "file"
-    return Result(broken.file, broken.section, [monitor(agent, broken.file, broken.section, kind, broken.reason)])
+    """The result for a check that cannot be read."""
+    return failed(agent, broken, "options" if broken.section else "file", broken.reason)
 
 
-def of_findings(agent: str, file: str, section: str, findings: Iterable[Finding]) -> Result:
-    """What follows from what a check of zc.cimaa's own found."""
-    found = [fault(fault_name(agent, file, section, f.name), f.severity, f.message) for f in findings]
-    return Result(file, section, found)
+def failed(agent: str, check: Named, kind: str, text: str) -> Result:
+    """The result of a check that failed to run."""
+    return Result(check.file, check.section, [check_failure(agent, check, kind, text)], complete=False)
+
+
+def of_findings(agent: str, check: Named, findings: Sequence[Finding]) -> Result:
+    """The result of a built-in check with these findings."""
+    names = [fault_name(agent, check.file, check.section, finding.name) for finding in findings]
+    found = [make_fault(name, f.severity, f.message) for name, f in zip(names, findings, strict=True)]
+    return Result(check.file, check.section, found)
 
 
 def worst(found: Iterable[FaultDict]) -> dict[str, FaultDict]:
-    """The faults by name; of several with one name the most severe, of equally severe ones the first."""
+    """The faults by name; of several with the same name the first of the most severe."""
     by_name: dict[str, FaultDict] = {}
     for each in found:
         if each["name"] not in by_name or by_name[each["name"]]["severity"] < each["severity"]:
@@ -131,18 +137,19 @@ def worst(found: Iterable[FaultDict]) -> dict[str, FaultDict]:
     return by_name
 
 
-def is_monitor(fault: FaultDict) -> bool:
-    """True if the fault is that a check misbehaves."""
+def is_check_failure(fault: FaultDict) -> bool:
+    """True if the fault reports that a check failed."""
     return CHECK_FAILURE in fault
 
 
-def monitor(agent: str, file: str, section: str, kind: str, text: str) -> FaultDict:
-    """The fault that a check misbehaves."""
-    return {**fault(fault_name(agent, file, section, f"monitor-{kind}"), ERROR, text), CHECK_FAILURE: kind}
+def check_failure(agent: str, check: Named, kind: str, text: str) -> FaultDict:
+    """The fault that reports a failure of the check itself."""
+    name = fault_name(agent, check.file, check.section, f"monitor-{kind}")
+    return {**make_fault(name, ERROR, text), CHECK_FAILURE: kind}
 
 
-def fault(name: str, severity: int, text: str) -> FaultDict:
-    """A fault, with as much of the message as a store takes."""
+def make_fault(name: str, severity: int, text: str) -> FaultDict:
+    """A fault; the message is cut to the length that a store accepts."""
     return {"name": name, "severity": severity, "message": message(text)}
 
 
@@ -150,19 +157,19 @@ def _faults(agent: str, check: Check, outcome: Outcome) -> Iterable[FaultDict]:
     if isinstance(outcome, Finished):
         yield from _finished(agent, check, outcome)
     else:
-        yield monitor(agent, check.file, check.section, *_misbehaviour(outcome))
+        yield check_failure(agent, check, *_failure(outcome))
     if not isinstance(outcome, NotStarted) and outcome.left:
-        # No more than a warning, as what the check found counts.
-        text = f"it left processes behind that could not be ended: {', '.join(outcome.left)}"
-        yield {**monitor(agent, check.file, check.section, "left", text), "severity": WARNING}
+        # Only a warning: the check's result is valid.
+        text = f"it left processes behind that could not be killed: {', '.join(outcome.left)}"
+        yield {**check_failure(agent, check, "left", text), "severity": WARNING}
 
 
-def _misbehaviour(outcome: TimedOut | Flooded | NotStarted) -> tuple[str, str]:
+def _failure(outcome: TimedOut | Flooded | NotStarted) -> tuple[str, str]:
     match outcome:
         case TimedOut(timeout):
             return "timeout", f"it was killed after {format_duration(timeout)}"
         case Flooded(limit):
-            return "output", f"it was killed when it had written more than {format_size(limit)}"
+            return "output", f"it was killed because it wrote more than {format_size(limit)}"
         case NotStarted(reason):
             return "command", reason
 
@@ -172,22 +179,22 @@ def _finished(agent: str, check: Check, outcome: Finished) -> Iterable[FaultDict
     if _JSON.match(output):
         yield from _json(agent, check, outcome.status, output)
     elif (severity := STATUSES.get(outcome.status)) and (text := first_line(output)):
-        yield fault(check_fault_name(agent, check.file, check.section), severity, text)
+        yield make_fault(name_of(agent, check), severity, text)
     if outcome.status in STATUSES:
         yield from _unclean(agent, check, outcome, output)
     else:
-        yield monitor(agent, check.file, check.section, "status", f"{_ending(outcome.status)}{_said(output, outcome)}")
+        yield check_failure(agent, check, "status", f"{_ending(outcome.status)}{_said(output, outcome)}")
 
 
 def _unclean(agent: str, check: Check, outcome: Finished, output: str) -> Iterable[FaultDict]:
-    """The fault that a check wrote nothing, or wrote on standard error too."""
+    """The fault that a check wrote no output, or wrote on standard error."""
     if not (first_line(output) if outcome.status else output):
         text = f"exit status {outcome.status}, and no output{_on_stderr(outcome)}"
-        yield monitor(agent, check.file, check.section, "output", text)
+        yield check_failure(agent, check, "output", text)
     elif line := _first_error(outcome):
-        # No more than a warning, for what it found is told all the same.
+        # Only a warning: the check's result is valid.
         text = f"it wrote on standard error: {line}"
-        yield {**monitor(agent, check.file, check.section, "stderr", text), "severity": WARNING}
+        yield {**check_failure(agent, check, "stderr", text), "severity": WARNING}
 
 
 def _metrics(check: Check, outcome: Outcome) -> list[Metric]:
@@ -198,21 +205,25 @@ def _metrics(check: Check, outcome: Outcome) -> list[Metric]:
         return perfdata.metrics(output) if check.nagios_performance else []
     try:
         return check_json.metrics(check_json.load(output))
-    except InvalidFault:  # told as a fault already
+    except InvalidFault:  # reported by _json
         return []
 
 
 def _judged(agent: str, check: Check, measured: Sequence[Metric], before: Iterable[FaultDict]) -> Iterable[FaultDict]:
     for crossing in thresholds.crossings(check.thresholds, measured, crossed(before)):
-        name = check_fault_name(agent, check.file, check.section, crossing.name)
-        yield {**fault(name, crossing.severity, crossing.message), METRIC: crossing.name, CROSSED: crossing.severity}
-    if missed := thresholds.missing(check.thresholds, measured):
-        text = f"it has thresholds for what it did not measure: {', '.join(missed)}"
-        yield monitor(agent, check.file, check.section, "metric", text)
+        name = name_of(agent, check, crossing.name)
+        yield {
+            **make_fault(name, crossing.severity, crossing.message),
+            METRIC: crossing.name,
+            CROSSED: crossing.severity,
+        }
+    if missing := thresholds.missing(check.thresholds, measured):
+        text = f"it has thresholds for metrics that it did not report: {', '.join(missing)}"
+        yield check_failure(agent, check, "metric", text)
 
 
 def crossed(before: Iterable[FaultDict]) -> Mapping[str, Crossing]:
-    """The crossings, by the metric's name, that these faults came from."""
+    """The threshold crossings that these faults report, by metric."""
     return {
         fault[METRIC]: Crossing(fault[METRIC], fault[CROSSED], uncounted(fault))
         for fault in before
@@ -221,7 +232,7 @@ def crossed(before: Iterable[FaultDict]) -> Mapping[str, Crossing]:
 
 
 def uncounted(fault: FaultDict) -> str:
-    """The fault's message, without the count of its failures."""
+    """The fault's message without the number of its failures."""
     text: str = fault["message"]
     return _COUNT.sub("", text) if FAILURES in fault else text
 
@@ -229,32 +240,32 @@ def uncounted(fault: FaultDict) -> str:
 def _json(agent: str, check: Check, status: int, output: str) -> Iterable[FaultDict]:
     try:
         document = check_json.load(output)
-        found = [_named(agent, check, told) for told in check_json.listed(document)]
+        found = [_complete(agent, check, item) for item in check_json.listed(document)]
         check_json.metrics(document)
         yield from faults.report(agent, found).faults()
     except InvalidFault as error:
-        yield monitor(agent, check.file, check.section, "json", f"the JSON that it wrote cannot be used: {error}")
+        yield check_failure(agent, check, "json", f"its JSON cannot be used: {error}")
         return
     if STATUSES.get(status) and not found:
-        text = f"exit status {status}, but the JSON that it wrote has no fault"
-        yield monitor(agent, check.file, check.section, "status", text)
+        text = f"exit status {status}, but its JSON has no fault"
+        yield check_failure(agent, check, "status", text)
 
 
-def _named(agent: str, check: Check, told: Any) -> Any:
-    """A fault as the check told it, under its full name, with what it left out."""
-    if not isinstance(told, dict):
-        return told
-    name, text = told.get("name", ""), told.get("message")
+def _complete(agent: str, check: Check, item: Any) -> Any:
+    """A fault of a check's JSON, with its full name and the defaults for what it leaves out."""
+    if not isinstance(item, dict):
+        return item
+    name, text = item.get("name", ""), item.get("message")
     if not isinstance(name, str):
         raise InvalidFault(f"a fault's name must be text, not {quoted(repr(name))}")
-    own = {key: value for key, value in told.items() if key not in _RESERVED}
-    full = {"severity": ERROR, **own, "name": check_fault_name(agent, check.file, check.section, name)}
+    own = {key: value for key, value in item.items() if key not in _RESERVED}
+    full = {"severity": ERROR, **own, "name": name_of(agent, check, name)}
     return {**full, "message": message(text)} if isinstance(text, str) else full
 
 
 def _ending(status: int) -> str:
     if status >= 0:
-        return f"exit status {status}, which is none of 0 to 3"
+        return f"exit status {status}, expected 0 to 3"
     try:
         return f"it was killed by {signal.Signals(-status).name}"
     except ValueError:
@@ -263,7 +274,7 @@ def _ending(status: int) -> str:
 
 def _said(output: str, outcome: Finished) -> str:
     line = first_line(output)
-    return f"; it wrote: {line}" if line else _on_stderr(outcome)
+    return f"; output: {line}" if line else _on_stderr(outcome)
 
 
 def _on_stderr(outcome: Finished) -> str:

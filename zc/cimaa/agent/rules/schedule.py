@@ -1,22 +1,22 @@
 """When an agent's checks run.  Pure.
 
-Ticks are the multiples of the agent's interval since the epoch, all shifted by a
-phase of the agent's own, so that the agents of a fleet do not strike at once.  An
-interval of a check is as many whole ticks as it takes.
+Ticks are the multiples of the agent's interval since the epoch, shifted by a phase that
+depends on the agent's name, so that the agents of a fleet do not report all at once.  The
+interval of a check is rounded up to whole ticks.
 """
 
 import math
-
-from ...text import hex_digest
+from hashlib import blake2b
 
 
 def phase(agent: str, interval: float) -> float:
-    """By how many seconds this agent's ticks come after the multiples of the interval: always the same."""
-    return interval * (int(hex_digest(agent, 8), 16) / 2**64)
+    """Seconds by which this agent's ticks come after the multiples of the interval; constant for an agent."""
+    part: int = int.from_bytes(blake2b(agent.encode(), digest_size=8).digest(), "big")
+    return interval * (part / 2**64)
 
 
 def next_tick(agent: str, interval: float, now: float) -> int:
-    """The number of the agent's first tick that comes after ``now`` (seconds since the epoch)."""
+    """The number of the agent's first tick after ``now`` (seconds since the epoch)."""
     # The quotient is rounded: this may be the last tick, the one before it, or already the next one.
     number = math.floor((now - phase(agent, interval)) / interval)
     while time_of(agent, interval, number) <= now:
@@ -25,7 +25,7 @@ def next_tick(agent: str, interval: float, now: float) -> int:
 
 
 def time_of(agent: str, interval: float, tick: int) -> float:
-    """When the agent's tick of this number comes (seconds since the epoch)."""
+    """The time (seconds since the epoch) of the agent's tick with this number."""
     return tick * interval + phase(agent, interval)
 
 

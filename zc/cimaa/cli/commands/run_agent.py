@@ -1,10 +1,7 @@
 """The command that runs checks and reports what they found: once, or as a daemon."""
 
 import logging
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import cast
 
 import click
@@ -59,26 +56,8 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, exit_co
         from ...agent import reload, service
 
         daemon = reload.load(configuration(ctx))
-        with open_store(ctx) as db, configuration_for_checks(ctx):
+        with open_store(ctx) as db:
             ctx.exit(service.run(daemon, db, count=count, keep=keep, as_json=as_json))
-
-
-@contextmanager
-def configuration_for_checks(ctx: click.Context) -> Iterator[None]:
-    """Pass this configuration on to the ``cimaa`` that a check runs, in another directory."""
-    file = configuration(ctx).path
-    before = os.environ.get("CIMAA_CONFIG")
-    if file is None:
-        yield
-        return
-    os.environ["CIMAA_CONFIG"] = os.fspath(file)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CIMAA_CONFIG"]
-        else:
-            os.environ["CIMAA_CONFIG"] = before
 
 
 class _Tracebacks(logging.Handler):
@@ -92,14 +71,13 @@ class _Tracebacks(logging.Handler):
 
 def _once(ctx: click.Context, as_json: bool) -> bool:
     """Run the checks once; true if they found a fault that is not squelched."""
-    from ...agent import config as settings
-    from ...agent import once as rounds
+    from ...agent import once
+    from ...agent.config import Settings, check_environment
 
-    ours = settings.load(configuration(ctx))
+    ours = Settings.load(configuration(ctx))
     logging.getLogger("zc.cimaa").addHandler(_Tracebacks())
     with open_store(ctx, this_host()) as db:
-        with configuration_for_checks(ctx):
-            done = rounds.run(ours)
+        done = once.run(ours, check_environment(configuration(ctx)))
         try:
             db.set_faults(ours.name, done.faults)
             found = db.find_faults(agent=ours.name)

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from ...agent import check_state, trial
-from ...agent import config as settings
+from ...agent import check_files, trial
+from ...agent.config import Settings, check_environment
+from ...agent.rules.check import path
 from ...agent.rules.results import Finished, Flooded, NotStarted, Outcome, TimedOut
 from ...agent.rules.thresholds import Threshold
 from ...agent.trial import Trial
@@ -17,7 +18,6 @@ from ...options import COMMAND
 from ...units import format_duration, format_size
 from ..output import Cell, message, write_json, write_table
 from ..params import configuration, examples, json_option
-from .run_agent import configuration_for_checks
 
 _OUTCOMES = {Finished: "finished", TimedOut: "timed out", Flooded: "wrote too much", NotStarted: "not started"}
 
@@ -27,7 +27,7 @@ def _complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> l
     from click.shell_completion import CompletionItem
 
     try:
-        names = [trial.path(check) for check in check_state.load(settings.load(configuration(ctx)))]
+        names = [path(check) for check in check_files.of_agent(Settings.load(configuration(ctx)))]
     except Error:
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()]
@@ -44,10 +44,9 @@ def run(ctx: click.Context, check: str, as_json: bool) -> None:
     status and how long it took, and what follows: faults, metrics, thresholds and escalation.  Nothing is stored, and
     nobody is alerted.  The exit status is 0 if it was run, whatever it found.
     """
-    ours = settings.load(configuration(ctx))
+    ours = Settings.load(configuration(ctx))
     found = trial.find(ours, check)
-    with configuration_for_checks(ctx):
-        done = trial.run(ours.name, found)
+    done = trial.run(ours.name, found, check_environment(configuration(ctx)))
     if as_json:
         write_json(_shape(done))
         return
@@ -58,7 +57,7 @@ def run(ctx: click.Context, check: str, as_json: bool) -> None:
 
 def _rows(done: Trial) -> Iterable[tuple[Cell, ...]]:
     check, outcome = done.check, done.outcome
-    yield "check", trial.path(check)
+    yield "check", path(check)
     if check.command:
         yield "command", _command(done)
         yield "directory", str(check.directory)
@@ -79,7 +78,7 @@ def _shape(done: Trial) -> dict[str, Any]:
     check, outcome = done.check, done.outcome
     ended = outcome if isinstance(outcome, Finished) else None
     return {
-        "check": trial.path(check),
+        "check": path(check),
         "command": _command(done) if check.command else None,
         "directory": str(check.directory) if check.command else None,
         "outcome": "built in" if outcome is None else _OUTCOMES[type(outcome)],

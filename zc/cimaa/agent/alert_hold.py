@@ -1,0 +1,67 @@
+"""Whether alerts are held back.
+
+A daemon that starts does not know which alerts an earlier process of the agent sent.  It
+holds alerts back until the store has answered that, but not beyond its second tick.
+"""
+
+from enum import Enum, auto
+
+
+class State(Enum):
+    """Whether alerts are held back."""
+
+    #: Alerts are held back if one is due; none was yet.
+    READY = auto()
+    #: Alerts are held back.
+    HOLDING = auto()
+    #: Alerts are sent.
+    RELEASED = auto()
+    #: The daemon stops: no alert is sent any more, except those by which it resolves its faults.
+    ENDED = auto()
+
+
+class Event(Enum):
+    """What happens to an :class:`AlertHold`."""
+
+    #: Checks have ended: alerts may be due.
+    RESULTS = auto()
+    #: The alerts that an earlier process sent are known, or need not be waited for any longer.
+    RELEASE = auto()
+    #: The daemon stops.
+    END = auto()
+
+
+TRANSITIONS = {
+    (State.READY, Event.RESULTS): State.HOLDING,
+    (State.READY, Event.RELEASE): State.RELEASED,
+    (State.HOLDING, Event.RELEASE): State.RELEASED,
+    (State.READY, Event.END): State.ENDED,
+    (State.HOLDING, Event.END): State.ENDED,
+    (State.RELEASED, Event.END): State.ENDED,
+}
+
+
+class AlertHold:
+    """Whether alerts are held back; an event without a transition changes nothing."""
+
+    def __init__(self, state: State = State.READY) -> None:
+        self.state = state
+
+    def may_send(self) -> bool:
+        """True if alerts may be sent now; if not, they are held back."""
+        self._enter(Event.RESULTS)
+        return self.state is State.RELEASED
+
+    def release(self) -> bool:
+        """Let alerts be sent from now on; True if some were held back, and have to be considered again."""
+        return self._enter(Event.RELEASE) is State.HOLDING
+
+    def end(self) -> None:
+        """Let no alert be sent any more."""
+        self._enter(Event.END)
+
+    def _enter(self, event: Event) -> State:
+        """Take over the state after the event; the state before it."""
+        before = self.state
+        self.state = TRANSITIONS.get((before, event), before)
+        return before

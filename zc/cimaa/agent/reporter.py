@@ -1,0 +1,180 @@
+"""Reports the current faults of an agent to its store, and has alerts about them sent."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from .. import backoff
+from ..alerters import Alerter
+from ..errors import StoreError
+from ..faults import SEVERITIES, FaultDict
+from ..naming import fault_name
+from . import clock
+from .alert_hold import AlertHold, State
+from .check_state import CheckStates
+from .clock import AsyncClock
+from .config import Settings
+from .notifier import Notifier
+from .rules import alerting, report, results
+from .rules.results import Result, make_fault
+from .store import StoreClient
+from .tasks import Coalesced
+
+_LOG = logging.getLogger("zc.cimaa.agent")
+
+# The longest time (seconds) that alerts wait for the store; less, if the interval is short.
+_ALERTS_WAIT = 2.0
+# The first delay (seconds) before a report is sent again.
+_FIRST_DELAY = 1.0
+
+
+class Reporter:
+    """Reports the current faults of an agent's checks, and sends alerts, independent of each other's delays."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        states: CheckStates,
+        store: StoreClient,
+        alerters: Mapping[str, Alerter],
+        clock: AsyncClock,
+    ) -> None:
+        self._agent, self._base_interval = settings.name, settings.base_interval
+        self._states = states
+        self._clock = clock
+        self._outdated: list[FaultDict] = []
+        self._restored = False
+        self._reading = Coalesced(self._read)
+        self._sending = Coalesced(self._send_alerts)
+        self._reporting = Coalesced(self._report)
+        self.store = store
+        self.hold = AlertHold()
+        self.notifier = Notifier(settings.name, alerters, clock, self._alerts_changed)
+
+    def faults(self) -> list[FaultDict]:
+        """The current report."""
+        marked = [result._replace(faults=self.notifier.marked(result.faults)) for result in self._results()]
+        return report.faults(self._agent, marked)
+
+    def severities(self) -> list[int]:
+        """The severities of the current faults."""
+        found = (fault for result in self._results() for fault in result.faults)
+        return [fault["severity"] for fault in results.worst(found).values()]
+
+    def report_outdated(self, reason: str | None) -> None:
+        """Report that the configuration could not be read again, and why; ``None``: it was read."""
+        name = fault_name(self._agent, "agent", "configuration")
+        text = f"the configuration is unchanged, as it cannot be read: {reason}"
+        self._outdated = [] if reason is None else [make_fault(name, SEVERITIES["error"], text)]
+        self._reporting.request()
+
+    def results_are_in(self) -> None:
+        """Have the results of checks reported, and alerts about them sent."""
+        (self._sending if self.notifier else self._reporting).request()
+
+    def release_alerts(self) -> None:
+        """Hold no alerts back any longer; those held back are sent."""
+        if self.hold.release():
+            self._sending.request()
+
+    def end(self) -> None:
+        """Start no work any more, except :meth:`report_once`."""
+        self.hold.end()
+
+    async def read_briefly(self) -> None:
+        """Read from the store what an earlier process stored, and the squelches; wait a short time for it."""
+        self._reading.request()
+        await self._wait_briefly(self._reading)
+
+    async def report_once(self) -> None:
+        """Store the current report, or raise a ``StoreError``."""
+        await self._restore()
+        faults = self.faults()
+        self.notifier.reporting(faults)
+        await self.store.report(faults)
+        self.notifier.stored(faults)
+
+    def is_stuck(self) -> bool:
+        """True if only a report is left to be done, and the store is unavailable."""
+        return self.store.away_since is not None and self.tasks() == self._reporting.tasks()
+
+    def tasks(self) -> list["asyncio.Task[None]"]:
+        """The active tasks, except those of alerters."""
+        return [*self._reading.tasks(), *self._sending.tasks(), *self._reporting.tasks()]
+
+    def _results(self) -> list[Result]:
+        found = self._states.results()
+        found.append(Result(alerting.ALERTERS, "", self.notifier.faults()))
+        found.append(Result("agent", "", [*self.store.outage_notice(), *self._outdated]))
+        names = [fault["name"] for result in found for fault in result.faults]
+        found.append(Result(alerting.ALERTERS, "over", self.notifier.pending_resolutions(names)))
+        return found
+
+    async def _send_alerts(self) -> None:
+        """Report that alerts are due, then send them; a slow store delays them only briefly."""
+        start = self._clock.time()
+        await self._refresh()
+        if not self.hold.may_send():
+            self._reporting.request()
+            return
+        due = self.notifier.consider(self._critical_faults(), self.store.silenced)
+        self._reporting.request()
+        if due and self.store.away_since is None:
+            await self._wait_briefly(self._reporting, self._clock.time() - start)
+        self.notifier.send()
+
+    async def _refresh(self) -> None:
+        """Read what alerts depend on from the store: squelches only if one may apply, and now and then."""
+        if self.store.away_since is not None:
+            return
+        if not self._restored or self.notifier.has_triggers(self._critical_faults()):
+            await self.read_briefly()
+        elif self.store.squelches_are_stale():
+            self._reading.request()
+
+    def _critical_faults(self) -> dict[str, FaultDict]:
+        """All faults about which alerts are sent if they are critical."""
+        return results.worst([*self._states.faults(), *self.notifier.faults()])
+
+    async def _wait_briefly(self, work: Coalesced, waited: float = 0.0) -> None:
+        left = min(_ALERTS_WAIT, self._base_interval / 4) - waited
+        if left > 0:
+            await clock.wait(work.tasks(), self._clock, left)
+
+    async def _read(self) -> None:
+        try:
+            await self._restore()
+            if self.notifier:
+                await self.store.read_squelches()
+        except StoreError as error:
+            _LOG.warning("using the squelches last read: %s", error)
+
+    async def _report(self) -> None:
+        """Store the current report; try again until that succeeds."""
+        failures = 0
+        while True:
+            try:
+                await self.report_once()
+            except StoreError as error:
+                failures += 1
+                _LOG.warning("not reported: %s", error)
+                pause = backoff.delay(failures, _FIRST_DELAY, self._base_interval / 2, least=0.5)
+                await self._clock.sleep_until(self._clock.time() + pause)
+            else:
+                return
+
+    def _alerts_changed(self) -> None:
+        if self.hold.state is not State.ENDED:
+            self._reporting.request()
+
+    async def _restore(self) -> None:
+        """Take over, once, what an earlier process of this agent stored."""
+        if self._restored:
+            return
+        stored = await self.store.faults()
+        if self._restored:  # meanwhile
+            return
+        self._restored = True
+        self.notifier.restore(stored)
+        self._states.merge_stored(stored)
+        self.release_alerts()
