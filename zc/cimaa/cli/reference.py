@@ -103,7 +103,7 @@ An agent's checks are defined in files, a section for each check.
 
     $ cimaa agent --once
     severity  for  agent  fault                               message
-    error     ...  web1   //web1/host/backup#monitor-command  there is no command 'check_backup' on the PATH
+    error     ...  web1   //web1/host/backup#monitor-command  command 'check_backup' not found on the PATH
     error     ...  web1   //web1/host/raid                    RAID CRITICAL - sdb is gone
     warning   ...  web1   //web1/host/queue#mail              412 mails wait
     web1 ran 3 checks: 3 faults, stored in zc.cimaa.lmdb (path store).
