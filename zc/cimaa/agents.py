@@ -1,4 +1,4 @@
-"""What a store keeps of an agent besides its faults: its heartbeat and its instances.  Pure.
+"""What a store keeps of an agent besides its faults: its heartbeat and its instances.  Pure, but for this process.
 
 Heartbeats are stored in microseconds, so that two reports within a second have an order, and
 are shown in whole seconds.
@@ -102,7 +102,8 @@ os.register_at_fork(after_in_child=this_process.cache_clear)
 @lru_cache(maxsize=1)
 def this_host() -> Instance:
     """The instance as which one-shot commands report: the same for all commands of this host."""
-    return Instance(platform.node(), None, __version__, f"{platform.system()} {platform.release()}")
+    system = f"{platform.system()} {platform.release()}"
+    return Instance(host=platform.node(), pid=None, version=__version__, os=system)
 
 
 def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
@@ -117,7 +118,8 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
     first = seen[instance.id].first if instance.id in seen else now
     seen[instance.id] = SeenInstance(instance, first, now)
     latest = sorted(seen.values(), key=lambda s: (s.last, s.first, s.instance.id))[-INSTANCES:]
-    return Row(now, digest, instance.id, tuple(sorted(latest, key=lambda s: (s.first, s.instance.id))))
+    in_order = tuple(sorted(latest, key=lambda s: (s.first, s.instance.id)))
+    return Row(updated=now, digest=digest, instance=instance.id, instances=in_order)
 
 
 def instances(row: Row | None) -> list[SeenInstance]:

@@ -372,5 +372,6 @@ def _seconds(what: str, number: float) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise InvalidInput(f"{what} must be a number of seconds, not {number!r}")
     if not 0 <= number <= limits.INTEGER_MAX:
-        raise InvalidInput(f"{what} must be a number of seconds from 0 to {limits.INTEGER_MAX}, not {number!r:.40}")
+        # The number is not quoted: Python refuses to convert very long ones to text.
+        raise InvalidInput(f"{what} must be a number of seconds from 0 to {limits.INTEGER_MAX}")
     return number

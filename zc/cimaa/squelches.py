@@ -62,7 +62,7 @@ def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | 
         raise InvalidSquelch(f"permanent must be true or false, not {permanent!r}")
     if expires is not None:
         _check_end(expires, permanent, now)
-    return StoredSquelch(regex, reason, user, now, permanent, expires)
+    return StoredSquelch(regex=regex, reason=reason, user=user, time=now, permanent=permanent, expires=expires)
 
 
 def check_regex(regex: object) -> str:

@@ -66,7 +66,8 @@ def cost(fleet: Fleet, prices: Prices) -> Cost:
     changes = fleet.agents * fleet.changes / DAY
     wcu = fleet.agents / fleet.interval * a_report + changes * a_change
     rcu = changes * _rcu(fleet.faults * FAULT) + _listing(fleet)
-    return Cost(a_report, wcu, rcu, _dollars(wcu, rcu, prices), None)
+    dollars = _dollars(wcu, rcu, prices)
+    return Cost(wcu_a_report=a_report, wcu=wcu, rcu=rcu, dollars_a_month=dollars, most_agents=None)
 
 
 def cost_with_index(fleet: Fleet, prices: Prices) -> Cost:
@@ -80,7 +81,8 @@ def cost_with_index(fleet: Fleet, prices: Prices) -> Cost:
     wcu = reports * a_report
     rcu = reports * _rcu(fleet.faults * FAULT) + _listing(fleet)
     most = int(PARTITION_WCU / _INDEXED * fleet.interval)
-    return Cost(a_report, wcu, rcu, _dollars(wcu, rcu, prices), most)
+    dollars = _dollars(wcu, rcu, prices)
+    return Cost(wcu_a_report=a_report, wcu=wcu, rcu=rcu, dollars_a_month=dollars, most_agents=most)
 
 
 def _listing(fleet: Fleet) -> float:

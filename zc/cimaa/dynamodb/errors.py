@@ -131,7 +131,7 @@ def translate(error: Exception, doing: str, connection: Connection, tables: Sequ
         )
     if isinstance(error, SSLError):
         return StoreUnavailable(
-            f"{connection.place} has an untrusted certificate, while {doing} ({reason(error)}):"
+            f"the TLS connection to {connection.place} failed while {doing} ({reason(error)}):"
             " check AWS_CA_BUNDLE and the proxy"
         )
     return _invalid_response(error, doing, connection)

@@ -148,7 +148,8 @@ def decode_row(item: Item) -> Stored:
     updated, unsettled_until = _time(item, "updated"), _time(item, "doubt")
     if updated is None or instance is None or packed is None:
         return Stored(revision, None, unsettled_until)
-    return Stored(revision, Row(updated, digest or "", instance, _unpacked(packed)), unsettled_until)
+    row = Row(updated=updated, digest=digest or "", instance=instance, instances=_unpacked(packed))
+    return Stored(revision, row, unsettled_until)
 
 
 @_reading
