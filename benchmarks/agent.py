@@ -1,6 +1,6 @@
-"""What the agent takes: with many checks at once, and with hardly anything to do.
+"""The resources that the agent needs: with many checks at once, and idle.
 
-Real agents run, with real checks, which are shell scripts; figures are told with the limit that each is to keep.  The
+Real agents run, with real checks, which are shell scripts; each figure is printed with its limit.  The
 processor time is the agent's own, without that of its checks.
 
     python benchmarks/agent.py [MINUTES]
@@ -21,9 +21,9 @@ import psutil
 
 CIMAA = os.fspath(Path(sys.executable).with_name("cimaa"))
 
-# Busy: so many checks at each tick, and ticks so many seconds apart.
+# Busy: checks per tick, ticks, and seconds from one tick to the next.
 BUSY, TICKS, INTERVAL = 200, 6, 10
-# Idle: so many checks a minute.
+# Idle: checks per minute.
 IDLE = 50
 
 DATABASE = "[database]\npath = store\n"
@@ -31,7 +31,7 @@ CHAT = "[alerter:chat]\nclass = apprise\nurls = json://localhost/\n"
 
 
 class Figures(NamedTuple):
-    """What an idle agent took."""
+    """The resources that an idle agent used."""
 
     megabytes: float
     percent: float
@@ -43,17 +43,17 @@ def main(minutes: int) -> None:
     busy(BUSY, 2)
     for what, more in (("", ""), (", Apprise loaded", CHAT)):
         figures = idle(minutes, more)
-        told(f"idle, {IDLE} checks a minute{what}: resident memory", figures.megabytes, 60, "MB")
-        told(f"idle, {IDLE} checks a minute{what}: of a core", figures.percent, 1, "%")
+        show(f"idle, {IDLE} checks per minute{what}: resident memory", figures.megabytes, 60, "MB")
+        show(f"idle, {IDLE} checks per minute{what}: of a core", figures.percent, 1, "%")
 
 
-def told(what: str, figure: float, limit: float, unit: str) -> None:
+def show(what: str, figure: float, limit: float, unit: str) -> None:
     """Print a figure."""
     print(f"{what:68} {figure:8.2f} {unit:2} {'of' if figure <= limit else 'EXCEEDS'} {limit} {unit}", flush=True)
 
 
 def busy(parallel: int, seconds: int) -> None:
-    """Run all checks at each of some ticks; each takes so many seconds, in which it sleeps."""
+    """Run all checks at several ticks; each sleeps for ``seconds``."""
     what = f"{BUSY} checks of {seconds} s, {parallel} at once"
     check = f"sh -c 'sleep {seconds}; date +%s.%N >> ../done; echo fine'"
     with agent(BUSY, check, f"parallel = {parallel}\nbase_interval = {INTERVAL}s\n", "", "--count", str(TICKS)) as it:
@@ -63,11 +63,11 @@ def busy(parallel: int, seconds: int) -> None:
         ended = sorted(float(line) for line in (directory / "done").read_text().split())
     missed = [sample["value"] for sample in samples if sample["name"] == "missed_ticks"]
     wrong = [sample["value"] for sample in samples if sample["name"] == "faults_error"]
-    told(f"{what}: missed ticks", max(missed), 0, "")
-    told(f"{what}: runs that did not happen", TICKS * BUSY - len(ended), 0, "")
-    told(f"{what}: faults, slowness among them", max(wrong), 0, "")
+    show(f"{what}: missed ticks", max(missed), 0, "")
+    show(f"{what}: runs that did not happen", TICKS * BUSY - len(ended), 0, "")
+    show(f"{what}: faults, slowness among them", max(wrong), 0, "")
     ticks = [ended[n : n + BUSY] for n in range(0, len(ended), BUSY)]
-    told(f"{what}: from first to last", max(tick[-1] - tick[0] for tick in ticks), INTERVAL, "s")
+    show(f"{what}: from first to last", max(tick[-1] - tick[0] for tick in ticks), INTERVAL, "s")
 
 
 def idle(minutes: int, more: str) -> Figures:
@@ -91,7 +91,7 @@ def idle(minutes: int, more: str) -> Figures:
 def agent(
     count: int, command: str, settings: str, more: str, *options: str
 ) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
-    """An agent with so many checks, and its directory."""
+    """An agent with ``count`` checks, and its directory."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "checks").mkdir()

@@ -86,28 +86,31 @@ def main(days: int) -> None:
 
 def daemon(days: int) -> None:
     """Run the daemon; a line on standard output has the resident memory (bytes) at the end of each day."""
-    from zc.cimaa import config
     from zc.cimaa.agent import reload, runner
     from zc.cimaa.agent.daemon import Daemon
-    from zc.cimaa.agent.notifier import Notifier
     from zc.cimaa.agent.publisher import Publisher
     from zc.cimaa.agent.store import StoreClient
+    from zc.cimaa.config import Config
 
-    path, clock = "cimaa.cfg", FastClock()
-    configuration = reload.read(path)
-    settings, ticks = configuration.agent, iter(range(1, days * DAY + 1))
+    clock, configuration = FastClock(), reload.load(Config.read("cimaa.cfg"))
+    name, publisher = configuration.agent.name, Publisher(configuration.sinks, clock)
+    ticks = iter(range(1, days * DAY + 1))
 
     def at_tick(_tick: int) -> None:
         if next(ticks) % DAY == 0:
             print(resident(), flush=True)
 
     async def run() -> None:
-        with config.open_database(path) as db:
-            alerts = Notifier(settings.name, configuration.alerters, clock)
-            agent = Daemon(settings, StoreClient(settings.name, db, clock), alerts, clock, runner.run)
-            publisher = Publisher(configuration.sinks, clock)
-            agent.on_tick = at_tick
-            agent.on_report = lambda: publisher.publish(agent)
+        with configuration.config.open_database() as db:
+            agent = Daemon(
+                configuration.agent,
+                StoreClient(name, db, clock),
+                configuration.alerters,
+                clock,
+                runner.run,
+                on_tick=at_tick,
+                on_results=publisher.publish,
+            )
             await agent.run(days * DAY)
             await publisher.finish()
 

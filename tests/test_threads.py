@@ -11,7 +11,7 @@ from zc.cimaa.threads import Call
 
 #: Exceptions that a waiting caller could take for its own: of its wait, or of its own end.
 CONFUSING = [TimeoutError("theirs"), futures.CancelledError(), StopIteration("theirs")]
-#: Exceptions that end the task or the process that raises them.
+#: Exceptions that would end the task or the process that raises them.
 ENDING = [asyncio.CancelledError("theirs"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()]
 
 

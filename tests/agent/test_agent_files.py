@@ -42,9 +42,9 @@ def test_the_directory_is_found_from_the_file(tmp_path: Path) -> None:
 
 
 def test_the_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/home/operator")
     path = written(tmp_path / "x.cfg", "[agent]\ndirectory = ~/checks\n")
-    assert Settings.load(Config.read(path)).directory == Path("/home/somebody/checks")
+    assert Settings.load(Config.read(path)).directory == Path("/home/operator/checks")
 
 
 @pytest.mark.parametrize(

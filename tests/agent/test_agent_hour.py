@@ -1,4 +1,4 @@
-"""An hour in an agent's life, in simulated time: much goes wrong, each thing is told once, and in time."""
+"""An hour of an agent in simulated time: many things fail, and each is alerted once, and in time."""
 
 import json
 from collections.abc import Callable
@@ -60,7 +60,7 @@ class Store(memory.DB):
 
     def _answer(self) -> None:
         if self.away:
-            raise StoreUnavailable("nobody is there")
+            raise StoreUnavailable("the store is down")
 
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
         self._answer()

@@ -33,7 +33,7 @@ KINDS = {NOT_STORED, INTERRUPTED, NO_STORE, REMOVED, FAILED}
 
 
 class KilledError(Exception):
-    """The process is no more: what it would have done is not done."""
+    """The process was killed: nothing that it would have done is done."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Sent:
 
     process: "Process"
     alert: Alert
-    #: True if the store was away, or did not answer, when the process last asked it.
+    #: True if the last call of the store failed or timed out.
     away: bool
     #: True once the store has that it was sent; and once the agent was removed from the store.
     stored: bool = False
@@ -65,7 +65,7 @@ class World:
     #: What is open at the pager, and the last alert about each fault.
     open: dict[str, str] = field(default_factory=dict)
     last: dict[str, Sent] = field(default_factory=dict)
-    #: Faults about which an alerter's call failed so that nobody knows whether the alert was sent.
+    #: Faults about which an alerter's call failed so that it is unknown whether the alert was sent.
     doubtful: set[str] = field(default_factory=set)
     repeated: "Counter[str | None]" = field(default_factory=Counter)
     unnamed: list[str] = field(default_factory=list)
@@ -178,7 +178,7 @@ class Store(memory.DB):
         self._process.step()
         self._process.away = self._process.world.away
         if self._process.away:
-            raise StoreUnavailable("nobody is there")
+            raise StoreUnavailable("the store is down")
         result = function()
         self._note()
         self._process.step()
@@ -273,7 +273,7 @@ def test_two_hundred_kills_lose_no_alert_and_repeat_only_what_the_page_names(tmp
     checked = 0
     with memory.DB({"name": world.name}) as store:
         while world.kills < KILLS:
-            for _ in range(world.chance.randrange(4)):  # nobody runs
+            for _ in range(world.chance.randrange(4)):  # no process runs
                 world.change()
                 world.now += 60
             if world.chance.random() < 0.05:

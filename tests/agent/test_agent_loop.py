@@ -187,7 +187,7 @@ def test_a_machine_that_slept_goes_on_and_counts_what_it_missed(tmp_path: Path) 
 
 
 class SetBack(FastClock):
-    """A fast clock that somebody sets back by an hour."""
+    """A fast clock that is set back by an hour."""
 
     back = 0.0
 
@@ -294,11 +294,11 @@ def test_a_check_that_cannot_be_read_for_a_while_loses_no_count(tmp_path: Path) 
 
 @pytest.mark.parametrize("section", ["a", "monitor-eth0"])
 def test_what_a_check_calls_its_faults_is_not_what_the_agent_takes_them_for(tmp_path: Path, section: str) -> None:
-    told = Finished(0, b'{"faults": [{"name": "monitor-eth0", "message": "down", "check_failure": "x"}]}', b"")
+    finished = Finished(0, b'{"faults": [{"name": "monitor-eth0", "message": "down", "check_failure": "x"}]}', b"")
     fine = Finished(0, b'{"faults": []}', b"")
     db = memory.DB()
     checks = f"[{section}]\ncommand = x\nretry = 2\n"
-    Simulation(db, checks, after({0: told}), tmp_path).run(4)
+    Simulation(db, checks, after({0: finished}), tmp_path).run(4)
     assert shown(db) == {f"{section}#monitor-eth0": (50, "down")}
     Simulation(db, checks, after({0: TIMEOUT, 60: fine}), tmp_path).run(1)
     assert set(shown(db)) == {f"{section}#monitor-eth0", f"{section}#monitor-timeout"}
@@ -307,10 +307,10 @@ def test_what_a_check_calls_its_faults_is_not_what_the_agent_takes_them_for(tmp_
 
 
 def test_a_check_owns_what_it_found_whatever_the_name(tmp_path: Path) -> None:
-    told = Finished(0, b'{"faults": [{"name": "//web1/f/a#x", "severity": 50, "message": "m"}]}', b"")
+    finished = Finished(0, b'{"faults": [{"name": "//web1/f/a#x", "severity": 50, "message": "m"}]}', b"")
 
     async def work(clock: SimulatedClock, check: Check) -> Finished:
-        return (told if clock.time() < START + 200 else TIMEOUT) if check.section == "b" else OK
+        return (finished if clock.time() < START + 200 else TIMEOUT) if check.section == "b" else OK
 
     db = memory.DB()
     checks = "[a]\ncommand = x\n[b]\ncommand = x\n"
@@ -391,18 +391,18 @@ def test_a_threshold_holds_until_it_clears_through_a_restart_too(tmp_path: Path)
 
 
 def test_a_global_fault_has_the_same_name_on_every_agent(tmp_path: Path) -> None:
-    told = Finished(0, b'{"faults": [{"name": "//shop/queue", "severity": 50, "message": "m"}]}', b"")
+    finished = Finished(0, b'{"faults": [{"name": "//shop/queue", "severity": 50, "message": "m"}]}', b"")
     db = memory.DB()
     simulation = Simulation(db, "[//shop/web]\ncommand = x\n[j]\ncommand = x\n", after({0: BAD}), tmp_path)
     simulation.run(1)
     assert set(shown(db)) == {"//shop/web", "j"}
-    Simulation(db, "[j]\ncommand = x\n", after({0: told}), tmp_path).run(1)
+    Simulation(db, "[j]\ncommand = x\n", after({0: finished}), tmp_path).run(1)
     assert shown(db) == {"//shop/queue": (50, "m")}
     Simulation(db, "[j]\ncommand = x\n", after({0: OK}), tmp_path).run(1)
     assert shown(db) == {}
 
 
-# Reading the checks anew
+# Reading the checks again
 
 
 def test_checks_read_anew_stand_as_they_stood(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_killed_after_an_alert_left_and_before_it_is_stored_it_sends_it_again_wi
         f"#!/bin/sh\ncat >> {directory}/alerts\nmkdir {directory}/once 2>/dev/null && kill -9 $PPID; exit 0\n"
     )
     assert start().wait(timeout=20) == -signal.SIGKILL
-    assert stored(host)["//web1/f/a"]["triggered"] == {"pager": ""}  # nobody knows whether it left
+    assert stored(host)["//web1/f/a"]["triggered"] == {"pager": ""}  # it is unknown whether it was sent
     start()
     assert until(lambda: remembered(host))
     first, again = alerts(host)
@@ -165,31 +165,31 @@ def test_systemd_is_told_that_it_is_ready_and_alive(host: Cimaa, start: Start) -
         assert until(lambda: systemd.recv(100) == b"STOPPING=1")
 
 
-@pytest.mark.parametrize(("given", "told"), [("1000000", [b"WATCHDOG_USEC=5000000"]), ("5000000", []), ("", [])])
+@pytest.mark.parametrize(("given", "sent"), [("1000000", [b"WATCHDOG_USEC=5000000"]), ("5000000", []), ("", [])])
 def test_a_watchdog_that_would_not_wait_for_a_few_ticks_is_told_to(
-    host: Cimaa, start: Start, given: str, told: list[bytes]
+    host: Cimaa, start: Start, given: str, sent: list[bytes]
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(host.directory / "notify"))
         systemd.settimeout(20)
         start(NOTIFY_SOCKET=str(host.directory / "notify"), WATCHDOG_USEC=given)
-        wanted = [b"READY=1", *told, b"WATCHDOG=1"]
+        wanted = [b"READY=1", *sent, b"WATCHDOG=1"]
         assert [systemd.recv(100) for _ in wanted] == wanted
 
 
 def test_checks_do_not_inherit_what_is_between_systemd_and_the_agent(host: Cimaa, start: Start) -> None:
-    command = """sh -c 'echo "told: $NOTIFY_SOCKET$WATCHDOG_USEC$WATCHDOG_PID"; exit 1'"""
+    command = """sh -c 'echo "variables: $NOTIFY_SOCKET$WATCHDOG_USEC$WATCHDOG_PID"; exit 1'"""
     (host.directory / "checks" / "f.cfg").write_text(f"[a]\ncommand = {command}\n")
     start(NOTIFY_SOCKET=str(host.directory / "notify"), WATCHDOG_USEC="60000000", WATCHDOG_PID="1")
-    assert until(lambda: stored(host))["//web1/f/a"]["message"] == "told:"
+    assert until(lambda: stored(host))["//web1/f/a"]["message"] == "variables:"
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_it_logs_in_lines_or_in_json(host: Cimaa, start: Start, options: list[str]) -> None:
     start("--count", "1", *options).wait(timeout=20)
     first, *_ = (host.directory / "log").read_text().splitlines()
-    told = json.loads(first)["message"] if options else first.removeprefix("INFO zc.cimaa.agent: ")
-    assert told == "web1 runs 1 check every 1s"
+    text = json.loads(first)["message"] if options else first.removeprefix("INFO zc.cimaa.agent: ")
+    assert text == "web1 runs 1 check every 1s"
 
 
 def test_wrong_settings_end_it_at_once(host: Cimaa) -> None:

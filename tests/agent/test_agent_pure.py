@@ -69,8 +69,8 @@ def test_a_message_too_long_is_cut_at_a_character() -> None:
         ("{'faults': []}", "line 1, column 2"),
         ('{"faults": [], "faults": []}', "has the key 'faults' twice"),
         ("{" + ", ".join(f'"{n}": 0' for n in range(50_000)) + ', "49999": 1}', "has the key '49999' twice"),
-        ('{"faults": NaN}', "NaN is no number"),
-        ('{"faults": [' + "9" * 5000 + "]}", "number that cannot be read"),
+        ('{"faults": NaN}', "NaN is not valid in JSON"),
+        ('{"faults": [' + "9" * 5000 + "]}", "it has an invalid number"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )
@@ -99,8 +99,14 @@ def test_a_document_without_faults_is_refused(document: Any, wrong: str) -> None
 
 
 def test_a_severity_may_be_a_name() -> None:
-    told = [{"severity": "Critical"}, {"severity": "warning"}, {"severity": 33}, {}, "no fault"]
-    assert check_json.faults({"faults": told}) == [{"severity": 50}, {"severity": 30}, {"severity": 33}, {}, "no fault"]
+    given = [{"severity": "Critical"}, {"severity": "warning"}, {"severity": 33}, {}, "no fault"]
+    assert check_json.faults({"faults": given}) == [
+        {"severity": 50},
+        {"severity": 30},
+        {"severity": 33},
+        {},
+        "no fault",
+    ]
 
 
 # Results
@@ -167,12 +173,12 @@ def test_a_check_that_did_not_end_by_itself_is_a_fault(outcome: Outcome, kind: s
 
 
 def test_a_check_may_tell_faults_in_json() -> None:
-    told = [
+    given = [
         {"name": "a", "severity": "critical", "message": "bad", "extra": [1]},
         {"severity": 30, "message": "the check's own"},
         {"name": "b", "message": "an error, as nothing else is said"},
     ]
-    assert of(0, " " + json.dumps({"faults": told}) + "\n") == {
+    assert of(0, " " + json.dumps({"faults": given}) + "\n") == {
         "//web1/disks/var#a": {"name": "//web1/disks/var#a", "severity": 50, "message": "bad", "extra": [1]},
         "//web1/disks/var": {"name": "//web1/disks/var", "severity": 30, "message": "the check's own"},
         "//web1/disks/var#b": {

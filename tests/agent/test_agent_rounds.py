@@ -1,4 +1,4 @@
-"""Checks that really run: what they tell, how they fail, and that nothing of them is left."""
+"""Checks that really run: their results, their failures, and that no process of them is left."""
 
 import asyncio
 import signal
@@ -142,7 +142,7 @@ def test_a_check_runs_beside_its_file_with_nothing_to_read(run: Run, tmp_path: P
 
 
 def test_so_many_checks_run_at_once_and_no_more(run: Run, tmp_path: Path) -> None:
-    # Each waits until two have begun (with a bound), and tells how many it saw running beside itself.
+    # Each waits until two have begun (with a bound), and reports how many it saw running.
     script = f"""d={tmp_path}/running; mkdir -p $d; touch $d/$$
     i=0; while [ $(ls $d | wc -l) -lt 2 ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
     n=$(ls $d | wc -l); sleep 0.2; [ $n -ge $(ls $d | wc -l) ] || n=$(ls $d | wc -l)

@@ -30,15 +30,15 @@ TICK = 60
 
 
 class Pager(Alerter):
-    """Notes when it was told what, by the agent's clock."""
+    """Records its alerts, with the time of the agent's clock."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__({"timeout": 10})
         self._now = now
-        self.told: list[tuple[float, Alert]] = []
+        self.alerts: list[tuple[float, Alert]] = []
 
     def send(self, alert: Alert) -> None:
-        self.told.append((self._now(), alert))
+        self.alerts.append((self._now(), alert))
 
 
 class Host:
@@ -63,7 +63,7 @@ class Host:
         return CRITICAL
 
     def events(self) -> list[str]:
-        return [alert.event for _, alert in self.pager.told]
+        return [alert.event for _, alert in self.pager.alerts]
 
     def stored(self) -> dict[str, Any]:
         """What the store has of what the check found."""
@@ -71,7 +71,7 @@ class Host:
         return next((fault for fault in self.db.get_faults(name) if fault["name"] == f"//{name}/f/a"), {})
 
     def later(self, seconds: float, action: Callable[[], Any]) -> None:
-        """Do something after so many seconds."""
+        """Call the action after these seconds."""
         clock = self.simulation.clock
         waiting = asyncio.ensure_future(clock.sleep_until(clock.time() + seconds))
         waiting.add_done_callback(lambda _: action())
@@ -104,7 +104,7 @@ def test_postgresql_stopped_for_three_minutes_under_ten_agents(server: Server, t
         await clock.sleep_until(stopped + 3 * TICK)
         for host in hosts:
             assert host.found is not None
-            ((when, alert),) = host.pager.told
+            ((when, alert),) = host.pager.alerts
             assert alert.event == "triggered"
             assert when - host.found < TICK
 
@@ -135,7 +135,7 @@ def test_postgresql_stopped_for_three_minutes_under_ten_agents(server: Server, t
 
 
 def knows(db: DB, host: Host, since: int) -> bool:
-    """True if the agent reported since then, and the store has what it found, and that people were told."""
+    """True if the agent has reported since then, and the store has its faults, and that alerts were sent."""
     updated = {agent["name"]: agent["updated"] for agent in db.get_agents()}
     return updated.get(host.simulation.settings.name, 0) >= since and any(host.stored().get("triggered", {}).values())
 
@@ -171,7 +171,7 @@ def test_a_server_that_freezes_holds_up_no_alert_and_learns_all_when_it_thaws(se
             await host.simulation.daemon.end(keep=True)
 
         asyncio.run(asyncio.wait_for(run(), 30))
-    ((when, _),) = host.pager.told
+    ((when, _),) = host.pager.alerts
     assert host.found is not None
     assert when - host.found < TICK / 2
 
@@ -182,12 +182,12 @@ def test_a_server_that_takes_connections_and_never_answers_holds_up_no_alert(tmp
         settings = {"dsn": f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=x user=x", "connect_timeout": "2s"}
         with PostgresDB(settings) as db:
             host = Host(db, tmp_path / "web1", clock=FastClock(speed))
-            # The first tick's alerts wait for the second: the store might tell that they were sent.
+            # The first tick's alerts wait for the second: the store may have recorded that they were sent.
             host.simulation.at_ticks(at3=lambda: setattr(host, "bad_since", host.simulation.clock.time()))
 
             async def run() -> None:
                 agent = asyncio.create_task(host.simulation.daemon.run())
-                while not host.pager.told and not agent.done():
+                while not host.pager.alerts and not agent.done():
                     await asyncio.sleep(0.01)
                 agent.cancel()
                 await asyncio.gather(agent, return_exceptions=True)
@@ -195,10 +195,10 @@ def test_a_server_that_takes_connections_and_never_answers_holds_up_no_alert(tmp
 
             asyncio.run(asyncio.wait_for(run(), 20))
     assert host.found is not None
-    assert host.pager.told[0][0] - host.found < TICK
+    assert host.pager.alerts[0][0] - host.found < TICK
 
 
-# A store that hangs, is away, or tells things late
+# A store that hangs, is down, or responds late
 
 
 def test_an_alert_waits_two_seconds_for_a_store_that_hangs(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_an_alert_waits_two_seconds_for_a_store_that_hangs(tmp_path: Path) -> No
     host.bad_since = START + 2 * TICK
     host.simulation.at_ticks(at2=db.hang, at5=db.recover)
     host.simulation.run(7)
-    ((when, _),) = host.pager.told
+    ((when, _),) = host.pager.alerts
     assert host.found is not None
     assert when - host.found <= 2
     assert host.stored()["triggered"]
@@ -229,7 +229,7 @@ def test_squelches_that_were_last_known_end_by_the_clock(tmp_path: Path) -> None
     db.squelch("nothing", "for ever", "jane", permanent=True)
     host.simulation.at_ticks(at2=lambda: setattr(db, "away", True), at7=db.recover)
     host.simulation.run(8)
-    ((when, _),) = host.pager.told
+    ((when, _),) = host.pager.alerts
     assert 4 * TICK <= when - START < 5 * TICK + 2
 
 
@@ -262,7 +262,7 @@ def test_alerts_do_not_wait_longer(alerted: Away, tmp_path: Path) -> None:
     alerted.away = True
     host.simulation.at_ticks(at5=alerted.recover)
     host.simulation.run(6)
-    ((when, alert),) = host.pager.told
+    ((when, alert),) = host.pager.alerts
     assert (alert.event, alert.key) == ("triggered", "//web1/f/a")
     assert host.found is not None
     assert when - host.found == pytest.approx(TICK)

@@ -74,7 +74,7 @@ def reporting(host: Cimaa, start: Start) -> subprocess.Popen[str]:
     return process
 
 
-def told(host: Cimaa) -> bool:
+def recorded(host: Cimaa) -> bool:
     """True once the store has the fault, and that people were alerted of it."""
     try:
         return remembered(host)
@@ -107,7 +107,7 @@ def test_a_store_that_breaks_ends_no_agent(
     assert until(lambda: logged in (host.directory / "log").read_text())
     # What the message says.
     shutil.move(store, host.directory / "away") if store.exists() else None
-    assert until(lambda: told(host))
+    assert until(lambda: recorded(host))
     assert reporting.poll() is None
     assert [alert["event"] for alert in alerts(host)] == ["triggered"]
 
@@ -123,6 +123,6 @@ def test_a_full_disk_ends_no_agent(host: Cimaa, reporting: subprocess.Popen[str]
     assert until(lambda: "there is no room for the store" in (host.directory / "log").read_text())
     assert "triggered" not in str(stored(host))
     resource.prlimit(reporting.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    assert until(lambda: told(host))
+    assert until(lambda: recorded(host))
     assert until(lambda: len(stored(host)) == 102)  # one of them reports the outage
     assert [alert["event"] for alert in alerts(host)] == ["triggered"]

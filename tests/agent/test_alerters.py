@@ -59,7 +59,7 @@ class Remembering(Alerter):
             raise self.broken
         self.alerts.append(alert)
 
-    def told(self) -> list[tuple[str, str, str]]:
+    def events(self) -> list[tuple[str, str, str]]:
         return [(a.event, a.name.removeprefix("//web1/f/"), a.message) for a in self.alerts]
 
 
@@ -81,18 +81,18 @@ def watch(tmp_path: Path, pager: Remembering) -> Callable[..., Simulation]:
 
 def test_once_for_each_fault_and_message_and_resolved_when_it_clears(watch: Any, pager: Remembering) -> None:
     watch(after({0: OK, 100: critical(), 400: critical("worse"), 700: OK})).run(20)
-    assert pager.told() == [("triggered", "a", "bad"), ("triggered", "a", "worse"), ("resolved", "a", "it is over")]
+    assert pager.events() == [("triggered", "a", "bad"), ("triggered", "a", "worse"), ("resolved", "a", "it is over")]
     assert {alert.key for alert in pager.alerts} == {"//web1/f/a"}
 
 
 def test_what_is_no_critical_fault_alerts_nobody(watch: Any, pager: Remembering) -> None:
     watch(after({0: Finished(2, b"bad", b"")})).run(3)
-    assert pager.told() == []
+    assert pager.events() == []
 
 
 def test_an_error_alerts_when_it_escalates(watch: Any, pager: Remembering) -> None:
     watch(after({0: Finished(2, b"bad", b"")})).run(10)
-    assert pager.told() == [("triggered", "a", "bad")]
+    assert pager.events() == [("triggered", "a", "bad")]
 
 
 def test_a_fault_that_is_a_warning_now_is_resolved_with_the_warning_s_message(watch: Any, pager: Remembering) -> None:
@@ -107,10 +107,10 @@ def test_a_restart_alerts_nobody_again_and_still_resolves(watch: Any, pager: Rem
     db = memory.DB()
     for _ in range(3):
         watch(after({0: critical()}), db).run(2)
-    assert pager.told() == [("triggered", "a", "bad")]
+    assert pager.events() == [("triggered", "a", "bad")]
     assert list(db.get_faults("web1")[0]["triggered"]) == ["pager"]
     watch(after({0: OK}), db).run(1)
-    assert pager.told()[1:] == [("resolved", "a", "it is over")]
+    assert pager.events()[1:] == [("resolved", "a", "it is over")]
     assert db.get_faults("web1") == []
 
 
@@ -118,7 +118,7 @@ def test_a_check_that_is_gone_is_resolved(watch: Any, pager: Remembering, tmp_pa
     db = memory.DB()
     watch(after({0: critical()}), db).run(1)
     Simulation(db, "[other]\ncommand = x\n", after({0: OK}), tmp_path, {"pager": pager}).run(1)
-    assert [event for event, _, _ in pager.told()] == ["triggered", "resolved"]
+    assert [event for event, _, _ in pager.events()] == ["triggered", "resolved"]
 
 
 def test_a_squelch_keeps_an_alert_back_until_it_ends(watch: Any, pager: Remembering) -> None:
@@ -129,7 +129,7 @@ def test_a_squelch_keeps_an_alert_back_until_it_ends(watch: Any, pager: Remember
     simulation.at_ticks(at4=lambda: (seen.append(len(pager.alerts)), db.unsquelch("/f/a$")))
     simulation.run(6)
     assert seen == [0]
-    assert pager.told() == [("triggered", "a", "bad")]
+    assert pager.events() == [("triggered", "a", "bad")]
 
 
 def test_a_fault_that_is_squelched_after_its_alert_is_resolved_when_it_clears(watch: Any, pager: Remembering) -> None:
@@ -137,7 +137,7 @@ def test_a_fault_that_is_squelched_after_its_alert_is_resolved_when_it_clears(wa
     simulation = watch(after({0: critical(), 200: critical("worse"), 400: OK}), db)
     simulation.at_ticks(at2=lambda: db.squelch("a", "known", "jane"))
     simulation.run(8)
-    assert pager.told() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
+    assert pager.events() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
 
 
 def test_while_the_store_is_away_alerts_go_out_by_the_squelches_last_known(
@@ -150,7 +150,7 @@ def test_while_the_store_is_away_alerts_go_out_by_the_squelches_last_known(
     simulation = Simulation(db, checks, work, tmp_path, {"pager": pager})
     simulation.at_ticks(at2=lambda: setattr(db, "away", True), at6=lambda: setattr(db, "away", False))
     simulation.run(8)
-    assert pager.told() == [("triggered", "a", "bad")]
+    assert pager.events() == [("triggered", "a", "bad")]
     # It went out with the tick at which the fault was found, long before the store was back.
     (found,) = [time for time, section in simulation.runs if section == "a" and 130 < time - START < 200]
     assert pager.alerts[0].time == int(found)
@@ -175,8 +175,8 @@ def test_a_failing_alerter_is_a_critical_fault_which_the_others_tell_and_is_trie
     (fault,) = seen
     assert (fault["name"], fault["severity"]) == ("//web1/alerters/mail", 50)
     assert fault["message"] == "the alerter mail fails: no route to the server"
-    assert mail.told() == [("triggered", "a", "bad")]
-    assert [(event, name) for event, name, _ in pager.told()] == [
+    assert mail.events() == [("triggered", "a", "bad")]
+    assert [(event, name) for event, name, _ in pager.events()] == [
         ("triggered", "a"),
         ("triggered", "//web1/alerters/mail"),
         ("resolved", "//web1/alerters/mail"),
@@ -189,7 +189,7 @@ def test_an_alerter_that_fails_each_time_in_other_words_is_told_of_once(watch: A
     simulation = watch(after({0: critical()}), pager=pager, mail=mail)
     simulation.on_tick = lambda tick: setattr(mail, "broken", AlertError(f"at {tick}: no route"))
     simulation.run(6)
-    assert [event for event, name, _ in pager.told() if "mail" in name] == ["triggered"]
+    assert [event for event, name, _ in pager.events() if "mail" in name] == ["triggered"]
 
 
 def test_an_alerter_that_still_fails_after_a_restart_is_told_of_once(watch: Any, pager: Remembering) -> None:
@@ -198,7 +198,7 @@ def test_an_alerter_that_still_fails_after_a_restart_is_told_of_once(watch: Any,
     db = memory.DB()
     for _ in range(3):
         watch(after({0: critical()}), db, pager=pager, mail=mail).run(3)
-    assert [event for event, name, _ in pager.told() if "mail" in name] == ["triggered"]
+    assert [event for event, name, _ in pager.events() if "mail" in name] == ["triggered"]
 
 
 def test_an_alerter_fails_no_longer_when_there_is_nothing_left_to_pass_on(watch: Any, pager: Remembering) -> None:
@@ -206,7 +206,7 @@ def test_an_alerter_fails_no_longer_when_there_is_nothing_left_to_pass_on(watch:
     mail.broken = AlertError("no route")
     db = memory.DB()
     watch(after({0: critical(), 130: OK}), db, pager=pager, mail=mail).run(6)
-    assert [event for event, name, _ in pager.told() if "mail" in name] == ["triggered", "resolved"]
+    assert [event for event, name, _ in pager.events() if "mail" in name] == ["triggered", "resolved"]
     assert db.get_faults("web1") == []
 
 
@@ -219,7 +219,7 @@ def test_a_resolution_that_could_not_be_told_is_remembered_through_a_restart(wat
     assert left == {"//web1/f/a": (20, ["pager"]), "//web1/alerters/pager": (50, [])}
     pager.broken = None
     watch(after({0: OK}), db).run(1)
-    assert [event for event, _, _ in pager.told()] == ["triggered", "resolved"]
+    assert [event for event, _, _ in pager.events()] == ["triggered", "resolved"]
     assert db.get_faults("web1") == []
 
 
@@ -242,12 +242,12 @@ def test_a_slow_alerter_is_a_critical_fault_holds_up_nothing_and_alerts_only_onc
     simulation.run(7)
     assert simulation.times("a") == [60.0 * n for n in range(7)]
     assert seen == ["the alerter slow fails: it takes longer than 0s"]
-    assert slow.told()[0] == ("triggered", "a", "bad")
-    assert len([told for told in slow.told() if told[1] == "a"]) == 1
+    assert slow.events()[0] == ("triggered", "a", "bad")
+    assert len([event for event in slow.events() if event[1] == "a"]) == 1
     assert [f["name"] for f in db.get_faults("web1")] == ["//web1/f/a"]
 
 
-# Exceptions that are the alerter's own, whatever their type: of a socket, of an event loop, of a plugin that exits.
+# Exceptions of the alerter itself: from a socket, from an event loop, from a plugin that exits.
 OWN = [TimeoutError("timed out"), asyncio.CancelledError(), StopIteration(), SystemExit(1), KeyboardInterrupt()]
 
 
@@ -264,8 +264,8 @@ def test_an_alerter_that_raises_whatever_it_may_has_failed_and_is_tried_again(
     )
     simulation.run(7)
     assert failed == [4]
-    assert mail.told() == [("triggered", "a", "bad")]
-    assert [(event, name) for event, name, _ in pager.told()] == [
+    assert mail.events() == [("triggered", "a", "bad")]
+    assert [(event, name) for event, name, _ in pager.events()] == [
         ("triggered", "a"),
         ("triggered", "//web1/alerters/mail"),
         ("resolved", "//web1/alerters/mail"),
@@ -285,8 +285,8 @@ def test_an_alert_that_an_alerter_never_takes_holds_up_no_other(tmp_path: Path) 
     messages: list[list[str]] = []
     simulation.at_ticks(at4=lambda: messages.append([fault["message"] for fault in simulation.notifier.faults()]))
     simulation.run(9)
-    assert sorted(name for event, name, _ in pager.told() if event == "triggered") == ["b", "c", "d"]
-    assert sorted(name for event, name, _ in pager.told() if event == "resolved") == ["b", "c", "d"]
+    assert sorted(name for event, name, _ in pager.events() if event == "triggered") == ["b", "c", "d"]
+    assert sorted(name for event, name, _ in pager.events() if event == "resolved") == ["b", "c", "d"]
     assert messages == [["the alerter pager fails: 400 Bad Request"]]
     assert simulation.notifier.faults() == []
 
@@ -299,7 +299,7 @@ def test_a_call_of_an_alerter_that_never_ends_is_given_up_in_the_end(watch: Any,
     simulation.at_ticks(at5=lambda: setattr(pager, "stuck", None))
     simulation.clock.HANGING = 0.02
     simulation.run(14)
-    assert pager.told() == [("triggered", "a", "bad")]
+    assert pager.events() == [("triggered", "a", "bad")]
     assert not stuck.is_set()
     stuck.set()
 
@@ -313,7 +313,7 @@ def test_an_alerter_that_replaces_one_whose_call_hangs_sends_the_alert(watch: An
     simulation.at_ticks(at3=lambda: simulation.notifier.replace({"pager": other}))
     simulation.run(6)
     stuck.set()
-    assert other.told() == [("triggered", "a", "bad")]
+    assert other.events() == [("triggered", "a", "bad")]
     assert simulation.notifier.faults() == []
 
 
@@ -322,7 +322,7 @@ def test_a_check_s_fault_that_is_named_like_an_alerter_s_alerts(tmp_path: Path, 
     db = memory.DB()
     for _ in range(2):
         Simulation(db, CHECK, after({0: critical()}), tmp_path, {"pager": pager}).run(2)
-    assert sorted(name for _, name, _ in pager.told()) == ["//web1/alerters/pager", "a"]
+    assert sorted(name for _, name, _ in pager.events()) == ["//web1/alerters/pager", "a"]
 
 
 def test_an_alert_that_may_have_been_sent_is_resolved(watch: Any, pager: Remembering) -> None:
@@ -334,7 +334,7 @@ def test_an_alert_that_may_have_been_sent_is_resolved(watch: Any, pager: Remembe
 
     lossy = Lossy()
     watch(after({0: critical(), 100: OK}), lossy=lossy).run(3)
-    assert lossy.told() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
+    assert lossy.events() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
 
 
 def test_a_resolution_waits_until_the_store_has_that_one_is_due(watch: Any, pager: Remembering) -> None:
@@ -347,7 +347,7 @@ def test_a_resolution_waits_until_the_store_has_that_one_is_due(watch: Any, page
     )
     simulation.run(8)
     assert seen == [1]
-    assert pager.told() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
+    assert pager.events() == [("triggered", "a", "bad"), ("resolved", "a", "it is over")]
 
 
 def test_a_fault_that_is_back_after_a_kill_is_triggered_again_if_it_may_have_been_resolved(
@@ -365,10 +365,10 @@ def test_a_fault_that_is_back_after_a_kill_is_triggered_again_if_it_may_have_bee
     pager.send = resolved  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
         simulation.run(4)
-    assert [event for event, _, _ in pager.told()] == ["triggered", "resolved"]
+    assert [event for event, _, _ in pager.events()] == ["triggered", "resolved"]
     db.away = False
     watch(after({0: critical()}), db).run(2)
-    assert [event for event, _, _ in pager.told()] == ["triggered", "resolved", "triggered"]
+    assert [event for event, _, _ in pager.events()] == ["triggered", "resolved", "triggered"]
 
 
 # The end of an agent
@@ -385,7 +385,7 @@ def ended(simulation: Simulation, ticks: int, *, keep: bool, patience: float = 5
 def test_an_agent_that_is_removed_resolves_what_it_triggered(watch: Any, pager: Remembering) -> None:
     ended(watch(after({0: critical()}), db := memory.DB()), 2, keep=False)
     text = "the agent web1 was stopped and removed: the fault is no longer monitored"
-    assert pager.told() == [("triggered", "a", "bad"), ("resolved", "a", text)]
+    assert pager.events() == [("triggered", "a", "bad"), ("resolved", "a", text)]
     assert db.get_agents() == []
 
 
@@ -393,7 +393,7 @@ def test_an_agent_that_is_kept_resolves_nothing_and_triggers_nothing_again(watch
     db = memory.DB()
     for _ in range(2):
         ended(watch(after({0: critical()}), db), 2, keep=True)
-    assert pager.told() == [("triggered", "a", "bad")]
+    assert pager.events() == [("triggered", "a", "bad")]
 
 
 def test_an_agent_whose_alerter_fails_stays_in_the_store_when_it_ends(
@@ -407,7 +407,7 @@ def test_an_agent_whose_alerter_fails_stays_in_the_store_when_it_ends(
     assert (fault["name"], fault["severity"]) == ("//web1/f/a", 50)
     pager.broken = None
     watch(after({0: OK}), db).run(2)
-    assert pager.told()[-1] == ("resolved", "a", "it is over")
+    assert pager.events()[-1] == ("resolved", "a", "it is over")
 
 
 def test_an_alert_that_is_on_its_way_arrives_before_the_agent_ends(watch: Any, pager: Remembering) -> None:
@@ -428,11 +428,11 @@ def test_an_alert_that_is_on_its_way_arrives_before_the_agent_ends(watch: Any, p
     asyncio.run(run())
     assert [mark != "" for mark in db.get_faults("web1")[0]["triggered"].values()] == [True]
     watch(after({0: critical()}), db).run(2)
-    assert pager.told() == [("triggered", "a", "bad")]
+    assert pager.events() == [("triggered", "a", "bad")]
 
 
 def test_two_checks_that_find_one_global_fault_alert_of_the_worst(tmp_path: Path, pager: Remembering) -> None:
-    def told(severity: str, message: str) -> Finished:
+    def reported(severity: str, message: str) -> Finished:
         fault = {"name": "//shop/queue", "severity": severity, "message": message}
         return Finished(0, json.dumps({"faults": [fault]}).encode(), b"")
 
@@ -441,10 +441,10 @@ def test_two_checks_that_find_one_global_fault_alert_of_the_worst(tmp_path: Path
         return OK if over and check.section != "d" else found[check.section]
 
     found = {
-        "a": told("warning", "w"),
-        "b": told("critical", "first"),
-        "c": told("critical", "second"),
-        "d": told("warning", "late"),
+        "a": reported("warning", "w"),
+        "b": reported("critical", "first"),
+        "c": reported("critical", "second"),
+        "d": reported("warning", "late"),
     }
     db = memory.DB()
     checks = "".join(f"[{name}]\ncommand = x\n" for name in found)
@@ -452,15 +452,15 @@ def test_two_checks_that_find_one_global_fault_alert_of_the_worst(tmp_path: Path
     stored: list[Any] = []
     simulation.on_tick = lambda _: stored.append([(f["severity"], f["message"]) for f in db.get_faults("web1")])
     simulation.run(7)
-    assert pager.told() == [("triggered", "//shop/queue", "first"), ("resolved", "//shop/queue", "late")]
+    assert pager.events() == [("triggered", "//shop/queue", "first"), ("resolved", "//shop/queue", "late")]
     assert stored[1:4] == [[(50, "first")]] * 3
     assert stored[-1] == [(30, "late")]
 
 
 def test_two_agents_give_one_key_to_a_global_fault(pager: Remembering, tmp_path: Path) -> None:
-    told = Finished(0, b'{"faults": [{"name": "//shop/queue", "severity": 50, "message": "m"}]}', b"")
+    shared = Finished(0, b'{"faults": [{"name": "//shop/queue", "severity": 50, "message": "m"}]}', b"")
     for _ in range(2):
-        Simulation(memory.DB(), CHECK, after({0: told}), tmp_path, {"pager": pager}).run(1)
+        Simulation(memory.DB(), CHECK, after({0: shared}), tmp_path, {"pager": pager}).run(1)
     assert [alert.key for alert in pager.alerts] == ["//shop/queue"] * 2
 
 

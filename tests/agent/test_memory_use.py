@@ -17,7 +17,7 @@ from zc.cimaa.metrics import Sample
 from zc.cimaa.metrics.prometheus import Sink
 
 ROOT = Path(__file__).parents[2]
-# Ticks a day are fewer than real ones; so many days pass until the free lists of Python are full.
+# There are fewer ticks in these days than in real ones; Python's free lists are full after this many days.
 DAYS, TICKS = 5, 600
 
 

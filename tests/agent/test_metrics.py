@@ -281,7 +281,7 @@ def test_prometheus_gets_types_units_and_a_help_for_each(tmp_path: Path) -> None
     assert found["cimaa_agent_faults"][2]["web1", "error"] == 2
     helps = [text for _, text, _ in found.values()]
     assert len(set(helps)) == len(helps)
-    assert not [text for text in helps if "The agent's figure" in text]
+    assert not [text for text in helps if "The agent's metric" in text]
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_what_checks_measured_is_in_base_units(unit: str, value: float, name: st
 
 def test_a_figure_that_is_new_has_a_name_and_a_help() -> None:
     assert exposed(Sample(0, "web1", "", "odd figure", 1)) == {
-        "cimaa_agent_odd_figure": ("gauge", "The agent's figure odd figure.", {("web1",): 1})
+        "cimaa_agent_odd_figure": ("gauge", "The agent's metric odd figure.", {("web1",): 1})
     }
 
 

@@ -1,4 +1,4 @@
-"""What Nagios plugins write, as the Monitoring Plugins' guidelines have it."""
+"""The output of Nagios plugins, according to the Monitoring Plugins guidelines."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Real plugins, those of Debian's package monitoring-plugins-basic, run and read by the agent's own machinery."""
+"""Real plugins, from Debian's package monitoring-plugins-basic, run by the agent."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ class Case(NamedTuple):
     #: How its message starts.
     message: str = ""
     #: What it measures: names, and units.
-    metrics: dict[str, str] = {}  # noqa: RUF012  # nobody changes it
+    metrics: dict[str, str] = {}  # noqa: RUF012  # it is never changed
     #: True if it writes on standard error, too.
     complains: bool = False
 
@@ -68,12 +68,12 @@ CASES = {
     "cluster-critical": Case("check_cluster -s -l web -d 2,2,0 -w 0 -c 1", ERROR, "CLUSTER CRITICAL: web: 1 ok"),
     "tcp": Case("check_tcp -H 127.0.0.1 -p {ssh}", metrics={"time": "s"}),
     "tcp-warning": Case("check_tcp -H 127.0.0.1 -p {ssh} -w 0", WARNING, "TCP WARNING", {"time": "s"}),
-    "tcp-critical": Case("check_tcp -H 127.0.0.1 -p {nobody}", ERROR, "connect to address 127.0.0.1"),
+    "tcp-critical": Case("check_tcp -H 127.0.0.1 -p {closed}", ERROR, "connect to address 127.0.0.1"),
     "http": Case("check_http -H 127.0.0.1 -p {http} -s hello", metrics={"time": "s", "size": "B"}),
     "http-warning": Case("check_http -H 127.0.0.1 -p {http} -u /none", WARNING, "HTTP WARNING: HTTP/1.0 404"),
     "http-critical": Case("check_http -H 127.0.0.1 -p {http} -s bye", ERROR, "HTTP CRITICAL"),
     "ssh": Case("check_ssh -p {ssh} 127.0.0.1", metrics={"time": "s"}),
-    "ssh-critical": Case("check_ssh -p {nobody} 127.0.0.1", ERROR, "connect to address 127.0.0.1"),
+    "ssh-critical": Case("check_ssh -p {closed} 127.0.0.1", ERROR, "connect to address 127.0.0.1"),
     "smtp": Case("check_smtp -H 127.0.0.1 -p {smtp}", metrics={"time": "s"}),
     "ftp-warning": Case("check_ftp -H 127.0.0.1 -p {ssh}", WARNING, "FTP WARNING"),
     "time": Case("check_time -H 127.0.0.1 -p {time} -w 100 -c 200", metrics={"time": "s", "offset": "s"}),
@@ -120,8 +120,8 @@ class Servers:
         for server in self._servers.values():
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         ports = {name: server.server_address[1] for name, server in self._servers.items()}
-        with socketserver.TCPServer(("127.0.0.1", 0), Web) as nobody:
-            return {**ports, "nobody": nobody.server_address[1]}
+        with socketserver.TCPServer(("127.0.0.1", 0), Web) as closed:
+            return {**ports, "closed": closed.server_address[1]}
 
     def __exit__(self, *_: object) -> None:
         for server in self._servers.values():
@@ -142,7 +142,7 @@ class Web(BaseHTTPRequestHandler):
 
 
 def saying(text: bytes) -> Any:
-    """A handler that says this, and hears until nobody speaks any more."""
+    """A handler that sends this, and reads until the client has closed the connection."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:

@@ -1,4 +1,4 @@
-"""Reading the configuration anew while the daemon runs: all of it counts, or nothing, and no alert is forgotten."""
+"""Reloading the configuration of a running daemon: it is applied completely or not at all, and no alert is lost."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ class Host:
         self.path.write_text(head + "".join(sections))
 
     def run(self, count: int, at_end: Callable[[], Any] = lambda: None, **changes: Callable[[], Any]) -> Simulation:
-        """Let so many ticks pass; with ``at3=...`` the configuration is changed so, and read, at the third."""
+        """Run ``count`` ticks; ``at3=...`` changes the configuration, and reloads it, at the third."""
         current = reload.load(Config.read(self.path))
         simulation = Simulation(self.db, "[a]\ncommand = x\n", bad, self.directory / "checks", current.alerters)
         publisher = Publisher(current.sinks, simulation.clock)
@@ -96,12 +96,12 @@ def test_what_is_critical_stays_while_its_check_cannot_be_understood(host: Host,
         "at5": lambda: seen.append(set(host.faults())),
         "at6": lambda: file.write_text("[a]\ncommand = x\n"),
     }
-    host.write(host.alerter("pager", "told"))
+    host.write(host.alerter("pager", "sent"))
     host.run(8, **changes)
     assert "//web1/f/a" in seen[0]
     assert len(seen[0]) == 2
     assert set(host.faults()) == {"//web1/f/a"}
-    assert host.alerts("told") == ["triggered"]
+    assert host.alerts("sent") == ["triggered"]
 
 
 @pytest.mark.parametrize("section", ["a", "//shop/a"])
@@ -109,14 +109,14 @@ def test_what_is_critical_stays_while_its_check_cannot_be_understood(host: Host,
 def test_what_is_critical_stays_when_the_agent_starts_with_a_check_that_cannot_be_understood(
     host: Host, section: str, broken: str
 ) -> None:
-    host.write(host.alerter("pager", "told"))
+    host.write(host.alerter("pager", "sent"))
     alerters = reload.load(Config.read(host.path)).alerters
     for text in ("[a]\ncommand = x\n", broken, broken, "[a]\ncommand = x\n"):
         checks = text.replace("[a", f"[{section}")
         asyncio.run(Simulation(host.db, checks, bad, host.directory / "checks", alerters).daemon.run(3))
-    assert host.alerts("told") == ["triggered"]
+    assert host.alerts("sent") == ["triggered"]
     asyncio.run(Simulation(host.db, "[b]\ncommand = x\n", bad, host.directory / "checks", alerters).daemon.run(3))
-    assert sorted(host.alerts("told")) == ["resolved", "triggered", "triggered"]
+    assert sorted(host.alerts("sent")) == ["resolved", "triggered", "triggered"]
 
 
 def test_a_new_alerter_is_told_what_stands_and_the_old_one_nothing_twice(host: Host) -> None:
@@ -158,7 +158,7 @@ def test_a_mended_alerter_is_tried_at_once(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "reason"),
     [
         (lambda host: host.path.write_text("[agent\n"), "cannot read "),
         (lambda host: host.path.unlink(), "there is no readable configuration file "),
@@ -170,12 +170,12 @@ def test_a_mended_alerter_is_tried_at_once(host: Host) -> None:
     ],
 )
 def test_what_cannot_be_read_changes_nothing_and_is_a_fault(
-    host: Host, broken: Callable[[Host], Any], told: str
+    host: Host, broken: Callable[[Host], Any], reason: str
 ) -> None:
     host.write(host.alerter("pager", "alerts"))
     simulation = host.run(5, at3=lambda: broken(host))
     assert set(host.faults()) == {"//web1/f/a", CONFIGURATION}
-    assert told in host.faults()[CONFIGURATION]
+    assert reason in host.faults()[CONFIGURATION]
     assert len(simulation.times("a")) == 5
     assert host.alerts("alerts") == ["triggered"]
 

@@ -128,7 +128,7 @@ def test_it_may_be_run_again(cimaa: Cimaa, tmp_path: Path) -> None:
 
 
 def test_a_configuration_that_is_there_stays(cimaa: Cimaa, tmp_path: Path) -> None:
-    """Neither is it replaced, nor comes a check back that somebody removed."""
+    """It is not replaced, and a check that was removed does not return."""
     path = tmp_path / CONFIGURATION
     path.parent.mkdir(parents=True)
     path.write_text("[agent]\nname = mine\n")
@@ -220,7 +220,7 @@ def test_the_unit_s_command_runs_the_example(cimaa: Cimaa, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert " ran 3 checks: " in done.stderr
-    assert "monitor" not in done.stdout  # whatever is wrong with this host, the checks could be run
+    assert "monitor" not in done.stdout  # this host may have faults, but the checks could be run
 
 
 def test_the_commented_parts_of_the_example_are_valid_too(cimaa: Cimaa, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_one_report_after_the_other_counts_as_the_same_reporter(cimaa: Cimaa) ->
         (b'[{"name": "x", "severity": "awful", "message": ""}]', "fault 'x': 'awful' is no severity"),
         (b'[{"name": "x", "severity": 4.5, "message": ""}]', "severity must be an integer"),
         (b'[{"name": "x", "severity": 18446744073709551616, "message": ""}]', "64 bits"),
-        (b'[{"name": "x", "severity": 40, "message": "", "y": Infinity}]', "Infinity is no number"),
+        (b'[{"name": "x", "severity": 40, "message": "", "y": Infinity}]', "Infinity is not valid in JSON"),
         (b'[{"name": "x", "severity": 40, "message": "", "y": 1e999}]', "float"),
         (b'[{"name": "x", "name": "x", "severity": 40, "message": ""}]', "the key 'name' twice"),
         (b'[{"name": "x", "severity": 40, "message": "\\u0000"}]', "NUL"),

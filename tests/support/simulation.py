@@ -1,4 +1,4 @@
-"""What daemons run in for tests: clocks, one that waits for nothing and a fast one, a store that fails, checks."""
+"""The environment of daemons in tests: a simulated and a fast clock, a store that fails, and checks."""
 
 import asyncio
 import heapq
@@ -27,12 +27,12 @@ Work = Callable[[Any, Check], Awaitable[Outcome]]
 
 
 class SimulatedClock:
-    """A clock that jumps to the next time for which somebody waits, once nothing else is left to be done.
+    """A clock that jumps to the next time that is waited for, once nothing else is left to be done.
 
-    What a thread does is waited for, unless it hangs.
+    Threads are waited for, unless they hang.
     """
 
-    #: After so long (real seconds) a thread counts as hanging.
+    #: Real seconds after which a thread counts as hanging.
     HANGING = 0.3
 
     def __init__(self, start: float = START) -> None:
@@ -40,7 +40,7 @@ class SimulatedClock:
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._number = itertools.count()
         self._turner: asyncio.Task[None] | None = None
-        # What earlier tests left behind is not waited for.
+        # Threads of earlier tests are not waited for.
         self._others = set(threading.enumerate())
 
     def time(self) -> float:
@@ -82,7 +82,7 @@ class SimulatedClock:
 
 
 class FastClock:
-    """A clock that runs so many times as fast as a real one."""
+    """A clock that runs ``speed`` times as fast as a real one."""
 
     def __init__(self, speed: float) -> None:
         self._speed = speed
@@ -97,7 +97,7 @@ class FastClock:
 
 
 class Away(memory.DB):
-    """A store that is out of reach while it is told to be, or that hangs."""
+    """A store that can be made unavailable, or made to hang."""
 
     away = False
     hanging: threading.Event | None = None
@@ -115,7 +115,7 @@ class Away(memory.DB):
         if self.hanging is not None:
             self.hanging.wait(20)
         if self.away:
-            raise StoreUnavailable("nobody is there")
+            raise StoreUnavailable("the store is down")
 
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
         self._answer()
@@ -135,7 +135,7 @@ class Away(memory.DB):
 
 
 class Simulation:
-    """A daemon in simulated time, whose checks do what ``work`` says."""
+    """A daemon in simulated time, whose checks are run by ``work``."""
 
     def __init__(
         self,
@@ -172,11 +172,11 @@ class Simulation:
         self.runs: list[tuple[float, str]] = []
 
     def run(self, count: int) -> None:
-        """Let so many ticks pass."""
+        """Run ``count`` ticks."""
         asyncio.run(self.daemon.run(count))
 
     def at_ticks(self, **actions: Callable[[], Any]) -> None:
-        """Do something at the ticks whose numbers (from 1) are given, as ``at3``."""
+        """Call actions at ticks, counted from 1: ``at3=...``."""
         numbers = itertools.count(1)
         self.on_tick = lambda _: actions.get(f"at{next(numbers)}", lambda: None)()
 

@@ -1,19 +1,19 @@
-"""What an agent calls the faults that it makes, and how their text is made to fit.  Pure."""
+"""The names of the faults that agents report, and messages within the limits of a store.  Pure."""
 
 from . import limits
 from .text import cut, hex_digest, storable
 
-#: What separates the name of a check from the name of one of its faults.
+#: Separates the name of a check from the last part of a fault's name.
 PART = "#"
 
-#: With what the name of a fault starts that is not one agent's alone.
+#: The start of all names of faults; a check that uses it reports a global fault.
 GLOBAL = "//"
 
 
 def fault_name(agent: str, file: str, section: str = "", part: str = "") -> str:
-    """``//AGENT/FILE/SECTION#PART``, without what is empty.
+    """``//AGENT/FILE/SECTION#PART``, without empty parts.
 
-    A name that is too long is cut, and made unique by a digest of the whole.
+    A name that is too long is cut, and ends in a digest of the whole name.
     """
     path = "/".join(filter(None, (agent, file, section.lstrip("/"))))
     return _fitting(storable(f"//{path}{PART if part else ''}{part}"))
@@ -27,10 +27,10 @@ def _fitting(name: str) -> str:
 
 
 def check_fault_name(agent: str, file: str, section: str, part: str = "") -> str:
-    """The name of a fault that a check tells: :func:`fault_name`, or a global one.
+    """The name of a fault that a check reports: :func:`fault_name`, or a global name.
 
-    A global name starts with ``//``, as a section or as what a check calls a fault:
-    it stands for itself, so that all agents which look at one thing give it one name.
+    If the section or the part starts with ``//``, it is used as it is, so that all agents that
+    check the same thing report it under the same name.
     """
     if part.startswith(GLOBAL):
         return _fitting(storable(part))
@@ -40,5 +40,5 @@ def check_fault_name(agent: str, file: str, section: str, part: str = "") -> str
 
 
 def message(text: str) -> str:
-    """The text as a fault's message: with escapes for what no store takes, and cut at the limit."""
+    """The text as the message of a fault: with escapes for characters that stores reject, and cut at the limit."""
     return cut(storable(text), limits.MESSAGE)

@@ -1,14 +1,14 @@
-"""Programs that are run to be ended: each with all processes that descend from it.
+"""Runs programs so that they can be killed together with all their descendants.
 
-A process group or a session is not enough, as a process can leave both.  So this
-process becomes a "subreaper" (:manpage:`PR_SET_CHILD_SUBREAPER(2const)`): a descendant
-whose parent ends becomes its child.  Only children are killed here, which rules out
-that the number of a process was given to another in the meantime, and each killed one
-hands its own children up.
+A process group or a session does not suffice, as a process can leave both.  Therefore this
+process becomes a "subreaper" (:manpage:`PR_SET_CHILD_SUBREAPER(2const)`): a descendant whose
+parent exits becomes its child.  Only children are killed, whose process ID cannot have been
+reused in the meantime; the children of each killed process become children of this one.
 
-Several programs may run at once.  An orphan belongs to the one whose session it is in,
-or whose mark is in its environment.  One with neither is not killed, as it may be the
-child of other code in this process; the last program that may have left it reports it.
+Several programs may run at the same time.  An orphan belongs to the program whose session
+it is in, or whose mark is in its environment.  An orphan with neither is not killed, as it
+may be a child of other code in this process; the last program that may have left it behind
+reports it.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
-#: The environment variable that marks what belongs to a program.
+#: The environment variable that marks the processes of a program.
 MARK = "CIMAA_PROCESS_TREE"
 
-#: Seconds that a killed process may take to end: one that waits for a dead disk does not.
+#: Seconds that a killed process may take to exit; one in uninterruptible sleep does not exit.
 PATIENCE = 5.0
 
 # Variables that systemd sets for this process alone: a program must not notify systemd in its place.
 _OWN = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
-# Seconds between two looks at what is left, at first and at most.
+# The first and the longest pause (seconds) between checks for remaining processes.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1
-# A zombie that nobody claims for so long (seconds) was an orphan.
+# Seconds after which a zombie that no code has reaped is considered an orphan.
 _UNCLAIMED = 60
 # Linux's number for the option of prctl(2).
 _PR_SET_CHILD_SUBREAPER = 36
@@ -40,16 +40,16 @@ _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Tree:
-    """A program's processes.  Every tree that is made must be ended with :meth:`end`."""
+    """The processes of a program.  Every tree must be ended with :meth:`end`."""
 
     def __init__(self) -> None:
-        """Get ready for the program, which is started afterwards."""
+        """Prepare for the program, which is started afterwards."""
         _adopt_orphans()
         self._token = secrets.token_hex(8)
         self._began = int(time.clock_gettime(_BOOT) * _TICKS)
         self._pid = 0
         self._runs: Callable[[], bool] = lambda: False
-        # Its orphans, by number and start: once an orphan is a zombie, its environment is gone.
+        # Its orphans, by process ID and start time: the environment of a zombie cannot be read.
         self._known: set[tuple[int, int]] = set()
         _trees.append(self)
 
@@ -59,24 +59,24 @@ class Tree:
         return {**inherited, MARK: f"{os.environ.get(MARK, '')} {self._token}".strip()}
 
     def started(self, pid: int, runs: Callable[[], bool]) -> None:
-        """Note that the program was started, as the leader of a session; ``runs`` is true until it was reaped."""
+        """Note that the program was started as a session leader; ``runs`` is true until it was reaped."""
         self._pid, self._runs = pid, runs
 
     def is_over(self) -> bool:
-        """True if nothing of it runs any longer."""
+        """True if none of its processes is running."""
         return not (self._runs() or [orphan for orphan in _orphans() if self._owns(orphan) and not _reap(orphan)])
 
     async def end(self) -> list[str]:
-        """Kill what is left, and forget it.
+        """Kill the remaining processes, and end the tree.
 
-        Returns the names of the processes that are still there: they cannot be killed,
-        or it is not certain that they belong to this program.
+        Returns the names of processes that are left: they cannot be killed, or it is uncertain
+        whether they belong to this program.
         """
         others: list[_Process] = []
         left: list[str] = []
         try:
             for pause in _pauses(PATIENCE):
-                runs, found = self._runs(), _orphans()  # in this order: what ends now may leave orphans
+                runs, found = self._runs(), _orphans()  # in this order: a process that exits now may leave orphans
                 own = [orphan for orphan in found if self._owns(orphan)]
                 others = [orphan for orphan in found if orphan not in own]
                 left = self._kill(own, runs)
@@ -93,7 +93,7 @@ class Tree:
         return (orphan.pid, orphan.began) in self._known
 
     def _kill(self, orphans: Iterable["_Process"], runs: bool) -> list[str]:
-        """Kill these, and the program if it runs; the names of what is still there."""
+        """Kill these, and the program if it runs; the names of those that are left."""
         left = []
         if runs:
             with suppress(ProcessLookupError, PermissionError):
@@ -107,7 +107,7 @@ class Tree:
         return left
 
     def _strays(self, others: Iterable["_Process"]) -> list[str]:
-        """The names of those that may be this program's, and can be no other's that still runs."""
+        """The names of those that may belong to this program, and to no other that is running."""
         running = [tree for tree in tuple(_trees) if tree is not self]
         strays = []
         for other in others:
@@ -126,19 +126,19 @@ class _Process(NamedTuple):
     zombie: bool
     parent: int
     session: int
-    #: In ticks since the machine was started.
+    #: Clock ticks since boot.
     began: int
 
 
-#: The programs that run.
+#: The trees that have not ended.
 _trees: list[Tree] = []
-#: When (by the monotonic clock) each zombie was first seen that belongs to no program.
+#: When (by the monotonic clock) each zombie without a program was first seen.
 _unclaimed: dict[int, float] = {}
 
 
 @cache
 def _adopt_orphans() -> None:
-    """Become a subreaper; where that cannot be done, orphans are not found."""
+    """Become a subreaper; where that is not possible, orphans are not found."""
     import ctypes
 
     with suppress(OSError, AttributeError):
@@ -146,7 +146,7 @@ def _adopt_orphans() -> None:
 
 
 def _orphans() -> list[_Process]:
-    """The children of this process that it did not start itself."""
+    """The children of this process that it has not started itself."""
     started, own = {tree._pid for tree in tuple(_trees) if tree._runs()}, os.getsid(0)
     return [child for child in _children() if child.pid not in started and child.session != own]
 
@@ -154,24 +154,24 @@ def _orphans() -> list[_Process]:
 def _children() -> list[_Process]:
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # so it mostly is, and the list is not needed
+    except ChildProcessError:  # the usual case, in which the list is not needed
         return []
     own = os.getpid()
     return [process for process in map(_process, _candidates()) if process is not None and process.parent == own]
 
 
 def _candidates() -> set[int]:
-    """The numbers of this process's children, among others'."""
+    """Process IDs that include those of this process's children."""
     own, tasks = os.getpid(), os.listdir("/proc/self/task")  # noqa: PTH208  # see _read
     if not os.path.exists(f"/proc/self/task/{own}/children"):  # noqa: PTH110  # not every kernel has it
         return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208
-    # A child that ends while a list is read may hide another: so each is read twice.
+    # A child that exits while a list is read may hide another one: therefore each is read twice.
     lists = [_read(own, f"task/{task}/children") for task in [*tasks, *tasks]]
     return {int(number) for numbers in lists for number in numbers.split()}
 
 
 def _reap(orphan: _Process) -> bool:
-    """Reap it if it is dead; True if it was."""
+    """Reap the process if it is dead; True if it was."""
     try:
         return os.waitpid(orphan.pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
@@ -201,8 +201,8 @@ def _marks(pid: int) -> list[str]:
 
 
 def _read(pid: int, name: str) -> bytes:
-    """What the file of the process in /proc has; nothing if there is no such process any longer."""
-    # No Path: it interns the parts of its name, each time anew, and Python's table of interned strings grows.
+    """The contents of a file of the process in /proc; empty if the process does not exist."""
+    # No Path: each new one interns the parts of its name, and the table of interned strings grows.
     try:
         with open(f"/proc/{pid}/{name}", "rb") as file:  # noqa: PTH123  # see above
             return file.read()
@@ -211,7 +211,7 @@ def _read(pid: int, name: str) -> bytes:
 
 
 def _reap_unclaimed(zombie: _Process) -> None:
-    """Reap it if it was there some time ago: other code in this process reaps what it started itself."""
+    """Reap the zombie if it was first seen some time ago: other code in this process reaps its own children."""
     now = time.monotonic()
     if now - _unclaimed.setdefault(zombie.pid, now) > _UNCLAIMED:
         _reap(zombie)
@@ -220,7 +220,7 @@ def _reap_unclaimed(zombie: _Process) -> None:
 
 
 def _pauses(seconds: float) -> Iterator[float]:
-    """How long to wait between looks, which grow further apart, for so long in all."""
+    """Growing pauses (seconds) between checks, for this many seconds in total."""
     end, pause = time.monotonic() + seconds, _FIRST_PAUSE
     while time.monotonic() < end:
         yield pause

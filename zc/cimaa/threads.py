@@ -1,8 +1,8 @@
-"""Blocking calls in threads: the caller waits for a limited time, and the process can end although a call hangs.
+"""Blocking calls in threads: callers wait for a limited time, and the process can exit while a call hangs.
 
-Waiting tells whether the call ended, and nothing else.  What the function returned or
-raised is asked for apart, so that an exception of the function, a ``TimeoutError`` say,
-is never taken for a call that still runs.
+Waiting only returns whether the call has ended.  :meth:`Call.result` returns or raises what
+the function returned or raised, so that an exception of the function, such as
+``TimeoutError``, is not mistaken for a call that is still running.
 """
 
 import threading
@@ -28,15 +28,15 @@ class Call(Generic[T]):
         threading.Thread(target=self._run, daemon=True).start()
 
     def is_running(self) -> bool:
-        """True until the function returned, or raised an exception."""
+        """True until the function has returned or raised an exception."""
         return not self._ended.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Block until the call ended, for at most ``seconds``; True if it did."""
+        """Block until the call has ended, for at most ``seconds``; True if it has."""
         return self._ended.wait(seconds)
 
     async def ended(self, seconds: float | None = None) -> bool:
-        """Wait until the call ended, for at most ``seconds`` (``None``: as long as it takes); True if it did."""
+        """Wait until the call has ended, for at most ``seconds`` (``None``: no limit); True if it has."""
         # Imported here, as commands use this module that have no event loop, and should start quickly.
         import asyncio
         from concurrent.futures import Future
@@ -53,8 +53,8 @@ class Call(Generic[T]):
     def result(self) -> T:
         """What the function returned; the call must have ended.
 
-        :raises Exception: what the function raised.  What would end the caller's task or process, such as
-            ``SystemExit`` or ``CancelledError``, is the cause of a ``RuntimeError`` that names it.
+        :raises Exception: what the function raised.  An exception that would end the caller's task or process, such as
+            ``SystemExit`` or ``CancelledError``, becomes the cause of a ``RuntimeError`` that names it.
         """
         if self._raised is not None:
             raise self._raised

@@ -1,4 +1,4 @@
-"""Runs one check, whatever it is, and whatever goes wrong."""
+"""Runs one check: a command, or a built-in check."""
 
 import logging
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
-"""Where figures go: those that checks measured, and the agent's own; a ``[metrics:NAME]`` section each.
+"""Metrics sinks, which receive the metrics of checks and of the agent: a ``[metrics:NAME]`` section each.
 
-Whoever writes a sink derives from :class:`Sink`, declares its options, and registers
-the class in the group ``zc.cimaa.metrics``.
+To write a sink, derive a class from :class:`Sink`, declare its options, and register it as
+an entry point in the group ``zc.cimaa.metrics``.
 """
 
 from abc import ABC, abstractmethod
@@ -16,12 +16,12 @@ GROUP = "zc.cimaa.metrics"
 
 
 class Sample(NamedTuple):
-    """A figure, as it was at some time."""
+    """The value of a metric at some time."""
 
     #: Seconds since the epoch.
     time: float
     agent: str
-    #: The check that measured it, as ``FILE/SECTION``; empty: it is a figure of the agent's own.
+    #: The check that measured it, as ``FILE/SECTION``; empty: a metric of the agent itself.
     check: str
     name: str
     value: float
@@ -35,31 +35,31 @@ def severity_level(severity: int) -> str:
 
 
 class Sink(ABC):
-    """Takes figures, once an interval, in a thread."""
+    """Receives metrics once per interval.  Its methods are called in a thread."""
 
-    #: The keys that the section may have, besides ``class``.
+    #: The settings of the section, besides ``class``.
     options: ClassVar[Sequence[Option]] = ()
     COMMON: ClassVar[Sequence[Option]] = ()
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """``settings`` has the value of each option.  Nothing is opened yet: it may be only looked at.
+        """``settings`` has the value of each option.  Nothing is opened yet: the configuration may only be checked.
 
-        :raises ConfigurationError: if they do not fit together.
+        :raises ConfigurationError: if the settings are not valid together.
         """
         self.settings = settings
 
-    def start(self) -> None:  # noqa: B027  # few have anything to do
-        """Get ready; once ready, it does nothing.
+    def start(self) -> None:  # noqa: B027  # most sinks need not override it
+        """Open what is needed; if that is open already, do nothing.
 
-        :raises ConfigurationError: if something that the settings name cannot be had.
+        :raises ConfigurationError: if that fails.
         """
 
     def close(self) -> None:  # noqa: B027
-        """Let go of everything: no more figures come."""
+        """Release all resources: no more metrics follow."""
 
     @abstractmethod
     def write(self, samples: Sequence[Sample]) -> None:
-        """Take the agent's figures of this interval, all of them.
+        """Write all metrics of this interval.
 
-        :raises OSError: if they could not be passed on; they are lost, and that is logged.
+        :raises OSError: if that fails; the metrics are lost, and the failure is logged.
         """

@@ -1,4 +1,4 @@
-"""Figures as Prometheus has them: typed, in base units, each with its own help.  Pure.
+"""Metrics in the form of Prometheus: typed, in base units, each with its help text.  Pure.
 
 Counters end in ``_total``, and names end in their unit: seconds, bytes, a ratio.
 """
@@ -19,18 +19,18 @@ Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily
 
 
 class _Kind(NamedTuple):
-    """How a figure is exposed."""
+    """How a metric is exposed."""
 
     name: str
     help: str
     family: type[CounterMetricFamily] | type[GaugeMetricFamily] = GaugeMetricFamily
-    #: What a value is multiplied by, to be in the base unit.
+    #: The factor from the value to the base unit.
     scale: float = 1
 
 
 _FAULTS = "faults_"
 _SEVERITY = _Kind("faults", "Current faults of the agent, by severity.")
-# The agent's own figures, by the names of their samples; others are gauges.
+# The metrics of the agent itself, by the names of their samples; others are gauges.
 _OWN = {
     "checks": _Kind("checks", "Checks that the agent runs."),
     "missed_ticks": _Kind(
@@ -40,11 +40,11 @@ _OWN = {
     "store_errors": _Kind("store_errors", "Calls of the store that failed.", CounterMetricFamily),
     "store_seconds": _Kind("store_seconds", "Time spent in calls of the store.", CounterMetricFamily),
     "last_report": _Kind("last_report_timestamp_seconds", "When the agent's last report was stored, since the epoch."),
-    "alerts_sent": _Kind("alerts_sent", "Alerts that alerters passed on.", CounterMetricFamily),
-    "alerts_failed": _Kind("alerts_failed", "Alerts that alerters failed to pass on.", CounterMetricFamily),
+    "alerts_sent": _Kind("alerts_sent", "Alerts that alerters have sent.", CounterMetricFamily),
+    "alerts_failed": _Kind("alerts_failed", "Attempts of alerters to send an alert that failed.", CounterMetricFamily),
 }
 
-# What checks measured, by the units of their performance data, each with its size in the base unit.
+# The metrics of checks, by the units of their performance data, each with its factor to the base unit.
 _MEASURED = (
     (_Kind("seconds", "Durations that checks measured."), {"s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}),
     (_Kind("bytes", "Sizes that checks measured."), {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}),
@@ -53,15 +53,15 @@ _MEASURED = (
     (_Kind("total", "Counters that checks read.", CounterMetricFamily), {"c": 1}),
 )
 _UNITS = {unit: kind._replace(scale=scale) for kind, units in _MEASURED for unit, scale in units.items()}
-_VALUE = _Kind("value", "Other figures that checks measured, in the unit that a label names.")
+_VALUE = _Kind("value", "Other values that checks measured, in the unit that a label names.")
 _UNFIT = re.compile("[^a-zA-Z0-9_]")
 
 
 def of_samples(samples: Iterable[Sample]) -> Iterable[Family]:
-    """The metrics of an agent's figures.
+    """The metric families of an agent's samples.
 
-    ``cimaa_agent_...`` are its own; ``cimaa_check_seconds``, ``_bytes``, ``_ratio``, ``_total``
-    and ``_value`` are what its checks measured, labelled with the check and the figure's name.
+    ``cimaa_agent_...`` are about the agent itself; ``cimaa_check_seconds``, ``_bytes``, ``_ratio``, ``_total``
+    and ``_value`` were measured by its checks, labelled with the check and the name of the metric.
     """
     families: dict[str, Family] = {}
     for sample in samples:
@@ -73,10 +73,10 @@ def of_samples(samples: Iterable[Sample]) -> Iterable[Family]:
 def of_store(
     faults: Iterable[tuple[str, int, bool]], heartbeats: Mapping[str, int], squelches: int
 ) -> Iterable[Family]:
-    """The metrics of a store: as many as there are agents and severities, however many faults there are.
+    """The metric families of a store; their size depends on the number of agents, not of faults.
 
-    ``faults`` has of each its agent, its severity, and whether it is squelched;
-    ``heartbeats`` has when each agent reported last (seconds since the epoch).
+    ``faults`` has the agent and the severity of each fault, and whether it is squelched;
+    ``heartbeats`` has the time of each agent's last report (seconds since the epoch).
     """
     counted = GaugeMetricFamily(
         "cimaa_faults",
@@ -97,7 +97,7 @@ def of_store(
 
 
 def text(families: Iterable[Family]) -> bytes:
-    """The metrics in Prometheus' text format."""
+    """The metric families in the text format of Prometheus."""
     registry = CollectorRegistry()
     registry.register(_Given(list(families)))
     return generate_latest(registry)
@@ -116,7 +116,7 @@ def _own(sample: Sample) -> tuple[_Kind, dict[str, str]]:
     if severity in SEVERITIES and sample.name != severity:
         kind, labels = _SEVERITY, {"severity": severity}
     else:
-        unknown = _Kind(_UNFIT.sub("_", sample.name), f"The agent's figure {sample.name}.")
+        unknown = _Kind(_UNFIT.sub("_", sample.name), f"The agent's metric {sample.name}.")
         kind, labels = _OWN.get(sample.name, unknown), {}
     return kind._replace(name=f"cimaa_agent_{kind.name}"), labels
 

@@ -1,4 +1,4 @@
-"""Writes figures to a file, or to standard output, as lines of JSON."""
+"""Writes metrics to a file, or to standard output, as lines of JSON."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,17 @@ from . import Sink as Base
 
 
 class Sink(Base):
-    """Appends a line of JSON for each figure to a file, or writes it to standard output."""
+    """Appends one line of JSON per metric to a file, or writes it to standard output."""
 
     options = (Option("path", "the file to append to; without it, standard output", PATH),)
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
-        # Made once: a Path interns the parts of its name, each time anew, and the table of interned strings grows.
+        # Made once: each new Path interns the parts of its name, and the table of interned strings grows.
         self._path = None if settings["path"] is None else Path(settings["path"]).expanduser()
 
     def write(self, samples: Sequence[Sample]) -> None:
-        """Write them, in one piece."""
+        """Write the metrics with a single call."""
         lines = b"".join(encode(sample._asdict()) + b"\n" for sample in samples)
         if self._path is None:
             sys.stdout.write(lines.decode())

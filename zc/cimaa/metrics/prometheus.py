@@ -1,4 +1,4 @@
-"""Exposes figures to Prometheus: in a file for node_exporter's textfile collector, over HTTP, or both."""
+"""Exposes metrics to Prometheus: in a file for node_exporter's textfile collector, over HTTP, or both."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ from . import Sink as Base
 
 
 class Sink(Base):
-    """Writes a file for node_exporter's textfile collector, or serves the figures to Prometheus over HTTP.
+    """Writes a file for node_exporter's textfile collector, or serves the metrics over HTTP.
 
     See :func:`zc.cimaa.metrics.exposition.of_samples` for the names of the metrics.
     """
@@ -31,7 +31,7 @@ class Sink(Base):
         super().__init__(settings)
         if not (settings["path"] or settings["port"]):
             raise ConfigurationError("has neither path nor port: give one, or both")
-        # Made once: a Path interns the parts of its name, each time anew, and the table of interned strings grows.
+        # Made once: each new Path interns the parts of its name, and the table of interned strings grows.
         self._path = Path(settings["path"]).expanduser() if settings["path"] else None
         self._latest = _Latest()
         self._registry = CollectorRegistry()
@@ -39,7 +39,7 @@ class Sink(Base):
         self._server: Any = None
 
     def start(self) -> None:
-        """Listen on the port, if there is one."""
+        """Listen on the port, if one is set."""
         port, address = self.settings["port"], self.settings["address"]
         if not port or self._server is not None:
             return
@@ -49,22 +49,22 @@ class Sink(Base):
             raise ConfigurationError(f"port: cannot listen on {address} port {port}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
 
     def write(self, samples: Sequence[Sample]) -> None:
-        """Have them ready for the next scrape, and replace the file."""
+        """Keep the metrics for the next scrape, and replace the file."""
         self._latest.samples = samples
-        self.start()  # where the port was not free before
+        self.start()  # if the port was in use before
         if self._path is not None:
             _replace(self._path, generate_latest(self._registry))
 
 
 class _Latest(Collector):
-    """The figures of the last interval."""
+    """The metrics of the last interval."""
 
     samples: Sequence[Sample] = ()
 
@@ -73,13 +73,13 @@ class _Latest(Collector):
 
 
 def _replace(path: Path, text: bytes) -> None:
-    """Replace the file as a whole."""
+    """Replace the file atomically."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text)
             os.fchmod(file.fileno(), 0o644)  # the exporter runs as another user
-        os.replace(name, path)  # noqa: PTH105  # no Path of a name that is new each time, see above
+        os.replace(name, path)  # noqa: PTH105  # a new Path for each name would be interned, see above
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -1,4 +1,4 @@
-"""Sends figures to a StatsD server, as gauges."""
+"""Sends metrics to a StatsD server, as gauges."""
 
 import re
 import socket
@@ -8,22 +8,22 @@ from ..options import PORT, Option
 from . import Sample
 from . import Sink as Base
 
-# So much (bytes) fits in a datagram on any network.
+# Bytes that fit in a datagram on any network.
 _DATAGRAM = 1400
 _UNFIT = re.compile("[^a-zA-Z0-9_-]+")
 
 
 class Sink(Base):
-    """Sends each figure as a gauge over UDP: ``PREFIX.AGENT.FILE.SECTION.NAME``, or ``PREFIX.AGENT.NAME``."""
+    """Sends each metric as a gauge over UDP: ``PREFIX.AGENT.FILE.SECTION.NAME``, or ``PREFIX.AGENT.NAME``."""
 
     options = (
         Option("host", "the server's name or address", default="localhost"),
         Option("port", "its port", PORT, "8125"),
-        Option("prefix", "with what the names start", default="cimaa"),
+        Option("prefix", "the start of all names", default="cimaa"),
     )
 
     def write(self, samples: Sequence[Sample]) -> None:
-        """Send them, as many in a datagram as fit."""
+        """Send the metrics, with as many per datagram as fit."""
         host, port = self.settings["host"], self.settings["port"]
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as sender:
@@ -32,7 +32,7 @@ class Sink(Base):
 
 
 def datagrams(prefix: str, samples: Sequence[Sample]) -> Iterator[bytes]:
-    """What to send."""
+    """The datagrams to send."""
     together = b""
     for line in (line for sample in samples for line in _lines(prefix, sample)):
         if together and len(together) + 1 + len(line) > _DATAGRAM:
@@ -51,7 +51,7 @@ def _lines(prefix: str, sample: Sample) -> Iterator[bytes]:
         _fit(sample.name),
     ]
     name = ".".join(parts)
-    if sample.value < 0:  # a sign means a change of what was, so what was must be 0
+    if sample.value < 0:  # a sign means a change of the last value, so that must be 0
         yield f"{name}:0|g".encode()
     yield f"{name}:{sample.value:.15g}|g".encode()
 

@@ -17,7 +17,7 @@ from .results import ALERTER, TRIGGERED_KEY, make_fault
 
 CRITICAL, INFO = SEVERITIES["critical"], SEVERITIES["info"]
 
-#: What stands for the file in the names of the alerters' own faults.
+#: The file part in the names of faults that report failing alerters.
 ALERTERS = "alerters"
 
 #: By the name of each fault that an alerter triggered, the digest of the message; empty: it is unknown what was sent.

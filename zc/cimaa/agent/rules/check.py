@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from ...naming import check_fault_name, fault_name
 from .thresholds import Threshold
 
-#: What stands for the file in the names of the built-in checks' faults.
+#: The file part in the names of faults of built-in checks.
 HOST = "host"
 
 

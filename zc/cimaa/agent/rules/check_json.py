@@ -1,8 +1,8 @@
-"""The JSON in which a check, or an operator, tells faults: ``{"faults": [...]}``.  Pure.
+"""Parses JSON in which a check, or a user, reports faults: ``{"faults": [...]}``.  Pure.
 
-A check may add ``metrics``, a list of objects with ``name``, ``value``, and perhaps
-``unit``.  A severity may be a number or a name.  Whether the faults keep the rules is for
-:func:`zc.cimaa.faults.report` to tell.
+A check may add ``metrics``, a list of objects with ``name``, ``value``, and optionally
+``unit``.  A severity is a number or a name.  :func:`zc.cimaa.faults.report` validates the
+faults.
 """
 
 import json
@@ -18,9 +18,9 @@ from .perfdata import Metric
 
 
 def load(text: str) -> Any:
-    """The value of a JSON text, read strictly: no key twice, no ``NaN``.
+    """The value of a JSON text; duplicate keys and ``NaN`` are errors.
 
-    :raises InvalidFault: saying what is wrong, and in which line and column.
+    :raises InvalidFault: with the problem, and its line and column.
     """
     if not text.strip():
         raise InvalidFault("it is empty")
@@ -34,13 +34,13 @@ def load(text: str) -> Any:
     except InvalidFault:
         raise
     except ValueError as error:  # a number with thousands of digits
-        raise InvalidFault(f"it has a number that cannot be read: {error}") from None
+        raise InvalidFault(f"it has an invalid number: {error}") from None
 
 
 def faults(document: Any) -> list[Any]:
     """The faults of a document, with the number of each severity that is a name.
 
-    :raises InvalidFault: if it holds no list of faults, or a severity has no such name.
+    :raises InvalidFault: if it has no list of faults, or the name of a severity is unknown.
     """
     if not isinstance(document, dict):
         raise InvalidFault(f"it must be an object with a list of 'faults', not {_kind(document)}")
@@ -53,28 +53,28 @@ def faults(document: Any) -> list[Any]:
 
 
 def listed(document: Any) -> list[Any]:
-    """The faults of a document that may also be the bare list of them; see :func:`faults`."""
+    """The faults of a document, which may also be a list of faults; see :func:`faults`."""
     return faults({"faults": document} if isinstance(document, list) else document)
 
 
 def metrics(document: Any) -> list[Metric]:
-    """The metrics of a document; none if it says nothing of them.
+    """The metrics of a document, if it has any.
 
-    :raises InvalidFault: naming the one that is none.
+    :raises InvalidFault: naming the invalid one.
     """
-    told = document.get("metrics", []) if isinstance(document, dict) else []
-    if not isinstance(told, list):
-        raise InvalidFault(f"its 'metrics' must be a list, not {_kind(told)}")
-    found = {metric.name: metric for metric in map(_metric, told)}
-    if len(found) < len(told):
+    items = document.get("metrics", []) if isinstance(document, dict) else []
+    if not isinstance(items, list):
+        raise InvalidFault(f"its 'metrics' must be a list, not {_kind(items)}")
+    found = {metric.name: metric for metric in map(_metric, items)}
+    if len(found) < len(items):
         raise InvalidFault("two of its 'metrics' have the same name")
     return list(found.values())
 
 
-def _metric(told: Any) -> Metric:
-    if not isinstance(told, dict) or not (isinstance(told.get("name"), str) and told["name"]):
+def _metric(item: Any) -> Metric:
+    if not isinstance(item, dict) or not (isinstance(item.get("name"), str) and item["name"]):
         raise InvalidFault("each of its 'metrics' must be an object with a 'name' and a 'value'")
-    name, value, unit = told["name"], told.get("value"), told.get("unit", "")
+    name, value, unit = item["name"], item.get("value"), item.get("unit", "")
     try:
         number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
     except OverflowError:  # an integer of hundreds of digits
@@ -105,7 +105,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise InvalidFault(f"{name} is no number of JSON's")
+    raise InvalidFault(f"{name} is not valid in JSON")
 
 
 def _kind(value: Any) -> str:

@@ -1,10 +1,10 @@
-"""Thresholds: when the figures that a check measured are faults.  Pure.
+"""Thresholds: when the metrics of a check are faults.  Pure.
 
-One a line::
+One per line::
 
     NAME [optional] warning > 50 error >= 99 critical > 200 clear < 80
 
-A fault that is an error or worse holds until its metric is what ``clear`` says.
+An error or critical fault holds until the ``clear`` condition is true.
 """
 
 import math
@@ -29,13 +29,13 @@ _RULE = re.compile(r"\s+(?P<what>[a-z]+)\s*(?P<operator><=|>=|<|>)\s*(?P<limit>[
 
 
 class Comparison(NamedTuple):
-    """Below or above which limit."""
+    """A comparison with a limit."""
 
     operator: str
     limit: float
 
     def holds(self, value: float) -> bool:
-        """True if the value is there."""
+        """True if the comparison is true for the value."""
         return _OPERATORS[self.operator](value, self.limit)
 
     def __str__(self) -> str:
@@ -43,10 +43,10 @@ class Comparison(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """What is asked of one metric."""
+    """The threshold of one metric."""
 
     name: str
-    #: True if it may be missing.
+    #: True if the metric may be missing.
     optional: bool
     #: From the worst severity to the least.
     levels: tuple[tuple[int, Comparison], ...]
@@ -54,7 +54,7 @@ class Threshold(NamedTuple):
 
 
 class Crossing(NamedTuple):
-    """A metric that is where it should not be."""
+    """A metric that crosses its threshold."""
 
     name: str
     severity: int
@@ -62,15 +62,15 @@ class Crossing(NamedTuple):
 
 
 def parse(text: str) -> tuple[Threshold, ...]:
-    """The thresholds in a text, one a line; of each metric one.
+    """The thresholds in a text, one per line and metric.
 
-    :raises ValueError: naming the line that cannot be read, and what is wrong with it.
+    :raises ValueError: with the invalid line, and the problem.
     """
     found: dict[str, Threshold] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         threshold = _threshold(line)
         if threshold.name in found:
-            raise ValueError(f"the metric {threshold.name!r} has two thresholds: write one line for it")
+            raise ValueError(f"the metric {threshold.name!r} has two thresholds: write one line per metric")
         found[threshold.name] = threshold
     return tuple(found.values())
 
@@ -78,10 +78,10 @@ def parse(text: str) -> tuple[Threshold, ...]:
 def crossings(
     thresholds: Iterable[Threshold], metrics: Iterable[Metric], before: Mapping[str, Crossing]
 ) -> list[Crossing]:
-    """The metrics that cross their thresholds, given those (by name) that did ``before``.
+    """The metrics that cross their thresholds; ``before`` are those (by name) that did so in the last run.
 
-    The message of one that stands tells the value with which its severity began, so
-    that it is a new one only if that changes.  A metric that is missed clears no error.
+    A message has the value at which its severity was reached, so that it changes only with
+    the severity.  A missing metric clears no error.
     """
     values = {metric.name: metric for metric in metrics}
     found = []
@@ -95,7 +95,7 @@ def crossings(
 
 
 def missing(thresholds: Iterable[Threshold], metrics: Iterable[Metric]) -> list[str]:
-    """The names of metrics that are not there, and not optional."""
+    """The names of missing metrics that are not optional."""
     there = {metric.name for metric in metrics}
     return [threshold.name for threshold in thresholds if threshold.name not in there and not threshold.optional]
 
@@ -122,12 +122,12 @@ def _held(threshold: Threshold, value: float, before: Crossing | None) -> bool:
 def _threshold(line: str) -> Threshold:
     named = _NAME.match(line)
     if not named:
-        raise ValueError(f"{line!r} does not start with a metric's name; one with spaces stands in single quotes")
+        raise ValueError(f"{line!r} does not start with a metric's name; quote a name with spaces with single quotes")
     name = named["plain"] or named["quoted"].replace("''", "'")
     rules = dict(_rules(line, named.end()))
     clear = rules.pop("clear", None)
     if not rules:
-        raise ValueError(f"{line!r} says nothing of when {name} is wrong: write, say, {name} warning > 50")
+        raise ValueError(f"{line!r} has no limit for {name}: write, for example, {name} warning > 50")
     levels = tuple((SEVERITIES[what], rules[what]) for what in reversed(_LEVELS) if what in rules)
     return Threshold(name, bool(named["optional"]), levels, clear)
 
@@ -138,7 +138,7 @@ def _rules(line: str, position: int) -> Iterator[tuple[str, Comparison]]:
         match = _RULE.match(line, position)
         if not match or match["what"] not in (*_LEVELS, "clear"):
             wanted = "warning, error, critical or clear, then <, <=, > or >=, then a number"
-            raise ValueError(f"{line!r}: cannot read {line[position:].strip()!r}: there should be {wanted}")
+            raise ValueError(f"{line!r}: invalid {line[position:].strip()!r}, expected {wanted}")
         if match["what"] in seen:
             raise ValueError(f"{line!r} has {match['what']} twice")
         seen.add(match["what"])
@@ -152,5 +152,5 @@ def _limit(line: str, text: str) -> float:
     except ValueError:
         limit = math.nan
     if not math.isfinite(limit):
-        raise ValueError(f"{line!r}: {text!r} is no number")
+        raise ValueError(f"{line!r}: invalid number {text!r}")
     return limit
