@@ -11,7 +11,7 @@ from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.rules import escalation, results
 from zc.cimaa.agent.rules import report as reports
 from zc.cimaa.agent.rules.results import Finished, Outcome, Result, TimedOut
-from zc.cimaa.checks import Finding
+from zc.cimaa.checks import Problem
 from zc.cimaa.faults import Fault
 
 OK = Finished(0, b"fine", b"")
@@ -80,7 +80,7 @@ def test_a_warning_does_not_count_as_a_failure() -> None:
 
 def test_a_critical_fault_of_a_built_in_check_ends_when_the_check_finds_nothing() -> None:
     disk = check(retry="1")
-    full = results.of_findings("web1", "f", "a", [Finding("/", 40, "/ is 99 % full")])
+    full = results.of_findings("web1", "f", "a", [Problem("/", 40, "/ is 99 % full")])
     empty = results.of_findings("web1", "f", "a", [])
     standing: list[Fault] = []
     seen = []

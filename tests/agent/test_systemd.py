@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Cimaa
 from tests.support.needs import missing
-from zc.cimaa import systemd
+from zc.cimaa.systemd import install as systemd
 
 PROGRAM = systemd.program()
 UNIT = "etc/systemd/system/cimaa-agent.service"
@@ -123,7 +123,7 @@ def test_it_may_be_run_again(cimaa: Cimaa, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path("root").rglob("*")}
     again = cimaa("install-service", "--write", "--root", "root")
     assert again.exit_code == 0
-    assert f"root/{UNIT}: is there already" in again.stderr
+    assert f"root/{UNIT}: exists" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in Path("root").rglob("*")} == before
 
 
@@ -145,7 +145,7 @@ def test_a_unit_that_differs_stays_and_is_told(cimaa: Cimaa, tmp_path: Path) -> 
     result = cimaa("install-service", "--write", "--root", str(tmp_path))
     assert result.exit_code == 1
     assert path.read_text() == "[Service]\n"
-    assert f"cimaa: error: {path} is there already, and differs" in result.stderr
+    assert f"cimaa: error: {path} exists, and differs" in result.stderr
     assert "install-service --print" in result.stderr
     assert not (tmp_path / CONFIGURATION).exists()
 

@@ -17,7 +17,7 @@ from zc.cimaa.agent import check_process
 from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.rules import escalation, perfdata, results
 from zc.cimaa.agents import Instance
-from zc.cimaa.metacheck.rules import digest
+from zc.cimaa.text import digest
 
 PROGRAM = str(Path(sys.executable).with_name("cimaa"))
 CRITICAL = {"name": "//web1/disk", "severity": 50, "message": "full"}
@@ -198,7 +198,7 @@ def test_a_nagios_plugin_has_a_line_a_list_and_performance_data(fleet: Cimaa) ->
             0,
             "META-CHECK OK - nothing to alert on, but noted: 1 ",
         ),
-        ("--match nobody --squelched 3h", 2, "META-CHECK CRITICAL - none of 3 agents is one that is looked for"),
+        ("--match nobody --squelched 3h", 2, "META-CHECK CRITICAL - none of 3 agents is both selected"),
     ],
 )
 def test_the_status_is_that_of_the_worst(fleet: Cimaa, options: str, status: int, line: str) -> None:
@@ -220,9 +220,11 @@ def test_a_squelched_agent_does_not_count_for_nagios(fleet: Cimaa) -> None:
 def test_what_is_squelched_is_on_the_first_line_also_beside_what_is_wrong(fleet: Cimaa) -> None:
     fleet("squelch", "^//db1/", "new rack", "--for", "2h")
     first = fleet("meta-check", "--nagios", "--squelched", "3h").stdout.splitlines()[0]
-    assert first.startswith("META-CHECK CRITICAL - 2 report as twice")
+    assert first.startswith("META-CHECK CRITICAL - 2 instances report as twice")
     assert "; db1 has not reported since " in first
-    assert first.index("2 report as twice") < first.index("db1 has") < first.index("(squelched by ^//db1/) | ")
+    assert (
+        first.index("2 instances report as twice") < first.index("db1 has") < first.index("(squelched by ^//db1/) | ")
+    )
 
 
 def test_agents_that_were_forgotten_are_on_the_first_line(fleet: Cimaa) -> None:

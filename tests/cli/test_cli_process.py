@@ -123,7 +123,7 @@ def test_a_bug_is_one_line_that_says_how_to_get_its_traceback(fleet: Cimaa, envi
 
 @pytest.mark.parametrize(
     ("module", "name", "arguments", "status"),
-    [("fault_list", "show", ["faults"], 1), ("nagios", "bounded", ["check", "load"], 3)],
+    [("fault_list", "show", ["faults"], 1), ("nagios", "within", ["check", "load"], 3)],
 )
 def test_with_cimaa_debug_a_bug_has_its_traceback(
     fleet: Cimaa, module: str, name: str, arguments: list[str], status: int

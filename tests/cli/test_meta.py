@@ -14,8 +14,11 @@ from zc.cimaa.agent.rules import check_json
 from zc.cimaa.agents import Instance
 from zc.cimaa.errors import InvalidInput, InvalidSquelch
 from zc.cimaa.memory import DB
-from zc.cimaa.metacheck import rules as meta
-from zc.cimaa.metacheck.rules import Finding, Rules, Seen, Verdict
+from zc.cimaa.metacheck import findings, snapshot
+from zc.cimaa.metacheck.findings import MANY, Finding, Verdict
+from zc.cimaa.metacheck.rules import Rules, fell_together
+from zc.cimaa.metacheck.snapshot import Snapshot
+from zc.cimaa.text import digest
 
 #: 2026-11-23 08:00 UTC.
 NOW = 1_795_420_800
@@ -42,7 +45,7 @@ class Fleet:
 
     def verdict(self, **rules: object) -> Verdict:
         given = Rules(**rules)  # type: ignore[arg-type]
-        return meta.judge(meta.look(self.db, given), given, self.now)
+        return findings.judge(snapshot.read(self.db, given), given, self.now)
 
     def told(self, **rules: object) -> dict[str, tuple[int, str]]:
         return {finding.name: (finding.severity, finding.message) for finding in self.verdict(**rules).findings}
@@ -118,7 +121,7 @@ def test_the_forgotten_are_told_as_one(fleet: Fleet) -> None:
         "//meta-check/forgotten": (
             20,
             "4 agents have not reported for more than 30d; among them: a, b, c;"
-            " cimaa remove-agent removes those that are no more",
+            " cimaa remove-agent removes agents that are no longer in use",
         )
     }
     assert "//meta-check/silent" in fleet.told(forget=50.0 * DAY)
@@ -171,7 +174,7 @@ def test_nobody_to_watch_is_not_well(fleet: Fleet) -> None:
     fleet.reported(1, "web1")
     assert "//meta-check/nobody" not in fleet.told()
     (told,) = fleet.verdict(match=("wbe",)).findings
-    assert told.message == "none of 2 agents is one that is looked for, and reported in the last 30d"
+    assert told.message == "none of 2 agents is both selected (--match, --ignore) and has reported within 30d"
 
 
 # Most of them at once
@@ -186,8 +189,8 @@ def test_most_agents_at_once_are_one_finding(fleet: Fleet) -> None:
     assert told == {
         "//meta-check/silent": (
             40,
-            "60 of 62 agents fell silent together, the last of them at 2026-11-23 07:50 UTC:"
-            " look after the network, and the store; among them: db00, db01, db02",
+            "60 of 62 agents fell silent together, the last at 2026-11-23 07:50 UTC:"
+            " check the network and the store; among them: db00, db01, db02",
         ),
         "//gone/meta-check/silent": (40, "gone has not reported since 2026-11-23 05:30 UTC, when it ran on here"),
     }
@@ -207,28 +210,30 @@ def test_agents_that_went_one_after_the_other_are_told_one_by_one(fleet: Fleet) 
     assert len(fleet.told()) == 10
 
 
-@pytest.mark.parametrize(("reporting", "silent", "findings"), [(2, 3, 1), (3, 3, 3), (0, 4, 4), (0, 5, 1), (1, 3, 3)])
-def test_most_are_more_than_half_of_a_handful(fleet: Fleet, reporting: int, silent: int, findings: int) -> None:
+@pytest.mark.parametrize(("reporting", "silent", "expected"), [(2, 3, 1), (3, 3, 3), (0, 4, 4), (0, 5, 1), (1, 3, 3)])
+def test_most_are_more_than_half_of_a_handful(fleet: Fleet, reporting: int, silent: int, expected: int) -> None:
     fleet.reported(1, *(f"good{n}" for n in range(reporting)))
     fleet.reported(600, *(f"bad{n}" for n in range(silent)))
-    assert len(fleet.told()) == findings
+    assert len(fleet.told()) == expected
 
 
 def test_two_outages_one_after_the_other_are_one_finding() -> None:
     silent = [(1000, f"a{n}") for n in range(60)] + [(9000, f"b{n}") for n in range(30)] + [(5000, "c")]
-    assert meta.fell_together(silent, 10, 120) == {name for _, name in silent if name != "c"}
+    assert fell_together(silent, 10, 120) == {name for _, name in silent if name != "c"}
 
 
 def test_more_than_anybody_would_read_are_told_as_one() -> None:
-    count = meta.MANY + 50
+    count = MANY + 50
     names = [f"web{n:05}" for n in range(10 * count)]
     agents = [{"name": name, "updated": NOW - 600 * n} for n, name in enumerate(names)]
-    seen = Seen(
+    seen = Snapshot(
         agents, set(names[9 * count :]), set(names[9 * count :]), doubles=[{**a, "instances": []} for a in agents]
     )
-    silent, double = sorted(meta.judge(seen, Rules(forget=1e9), NOW).findings, key=lambda finding: finding.name)[::-1]
+    silent, double = sorted(findings.judge(seen, Rules(forget=1e9), NOW).findings, key=lambda finding: finding.name)[
+        ::-1
+    ]
     assert (silent.name, double.name) == ("//meta-check/silent", "//meta-check/double")
-    assert silent.message.startswith("about 550 of about 5500 agents are silent, the last of them since 2026-")
+    assert silent.message.startswith("about 550 of about 5500 agents are silent, the last since 2026-")
     assert silent.message.endswith("; among them: web04950, web04951, web04952")
     assert double.message == "about 5500 agents run more than once; among them: web00000, web00001, web00002"
 
@@ -263,7 +268,7 @@ def test_who_fell_together_is_as_plain_counting_has_it(pairs: list[tuple[int, in
         together = {name for time, name in silent if start <= time <= start + 120}
         if there >= 5 and len(together) > there / 2:
             found |= together
-    assert meta.fell_together(silent, reporting, 120) == found
+    assert fell_together(silent, reporting, 120) == found
 
 
 # Doubles
@@ -276,11 +281,11 @@ def test_double_agents_are_told_with_hosts_and_pids(fleet: Fleet) -> None:
     assert fleet.told() == {
         "//web1/meta-check/double": (
             40,
-            "2 report as web1, and overwrite each other's reports: rack2 from cron, web1 pid 7",
+            "2 instances report as web1, and overwrite each other's reports: rack2 from cron, web1 pid 7",
         )
     }
     assert fleet.verdict().figures["double"] == 1
-    assert fleet.told(ignore=("^web1$",)).keys() == {"//meta-check/nobody/" + meta.digest("", "^web1$")}
+    assert fleet.told(ignore=("^web1$",)).keys() == {"//meta-check/nobody/" + digest("", "^web1$")}
     fleet.now += 110
     fleet.opened("web1", 7).set_faults("web1", [])
     assert fleet.told() == {}  # the other one has been silent for two intervals
@@ -313,7 +318,7 @@ def squelched(fleet: Fleet) -> Callable[..., dict[str, tuple[int, str]]]:
 
 
 def name_of(regex: str) -> str:
-    return f"//meta-check/squelch/{meta.digest(regex)}"
+    return f"//meta-check/squelch/{digest(regex)}"
 
 
 Squelched = Callable[..., dict[str, tuple[int, str]]]
@@ -411,24 +416,24 @@ def test_the_silence_of_an_agent_that_is_squelched_counts_as_hidden(fleet: Fleet
 @given(st.sampled_from(["disk", "/disk", "//", "meta", "squelch$", "#/var$", "^//web1"]))
 def test_the_name_of_a_finding_holds_nothing_of_the_squelch(regex: str) -> None:
     squelch = {"regex": regex, "reason": "", "user": "", "time": 0, "permanent": False}
-    (told,) = [f for f in meta.judge(Seen(squelches=[squelch]), Rules(), NOW).findings if f.squelches]
-    assert told.name.removeprefix("//meta-check/squelch/") == meta.digest(regex)
-    assert told.message.startswith("somebody set squelch ")
+    (told,) = [f for f in findings.judge(Snapshot(squelches=[squelch]), Rules(), NOW).findings if f.squelches]
+    assert told.name.removeprefix("//meta-check/squelch/") == digest(regex)
+    assert told.message.startswith("an unknown user set squelch ")
     assert told.message.endswith("no reason was given")
 
 
 def test_more_squelches_than_anybody_would_read_are_told_as_one() -> None:
     squelches = [
         {"regex": f"disk{n}$", "reason": "", "user": f"u{n % 5}", "time": 0, "permanent": False}
-        for n in range(meta.MANY + 1)
+        for n in range(MANY + 1)
     ]
-    seen = Seen([{"name": "a", "updated": NOW}], squelches=squelches, faults=[fault("disk7", 50)])  # type: ignore[list-item]
-    verdict = meta.judge(seen, Rules(), NOW)
+    seen = Snapshot([{"name": "a", "updated": NOW}], squelches=squelches, faults=[fault("disk7", 50)])  # type: ignore[list-item]
+    verdict = findings.judge(seen, Rules(), NOW)
     assert [(f.name, f.severity, f.message) for f in verdict.findings] == [
         (
             "//meta-check/squelches",
             40,
-            "about 500 squelches that are not permanent, of u0, u1, u2 and others; see: cimaa squelches",
+            "about 500 squelches that are not permanent, set by u0, u1, u2 and others; see: cimaa squelches",
         )
     ]
     assert (verdict.figures["hidden_faults"], verdict.figures["hidden_criticals"]) == (1, 1)
@@ -440,25 +445,25 @@ def test_more_squelches_than_anybody_would_read_are_told_as_one() -> None:
 def test_up_to_three_users_of_squelches_are_named(users: int, shown: str) -> None:
     squelches = [
         {"regex": f"disk{n}$", "reason": "", "user": f"u{n % users}", "time": 0, "permanent": False}
-        for n in range(meta.MANY + 1)
+        for n in range(MANY + 1)
     ]
-    (finding,) = meta.judge(Seen([{"name": "a", "updated": NOW}], squelches=squelches), Rules(), NOW).findings
-    assert finding.message.endswith(f", of {shown}; see: cimaa squelches")
+    (finding,) = findings.judge(Snapshot([{"name": "a", "updated": NOW}], squelches=squelches), Rules(), NOW).findings
+    assert finding.message.endswith(f", set by {shown}; see: cimaa squelches")
     assert finding.severity == 30
 
 
-@pytest.mark.parametrize(("count", "findings"), [(meta.MANY, meta.MANY), (meta.MANY + 1, 1)])
+@pytest.mark.parametrize(("count", "expected"), [(MANY, MANY), (MANY + 1, 1)])
 @pytest.mark.parametrize("kind", ["silent", "double", "squelch"])
-def test_up_to_500_of_a_kind_are_told_one_by_one(kind: str, count: int, findings: int) -> None:
+def test_up_to_500_of_a_kind_are_told_one_by_one(kind: str, count: int, expected: int) -> None:
     agents = [{"name": f"web{n}", "updated": NOW - 600 * (n + 2)} for n in range(count)]
     names = [agent["name"] for agent in agents]
     squelches = [{"regex": name, "reason": "", "user": "", "time": 0, "permanent": False} for name in names]
     seen = {
-        "silent": Seen([*agents, {"name": "a", "updated": NOW}], names, names),
-        "double": Seen(agents, doubles=[{**agent, "instances": []} for agent in agents]),
-        "squelch": Seen(agents, squelches=squelches),
+        "silent": Snapshot([*agents, {"name": "a", "updated": NOW}], names, names),
+        "double": Snapshot(agents, doubles=[{**agent, "instances": []} for agent in agents]),
+        "squelch": Snapshot(agents, squelches=squelches),
     }
-    assert len(meta.judge(seen[kind], Rules(forget=1e9), NOW).findings) == findings
+    assert len(findings.judge(seen[kind], Rules(forget=1e9), NOW).findings) == expected
 
 
 # What every store, and every agent, takes
@@ -471,8 +476,8 @@ def test_what_is_told_keeps_the_rules_whatever_it_is_about(name: str, user: str,
     long = (limits.REGEX, user * 50, reason * 50)
     squelch = {"regex": "a" * long[0], "user": long[1], "reason": long[2], "time": 10**18, "permanent": False}
     agent = {"name": name, "updated": 10**18, "instances": [{"host": user, "pid": None, "last": 1}] * 16}
-    seen = Seen([agent], {name}, {name}, doubles=[agent], squelches=[{**squelch, "time": -(10**18)}, squelch])
-    document = meta.judge(seen, Rules(), NOW).document()
+    seen = Snapshot([agent], {name}, {name}, doubles=[agent], squelches=[{**squelch, "time": -(10**18)}, squelch])
+    document = findings.judge(seen, Rules(), NOW).document()
     told = check_json.faults(document)
     assert len(told) == 3
     assert faults.report("watcher", told)
@@ -484,17 +489,17 @@ def test_what_is_told_keeps_the_rules_whatever_it_is_about(name: str, user: str,
     ("number", "text"), [(1, "1"), (100, "100"), (101, "about 100"), (12345, "about 12000"), (99999, "about 99000")]
 )
 def test_large_numbers_are_told_roughly(number: int, text: str) -> None:
-    assert meta.about(number) == text
+    assert findings.about(number) == text
 
 
 def test_the_worst_comes_first() -> None:
     agents: Sequence[dict[str, object]] = [{"name": name, "updated": n * 900} for n, name in enumerate("abcd")]
-    seen = Seen(agents, {"a", "b", "c"}, {"c", "b"})
-    found: list[Finding] = meta.judge(seen, Rules(), NOW).findings
+    seen = Snapshot(agents, {"a", "b", "c"}, {"c", "b"})
+    found: list[Finding] = findings.judge(seen, Rules(), NOW).findings
     assert [finding.agents for finding in found] == [("b",), ("c",), ("a",)]
 
 
 def test_a_pattern_that_a_store_has_and_re2_has_not_is_an_error() -> None:
     squelch = {"regex": "(?=x)", "reason": "", "user": "", "time": 0, "permanent": False}
     with pytest.raises(InvalidSquelch, match="no regular expression"):
-        meta.judge(Seen(squelches=[squelch]), Rules(), NOW)
+        findings.judge(Snapshot(squelches=[squelch]), Rules(), NOW)

@@ -1,9 +1,7 @@
 """What an agent calls the faults that it makes, and how their text is made to fit.  Pure."""
 
-from hashlib import blake2b
-
 from . import limits
-from .text import cut, storable
+from .text import cut, digest, storable
 
 #: What separates the name of a check from the name of one of its faults.
 PART = "#"
@@ -24,8 +22,8 @@ def fault_name(agent: str, file: str, section: str = "", part: str = "") -> str:
 def _fitting(name: str) -> str:
     if len(name.encode()) <= limits.FAULT_NAME:
         return name
-    digest = blake2b(name.encode(), digest_size=8).hexdigest()
-    return cut(name, limits.FAULT_NAME - len(digest)) + digest
+    unique = digest(name)
+    return cut(name, limits.FAULT_NAME - len(unique)) + unique
 
 
 def check_fault_name(agent: str, file: str, section: str, part: str = "") -> str:

@@ -1,6 +1,7 @@
-"""Text in messages, on terminals and in stores: quoting, escaping, cutting.  Pure."""
+"""Text in messages, on terminals and in stores: quoting, escaping, cutting, digests.  Pure."""
 
 import re
+from hashlib import blake2b
 
 _CUT = "..."
 
@@ -43,6 +44,11 @@ def cut(text: str, most: int) -> str:
     if len(encoded) <= most:
         return text
     return encoded[: most - len(_CUT)].decode(errors="ignore") + _CUT
+
+
+def digest(*texts: str) -> str:
+    """16 hexadecimal digits that identify the texts."""
+    return blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
 
 
 def _escape(match: re.Match[str]) -> str:

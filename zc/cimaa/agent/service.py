@@ -6,12 +6,12 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 
 from ..db import DB
 from ..errors import Error
+from ..systemd.notify import Systemd
 from ..units import format_duration
 from . import runner
 from .clock import SystemClock
@@ -23,10 +23,8 @@ from .store import Link
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
-# Ticks without a sign of life before systemd takes the daemon for dead.
+# Ticks without a sign of life before systemd restarts the daemon.
 _WATCHDOG_TICKS = 5
-# Seconds that systemd may take to accept a message.
-_SYSTEMD = 1.0
 #: The exit status after a bug.
 FAILED = 1
 
@@ -65,7 +63,7 @@ async def _run(configuration: Configuration, db: DB, count: int | None, keep: bo
     count_of, base = len(daemon.standing()), format_duration(settings.base_interval)
     _LOG.info("%s runs %d check%s every %s", settings.name, count_of, "" if count_of == 1 else "s", base)
     systemd.notify("READY=1")
-    systemd.prolong_watchdog(settings.base_interval)
+    systemd.prolong_watchdog(_WATCHDOG_TICKS * settings.base_interval)
     try:
         await daemon.run(count)
         await measuring.finish()
@@ -77,30 +75,6 @@ async def _run(configuration: Configuration, db: DB, count: int | None, keep: bo
         return 128 + signal.SIGINT if signal.SIGINT in ended else 0
     finally:
         await measuring.close()
-
-
-class Systemd:
-    """Messages to systemd, if it started this process and asks for them.  Checks do not inherit its variables."""
-
-    def __init__(self, environment: MutableMapping[str, str]) -> None:
-        self._address = environment.pop("NOTIFY_SOCKET", "")
-        self._watchdog = environment.pop("WATCHDOG_USEC", "")
-        environment.pop("WATCHDOG_PID", None)
-
-    def notify(self, state: str) -> None:
-        """Send it a message, which is dropped if systemd does not take it."""
-        if not self._address:
-            return
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-            systemd.settimeout(_SYSTEMD)
-            systemd.connect(f"\0{self._address[1:]}" if self._address.startswith("@") else self._address)
-            systemd.send(state.encode())
-
-    def prolong_watchdog(self, interval: float) -> None:
-        """Make its watchdog wait for several ticks at least."""
-        wanted = int(_WATCHDOG_TICKS * interval * 1_000_000)
-        if self._watchdog.isdecimal() and 0 < int(self._watchdog) < wanted:
-            self.notify(f"WATCHDOG_USEC={wanted}")
 
 
 class _JSON(logging.Formatter):

@@ -19,7 +19,7 @@ Importing this package loads none of them.
 from typing import NamedTuple
 
 
-class Finding(NamedTuple):
+class Problem(NamedTuple):
     """Something wrong that a check found."""
 
     #: Which of the things that the check looks at: a mount point, say.  Empty if there is only one.

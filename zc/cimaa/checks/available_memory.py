@@ -2,7 +2,7 @@
 
 import psutil
 
-from . import Finding
+from . import Problem
 from .items import Item, findings, measured, percent
 from .ranges import Thresholds, thresholds
 
@@ -10,7 +10,7 @@ from .ranges import Thresholds, thresholds
 THRESHOLDS = ("10:", "5:")
 
 
-def check() -> list[Finding]:
+def check() -> list[Problem]:
     """What is wrong now."""
     return findings(read(thresholds(*THRESHOLDS)))
 

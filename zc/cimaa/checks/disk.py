@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import psutil
 
-from . import Finding
+from . import Problem
 from .items import Item, findings, measured, percent
 from .ranges import Thresholds, thresholds
 from .states import State
@@ -41,7 +41,7 @@ class Usage(NamedTuple):
     used: float
 
 
-def check() -> list[Finding]:
+def check() -> list[Problem]:
     """What is wrong now."""
     return findings(judge(local(), thresholds(*THRESHOLDS)))
 

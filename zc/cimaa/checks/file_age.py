@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..units import format_duration, parse_duration
-from .items import Item, Metric, measured
+from .items import Item, Measurement, measured
 from .ranges import Range, Thresholds, parse
 from .states import State
 
@@ -15,7 +15,7 @@ from .states import State
 THRESHOLDS = ("1d", "2d")
 
 
-class File(NamedTuple):
+class WrittenFile(NamedTuple):
     """A file, and when it was written to (seconds since the epoch), or why that cannot be told."""
 
     path: str
@@ -36,24 +36,24 @@ def read(limits: Thresholds, paths: Sequence[str], now: float) -> list[Item]:
     return judge(map(_file, paths), limits, now)
 
 
-def judge(files: Iterable[File], limits: Thresholds, now: float) -> list[Item]:
+def judge(files: Iterable[WrittenFile], limits: Thresholds, now: float) -> list[Item]:
     """Judge files by how old they are at ``now``."""
     return [_item(file, file.written, limits, now) for file in files]
 
 
-def _item(file: File, written: float | None, limits: Thresholds, now: float) -> Item:
+def _item(file: WrittenFile, written: float | None, limits: Thresholds, now: float) -> Item:
     if written is None:
         return Item(file.path, State.CRITICAL, f"{file.path}: {file.reason}")
     age = now - written
     told = f"was written {format_duration(age)} ago" if age >= 0 else f"is dated {format_duration(-age)} ahead"
-    return measured(file.path, f"{file.path} {told}", Metric(file.path, round(age), "s", limits))
+    return measured(file.path, f"{file.path} {told}", Measurement(file.path, round(age), "s", limits))
 
 
-def _file(path: str) -> File:
+def _file(path: str) -> WrittenFile:
     try:
-        return File(path, Path(path).stat().st_mtime)
+        return WrittenFile(path, Path(path).stat().st_mtime)
     except (OSError, ValueError) as error:
-        return File(path, None, os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error))
+        return WrittenFile(path, None, os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error))
 
 
 def _seconds(text: str) -> float:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
-from . import Finding, available_memory, disk, load
+from . import Problem, available_memory, disk, load
 
 #: Each check by its name.
-CHECKS: Mapping[str, Callable[[], list[Finding]]] = {
+CHECKS: Mapping[str, Callable[[], list[Problem]]] = {
     "disk": disk.check,
     "load": load.check,
     "memory": available_memory.check,

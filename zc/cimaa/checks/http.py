@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 import urllib3
 
 from ..masking import mask_url, mask_urls
-from .items import Item, Metric
+from .items import Item, Measurement
 from .ranges import Thresholds
 from .states import State
 
@@ -67,8 +67,8 @@ def read(limits: Thresholds, request: Request, timeout: float) -> list[Item]:
 
 def judge(request: Request, answer: Answer, limits: Thresholds) -> Item:
     """Judge what came for a request."""
-    timed = Metric("time", round(answer.seconds, 6), "s", limits, 0)
-    size = Metric("size", len(answer.body), "B", minimum=0)
+    timed = Measurement("time", round(answer.seconds, 6), "s", limits, 0)
+    size = Measurement("size", len(answer.body), "B", minimum=0)
     state, told = _content(request, answer)
     state = state if state is not State.OK else limits.state(answer.seconds)
     message = f"{mask_url(request.url)}: {told}, {answer.seconds:.3f} s"

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from . import Finding
+from . import Problem
 from .ranges import Thresholds
 from .states import State
 
 
-class Metric(NamedTuple):
+class Measurement(NamedTuple):
     """A figure that a check measured, as performance data has it."""
 
     label: str
@@ -28,21 +28,21 @@ class Item(NamedTuple):
     state: State
     #: What to tell of it, on one line.  It has whole numbers where it can, so that a report changes seldom.
     message: str
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[Measurement, ...] = ()
     #: True if it is OK only in that nobody is to be alerted: then it is on the first line all the same.
     noted: bool = False
 
 
-def findings(items: Iterable[Item]) -> list[Finding]:
+def findings(items: Iterable[Item]) -> list[Problem]:
     """What is wrong among the items."""
-    return [Finding(item.name, item.state.severity, item.message) for item in items if item.state is not State.OK]
+    return [Problem(item.name, item.state.severity, item.message) for item in items if item.state is not State.OK]
 
 
-def measured(name: str, message: str, metric: Metric) -> Item:
+def measured(name: str, message: str, metric: Measurement) -> Item:
     """The item whose state follows from one metric."""
     return Item(name, metric.thresholds.state(metric.value), message, (metric,))
 
 
-def percent(label: str, value: float, thresholds: Thresholds) -> Metric:
+def percent(label: str, value: float, thresholds: Thresholds) -> Measurement:
     """A metric in percent."""
-    return Metric(label, round(value, 2), "%", thresholds, 0, 100)
+    return Measurement(label, round(value, 2), "%", thresholds, 0, 100)

@@ -2,15 +2,15 @@
 
 import psutil
 
-from . import Finding
-from .items import Item, Metric, findings
+from . import Problem
+from .items import Item, Measurement, findings
 from .ranges import Thresholds, thresholds
 
 #: Of the load (of five minutes) per core.
 THRESHOLDS = ("2", "4")
 
 
-def check() -> list[Finding]:
+def check() -> list[Problem]:
     """What is wrong now."""
     return findings(read(thresholds(*THRESHOLDS)))
 
@@ -29,7 +29,8 @@ def judge(loads: tuple[float, float, float], cores: int, limits: Thresholds) -> 
     plural = "" if cores == 1 else "s"
     message = f"the load of the last 5 minutes is {loads[1]:.0f} on {cores} core{plural}"
     each = (
-        Metric(f"load{minutes}", round(load, 2), minimum=0) for minutes, load in zip((1, 5, 15), loads, strict=True)
+        Measurement(f"load{minutes}", round(load, 2), minimum=0)
+        for minutes, load in zip((1, 5, 15), loads, strict=True)
     )
-    metrics = (Metric("load5_per_core", round(per_core, 3), thresholds=limits, minimum=0), *each)
+    metrics = (Measurement("load5_per_core", round(per_core, 3), thresholds=limits, minimum=0), *each)
     return [Item("", limits.state(per_core), message, metrics)]

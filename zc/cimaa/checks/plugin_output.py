@@ -8,7 +8,7 @@ follows, one line for each thing that the check looked at.
 from collections.abc import Iterable, Sequence
 
 from ..text import one_line
-from .items import Item, Metric
+from .items import Item, Measurement
 from .ranges import number
 from .states import State, worst
 
@@ -33,7 +33,7 @@ def line(check: str, state: State, text: str) -> str:
     return f"{check.upper()} {state.name} - {plain(text)}"
 
 
-def performance_data(metrics: Iterable[Metric]) -> str:
+def performance_data(metrics: Iterable[Measurement]) -> str:
     """The metrics as performance data: ``'label'=value[UOM];[warn];[crit];[min];[max]``, by spaces."""
     return " ".join(map(_metric, metrics))
 
@@ -43,7 +43,7 @@ def plain(text: str) -> str:
     return one_line(text, also="|")
 
 
-def _metric(metric: Metric) -> str:
+def _metric(metric: Measurement) -> str:
     limits = (metric.thresholds.warning, metric.thresholds.critical)
     ends = (metric.minimum, metric.maximum)
     fields = [

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import psutil
 
 from ..masking import mask_text
-from .items import Item, Metric, measured
+from .items import Item, Measurement, measured
 from .ranges import Thresholds
 
 
@@ -22,7 +22,7 @@ class Process(NamedTuple):
     command: str
 
 
-class Wanted(NamedTuple):
+class ProcessFilter(NamedTuple):
     """Which processes count: those that agree in all that is not ``None``."""
 
     name: str | None = None
@@ -41,7 +41,7 @@ class Wanted(NamedTuple):
         return f" with {', '.join(asked)}" if asked else ""
 
 
-def read(limits: Thresholds, wanted: Wanted) -> list[Item]:
+def read(limits: Thresholds, wanted: ProcessFilter) -> list[Item]:
     """How many of the processes that are wanted run now, without this one."""
     fields = ["pid", "name", "username", "status", "cmdline"]
     running = (process.info for process in psutil.process_iter(fields) if process.pid != os.getpid())
@@ -52,8 +52,8 @@ def read(limits: Thresholds, wanted: Wanted) -> list[Item]:
     return judge(processes, limits, wanted)
 
 
-def judge(processes: Iterable[Process], limits: Thresholds, wanted: Wanted) -> list[Item]:
+def judge(processes: Iterable[Process], limits: Thresholds, wanted: ProcessFilter) -> list[Item]:
     """Judge how many of these processes are wanted ones."""
     count = sum(map(wanted.includes, processes))
     message = f"{count} process{'' if count == 1 else 'es'}{wanted}"
-    return [measured("", message, Metric("processes", count, thresholds=limits, minimum=0))]
+    return [measured("", message, Measurement("processes", count, thresholds=limits, minimum=0))]

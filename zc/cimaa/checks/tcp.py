@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from .items import Item, Metric, measured
+from .items import Item, Measurement, measured
 from .ranges import Thresholds
 from .states import State
 
@@ -49,7 +49,7 @@ def read(limits: Thresholds, service: Service, timeout: float) -> list[Item]:
 
 def judge(where: str, seconds: float, limits: Thresholds) -> Item:
     """Judge an answer that took so long."""
-    metric = Metric("time", round(seconds, 6), "s", limits, 0)
+    metric = Measurement("time", round(seconds, 6), "s", limits, 0)
     return measured("", f"{where} answered in {seconds:.3f} s", metric)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from .main import HELP_OPTIONS, errors_shown, version_option
-from .main import run as _run
+from .program import HELP_OPTIONS, errors_shown, version_option
+from .program import run as _run
 
 #: Each command, in the order of the help: the module that has it, and its name there.
 COMMANDS = {
@@ -30,7 +30,7 @@ COMMANDS = {
     "dump": "commands.report_dump:dump",
     "config": "commands.show_config:config",
     "backends": "commands.show_config:backends",
-    "completion": "completion:completion",
+    "completion": "commands.completion:completion",
     "setup": "commands.setup:setup",
 }
 

@@ -9,7 +9,8 @@ from ..faults import SEVERITIES, severity_name
 from ..squelches import Matcher
 from ..types import FoundFault
 from ..units import format_duration
-from .output import Cell, Styled, View, write_json, write_table
+from .cells import Cell, Styled
+from .output import View, write_json, write_table
 
 #: The columns of a list of faults.
 TITLES = ("severity", "for", "agent", "fault", "message", "squelched by")

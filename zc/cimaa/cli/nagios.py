@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 import click
 
 from .. import __version__
-from ..checks import bounded, plugin_output
+from ..checks import plugin_output
 from ..checks.items import Item
 from ..checks.ranges import Range, parse
 from ..checks.states import State
 from ..errors import Error
+from ..threads import within
 from .output import report_traceback, write
 from .params import Parsed
 
@@ -115,7 +116,7 @@ def plugin_options(
 
 def finish(name: str, look: Callable[[], Sequence[Item]], timeout: float, good: str, verbose: int) -> None:
     """Run a check within ``timeout`` seconds, write what it found, and exit with its state."""
-    state, text = plugin_output.output(name, bounded.run(look, timeout), good, verbose)
+    state, text = plugin_output.output(name, within(look, timeout), good, verbose)
     write(text)
     raise click.exceptions.Exit(state)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from ... import faults
-from ...checks import Finding
+from ...checks import Problem
 from ...errors import InvalidFault
 from ...faults import SEVERITIES, Fault
 from ...naming import check_fault_name, fault_name, message
@@ -118,7 +118,7 @@ def of_broken(agent: str, broken: Broken) -> Result:
     return Result(broken.file, broken.section, [monitor(agent, broken.file, broken.section, kind, broken.reason)])
 
 
-def of_findings(agent: str, file: str, section: str, findings: Iterable[Finding]) -> Result:
+def of_findings(agent: str, file: str, section: str, findings: Iterable[Problem]) -> Result:
     """What follows from what a check of zc.cimaa's own found."""
     found = [fault(fault_name(agent, file, section, f.name), f.severity, f.message) for f in findings]
     return Result(file, section, found)

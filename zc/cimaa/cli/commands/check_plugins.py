@@ -134,7 +134,7 @@ def swap(**common: Any) -> None:
 @plugin_options(None, None, "their number")
 def processes(name: str | None, user: str | None, state: str | None, command: str | None, **common: Any) -> None:
     """Check the number of running processes."""
-    wanted = process_table.Wanted(name, user, state, command)
+    wanted = process_table.ProcessFilter(name, user, state, command)
     _finish("processes", lambda limits, _: process_table.read(limits, wanted), "", **common)
 
 

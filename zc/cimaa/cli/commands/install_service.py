@@ -50,7 +50,7 @@ def install_service(show: bool, install: bool, root: Path | None, program: Path 
         raise click.UsageError("Give one of --print and --write.")
     if show and root is not None:
         raise click.UsageError("--root is for --write.")
-    from ... import systemd
+    from ...systemd import install as systemd
 
     service = program or systemd.installed_program(root or Path("/"))
     if show:
@@ -62,7 +62,7 @@ def install_service(show: bool, install: bool, root: Path | None, program: Path 
 
 
 def _install(service: Path, root: Path) -> None:
-    from ... import systemd
+    from ...systemd import install as systemd
 
     again = shlex.join([str(systemd.program()), "install-service"])
     files = systemd.files(service, root)
@@ -80,6 +80,6 @@ def _install(service: Path, root: Path) -> None:
                     raise
                 hint = f"Only root may: sudo {again} --write.  To try it elsewhere: --root DIR."
                 raise ConfigurationError(f"{error}.  {hint}") from error
-        message(f"{file.path}: {'written' if file in missing else 'is there already'}")
+        message(f"{file.path}: {'written' if file in missing else 'exists'}")
     message(f"The service runs {service}.")
     message(f"Next, as root: {systemd.NEXT}")

@@ -7,15 +7,16 @@ from typing import Any
 import click
 
 from ...agent import config as settings
-from ...checks import bounded
-from ...checks.items import Item, Metric
+from ...checks.items import Item, Measurement
 from ...checks.states import State
 from ...errors import StoreUnavailable
 from ...faults import SEVERITIES
-from ...metacheck import rules as meta
-from ...metacheck.rules import Finding, Rules, Verdict
+from ...metacheck import findings, snapshot
+from ...metacheck.findings import Finding, Verdict
+from ...metacheck.rules import Rules
 from ...options import TIMEOUT
 from ...squelches import Matcher
+from ...threads import within
 from ..nagios import Plugin, finish
 from ..output import write_json
 from ..params import DURATION, Parsed, complete_agents, configuration, examples, open_store
@@ -166,7 +167,7 @@ def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, tim
     if as_plugin:
         finish(NAME, lambda: items(*verdict()), timeout, _GOOD, 1)
     try:
-        found, _ = bounded.run(verdict, timeout)
+        found, _ = within(verdict, timeout)
     except TimeoutError as error:
         raise StoreUnavailable(f"the store did not answer: {error}; --timeout gives it more time") from error
     write_json(found.document())
@@ -175,15 +176,15 @@ def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, tim
 def _verdict(ctx: click.Context, rules: Rules) -> tuple[Verdict, list[str]]:
     """The verdict, and the regular expressions of the squelches in force."""
     with open_store(ctx) as db:
-        seen = meta.look(db, rules)
-    return meta.judge(seen, rules, time.time()), [squelch["regex"] for squelch in seen.squelches]
+        seen = snapshot.read(db, rules)
+    return findings.judge(seen, rules, time.time()), [squelch["regex"] for squelch in seen.squelches]
 
 
 def items(verdict: Verdict, squelches: Sequence[str]) -> list[Item]:
     """The output of a Nagios plugin for the verdict, where these squelches are in force."""
     figures = verdict.figures
     told = f"agents reporting: {figures['reporting']} of {figures['agents']}; squelches: {figures['squelches']}"
-    metrics = tuple(Metric(name, value, minimum=0) for name, value in figures.items())
+    metrics = tuple(Measurement(name, value, minimum=0) for name, value in figures.items())
     matching = Matcher(squelches).matching
     return [Item("", State.OK, told, metrics), *(_item(f, matching(f.name)) for f in verdict.findings)]
 

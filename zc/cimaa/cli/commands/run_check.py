@@ -15,7 +15,8 @@ from ...errors import Error
 from ...faults import severity_name
 from ...options import COMMAND
 from ...units import format_duration, format_size
-from ..output import Cell, message, write_json, write_table
+from ..cells import Cell
+from ..output import message, write_json, write_table
 from ..params import configuration, examples, json_option
 from .run_agent import configuration_for_checks
 

@@ -7,8 +7,8 @@ import click
 from ...config import Config
 from ...errors import ConfigurationError
 from .. import Commands
-from ..main import HELP_OPTIONS
 from ..params import examples
+from ..program import HELP_OPTIONS
 
 COMMANDS = {
     "postgres": "commands.setup_postgres:setup_postgres",

@@ -12,10 +12,9 @@ from ...dynamodb.db import connected
 from ...dynamodb.records import check_prefix, full_name, schemas
 from ...dynamodb.setup import policies, tables
 from ...dynamodb.setup.tables import Step, Table, Wanted
-from ...text import one_line
-from ..main import HELP_OPTIONS, Program, run_and_exit, version_option
-from ..output import write, write_json
+from ..output import write, write_json, write_lines
 from ..params import DURATION, examples, setup_configuration, setup_parameters
+from ..program import HELP_OPTIONS, Program, run_and_exit, version_option
 from .setup import settings
 
 BACKEND = "zc.cimaa.dynamodb"
@@ -112,13 +111,13 @@ def _check(found: Mapping[str, Table | None], steps: Iterable[Step]) -> None:
     for name, table in found.items():
         write(f"{name}: {table.summary if table else 'missing'}")
     wanting = tables.to_do(found, steps)
-    write("\n".join(one_line(f"to do: {line}") for line in wanting) or "nothing to do")
+    write_lines([f"to do: {line}" for line in wanting] or ["nothing to do"])
     if wanting:
         raise click.exceptions.Exit(1)
 
 
 def _show(steps: Iterable[Step]) -> None:
-    write("\n".join(one_line(f"{step.table}: {step.text}") for step in steps) or "nothing to do: all tables exist")
+    write_lines([f"{step.table}: {step.text}" for step in steps] or ["nothing to do: all tables exist"])
 
 
 def _do(steps: Iterable[Step], client: object, prefix: str, wait: int) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from ..main import HELP_OPTIONS, Program, run_and_exit, version_option
 from ..output import message
 from ..params import examples, setup_configuration, setup_parameters
+from ..program import HELP_OPTIONS, Program, run_and_exit, version_option
 from .setup import settings
 
 BACKEND = "zc.cimaa.postgres"

@@ -11,7 +11,7 @@ from ...errors import ConfigurationError, Error
 from ...options import Option
 from ...text import one_line
 from ..fault_list import counted
-from ..output import message, write, write_json, write_table
+from ..output import message, write_json, write_lines, write_table
 from ..params import complete_backends, configuration, examples, json_option
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def _check(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         write_json({"problems": list(map(one_line, problems)), "warnings": list(map(one_line, warnings))})
     else:
-        for problem in problems:
-            write(one_line(problem))
+        write_lines(problems)
         for warning in warnings:
             message(f"Warning: {warning}")
     if not problems:

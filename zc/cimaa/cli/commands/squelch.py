@@ -14,8 +14,9 @@ from ...squelches import Matcher
 from ...types import Squelch
 from ...units import format_time
 from .. import fault_list
+from ..cells import Styled
 from ..fault_list import Listed, ago, ago_cell, counted
-from ..output import Styled, View, message, write_json, write_table
+from ..output import View, message, write_json, write_table
 from ..params import (
     DURATION,
     FUTURE_TIME,

@@ -1,24 +1,20 @@
 """Completion in bash, zsh and fish.
 
-What is completed may be text that others stored, so no shell may take it for
-anything else than one word.  zsh and fish quote what they insert.  bash inserts
-it as it is: there this module quotes it, as the quotes before the cursor require.
+Completions may contain text that others stored, so it must reach the shell as one
+word, whatever it contains.  zsh and fish quote what they insert; bash inserts it as
+it is, so it is quoted here, as the quotes before the cursor require.
 """
 
 import os
-import re
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem, ShellComplete, add_completion_class
 
-from ..text import one_line, shell_quoted
-from .main import completion_variable
-from .output import write
-from .params import examples
-
-PROGRAMS = ("cimaa", "setup-dynamodb", "setup-postgres")
+from ..text import one_line
+from .bash_words import parse, quoted
+from .program import completion_variable
 
 # $2 is the text that bash will replace: the part of the word since the last of $COMP_WORDBREAKS or an open quote.
 _BASH = """\
@@ -80,56 +76,6 @@ function %(complete_func)s
 end
 complete --keep-order --no-files --command %(prog_name)s --arguments '(%(complete_func)s)'
 """
-
-
-class Line(NamedTuple):
-    """A line of bash up to the cursor."""
-
-    #: The words as the command would get them, nothing expanded; the last is the one at the cursor.
-    words: list[str]
-    #: The quote that is open at the cursor, if any.
-    quote: str
-    #: Where the text in that quote starts.
-    inside: int
-
-
-_PIECE = re.compile(
-    r"""  (?P<blank> [ \t\n]+ )
-        | ' (?P<single> [^']* ) (?P<single_end> '? )
-        | " (?P<double> (?: [^\\"] | \\. )* ) (?P<double_end> "? ) (?: \\\Z )?
-        | \\ (?P<escaped> . | \Z )
-        | (?P<plain> [^ \t\n'"\\]+ ) """,
-    re.VERBOSE | re.DOTALL,
-)
-
-
-def parse(line: str) -> Line:
-    """Read a line of bash that may end anywhere."""
-    words, quote, inside = [""], "", 0
-    for piece in _PIECE.finditer(line):
-        kind = piece.lastgroup or ""
-        if kind == "blank":
-            words.append("")
-        elif kind == "single_end":
-            words[-1] += piece["single"]
-            quote, inside = ("" if piece["single_end"] else "'"), piece.start("single")
-        elif kind == "double_end":
-            words[-1] += re.sub(r'\\([\\"$`])', r"\1", piece["double"])
-            quote, inside = ("" if piece["double_end"] else '"'), piece.start("double")
-        else:
-            words[-1] += piece[kind]
-    return Line(words, quote, inside)
-
-
-def quoted(text: str, quote: str) -> str:
-    """The text, quoted for bash so that it stands for itself, within this open quote, or within none (``''``)."""
-    if not quote:
-        return re.sub(r"([^\w./:=@%+,^\x80-\U0010ffff-])", r"\\\1", text)
-    within = shell_quoted(text)[1:-1]
-    if quote == '"':  # where ! refers to the history, with a backslash too
-        within = re.sub(r'([\\"$`])', r"\\\1", text).replace("!", "\"'!'\"")
-    # bash takes a quote at the start for the one that was typed, and closes the quote unless the last character is one.
-    return quote * within.startswith(quote) + within + quote * within.endswith(quote)
 
 
 class _Shell(ShellComplete):
@@ -213,27 +159,6 @@ def register() -> None:
         add_completion_class(shell)
 
 
-@click.command(
-    epilog=examples(
-        "cimaa completion bash > ~/.local/share/bash-completion/completions/cimaa",
-        "cimaa completion zsh > ~/.zfunc/_cimaa",
-        "cimaa completion fish > ~/.config/fish/completions/cimaa.fish",
-        "cimaa completion fish --program setup-postgres > ~/.config/fish/completions/setup-postgres.fish",
-    )
-)
-@click.argument("shell", type=click.Choice(tuple(SHELLS)))
-@click.option(
-    "--program",
-    type=click.Choice(PROGRAMS),
-    default=PROGRAMS[0],
-    show_default=True,
-    help="The program whose arguments are completed.",
-)
-@click.pass_context
-def completion(ctx: click.Context, shell: str, program: str) -> None:
-    """Write a shell's completion script.
-
-    It completes commands, options, agents and squelches.  Names that hold control characters are not completed.
-    """
-    made = SHELLS[shell](ctx.find_root().command, {}, program, completion_variable(program))
-    write(made.source().rstrip("\n"))
+def script(shell: str, root: click.Command, program: str) -> str:
+    """The shell's completion script for a program."""
+    return SHELLS[shell](root, {}, program, completion_variable(program)).source().rstrip("\n")

@@ -11,7 +11,6 @@ from typing import IO, Any
 import click
 
 from ..errors import Error
-from ..text import one_line
 from .output import message, report_traceback
 
 #: Exit statuses, besides 0, and click's 2 for wrong usage.
@@ -30,9 +29,9 @@ class Failure(click.ClickException):
 
     exit_code = FAILED
 
-    def show(self, file: IO[Any] | None = None) -> None:
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002  # as click declares it
         """Write it to standard error."""
-        click.echo(one_line(f"{_PREFIX} {self.message}"), file=file, err=file is None)
+        message(f"{_PREFIX} {self.message}")
 
 
 class Program(click.Command):
@@ -60,9 +59,9 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
     """Run a command with these arguments, by default the process's; the exit status."""
     _open_streams()
     if completion_variable(name) in os.environ:
-        from . import completion
+        from . import shells
 
-        completion.register()
+        shells.register()
     try:
         return int(command.main(arguments, prog_name=name, standalone_mode=False) or 0)
     except click.UsageError as error:
