@@ -4,7 +4,7 @@ import pytest
 
 from zc.cimaa import options
 from zc.cimaa.errors import ConfigurationError
-from zc.cimaa.options import FLAG, INTEGER, PATH, Option
+from zc.cimaa.options import FLAG, INTEGER, NUMBER, PATH, Option
 
 
 def parsed(option: Option, **given: str) -> object:
@@ -66,3 +66,14 @@ def test_an_unknown_key_is_named_with_the_nearest_one_or_all_there_are() -> None
         options.check_keys("[s]", ["zzz"], known)
     with pytest.raises(ConfigurationError, match="has no option 'zzz'; there is: none"):
         options.check_keys("[s]", ["zzz"], [])
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("0.01", 0.01), ("5", 5), ("1e3", 1000)])
+def test_a_number_may_have_a_fraction(text: str, number: float) -> None:
+    assert parsed(Option("number", "", NUMBER), number=text) == number
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "many", "1_0_"])
+def test_a_number_is_finite_and_not_negative(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not a number of at least 0"):
+        parsed(Option("number", "", NUMBER), number=text)

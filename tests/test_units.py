@@ -137,3 +137,14 @@ def test_what_is_no_time(text: str) -> None:
 )
 def test_universal_time_is_the_same_everywhere(seconds: int, shown: str) -> None:
     assert units.format_utc(seconds) == shown
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("10", 10), ("0.5", 0.5), ("0", 0), ("90s", 90), ("1h30m", 5400)])
+def test_seconds_are_a_number_or_a_duration(text: str, seconds: float) -> None:
+    assert units.parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1e3", "nan", "inf", ".5", "5.", "1.5m", "1 s"])
+def test_other_text_is_not_a_number_of_seconds(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid duration"):
+        units.parse_seconds(text)

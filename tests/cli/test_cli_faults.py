@@ -144,6 +144,44 @@ def test_where_no_agent_has_reported_the_exit_code_is_that_of_an_error(cimaa: Ci
     assert result.stderr.startswith("cimaa: error: no agent has reported to this store")
 
 
+@pytest.mark.parametrize(
+    ("hours", "arguments", "status", "error"),
+    [
+        (23, [], 0, ""),
+        (25, [], 1, "cimaa: error: no agent has reported for 1d 1h: the faults are not known\n"),
+        (25, ["--match", "none"], 1, "cimaa: error: no agent has reported for 1d 1h"),
+        (25, ["--agent", "old"], 1, "cimaa: error: old has not reported for 1d 1h"),
+        (25, ["--agent", "odl"], 1, "cimaa: error: there is no agent 'odl'; did you mean 'old'?"),
+    ],
+)
+def test_the_exit_code_is_that_of_an_error_if_agents_have_long_been_silent(
+    cimaa: Cimaa, hours: int, arguments: list[str], status: int, error: str
+) -> None:
+    with cimaa.store(ago=hours * 3600) as db:
+        db.set_faults("old", [])
+    result = cimaa("faults", "--exit-code", *arguments)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr.startswith(error)
+    if len(arguments) < 2 or "odl" not in arguments:
+        assert cimaa("faults", *arguments).exit_code == 0
+
+
+def test_an_agent_that_reports_is_enough_for_the_exit_code_but_not_if_another_is_asked_for(cimaa: Cimaa) -> None:
+    with cimaa.store(ago=25 * 3600) as db:
+        db.set_faults("old", [])
+    with cimaa.store() as db:
+        db.set_faults("new", [])
+    assert cimaa("faults", "--exit-code").exit_code == 0
+    assert cimaa("faults", "--exit-code", "--agent", "new").exit_code == 0
+    assert cimaa("faults", "--exit-code", "--agent", "old").exit_code == 1
+
+
+def test_faults_of_silent_agents_still_count(cimaa: Cimaa) -> None:
+    with cimaa.store(ago=25 * 3600) as db:
+        db.set_faults("old", [DISK])
+    assert cimaa("faults", "--exit-code").exit_code == 3
+
+
 def test_columns_are_chosen_and_ordered(fleet: Cimaa) -> None:
     chosen = fleet("faults", "--columns", "fault,squelched-by,severity").stdout.splitlines()
     assert chosen[0] == "//db1/raid\t\tcritical"
@@ -173,7 +211,7 @@ def test_a_list_is_sorted_by_a_column(cimaa: Cimaa, sort: list[str], names: list
     [
         (["--sort", "age"], "there is no column 'age'; the columns are severity,for,agent,fault,message,squelched-by"),
         (["--columns", "fault,"], "there is no column ''"),
-        (["--json", "--table"], "--json is not for use with"),
+        (["--json", "--table"], "--json excludes --table"),
     ],
 )
 def test_a_wrong_column_is_wrong_usage(fleet: Cimaa, options: list[str], wrong: str) -> None:

@@ -222,6 +222,15 @@ def test_a_failing_store_completes_nothing_and_says_nothing(
     assert capfd.readouterr() == ("", "")
 
 
+def test_names_that_could_not_be_read_for_completion_show_why_with_cimaa_debug(
+    cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("cimaa.cfg").write_text("[database]\nclass = none\n")
+    monkeypatch.setenv("CIMAA_DEBUG", "1")
+    assert completed(["remove-agent"], "") == []
+    assert "there is no backend 'none'" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_s_completion_script_names_the_command(cimaa: Cimaa, shell: str) -> None:
     result = cimaa("completion", shell)

@@ -214,7 +214,7 @@ def test_a_table_with_another_key_is_told_before_anything_is_made(
         (["nowhere.cfg"], 1, "there is no configuration file nowhere.cfg"),
         (["CONF", "--config", "CONF"], 2, "given twice"),
         (["CONF", "--read-units", "5"], 2, "--read-units and --write-units belong together"),
-        (["CONF", "--write-units", "0", "--read-units", "1"], 2, "0 is not in the range"),
+        (["CONF", "--write-units", "0", "--read-units", "1"], 2, "'0' is less than 1"),
         (["CONF", "--tag", "x"], 2, "invalid tag 'x'"),
         (["CONF", "--policy", "nobody"], 2, "'nobody' is not one of"),
         (["CONF", "--wait", "5"], 2, "invalid duration '5'"),

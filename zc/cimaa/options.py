@@ -1,6 +1,7 @@
-"""What a setting of a section is: declared once, read, checked and explained everywhere from that.  Pure."""
+"""The settings of a section, and their types: declared once, and read, checked and documented from that.  Pure."""
 
 import difflib
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +40,16 @@ def _integer(text: str) -> int:
         raise ValueError(f"{text!r} is not a whole number") from None
 
 
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{text!r} is not a number of at least 0")
+    return number
+
+
 def _at_least(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if (number := _integer(text)) < least:
@@ -56,7 +67,7 @@ def _port(text: str) -> int:
 
 def _timeout(text: str) -> int:
     if not (seconds := parse_duration(text)):
-        raise ValueError(f"{text!r} leaves no time at all: write at least 1s")
+        raise ValueError(f"{text!r} is too short: write at least 1s")
     return seconds
 
 
@@ -109,6 +120,8 @@ TEXT = Type("text", str)
 PATH = Type("path", _path)
 INTEGER = Type("integer", _integer)
 FLAG = Type("true or false", _flag)
+#: A number of at least 0, which may have a fraction.
+NUMBER = Type("number", _number)
 #: An integer of at least 1, and one of at least 0.
 COUNT = Type("count", _at_least(1))
 RETRIES = Type("count", _at_least(0))

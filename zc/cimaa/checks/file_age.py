@@ -1,12 +1,11 @@
 """Were files written to lately enough?"""
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..units import format_duration, parse_duration
+from ..units import format_duration, parse_seconds
 from .items import Item, Measurement, measured
 from .ranges import Range, Thresholds, parse
 from .states import State
@@ -28,7 +27,7 @@ def parse_range(text: str) -> Range:
 
     :raises ValueError: if it is none.
     """
-    return parse(text, _seconds)
+    return parse(text, parse_seconds)
 
 
 def read(limits: Thresholds, paths: Sequence[str], now: float) -> list[Item]:
@@ -54,7 +53,3 @@ def _file(path: str) -> WrittenFile:
         return WrittenFile(path, Path(path).stat().st_mtime)
     except (OSError, ValueError) as error:
         return WrittenFile(path, None, os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error))
-
-
-def _seconds(text: str) -> float:
-    return float(text) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", text) else parse_duration(text)

@@ -20,6 +20,8 @@ from .program import completion_variable
 _BASH = """\
 %(complete_func)s() {
     local line typed="${COMP_LINE:0:COMP_POINT}"
+    local errors=/dev/null
+    [[ ${CIMAA_DEBUG:-0} == 0 ]] || errors=/dev/stderr
     COMPREPLY=()
     while IFS= read -r line; do
         case $line in
@@ -27,7 +29,7 @@ _BASH = """\
             dir) compopt -o dirnames ;;
             plain,*) COMPREPLY+=("${line#plain,}") ;;
         esac
-    done <<< "$(env COMP_LINE="$typed" COMP_WORD="$2" %(complete_var)s=bash_complete "$1" 2>/dev/null)"
+    done <<< "$(env COMP_LINE="$typed" COMP_WORD="$2" %(complete_var)s=bash_complete "$1" 2>>"$errors")"
 }
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
@@ -37,9 +39,10 @@ _ZSH = """\
 
 %(complete_func)s() {
     local -a lines values shown
-    local type value help
+    local type value help errors=/dev/null
+    [[ ${CIMAA_DEBUG:-0} == 0 ]] || errors=/dev/stderr
     local -a typed=("${(@Q)words[1,CURRENT-1]}" "${(Q)PREFIX}")
-    lines=("${(@f)$(env %(complete_var)s=zsh_complete "${typed[@]}" 2>/dev/null)}")
+    lines=("${(@f)$(env %(complete_var)s=zsh_complete "${typed[@]}" 2>>"$errors")}")
     for type value help in "${lines[@]}"; do
         case $type in
             file) compset -P '--*='; _files ;;
@@ -62,8 +65,10 @@ _FISH = """\
 function %(complete_func)s
     set -l words (commandline -xpc 2>/dev/null; or commandline -opc)
     set -l token (commandline -ct)
+    set -l errors /dev/null
+    test -n "$CIMAA_DEBUG" -a "$CIMAA_DEBUG" != 0; and set errors /dev/stderr
     set -l start (string match -r '^[^\\\\\\\\\\'"$]*' -- "$token")
-    for line in (env %(complete_var)s=fish_complete $words "$start" 2>/dev/null)
+    for line in (env %(complete_var)s=fish_complete $words "$start" 2>>$errors)
         switch $line
             case file
                 __fish_complete_path $token

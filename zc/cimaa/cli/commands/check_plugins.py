@@ -18,7 +18,7 @@ from ...checks import swap as swaps
 from ...checks import tcp as ports
 from ...checks.ranges import Range, Thresholds, parse_percent
 from ..nagios import Plugins, finish, plugin_options
-from ..params import Parsed, examples
+from ..params import PORT, Parsed, examples
 
 # A method or the name of a header, and a header's value, as HTTP has them.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -68,14 +68,13 @@ def _host(text: str) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """What was typed, also if that is not text."""
+    """The bytes that were typed, which need not be valid UTF-8."""
     return os.fsencode(text)
 
 
 _URL = Parsed("URL", _web_address)
 _METHOD = Parsed("method", _method)
 _HOST = Parsed("host", _host)
-_PORT = Parsed(options.PORT.name, options.PORT.parse)
 _BYTES = Parsed("text", _bytes)
 
 
@@ -91,9 +90,10 @@ _BYTES = Parsed("text", _bytes)
 def check() -> None:
     """Check something, as a Nagios plugin does.
 
-    The exit status is 0 if all is well, 1 for a warning, 2 for critical, 3 if the check could not look (wrong usage
-    included).  A RANGE says which values are good: 10 (0 to 10), 10: (10 or more), 10:20, ~:10 (10 or less); or, with
-    @10:20, which are bad.
+    The exit status is 0 for OK, 1 for a warning, 2 for critical, 3 if the check failed (wrong usage included).
+
+    A RANGE is the range of the good values: 10 (0 to 10), 10: (10 or more), 10:20, ~:10 (10 or less); or, as @10:20,
+    of the bad ones.
     """
 
 
@@ -192,7 +192,7 @@ def http(
     epilog=examples("cimaa check tcp localhost 22 --expect SSH", "cimaa check tcp www.example.com 443 --tls")
 )
 @click.argument("host", type=_HOST)
-@click.argument("port", type=_PORT)
+@click.argument("port", type=PORT)
 @click.option("--tls", is_flag=True, help="Use TLS, and verify the certificate.")
 @click.option("--send", type=_BYTES, default="", metavar="TEXT", help="Text to send; a line break is added.")
 @click.option("--expect", type=_BYTES, default="", metavar="TEXT", help="Text that the response must contain.")

@@ -5,12 +5,17 @@ import time
 import click
 
 from ...db import DB
-from ...errors import InvalidInput, StoreError
+from ...errors import InvalidInput, StoreDenied, StoreError
 from ...faults import SEVERITIES
+from ...units import format_duration
 from .. import fault_list
 from ..fault_list import UNSQUELCHED, Listed, ago, counted
 from ..output import View, message, write
-from ..params import SEVERITY, complete_agents, examples, listing_options, open_store, unknown
+from ..params import COUNT, SEVERITY, complete_agents, examples, listing_options, open_store, unknown
+
+# With --exit-code, agents that have been silent for longer (seconds) are not taken for agents without faults.
+_SILENT = 24 * 60 * 60
+_NEVER = "no agent has reported to this store (see: cimaa agent --help, cimaa config)"
 
 
 @click.command(
@@ -33,7 +38,7 @@ from ..params import SEVERITY, complete_agents, examples, listing_options, open_
 @click.option(
     "--match", "pattern", metavar="PATTERN", help="Only faults whose name matches this regular expression (RE2)."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the N worst faults.")
+@click.option("--limit", type=COUNT, metavar="N", help="Only the N worst faults.")
 @click.option("--squelched/--unsquelched", default=None, help="Only faults that are squelched, or that are not.")
 @click.option(
     "-e",
@@ -62,6 +67,9 @@ def faults(
     """List the current faults, worst first.
 
     Shows each fault's severity, its age, its agent, name and message, and the squelches that silence it.
+
+    With --exit-code, the status is 1 if no agent (with --agent: not that one) has reported within a day: then no faults
+    does not mean that all is well.  For silence of single agents, see: cimaa meta-check --help
     """
     if prometheus and (view != View() or limit is not None):
         raise click.UsageError("--prometheus is not for use with the options of a listing.")
@@ -72,15 +80,19 @@ def faults(
         chosen = [fault for fault in found if squelched is None or bool(fault.squelches) is squelched]
         if prometheus:
             _expose(db, agent, chosen)
-        elif not chosen:
-            filtered = (severity, pattern, squelched) != (None, None, None)
-            message(_nothing(db, agent, "No faults match" if filtered else "No faults", exit_code))
-    shown = chosen[:limit]
+        shown = chosen[:limit]
+        unsquelched = fault_list.any_unsquelched(shown)
+        heartbeats = _heartbeats(db) if not chosen or (exit_code and not unsquelched) else {}
+    if exit_code and not unsquelched:
+        _require_reports(heartbeats, agent)
+    if not (chosen or prometheus):
+        filtered = (severity, pattern, squelched) != (None, None, None)
+        message(_nothing(heartbeats, agent, "No faults match" if filtered else "No faults"))
     if not prometheus:
         fault_list.show(shown, view)
     if len(shown) < len(chosen):
         message(f"Only the worst {counted(len(shown))} shown; there are more.")
-    if exit_code and fault_list.any_unsquelched(shown):
+    if exit_code and unsquelched:
         ctx.exit(UNSQUELCHED)
 
 
@@ -94,21 +106,47 @@ def _expose(db: DB, agent: str | None, faults: list[Listed]) -> None:
     write(exposition.text(families).decode().removesuffix("\n"))
 
 
-def _nothing(db: DB, agent: str | None, none: str, exit_code: bool) -> str:
-    """The message for an empty list, which tells a fleet without faults from one that does not report.
+def _heartbeats(db: DB) -> dict[str, int] | None:
+    """The time of each agent's last report; ``None`` if these credentials may not list the agents."""
+    try:
+        return {row["name"]: row["updated"] for row in db.get_agents()}
+    except StoreDenied:
+        return None
+
+
+def _nothing(heartbeats: dict[str, int] | None, agent: str | None, none: str) -> str:
+    """The message for an empty list: it differs between agents without faults and agents that do not report.
 
     :raises InvalidInput: for an agent that the store does not have.
-    :raises StoreError: if a script wants to know whether there are faults, and no agent has ever reported.
     """
-    heartbeats = {row["name"]: row["updated"] for row in db.get_agents()}
+    if heartbeats is None:
+        return f"{none}; these credentials may not read when agents reported."
     if not heartbeats:
-        text = "no agent has reported to this store (see: cimaa agent --help, cimaa config)"
-        if exit_code:
-            raise StoreError(text)
-        return f"{none}, but {text}."
-    now = time.time()
+        return f"{none}, but {_NEVER}."
+    last = ago(_last_report(heartbeats, agent), time.time())
     if agent is None:
-        return f"{none}: {counted(len(heartbeats), 'agent')} reported, the last {ago(max(heartbeats.values()), now)}."
+        return f"{none}: {counted(len(heartbeats), 'agent')} reported, the last {last}."
+    return f"{none}: {agent} reported {last}."
+
+
+def _require_reports(heartbeats: dict[str, int] | None, agent: str | None) -> None:
+    """Refuse to say that there are no faults if there are no recent reports, as far as these may be read.
+
+    :raises InvalidInput: for an agent that the store does not have.
+    :raises StoreError: if all agents are silent, or the one that was asked for.
+    """
+    if heartbeats is None:
+        return
+    if not heartbeats:
+        raise StoreError(_NEVER)
+    if (silent := time.time() - _last_report(heartbeats, agent)) > _SILENT:
+        subject = "no agent has" if agent is None else f"{agent} has not"
+        raise StoreError(f"{subject} reported for {format_duration(silent)}: the faults are not known")
+
+
+def _last_report(heartbeats: dict[str, int], agent: str | None) -> int:
+    if agent is None:
+        return max(heartbeats.values())
     if agent not in heartbeats:
         raise InvalidInput(unknown("agent", agent, heartbeats, "cimaa agents"))
-    return f"{none}: {agent} reported {ago(heartbeats[agent], now)}."
+    return heartbeats[agent]

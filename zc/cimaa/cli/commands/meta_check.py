@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ... import options
 from ...agent import config as settings
 from ...checks.items import Item, Measurement
 from ...checks.states import State
@@ -14,12 +15,11 @@ from ...faults import SEVERITIES
 from ...metacheck import findings, snapshot
 from ...metacheck.findings import Finding, Verdict
 from ...metacheck.rules import Rules
-from ...options import TIMEOUT
 from ...squelches import Matcher
 from ...threads import within
-from ..nagios import Plugin, finish
+from ..nagios import Plugin, finish, timeout_option
 from ..output import write_json
-from ..params import DURATION, Parsed, complete_agents, configuration, examples, open_store
+from ..params import DURATION, INTERVAL, Parsed, complete_agents, configuration, examples, open_store
 
 NAME = "meta-check"
 
@@ -27,9 +27,9 @@ _TIMEOUT = "30s"
 _GOOD = "the agents report, each once, and no squelch is forgotten"
 
 
-def _count(text: str) -> float:
+def _intervals(text: str) -> float:
     try:
-        count = float(text) if text.replace(".", "", 1).isdecimal() else 0
+        count: float = options.NUMBER.parse(text)
     except ValueError:
         count = 0
     if not 0 < count < 1_000_000:
@@ -37,24 +37,11 @@ def _count(text: str) -> float:
     return count
 
 
-_COUNT = Parsed("intervals", _count)
-_TIME = Parsed("duration", TIMEOUT.parse)
-_LONGEST = 24 * 60 * 60
-
-
-def _patience(text: str) -> int:
-    """A duration; or a number of seconds, as Nagios plugins take it."""
-    seconds: int = TIMEOUT.parse(f"{text}s" if text.isdecimal() else text)
-    if seconds > _LONGEST:
-        raise ValueError(f"{text!r} is more than a day")
-    return seconds
-
-
-_PATIENCE = Parsed("duration", _patience)
+_INTERVALS = Parsed("intervals", _intervals)
 
 
 class _MetaCheck(Plugin):
-    """A Nagios plugin with ``--nagios``, else a command like the others."""
+    """A Nagios plugin with ``--nagios``, otherwise an ordinary command."""
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         """The context, in which the arguments are read."""
@@ -63,7 +50,7 @@ class _MetaCheck(Plugin):
         return click.Command.make_context(self, info_name, args, *rest, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it."""
+        """Run the command."""
         return super().invoke(ctx) if ctx.params["as_plugin"] else click.Command.invoke(self, ctx)
 
 
@@ -79,14 +66,14 @@ class _MetaCheck(Plugin):
 @click.option("--nagios/--json", "as_plugin", help="Be a Nagios plugin, or write the JSON of a check.  [default: JSON]")
 @click.option(
     "--interval",
-    type=_TIME,
+    type=INTERVAL,
     metavar="DURATION",
     help="How often the agents report (60s, 15m).  [default: base_interval in the configuration's [agent], or 60s]",
 )
 @click.option(
     "-w",
     "--warning",
-    type=_COUNT,
+    type=_INTERVALS,
     default="2",
     show_default=True,
     metavar="INTERVALS",
@@ -95,7 +82,7 @@ class _MetaCheck(Plugin):
 @click.option(
     "-c",
     "--error",
-    type=_COUNT,
+    type=_INTERVALS,
     default="5",
     show_default=True,
     metavar="INTERVALS",
@@ -103,7 +90,7 @@ class _MetaCheck(Plugin):
 )
 @click.option(
     "--forget",
-    type=_TIME,
+    type=INTERVAL,
     default="30d",
     show_default=True,
     metavar="DURATION",
@@ -137,19 +124,11 @@ class _MetaCheck(Plugin):
     default="7d",
     show_default=True,
     metavar="DURATION",
-    help="A squelch that ends within this time after it was set is at most a warning, whatever it hides.",
+    help="A squelch that ends within this time after it was set is at most a warning, whatever faults it hides.",
 )
-@click.option(
-    "-t",
-    "--timeout",
-    type=_PATIENCE,
-    default=_TIMEOUT,
-    show_default=True,
-    metavar="DURATION",
-    help="How long to wait for the store.",
-)
+@timeout_option(_TIMEOUT, "How long to wait for the store (a duration, or seconds).")
 @click.pass_context
-def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, timeout: int, **rules: Any) -> None:
+def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, timeout: float, **rules: Any) -> None:
     """Check the agents and the squelches themselves.
 
     Reported are agents that are silent (together, if most of them fell silent at once), agents that run more than
@@ -183,10 +162,10 @@ def _verdict(ctx: click.Context, rules: Rules) -> tuple[Verdict, list[str]]:
 def items(verdict: Verdict, squelches: Sequence[str]) -> list[Item]:
     """The output of a Nagios plugin for the verdict, where these squelches are in force."""
     figures = verdict.figures
-    told = f"agents reporting: {figures['reporting']} of {figures['agents']}; squelches: {figures['squelches']}"
+    summary = f"agents reporting: {figures['reporting']} of {figures['agents']}; squelches: {figures['squelches']}"
     metrics = tuple(Measurement(name, value, minimum=0) for name, value in figures.items())
     matching = Matcher(squelches).matching
-    return [Item("", State.OK, told, metrics), *(_item(f, matching(f.name)) for f in verdict.findings)]
+    return [Item("", State.OK, summary, metrics), *(_item(f, matching(f.name)) for f in verdict.findings)]
 
 
 def _item(finding: Finding, squelches: Sequence[str]) -> Item:

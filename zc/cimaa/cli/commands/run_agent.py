@@ -18,7 +18,7 @@ from ...types import FoundFault
 from .. import fault_list
 from ..fault_list import UNSQUELCHED, counted
 from ..output import message, report_traceback
-from ..params import configuration, examples, open_store
+from ..params import COUNT, configuration, examples, open_store
 
 
 @click.command(
@@ -27,7 +27,7 @@ from ..params import configuration, examples, open_store
     )
 )
 @click.option("--once", is_flag=True, help="Run every check once, report, list the faults, and end.")
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N intervals, and stay in the store.")
+@click.option("--count", type=COUNT, metavar="N", help="End after N intervals, and stay in the store.")
 @click.option("--keep", is_flag=True, help="When told to end (SIGTERM), stay in the store, and resolve no alerts.")
 @click.option(
     "-e",

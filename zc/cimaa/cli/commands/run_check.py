@@ -16,7 +16,7 @@ from ...faults import severity_name
 from ...options import COMMAND
 from ...units import format_duration, format_size
 from ..cells import Cell
-from ..output import message, write_json, write_table
+from ..output import message, report_traceback, write_json, write_table
 from ..params import configuration, examples, json_option
 from .run_agent import configuration_for_checks
 
@@ -29,7 +29,8 @@ def _complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> l
 
     try:
         names = [trial.path(check) for check in check_state.load(settings.load(configuration(ctx)))]
-    except Error:
+    except Error as error:
+        report_traceback(error)
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()]
 

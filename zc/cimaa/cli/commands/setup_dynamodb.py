@@ -13,7 +13,7 @@ from ...dynamodb.records import check_prefix, full_name, schemas
 from ...dynamodb.setup import policies, tables
 from ...dynamodb.setup.tables import Step, Table, Wanted
 from ..output import write, write_json, write_lines
-from ..params import DURATION, examples, setup_configuration, setup_parameters
+from ..params import COUNT, DURATION, examples, setup_configuration, setup_parameters
 from ..program import HELP_OPTIONS, Program, run_and_exit, version_option
 from .setup import settings
 
@@ -42,8 +42,8 @@ def _units(read: int | None, write: int | None) -> tuple[int, int] | None:
     epilog=examples("setup-dynamodb --dry-run cimaa.cfg", "setup-dynamodb --policy agent cimaa.cfg"),
 )
 @setup_parameters
-@click.option("--read-units", type=click.IntRange(min=1), help="Provision this many reads per second for each table.")
-@click.option("--write-units", type=click.IntRange(min=1), help="Provision this many writes per second for each table.")
+@click.option("--read-units", type=COUNT, metavar="N", help="Provision this many reads per second for each table.")
+@click.option("--write-units", type=COUNT, metavar="N", help="Provision this many writes per second for each table.")
 @click.option("--point-in-time-recovery", is_flag=True, help="Enable point-in-time recovery for the last 35 days.")
 @click.option("--deletion-protection", is_flag=True, help="Protect the tables from deletion.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag the tables; may be given several times.")
