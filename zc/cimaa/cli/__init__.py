@@ -30,6 +30,7 @@ COMMANDS = {
     "dump": "commands.report_dump:dump",
     "config": "commands.show_config:config",
     "backends": "commands.show_config:backends",
+    "costs": "commands.costs:costs",
     "completion": "commands.completion:completion",
     "setup": "commands.setup:setup",
 }
