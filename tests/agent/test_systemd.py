@@ -176,7 +176,7 @@ def test_what_else_is_in_the_way_is_told(cimaa: Cimaa, tmp_path: Path) -> None:
         ([], "Give one of --print and --write."),
         (["--print", "--write"], "Give one of --print and --write."),
         (["--print", "--root", "x"], "--root is for --write."),
-        (["--print", "--program", "cimaa"], "give the whole path, from /."),
+        (["--print", "--program", "cimaa"], "give an absolute path."),
         (["--wirte"], "No such option '--wirte'"),
     ],
 )

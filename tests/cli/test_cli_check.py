@@ -92,13 +92,13 @@ def closed() -> int:
         ("/", "--contains ready -w 5 -c 9", 0, ";5;9;0 size="),
         ("/", "-H X-Who:ann --contains 'ready ann'", 0, "200 OK"),
         ("/", "--contains absent", 2, "does not contain 'absent'"),
-        ("/", "--status 404", 2, "200 OK, and not 404"),
+        ("/", "--status 404", 2, "200 OK, expected 404"),
         ("/", "-w @0:100", 1, "200 OK"),
         ("/", "-c @0:100", 2, "200 OK"),
-        ("/broken", "", 2, "500 Internal Server Error, and not 200 to 399"),
+        ("/broken", "", 2, "500 Internal Server Error, expected 200 to 399"),
         ("/there", "", 0, "200 OK"),
         ("/there", "--no-follow", 0, "302 Found"),
-        ("/slow", "-t 0.5", 2, "no answer within"),
+        ("/slow", "-t 0.5", 2, "no response within"),
     ],
 )
 def test_http(cimaa: Cimaa, web: int, path: str, options: str, status: int, told: str) -> None:
@@ -168,7 +168,7 @@ def echo() -> Iterator[int]:
         ("--expect hello", 0, "answered in"),
         ("--send EHLO --expect '250 EHLO'", 0, "answered in"),
         ("--send EHLO --expect nothing", 2, "starts with: 220 hello"),
-        ("--expect never -t 0.4", 2, "no answer within"),
+        ("--expect never -t 0.4", 2, "no response within"),
         ("-w @0:100", 1, "answered in"),
     ],
 )
@@ -347,7 +347,7 @@ def test_percentages_may_be_written_with_their_sign(cimaa: Cimaa, limits: str) -
 
 def test_without_a_file_system_to_look_at_it_is_not_known_that_all_is_well() -> None:
     (item,) = disk.judge_all([], thresholds("90", "95"))
-    assert (item.state, item.message[:20]) == (State.UNKNOWN, "no local file system")
+    assert (item.state, item.message[:20]) == (State.UNKNOWN, "no local, writable f")
 
 
 def test_bytes_that_are_no_text_are_no_trouble(echo: int) -> None:

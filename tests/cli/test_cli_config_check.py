@@ -29,7 +29,7 @@ def test_a_configuration_without_problems_says_what_was_looked_at(host: Cimaa) -
 
 def test_that_there_is_no_file_is_said(cimaa: Cimaa) -> None:
     Path("cimaa.cfg").unlink()
-    told = "No problems in the defaults, as there is no configuration file: the built-in checks, 0 alerters"
+    told = "No problems in the defaults (no configuration file): the built-in checks, 0 alerters"
     assert told in cimaa("config", "--check").stderr
 
 

@@ -85,7 +85,7 @@ def test_data_and_messages_go_apart(fleet: Cimaa) -> None:
         (["fautls"], 2, "No such command 'fautls'. Did you mean 'faults'?"),
         (["zzzz"], 2, "No such command 'zzzz'."),
         (["faults", "--exit-cod"], 2, "Did you mean '--exit-code'?"),
-        (["faults", "--config", "x"], 2, "--config stands before the command"),
+        (["faults", "--config", "x"], 2, "--config must precede the command"),
         (["--conf", "x", "faults"], 2, "Did you mean '--config'?"),
         (["faults", "--limit", "0"], 2, "--limit"),
         (["report"], 2, "Missing argument 'AGENT'"),

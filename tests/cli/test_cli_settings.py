@@ -41,7 +41,7 @@ def test_config_shows_each_setting_and_where_it_came_from(cimaa: Cimaa, monkeypa
 def test_without_a_file_config_shows_the_defaults(cimaa: Cimaa) -> None:
     Path("cimaa.cfg").unlink()
     result = cimaa("config", "--json")
-    assert result.stderr == "There is no configuration file.\n"
+    assert result.stderr == "No configuration file.\n"
     assert json.loads(result.stdout)["file"] is None
     assert {setting["from"] for setting in json.loads(result.stdout)["settings"]} == {"default"}
 

@@ -1,4 +1,4 @@
-"""Were files written to lately enough?"""
+"""Were files modified recently enough?"""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from .items import Item, Measurement, measured
 from .ranges import Range, Thresholds, parse
 from .states import State
 
-#: Of how old (seconds) a file is.
+#: For the age of a file in seconds.
 THRESHOLDS = ("1d", "2d")
 
 
 class WrittenFile(NamedTuple):
-    """A file, and when it was written to (seconds since the epoch), or why that cannot be told."""
+    """A file, and its modification time (seconds since the epoch), or the reason why it is not known."""
 
     path: str
     written: float | None
@@ -25,18 +25,18 @@ class WrittenFile(NamedTuple):
 def parse_range(text: str) -> Range:
     """A range of durations (``1d``, ``1h:``), or seconds.
 
-    :raises ValueError: if it is none.
+    :raises ValueError: for any other text.
     """
     return parse(text, parse_seconds)
 
 
 def read(limits: Thresholds, paths: Sequence[str], now: float) -> list[Item]:
-    """How old these files are at ``now``."""
+    """The ages of these files at ``now``."""
     return judge(map(_file, paths), limits, now)
 
 
 def judge(files: Iterable[WrittenFile], limits: Thresholds, now: float) -> list[Item]:
-    """Judge files by how old they are at ``now``."""
+    """Judge files by their age at ``now``."""
     return [_item(file, file.written, limits, now) for file in files]
 
 
@@ -44,8 +44,8 @@ def _item(file: WrittenFile, written: float | None, limits: Thresholds, now: flo
     if written is None:
         return Item(file.path, State.CRITICAL, f"{file.path}: {file.reason}")
     age = now - written
-    told = f"was written {format_duration(age)} ago" if age >= 0 else f"is dated {format_duration(-age)} ahead"
-    return measured(file.path, f"{file.path} {told}", Measurement(file.path, round(age), "s", limits))
+    text = f"was written {format_duration(age)} ago" if age >= 0 else f"is dated {format_duration(-age)} ahead"
+    return measured(file.path, f"{file.path} {text}", Measurement(file.path, round(age), "s", limits))
 
 
 def _file(path: str) -> WrittenFile:

@@ -1,4 +1,4 @@
-"""The checks that an agent runs if nobody gave it any: those of the host that it runs on."""
+"""The checks that an agent runs if none are configured: those of its host."""
 
 from collections.abc import Callable, Mapping
 

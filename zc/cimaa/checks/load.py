@@ -1,18 +1,18 @@
-"""Do more programs want to run than the processors can?"""
+"""Do more processes want to run than there are processor cores?"""
 
 import psutil
 
 from . import Problem
-from .items import Item, Measurement, findings
+from .items import Item, Measurement, problems
 from .ranges import Thresholds, thresholds
 
-#: Of the load (of five minutes) per core.
+#: For the load of five minutes per core.
 THRESHOLDS = ("2", "4")
 
 
 def check() -> list[Problem]:
-    """What is wrong now."""
-    return findings(read(thresholds(*THRESHOLDS)))
+    """The current problems."""
+    return problems(read(thresholds(*THRESHOLDS)))
 
 
 def read(limits: Thresholds) -> list[Item]:
@@ -21,9 +21,9 @@ def read(limits: Thresholds) -> list[Item]:
 
 
 def judge(loads: tuple[float, float, float], cores: int, limits: Thresholds) -> list[Item]:
-    """Judge such loads of 1, 5 and 15 minutes on so many cores.
+    """Judge the loads of 1, 5 and 15 minutes.
 
-    The message has whole numbers, so that a report changes seldom.
+    The message has whole numbers, so that reports change seldom.
     """
     per_core = loads[1] / cores
     plural = "" if cores == 1 else "s"

@@ -1,4 +1,4 @@
-"""Do as many processes run as should?"""
+"""Does the expected number of processes run?"""
 
 import os
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from .ranges import Thresholds
 
 
 class Process(NamedTuple):
-    """A process; what this user may not see of it is empty."""
+    """A process; fields that this user may not read are empty."""
 
     pid: int
     name: str
@@ -23,16 +23,16 @@ class Process(NamedTuple):
 
 
 class ProcessFilter(NamedTuple):
-    """Which processes count: those that agree in all that is not ``None``."""
+    """Which processes are counted: those that match all fields that are not ``None``."""
 
     name: str | None = None
     user: str | None = None
     state: str | None = None
-    #: It is found anywhere in the command line.
+    #: A part of the command line.
     command: str | None = None
 
     def includes(self, process: Process) -> bool:
-        """True if the process counts."""
+        """True if the process is counted."""
         same = (self.name, process.name), (self.user, process.user), (self.state, process.state)
         return all(wanted in (None, found) for wanted, found in same) and (self.command or "") in process.command
 
@@ -42,7 +42,7 @@ class ProcessFilter(NamedTuple):
 
 
 def read(limits: Thresholds, wanted: ProcessFilter) -> list[Item]:
-    """How many of the processes that are wanted run now, without this one."""
+    """The number of running processes that match, without this one."""
     fields = ["pid", "name", "username", "status", "cmdline"]
     running = (process.info for process in psutil.process_iter(fields) if process.pid != os.getpid())
     processes = (
@@ -53,7 +53,7 @@ def read(limits: Thresholds, wanted: ProcessFilter) -> list[Item]:
 
 
 def judge(processes: Iterable[Process], limits: Thresholds, wanted: ProcessFilter) -> list[Item]:
-    """Judge how many of these processes are wanted ones."""
+    """Judge the number of these processes that match."""
     count = sum(map(wanted.includes, processes))
     message = f"{count} process{'' if count == 1 else 'es'}{wanted}"
     return [measured("", message, Measurement("processes", count, thresholds=limits, minimum=0))]

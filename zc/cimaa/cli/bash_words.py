@@ -7,13 +7,13 @@ from ..text import shell_quoted
 
 
 class Line(NamedTuple):
-    """A line of bash up to the cursor."""
+    """A line of bash, up to the cursor."""
 
-    #: The words as the command would get them, nothing expanded; the last is the one at the cursor.
+    #: The words as the command receives them, without expansions; the last is at the cursor.
     words: list[str]
-    #: The quote that is open at the cursor, if any.
+    #: The quote that is open at the cursor, or the empty text.
     quote: str
-    #: Where the text in that quote starts.
+    #: The position at which the text in that quote starts.
     inside: int
 
 
@@ -28,7 +28,7 @@ _PIECE = re.compile(
 
 
 def parse(line: str) -> Line:
-    """Read a line of bash that may end anywhere."""
+    """Parse a line of bash, which may be incomplete."""
     words, quote, inside = [""], "", 0
     for piece in _PIECE.finditer(line):
         kind = piece.lastgroup or ""
@@ -46,11 +46,11 @@ def parse(line: str) -> Line:
 
 
 def quoted(text: str, quote: str) -> str:
-    """The text, quoted for bash so that it stands for itself, within this open quote, or within none (``''``)."""
+    """The text, quoted for bash as literal text: within this open quote, or outside of quotes (``''``)."""
     if not quote:
         return re.sub(r"([^\w./:=@%+,^\x80-\U0010ffff-])", r"\\\1", text)
     within = shell_quoted(text)[1:-1]
-    if quote == '"':  # where ! refers to the history, with a backslash too
+    if quote == '"':  # where ! refers to the history, even after a backslash
         within = re.sub(r'([\\"$`])', r"\\\1", text).replace("!", "\"'!'\"")
-    # bash takes a quote at the start for the one that was typed, and closes the quote unless the last character is one.
+    # bash takes a leading quote for the one that was typed, and closes the quote unless the last character is a quote.
     return quote * within.startswith(quote) + within + quote * within.endswith(quote)

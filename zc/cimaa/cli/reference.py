@@ -35,7 +35,7 @@ Exit statuses:
 0      success
 1      an error; its message is one line that starts with ``cimaa: error:``
 2      wrong usage; the last line of the message starts like that, too
-3      with ``faults --exit-code``: a fault is listed that is not squelched
+3      with ``--exit-code``: a fault is listed that is not squelched
 130    interrupted
 141    the reader of the output has gone away
 =====  ==========================================================================================
@@ -83,25 +83,25 @@ An agent's checks are in files: a file for each subject, a section for each chec
     warning   ...  web1   //web1/host/queue#mail              412 mails wait
     web1 ran 3 checks: 3 faults, stored in zc.cimaa.lmdb (path store).
 
-A check tells what it found as Nagios' plugins do: status 0 is good, 1 a warning, 2 and 3 an error, and the first
-line of its output is the message, up to a ``|``.  Or its output is JSON, with a list of ``faults``, which have a
-``message``, and may have a ``name``, a ``severity`` (a name or a number, 40 if there is none), and any other keys.
+A check reports like a Nagios plugin: exit status 0 is OK, 1 a warning, 2 and 3 an error, and the first line of its
+output, up to a ``|``, is the message.  Or its output is JSON, with a list of ``faults``, which have a ``message``, and
+may have a ``name``, a ``severity`` (a name or a number; default 40), and any other keys.
 
-A fault is named after the agent, the file and the section.  A check that misbehaves is a fault too, and does not affect
-what the others found:
+A fault is named after the agent, the file and the section.  A check that fails to run is also a fault, and does not
+affect the others:
 
 ====================  ======================================================================================
 ``#monitor-timeout``  it took too long, and was killed with its children
 ``#monitor-command``  it could not be run
-``#monitor-status``   it was killed, or its exit status is none of 0 to 3 or belies its JSON
+``#monitor-status``   it was killed, or its exit status is not 0 to 3, or contradicts its JSON
 ``#monitor-output``   it wrote nothing, or more than 1 MiB
-``#monitor-stderr``   it wrote on standard error: a warning, as what it found counts
-``#monitor-left``     it left processes behind that could not be ended: a warning, as what it found counts
-``#monitor-metric``   it has a threshold for something that it did not measure
-``#monitor-slow``     the daemon should have run it again, and it was still running
+``#monitor-stderr``   it wrote on standard error: a warning, its results count
+``#monitor-left``     it left processes that could not be ended: a warning, its results count
+``#monitor-metric``   it has a threshold for a metric that it did not measure
+``#monitor-slow``     it was still running when the daemon should have run it again
 ``#monitor-json``     its JSON cannot be read, or breaks a rule
-``#monitor-size``     its faults would leave no room for the others' in one report
-``#monitor-options``  its section cannot be understood
+``#monitor-size``     its faults exceed its share of the size of a report
+``#monitor-options``  its section is invalid
 ``#monitor-file``     its file cannot be read
 ====================  ======================================================================================
 """

@@ -1,7 +1,7 @@
 """Completion in bash, zsh and fish.
 
-Completions may contain text that others stored, so it must reach the shell as one
-word, whatever it contains.  zsh and fish quote what they insert; bash inserts it as
+Completions are stored text of other users, so each must reach the shell as a single
+word, with any characters.  zsh and fish quote what they insert; bash inserts it as
 it is, so it is quoted here, as the quotes before the cursor require.
 """
 
@@ -60,7 +60,7 @@ else
 fi
 """
 
-# The text before the first quote is enough to ask for: fish itself drops what does not match the rest.
+# Only the text before the first quote is sent: fish itself filters by the rest.
 _FISH = """\
 function %(complete_func)s
     set -l words (commandline -xpc 2>/dev/null; or commandline -opc)
@@ -84,7 +84,7 @@ complete --keep-order --no-files --command %(prog_name)s --arguments '(%(complet
 
 
 class _Shell(ShellComplete):
-    """What the shells have in common."""
+    """The common part of the shells."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         """The words before the cursor, and the start of the one at the cursor."""
@@ -96,7 +96,7 @@ class _Shell(ShellComplete):
         found = [
             item
             for item in super().get_completions(list(args), incomplete)
-            # An argument that looks like an option is one, unless -- stands before it.
+            # An argument that looks like an option is taken for one, unless -- precedes it.
             if not (item.argument and options and item.value.startswith("-"))
         ]
         if options and incomplete.startswith("--") and "=" in incomplete:
@@ -145,7 +145,7 @@ class Fish(_Shell):
     source_template = _FISH
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
-        """The completions, without those that start with ~: fish takes it for a home directory, and never quotes it."""
+        """The completions, without those that start with ~, which fish does not quote."""
         return [item for item in super().get_completions(args, incomplete) if not item.value.startswith("~")]
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
@@ -159,7 +159,7 @@ SHELLS: dict[str, type[_Shell]] = {shell.name: shell for shell in (Bash, Zsh, Fi
 
 
 def register() -> None:
-    """Have click use these instead of its own, which insert some texts in a way that the shell runs them."""
+    """Replace the shells of click, which insert some texts so that the shell executes them."""
     for shell in SHELLS.values():
         add_completion_class(shell)
 

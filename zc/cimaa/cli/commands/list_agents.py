@@ -1,4 +1,4 @@
-"""The commands about agents: which report, which are silent, and how one is removed."""
+"""The commands that list and remove agents."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -65,9 +65,9 @@ def remove_agent(ctx: click.Context, agent: str) -> None:
 
 
 def _require_known(db: DB, agent: str) -> None:
-    """Refuse a name that no agent has, if these credentials may list the agents.
+    """Refuse the name of an unknown agent, if these credentials may list the agents.
 
-    An agent's own credentials may remove that agent and, on some stores, list none.
+    On some stores, the credentials of an agent may remove that agent, but not list agents.
     """
     try:
         known = [row["name"] for row in db.get_agents()]

@@ -1,4 +1,4 @@
-"""The command that shows the faults of the fleet."""
+"""The command that lists the faults of the fleet."""
 
 import time
 
@@ -74,7 +74,7 @@ def faults(
     if prometheus and (view != View() or limit is not None):
         raise click.UsageError("--prometheus is not for use with the options of a listing.")
     with open_store(ctx) as db:
-        # One more than shown tells whether there are more; which are squelched only the whole list can tell.
+        # One more than shown, to know whether there are more; without a limit if the squelches filter.
         most = None if limit is None or squelched is not None else limit + 1
         found = fault_list.listed(db, db.find_faults(agent, severity, pattern, most))
         chosen = [fault for fault in found if squelched is None or bool(fault.squelches) is squelched]

@@ -1,4 +1,4 @@
-"""The command ``setup-dynamodb``: makes the tables, shows what it would do, prints policies.
+"""The command ``setup-dynamodb``: creates and checks the tables, and prints policies.
 
 Data goes to standard output, progress to standard error.
 """
@@ -50,10 +50,14 @@ def _units(read: int | None, write: int | None) -> tuple[int, int] | None:
 @click.option(
     "--check",
     is_flag=True,
-    help="Show the tables and what would be done, and do nothing; exit status 1 if something would be done.",
+    help="Only show the tables and what would be done; exit status 1 if anything would be done.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
-@click.option("--policy", type=click.Choice(list(policies.ROLES)), help="Print the least IAM policy for a role.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option(
+    "--policy",
+    type=click.Choice(list(policies.ROLES)),
+    help="Print the least-privilege IAM policy of a role.",
+)
 @click.option(
     "--wait",
     type=DURATION,
@@ -78,10 +82,10 @@ def setup_dynamodb(
     wait: int,
     **_file: object,
 ) -> None:
-    """Make the tables of the DynamoDB store that the [database] section of the configuration file describes.
+    """Create the tables of the DynamoDB store that the [database] section of the configuration file describes.
 
-    It may be run again: existing tables keep their items and their capacity, and missing features that are asked for
-    are switched on.  Without units, the tables are on-demand.
+    It can be run again: existing tables keep their items and their capacity, and requested features that are missing
+    are enabled.  Without units, new tables have on-demand capacity.
     """
     given = settings(BACKEND, setup_configuration(ctx))
     prefix = check_prefix(given["prefix"])
