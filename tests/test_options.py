@@ -22,7 +22,7 @@ def test_a_flag_may_be_off_in_several_ways(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "y", "-1", "enabled"])
-def test_any_other_text_is_no_flag(text: str) -> None:
+def test_any_other_text_is_not_a_flag(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"\[section\] flag: "):
         parsed(Option("flag", "", FLAG), flag=text)
 

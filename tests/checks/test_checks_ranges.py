@@ -31,7 +31,7 @@ def test_the_guidelines_ranges(text: str, good: list[float], bad: list[float]) -
 
 
 @pytest.mark.parametrize("text", ["", ":", "@", "x", "10%", "20:10", "1:2:3", "1e3", "nan", "10:~", "9" * 400])
-def test_what_is_no_range_is_told(text: str) -> None:
+def test_an_invalid_range_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a range"):
         parse(text)
 
@@ -72,7 +72,7 @@ def test_what_is_bad_for_sure_is_worse_than_what_is_not_known() -> None:
     assert worst([State.UNKNOWN, State.CRITICAL, State.WARNING]) is State.CRITICAL
 
 
-def test_the_worst_is_told_first_and_data_follow() -> None:
+def test_the_worst_comes_first_and_data_follow() -> None:
     items = [
         Item("a", State.OK, "a is good", (Measurement("a", 1, "%", thresholds("90", "95"), 0, 100),)),
         Item("b", State.WARNING, "b is bad"),
@@ -112,7 +112,7 @@ def test_a_single_thing_that_is_good_is_described() -> None:
 
 
 @given(st.text(), st.text())
-def test_nobody_s_text_breaks_the_line_or_the_data(message: str, label: str) -> None:
+def test_no_text_breaks_the_line_or_the_data(message: str, label: str) -> None:
     _, text = plugin_output.output("x", [Item("", State.WARNING, message, (Measurement(label, 1),))], "")
     assert len(text.splitlines()) == 1
     assert text.count("|") == 1

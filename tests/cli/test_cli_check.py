@@ -86,7 +86,7 @@ def closed() -> int:
 
 
 @pytest.mark.parametrize(
-    ("path", "options", "status", "told"),
+    ("path", "options", "status", "reported"),
     [
         ("/", "", 0, "200 OK"),
         ("/", "--contains ready -w 5 -c 9", 0, ";5;9;0 size="),
@@ -101,11 +101,11 @@ def closed() -> int:
         ("/slow", "-t 0.5", 2, "no response within"),
     ],
 )
-def test_http(cimaa: Cimaa, web: int, path: str, options: str, status: int, told: str) -> None:
+def test_http(cimaa: Cimaa, web: int, path: str, options: str, status: int, reported: str) -> None:
     result = cimaa("check", "http", f"http://127.0.0.1:{web}{path}", *shlex.split(options))
     assert (result.exit_code, result.stderr) == (status, "")
     assert result.stdout.startswith(f"HTTP {State(status).name} - http://127.0.0.1:{web}{path}: ")
-    assert told in result.stdout
+    assert reported in result.stdout
 
 
 def test_a_password_in_a_url_is_sent_and_not_shown(cimaa: Cimaa, web: int, closed: int) -> None:
@@ -124,7 +124,7 @@ def test_a_server_that_is_not_there_is_critical(cimaa: Cimaa, closed: int) -> No
         assert "Connection refused" in result.stdout
 
 
-def test_a_name_that_nobody_knows_is_critical(cimaa: Cimaa) -> None:
+def test_an_unknown_host_name_is_critical(cimaa: Cimaa) -> None:
     assert cimaa("check", "http", "http://nobody.invalid/").exit_code == 2
     assert cimaa("check", "tcp", "nobody.invalid", "80").exit_code == 2
 
@@ -162,7 +162,7 @@ def echo() -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    ("options", "status", "told"),
+    ("options", "status", "reported"),
     [
         ("", 0, "answered in"),
         ("--expect hello", 0, "answered in"),
@@ -172,10 +172,10 @@ def echo() -> Iterator[int]:
         ("-w @0:100", 1, "answered in"),
     ],
 )
-def test_tcp(cimaa: Cimaa, echo: int, options: str, status: int, told: str) -> None:
+def test_tcp(cimaa: Cimaa, echo: int, options: str, status: int, reported: str) -> None:
     result = cimaa("check", "tcp", "127.0.0.1", str(echo), *shlex.split(options))
     assert result.exit_code == status
-    assert told in result.stdout
+    assert reported in result.stdout
 
 
 @pytest.mark.parametrize(("hours", "status"), [(1, 0), (25, 1), (49, 2)])
@@ -232,7 +232,7 @@ def test_a_path_that_is_not_there_is_critical(cimaa: Cimaa) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         ("load -w 90%", "'90%' is not a number"),
         ("disk --pth /", "Did you mean '--path'?"),
@@ -255,10 +255,10 @@ def test_a_path_that_is_not_there_is_critical(cimaa: Cimaa) -> None:
         ("disk -h", "Usage: cimaa check disk"),
     ],
 )
-def test_wrong_usage_is_unknown_and_told_on_standard_output(cimaa: Cimaa, arguments: str, told: str) -> None:
+def test_wrong_usage_is_unknown_and_reported_on_standard_output(cimaa: Cimaa, arguments: str, reported: str) -> None:
     result = cimaa("check", *arguments.split())
     assert (result.exit_code, result.stderr) == (3, "")
-    assert told in result.stdout
+    assert reported in result.stdout
     assert "hush" not in result.stdout
 
 
@@ -313,9 +313,9 @@ def test_odd_arguments_get_one_line_and_a_status_that_nagios_knows(name: str, op
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, check=False, env=environment)
     assert done.stderr == b""
-    told = done.stdout.decode().splitlines()
-    assert len(told) == 2 * len(ODD), told
-    for first, status in zip(told[::2], told[1::2], strict=True):
+    reported = done.stdout.decode().splitlines()
+    assert len(reported) == 2 * len(ODD), reported
+    for first, status in zip(reported[::2], reported[1::2], strict=True):
         state = first.partition(" - ")[0].split()[-1]
         assert status == f"status {State[state].value}", (first, status)
         assert "Error:" not in first, first  # the name of an exception
@@ -350,7 +350,7 @@ def test_without_a_file_system_to_look_at_it_is_not_known_that_all_is_well() -> 
     assert (item.state, item.message[:20]) == (State.UNKNOWN, "no local, writable f")
 
 
-def test_bytes_that_are_no_text_are_no_trouble(echo: int) -> None:
+def test_bytes_that_are_not_text_are_sent_and_found(echo: int) -> None:
     service = tcp.Service("127.0.0.1", echo, send=b"\xff\r\n", expect=b"\xff")
     assert tcp.read(thresholds(None, None), service, 10)[0].state is State.OK
 

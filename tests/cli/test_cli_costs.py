@@ -18,7 +18,7 @@ def reports(**fleet: object) -> Cost:
 
 
 @pytest.mark.parametrize("faults", [0, 2, 100])
-def test_an_unchanged_report_is_one_write_unit_whatever_the_number_of_faults(faults: int) -> None:
+def test_an_unchanged_report_is_one_write_unit_for_any_number_of_faults(faults: int) -> None:
     assert reports(faults=faults, changes=0)[1:4] == (1, 1, 0)
 
 
@@ -33,9 +33,10 @@ def test_changes_are_a_share_of_the_reports() -> None:
     assert reports(agents=1000, changes=0.01)[1:4] == (990 + 3 * 10, 990 + 5 * 10, 10)
 
 
-def test_agents_with_alerters_read_the_squelches_at_each_tick() -> None:
+def test_agents_with_alerters_read_the_squelches_every_ten_minutes_or_at_each_tick_if_that_is_rarer() -> None:
     assert reports(changes=0, squelches=0)[1:4] == (2, 1, 1)
     assert reports(changes=0, squelches=100)[1:4] == (2, 1, 5)
+    assert reports(changes=0, squelches=100, interval=MONTH / 10_000)[1:4] == (10_000 + 4380, 10_000, 5 * 4380)
 
 
 def test_a_listing_reads_all_tables() -> None:

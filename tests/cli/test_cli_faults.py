@@ -1,4 +1,4 @@
-"""``cimaa faults``: what is listed, in which order, and what is told when there is nothing."""
+"""``cimaa faults``: what is listed, in which order, and the messages for an empty list."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_the_worst_come_first_with_all_there_is_to_know(fleet: Cimaa) -> None:
     assert result.stderr == ""
 
 
-def test_how_long_a_fault_has_stood_is_told(cimaa: Cimaa) -> None:
+def test_the_age_of_a_fault_is_shown(cimaa: Cimaa) -> None:
     with cimaa.store(ago=2 * 86400 + 3 * 3600 + 30) as db:
         db.set_faults("web1", [DISK])
     assert cimaa("faults").stdout.split("\t")[1] == "2d 3h"
@@ -71,13 +71,13 @@ def test_json_has_the_whole_fault_and_who_squelches_it(fleet: Cimaa) -> None:
     ("filters", "status"),
     [([], 3), (["--agent", "web1"], 3), (["--match", "/load"], 0), (["--squelched"], 0), (["--match", "nothing"], 0)],
 )
-def test_the_exit_code_tells_scripts_whether_something_is_wrong(fleet: Cimaa, filters: list[str], status: int) -> None:
+def test_the_exit_code_shows_scripts_whether_there_are_faults(fleet: Cimaa, filters: list[str], status: int) -> None:
     assert fleet("faults", "--exit-code", *filters).exit_code == status
     assert fleet("faults", "-e", "--json", *filters).exit_code == status
     assert fleet("faults", *filters).exit_code == 0
 
 
-def test_nothing_wrong_is_told_apart_from_nobody_looking(cimaa: Cimaa) -> None:
+def test_no_faults_differs_from_no_reports(cimaa: Cimaa) -> None:
     result = cimaa("faults")
     assert result.stdout == ""
     assert result.stderr.startswith("No faults, but no agent has reported to this store")

@@ -66,7 +66,7 @@ def test_the_file_that_an_option_names_counts(cimaa: Cimaa, tmp_path: Path) -> N
     ],
 )
 @pytest.mark.parametrize("arguments", [["faults"], ["report", "web1", "empty.json"], ["agent", "--once"]])
-def test_a_wrong_configuration_is_told_in_one_line(cimaa: Cimaa, text: str, wrong: str, arguments: list[str]) -> None:
+def test_a_wrong_configuration_is_one_line(cimaa: Cimaa, text: str, wrong: str, arguments: list[str]) -> None:
     Path("cimaa.cfg").write_text(text)
     Path("empty.json").write_text("[]")
     result = cimaa(*arguments)
@@ -97,7 +97,7 @@ def test_backends_are_listed_with_what_they_are(cimaa: Cimaa) -> None:
     assert {each["name"] for each in json.loads(cimaa("backends", "--json").stdout)} == set(listed)
 
 
-def test_a_backend_tells_its_options(cimaa: Cimaa) -> None:
+def test_a_backend_lists_its_options(cimaa: Cimaa) -> None:
     options = [line.split("\t") for line in cimaa("backends", "zc.cimaa.lmdb").stdout.splitlines()]
     assert [option[:2] for option in options] == [["path", "path"], ["map_size", "size"]]
     (name,) = json.loads(cimaa("backends", "zc.cimaa.memory", "--json").stdout)
@@ -172,7 +172,7 @@ def test_backends_that_cannot_be_used_say_why(others: Callable[..., subprocess.C
     assert "is not a backend" in listed["nothing"]
 
 
-def test_names_that_are_no_text_are_shown_with_escapes(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_are_not_text_are_shown_with_escapes(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIMAA_DATABASE_PATH", "a\udcff")
     assert "\\udcff" in cimaa("config").stdout
     assert json.loads(cimaa("config", "--json").stdout)["settings"][1]["value"] == "a\\udcff"

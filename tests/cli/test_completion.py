@@ -31,8 +31,8 @@ import os, socket, sys
 with socket.socket(socket.AF_UNIX) as relay:
     relay.connect({address!r})
     wanted = ("COMP_LINE", "COMP_WORD", "_CIMAA_COMPLETE")
-    told = ["%s=%s" % (name, os.environ[name]) for name in wanted if name in os.environ]
-    relay.sendall("\\0".join([*map(repr, told), "", *map(repr, sys.argv[1:])]).encode(errors="surrogateescape"))
+    variables = ["%s=%s" % (name, os.environ[name]) for name in wanted if name in os.environ]
+    relay.sendall("\\0".join([*map(repr, variables), "", *map(repr, sys.argv[1:])]).encode(errors="surrogateescape"))
     relay.shutdown(socket.SHUT_WR)
     while piece := relay.recv(65536):
         sys.stdout.buffer.write(piece)
@@ -109,9 +109,9 @@ class Shell:
         connection, _ = self.listener.accept()
         with connection, connection.makefile("rb") as file:
             parts = file.read().decode().split("\0")
-            told = [eval(part) for part in parts[: parts.index("")]]
+            variables = [eval(part) for part in parts[: parts.index("")]]
             arguments = [eval(part) for part in parts[parts.index("") + 1 :] if part]
-            environment = dict(one.split("=", 1) for one in told)
+            environment = dict(one.split("=", 1) for one in variables)
             if "_CIMAA_COMPLETE" not in environment:
                 return arguments
             pid = os.fork()

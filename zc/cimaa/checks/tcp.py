@@ -43,11 +43,7 @@ def read(limits: Thresholds, service: Service, timeout: float) -> list[Item]:
         return [Item("", State.CRITICAL, f"{where}: {getattr(error, 'strerror', None) or error}")]
     if service.expect not in answer:
         first = answer.decode(errors="replace").partition("\n")[0].strip()[:80]
-        return [
-            Item(
-                "", State.CRITICAL, f"{where}: the response lacks the expected text; it starts with: {first}"
-            )
-        ]
+        return [Item("", State.CRITICAL, f"{where}: the response lacks the expected text; it starts with: {first}")]
     return [judge(where, time.monotonic() - start, limits)]
 
 

@@ -22,7 +22,7 @@ COMMANDS = {
     "faults": "commands.list_faults:faults",
     "squelch": "commands.squelch:squelch",
     "unsquelch": "commands.squelch:unsquelch",
-    "squelches": "commands.squelch:squelches",
+    "squelches": "commands.list_squelches:squelches",
     "agents": "commands.list_agents:agents",
     "remove-agent": "commands.list_agents:remove_agent",
     "meta-check": "commands.meta_check:meta_check",
@@ -30,7 +30,7 @@ COMMANDS = {
     "dump": "commands.report_dump:dump",
     "config": "commands.show_config:config",
     "backends": "commands.show_config:backends",
-    "costs": "commands.costs:costs",
+    "costs": "commands.estimate_costs:costs",
     "completion": "commands.completion:completion",
     "setup": "commands.setup:setup",
 }

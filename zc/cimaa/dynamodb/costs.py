@@ -15,6 +15,9 @@ GB = 2**30
 #: The usual size of an agent's row, of a fault and of a squelch, in bytes.
 ROW, FAULT, SQUELCH = 350, 250, 200
 
+#: Seconds after which an agent with alerters reads the squelches again, at a tick.
+SQUELCHES_READ = 10 * 60
+
 # Bytes that are billed with each item, and the size of a scan's page.
 _OVERHEAD = 100
 _PAGE = 2**20
@@ -33,7 +36,7 @@ class Fleet:
     changes: float = 0.01
     #: How often a day all faults, agents and squelches are listed, by users and by ``cimaa meta-check``.
     listings: float = 288
-    #: The number of squelches.  Agents with alerters read them at each tick; ``None``: the agents have no alerters.
+    #: The number of squelches, which agents with alerters read; ``None``: the agents have no alerters.
     squelches: int | None = None
 
 
@@ -70,7 +73,8 @@ def costs(fleet: Fleet, prices: Prices) -> list[Cost]:
     ]
     if fleet.squelches is not None:
         size = fleet.squelches * SQUELCH
-        found.append(_cost("squelches, read by agents", reports, _pages(size), 0, _rcu(size), prices))
+        reads = fleet.agents * MONTH / max(fleet.interval, SQUELCHES_READ)
+        found.append(_cost("squelches, read by agents", reads, _pages(size), 0, _rcu(size), prices))
     tables = fleet.agents * ROW, fleet.agents * fleet.faults * FAULT, (fleet.squelches or 0) * SQUELCH
     requests, units = sum(map(_pages, tables)), sum(map(_rcu, tables))
     found.append(_cost("listings", fleet.listings * MONTH / DAY, requests, 0, units, prices))

@@ -2,8 +2,8 @@
 
 ``rules``
     Pure: the thresholds, and what they mean for a squelch and for silent agents.
-``snapshot``
+``fleet_state``
     What is read from a store.
 ``findings``
-    Pure: what the rules find in a snapshot, as faults with their messages.
+    Pure: what the rules find in the state of a fleet, as faults with their messages.
 """

@@ -1,4 +1,4 @@
-"""What the rules find in a snapshot: faults with global names.  Pure.
+"""What the rules find in the state of a fleet: faults with global names.  Pure.
 
 A finding's name and message are the same on every host that runs the meta check,
 and do not change as long as nothing happens: they contain times instead of ages,
@@ -15,8 +15,8 @@ from ..squelches import Matcher
 from ..text import cut, digest, shell_quoted
 from ..types import Agent, AgentInstance, NewFault, Squelch
 from ..units import format_duration, format_utc
+from .fleet_state import FleetState
 from .rules import Rules, fell_together, is_planned, is_stale, selector
-from .snapshot import Snapshot
 
 CRITICAL, ERROR, WARNING, INFO = (SEVERITIES[name] for name in ("critical", "error", "warning", "info"))
 
@@ -70,8 +70,8 @@ class Verdict(NamedTuple):
         }
 
 
-def judge(seen: Snapshot, rules: Rules, now: float) -> Verdict:
-    """Apply the rules to a snapshot; ``now`` is in seconds since the epoch."""
+def judge(seen: FleetState, rules: Rules, now: float) -> Verdict:
+    """Apply the rules to the state of a fleet; ``now`` is in seconds since the epoch."""
     selected = selector(rules)
     agents = [agent for agent in seen.agents if selected(agent["name"])]
     forgotten = [agent for agent in agents if agent["name"] in seen.forgotten]
@@ -109,7 +109,7 @@ def about(number: int) -> str:
     return f"about {number // unit * unit}"
 
 
-def _none_reporting(seen: Snapshot, recent: Sequence[object], rules: Rules) -> Iterable[Finding]:
+def _none_reporting(seen: FleetState, recent: Sequence[object], rules: Rules) -> Iterable[Finding]:
     """A finding if no agent has reported recently: otherwise a fleet that is down would look healthy."""
     if recent:
         return
@@ -181,7 +181,7 @@ class _Hidden(NamedTuple):
     criticals_by: Counter[str]
 
 
-def _hidden(seen: Snapshot) -> _Hidden:
+def _hidden(seen: FleetState) -> _Hidden:
     matching = Matcher(squelch["regex"] for squelch in seen.squelches).matching
     faults = criticals = 0
     by: Counter[str] = Counter()

@@ -76,8 +76,7 @@ def faults(
     with open_store(ctx) as db:
         # One more than shown, to know whether there are more; without a limit if the squelches filter.
         most = None if limit is None or squelched is not None else limit + 1
-        found = fault_list.listed(db, db.find_faults(agent, severity, pattern, most))
-        chosen = [fault for fault in found if squelched is None or bool(fault.squelches) is squelched]
+        chosen = _with_squelches(fault_list.listed(db, db.find_faults(agent, severity, pattern, most)), squelched)
         if prometheus:
             _expose(db, agent, chosen)
         shown = chosen[:limit]
@@ -94,6 +93,11 @@ def faults(
         message(f"Only the worst {counted(len(shown))} shown; there are more.")
     if exit_code and unsquelched:
         ctx.exit(UNSQUELCHED)
+
+
+def _with_squelches(faults: list[Listed], squelched: bool | None) -> list[Listed]:
+    """The faults that are squelched, or those that are not; ``None``: all."""
+    return [fault for fault in faults if squelched is None or bool(fault.squelches) is squelched]
 
 
 def _expose(db: DB, agent: str | None, faults: list[Listed]) -> None:

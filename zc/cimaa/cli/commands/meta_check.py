@@ -12,7 +12,7 @@ from ...checks.items import Item, Measurement
 from ...checks.states import State
 from ...errors import StoreUnavailable
 from ...faults import SEVERITIES
-from ...metacheck import findings, snapshot
+from ...metacheck import findings, fleet_state
 from ...metacheck.findings import Finding, Verdict
 from ...metacheck.rules import Rules
 from ...squelches import Matcher
@@ -155,7 +155,7 @@ def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, tim
 def _verdict(ctx: click.Context, rules: Rules) -> tuple[Verdict, list[str]]:
     """The verdict, and the regular expressions of the squelches in force."""
     with open_store(ctx) as db:
-        seen = snapshot.read(db, rules)
+        seen = fleet_state.read(db, rules)
     return findings.judge(seen, rules, time.time()), [squelch["regex"] for squelch in seen.squelches]
 
 

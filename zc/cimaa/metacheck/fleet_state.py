@@ -8,8 +8,8 @@ from ..types import Agent, FoundFault, Heartbeat, Squelch
 from .rules import Rules
 
 
-class Snapshot(NamedTuple):
-    """The agents, squelches and faults of a store at one time."""
+class FleetState(NamedTuple):
+    """The agents, squelches and faults of a fleet, as its store has them."""
 
     #: As :meth:`~zc.cimaa.db.DB.get_agents` returns them.
     agents: Sequence[Agent] = ()
@@ -25,7 +25,7 @@ class Snapshot(NamedTuple):
     faults: Sequence[FoundFault] = ()
 
 
-def read(db: DB, rules: Rules) -> Snapshot:
+def read(db: DB, rules: Rules) -> FleetState:
     """Read the store; how long an agent has been silent is measured by the store's clock.
 
     :raises InvalidInput: if the rules contradict each other.
@@ -39,7 +39,7 @@ def read(db: DB, rules: Rules) -> Snapshot:
     doubles = db.double_agents(rules.warning * rules.interval)
     in_force = set(db.get_squelches())
     squelches = [squelch for squelch in db.get_squelch_details() if squelch["regex"] in in_force] if in_force else []
-    return Snapshot(agents, late, lost, forgotten, doubles, squelches, db.find_faults() if squelches else [])
+    return FleetState(agents, late, lost, forgotten, doubles, squelches, db.find_faults() if squelches else [])
 
 
 def _names(rows: Iterable[Heartbeat]) -> frozenset[str]:

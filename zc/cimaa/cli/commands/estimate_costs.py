@@ -41,7 +41,9 @@ def _option(name: str, kind: Parsed, metavar: str, default: object, text: str) -
 @_option("--interval", INTERVAL, "DURATION", format_duration(_FLEET.interval), "The time between an agent's reports.")
 @_option("--faults", NUMBER, "N", _FLEET.faults, "Current faults of an agent, on average.")
 @_option("--changes", Parsed("share", _share), "SHARE", _FLEET.changes, "The share of reports that change a fault.")
-@_option("--squelches", COUNT, "N", None, "The number of squelches, if the agents have alerters, which read them.")
+@_option(
+    "--squelches", COUNT, "N", None, "Squelches, if the agents have alerters: they read them every ten minutes."
+)
 @_option("--listings", NUMBER, "N", _FLEET.listings, "How often a day everything is listed (faults, meta-check).")
 @_option("--write-price", NUMBER, "DOLLARS", _PRICES.writes, "The price of a million write units.")
 @_option("--read-price", NUMBER, "DOLLARS", _PRICES.reads, "The price of a million read units.")
