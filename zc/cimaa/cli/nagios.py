@@ -76,7 +76,7 @@ def plugin_options(
             click.option("-v", "--verbose", count=True, help="Show each item on its own line as well."),
             timeout_option(_TIMEOUT, "How long to wait (a duration, or seconds)."),
             limit("-c", "--critical", critical, "Critical"),
-            limit("-w", "--warning", warning, "A warning"),
+            limit("-w", "--warning", warning, "Warning"),
         ):
             command = option(command)
         return command

@@ -128,10 +128,10 @@ def swap(**common: Any) -> None:
 
 @check.command(epilog=examples("cimaa check processes --name sshd -c 1:", "cimaa check processes --state zombie -w 5"))
 @click.option("--name", help="Only processes of this name.")
-@click.option("--user", help="Only those of this user.")
-@click.option("--state", help="Only those in this state: running, sleeping, zombie, ...")
-@click.option("--command", help="Only those with this text in their command line.")
-@plugin_options(None, None, "their number")
+@click.option("--user", help="Only processes of this user.")
+@click.option("--state", help="Only processes in this state: running, sleeping, zombie, ...")
+@click.option("--command", help="Only processes with this text in their command line.")
+@plugin_options(None, None, "the number of processes")
 def processes(name: str | None, user: str | None, state: str | None, command: str | None, **common: Any) -> None:
     """Check the number of running processes."""
     wanted = process_table.ProcessFilter(name, user, state, command)
@@ -178,8 +178,8 @@ def http(
 ) -> None:
     """Check the response of a web server to a request for URL.
 
-    A user name and a password in it (https://USER:PASSWORD@HOST/) are sent, but not shown, and neither is its query.
-    Special characters in them are percent-encoded: a slash as %2F.
+    A user name and a password in the URL (https://USER:PASSWORD@HOST/) are sent, but not shown, and neither is the
+    query of the URL.  Special characters in them must be percent-encoded: a slash as %2F.
     """
     from ...checks import http as web
 

@@ -29,6 +29,7 @@ PROGRAMS = ("cimaa", "setup-dynamodb", "setup-postgres")
 def completion(ctx: click.Context, shell: str, program: str) -> None:
     """Write a shell's completion script.
 
-    It completes commands, options, agents and squelches.  Names that hold control characters are not completed.
+    It completes commands, options, agents and squelches, but not names with control characters.  With CIMAA_DEBUG=1, a
+    completion that fails shows why.
     """
     write(script(shell, ctx.find_root().command, program))

@@ -41,9 +41,7 @@ def _option(name: str, kind: Parsed, metavar: str, default: object, text: str) -
 @_option("--interval", INTERVAL, "DURATION", format_duration(_FLEET.interval), "The time between an agent's reports.")
 @_option("--faults", NUMBER, "N", _FLEET.faults, "Current faults of an agent, on average.")
 @_option("--changes", Parsed("share", _share), "SHARE", _FLEET.changes, "The share of reports that change a fault.")
-@_option(
-    "--squelches", COUNT, "N", None, "Squelches, if the agents have alerters: they read them every ten minutes."
-)
+@_option("--squelches", COUNT, "N", None, "Squelches, if the agents have alerters: they read them every ten minutes.")
 @_option("--listings", NUMBER, "N", _FLEET.listings, "How often a day everything is listed (faults, meta-check).")
 @_option("--write-price", NUMBER, "DOLLARS", _PRICES.writes, "The price of a million write units.")
 @_option("--read-price", NUMBER, "DOLLARS", _PRICES.reads, "The price of a million read units.")
@@ -57,7 +55,7 @@ def costs(view: View, write_price: float, read_price: float, storage_price: floa
     store is opened.
 
     The default prices are those of the region us-east-1 in November 2024.  Prices differ by region, and change: see
-    https://aws.amazon.com/dynamodb/pricing/on-demand/
+    https://aws.amazon.com/dynamodb/pricing/
     """
     described, prices = Fleet(**fleet), Prices(write_price, read_price, storage_price)
     found = estimate(described, prices)

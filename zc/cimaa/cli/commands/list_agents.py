@@ -31,7 +31,7 @@ _DOUBLE = f"Only agents for which two or more instances reported in the last {fo
 def agents(ctx: click.Context, old: int | None, offline: bool, double: bool, view: View) -> None:
     """List the agents.
 
-    Shows when each reported last, and the instances that report under its name.
+    Shows the time of the last report of each, and the instances that report under its name.
     """
     if (old is not None) + offline + double > 1:
         raise click.UsageError("Give only one of --old, --offline and --double.")

@@ -49,7 +49,7 @@ _NEVER = "no agent has reported to this store (see: cimaa agent --help, cimaa co
 @click.option(
     "--prometheus",
     is_flag=True,
-    help="Write counts by agent and severity, as node_exporter's textfile collector reads.",
+    help="Write metrics for node_exporter's textfile collector: counts by agent and severity.",
 )
 @listing_options(fault_list.TITLES)
 @click.pass_context
@@ -68,11 +68,11 @@ def faults(
 
     Shows each fault's severity, its age, its agent, name and message, and the squelches that silence it.
 
-    With --exit-code, the status is 1 if no agent (with --agent: not that one) has reported within a day: then no faults
-    does not mean that all is well.  For silence of single agents, see: cimaa meta-check --help
+    With --exit-code, it is an error (status 1) if no agent has reported for a day, or, with --agent, if that agent has
+    not: then an empty list does not mean that there are no faults.  To check for single silent agents, use meta-check.
     """
     if prometheus and (view != View() or limit is not None):
-        raise click.UsageError("--prometheus is not for use with the options of a listing.")
+        raise click.UsageError("--prometheus excludes --limit and the options of a listing.")
     with open_store(ctx) as db:
         # One more than shown, to know whether there are more; without a limit if the squelches filter.
         most = None if limit is None or squelched is not None else limit + 1

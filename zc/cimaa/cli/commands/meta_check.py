@@ -1,4 +1,4 @@
-"""The command that checks the monitoring itself: that agents report, and that no squelch is forgotten."""
+"""The command that checks that agents report, and that no squelch is forgotten."""
 
 import time
 from collections.abc import Sequence
@@ -129,14 +129,14 @@ class _MetaCheck(Plugin):
 @timeout_option(_TIMEOUT, "How long to wait for the store (a duration, or seconds).")
 @click.pass_context
 def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, timeout: float, **rules: Any) -> None:
-    """Check the agents and the squelches themselves.
+    """Check that agents report, and that no squelch is forgotten.
 
-    Reported are agents that are silent (together, if most of them fell silent at once), agents that run more than
-    once, and squelches that are neither permanent nor new.
+    Reports silent agents (together, if most of them fell silent at once), agents that run more than once, and squelches
+    that are neither permanent nor new.
 
-    By default it writes the JSON of an agent's check, with faults and metrics, for a section of a check file.
+    By default, the command writes the JSON of an agent's check, with faults and metrics, for a section of a check file.
     With --nagios it is a Nagios plugin: status 0 if all is well, 1 for a warning, 2 for an error, 3 if the store could
-    not be checked (wrong usage included).  What a squelch silences is shown then, but does not change the status.
+    not be checked (wrong usage included).  Squelched findings are shown, but do not change the status.
     """
 
     def verdict() -> tuple[Verdict, list[str]]:
@@ -169,7 +169,7 @@ def items(verdict: Verdict, squelches: Sequence[str]) -> list[Item]:
 
 
 def _item(finding: Finding, squelches: Sequence[str]) -> Item:
-    if squelches and not finding.squelches:  # no squelch hides that squelches are forgotten
+    if squelches and not finding.squelches:  # findings about squelches cannot be squelched
         text = f"{finding.message} (squelched by {', '.join(squelches)})"
         return Item(finding.name, State.OK, text, noted=True)
     state = _state(finding.severity)

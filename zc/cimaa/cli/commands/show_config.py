@@ -33,8 +33,8 @@ def config(ctx: click.Context, check: bool, as_json: bool) -> None:
 
     Each is shown with its source; secrets are masked.  The configuration file is the first of: --config,
     $CIMAA_CONFIG, ./cimaa.cfg, ~/.config/cimaa/cimaa.cfg (or under $XDG_CONFIG_HOME), /etc/cimaa/cimaa.cfg.
-    Without one the defaults apply.  For a KEY of [database], $CIMAA_DATABASE_KEY comes first, and KEY_file may name
-    a file that holds the value.
+    Without a file the defaults apply.  For a KEY of [database], $CIMAA_DATABASE_KEY has precedence, and KEY_file may
+    name a file with the value.
 
     With --check, the problems of the settings, the alerters, the metrics sinks and all files of checks are listed
     instead, one per line.  Nothing is started, and the store is not opened.

@@ -42,11 +42,12 @@ _exact = click.option("--exact", is_flag=True, help="PATTERN is the whole name o
 @click.argument("reason", required=False)
 @_exact
 @click.option("--permanent", is_flag=True, help="The squelch is meant to stay: cimaa meta-check does not report it.")
+@click.option("--for", "duration", type=DURATION, metavar="DURATION", help="End after DURATION (90s, 15m, 2h, 7d, 1w).")
 @click.option(
-    "--for", "duration", type=DURATION, metavar="DURATION", help="End after this time (90s, 15m, 2h, 7d, 1w)."
-)
-@click.option(
-    "--until", type=FUTURE_TIME, metavar="TIME", help="End then (08:00, tomorrow, 'friday 08:00', '2026-11-23 08:00')."
+    "--until",
+    type=FUTURE_TIME,
+    metavar="TIME",
+    help="End at TIME (08:00, tomorrow, 'friday 08:00', '2026-11-23 08:00').",
 )
 @click.option("--user", help="The user who sets it.  [default: the user who runs the command, also with sudo]")
 @click.option("--dry-run", is_flag=True, help="Only show the faults that would be silenced.")
