@@ -62,6 +62,8 @@ def test_an_unknown_key_is_named_with_the_nearest_one_or_all_there_are() -> None
     known = ["host", "port"]
     with pytest.raises(ConfigurationError, match=r"\[s\] has no option 'prot'; did you mean port\?"):
         options.check_keys("[s]", ["host", "prot"], known)
+    with pytest.raises(ConfigurationError, match=r"\[s\] has no option 'po'; did you mean port\?"):
+        options.check_keys("[s]", ["po"], known)
     with pytest.raises(ConfigurationError, match="has no option 'zzz'; there is: host, port"):
         options.check_keys("[s]", ["zzz"], known)
     with pytest.raises(ConfigurationError, match="has no option 'zzz'; there is: none"):

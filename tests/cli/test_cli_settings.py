@@ -241,3 +241,16 @@ def test_a_shell_s_completion_script_names_the_command(cimaa: Cimaa, shell: str)
 def test_bash_understands_its_script(cimaa: Cimaa) -> None:
     script = cimaa("completion", "bash").stdout
     subprocess.run(["bash", "-n"], input=script, text=True, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("debug", ["", "0", "1"])
+def test_bash_shows_why_a_completion_fails_only_with_cimaa_debug(cimaa: Cimaa, debug: str) -> None:
+    Path("script").write_text(cimaa("completion", "bash").stdout)
+    Path("cimaa.cfg").write_text("[database]\nclass = none\n")
+    line = "cimaa remove-agent "
+    typed = f"source ./script; COMP_LINE='{line}'; COMP_POINT={len(line)}; _cimaa_completion cimaa '' remove-agent"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "CIMAA_DEBUG": debug}
+    done = subprocess.run(["bash", "-c", typed], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.stdout == ""
+    assert ("there is no backend 'none'" in done.stderr) is (debug == "1"), done.stderr

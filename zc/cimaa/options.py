@@ -1,6 +1,5 @@
 """The settings of a section, and their types: declared once, and read, checked and documented from that.  Pure."""
 
-import difflib
 import math
 import re
 import shlex
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from .errors import ConfigurationError
 from .masking import MASK as MASK  # for those who show a setting
 from .masking import mask_text, mask_url
+from .text import closest
 from .units import parse_duration, parse_size
 
 
@@ -194,7 +194,7 @@ def check_keys(where: str, given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for the user who wrote a name that is not among the known ones."""
+    """A hint for an unknown name: the most similar known one, or all that are known."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"there is: {', '.join(known) or 'none'}"
+    near = closest(name, known)
+    return f"did you mean {near}?" if near else f"there is: {', '.join(known) or 'none'}"

@@ -12,6 +12,7 @@ from ..agents import Instance
 from ..config import Config
 from ..db import DB
 from ..faults import SEVERITIES, parse_severity
+from ..text import closest
 from ..units import parse_seconds, parse_time
 from .output import View, report_traceback
 
@@ -177,18 +178,8 @@ def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: 
 
 def unknown(what: str, name: str, known: Iterable[str], see: str) -> str:
     """The message for an unknown name: with the most similar known one, or the command that lists them."""
-    near = nearest(name, known)
+    near = closest(name, known)
     return f"there is no {what} {name!r}; " + (f"did you mean {near!r}?" if near else f"see: {see}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant: one that starts with ``name``, as a full host name, or a similar one."""
-    from difflib import get_close_matches
-
-    known = sorted(known, key=len)
-    start = name.casefold()
-    longer = (one for one in known if start and one.casefold().startswith(start))
-    return next(longer, None) or next(iter(get_close_matches(name, known, n=1)), None)
 
 
 def _from_store(

@@ -14,7 +14,6 @@ from click.shell_completion import CompletionItem, ShellComplete, add_completion
 
 from ..text import one_line
 from .bash_words import parse, quoted
-from .program import completion_variable
 
 # $2 is the text that bash will replace: the part of the word since the last of $COMP_WORDBREAKS or an open quote.
 _BASH = """\
@@ -164,6 +163,6 @@ def register() -> None:
         add_completion_class(shell)
 
 
-def script(shell: str, root: click.Command, program: str) -> str:
-    """The shell's completion script for a program."""
-    return SHELLS[shell](root, {}, program, completion_variable(program)).source().rstrip("\n")
+def script(shell: str, root: click.Command, program: str, variable: str) -> str:
+    """The shell's completion script for a program, which reads the environment ``variable``."""
+    return SHELLS[shell](root, {}, program, variable).source().rstrip("\n")

@@ -4,6 +4,7 @@ import click
 
 from ..output import write
 from ..params import examples
+from ..program import completion_variable
 from ..shells import SHELLS, script
 
 PROGRAMS = ("cimaa", "setup-dynamodb", "setup-postgres")
@@ -32,4 +33,4 @@ def completion(ctx: click.Context, shell: str, program: str) -> None:
     It completes commands, options, agents and squelches, but not names with control characters.  With CIMAA_DEBUG=1, a
     completion that fails shows why.
     """
-    write(script(shell, ctx.find_root().command, program))
+    write(script(shell, ctx.find_root().command, program, completion_variable(program)))
