@@ -1,6 +1,5 @@
 """Text in messages, on terminals and in stores: quoting, escaping, cutting, digests.  Pure."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -50,10 +49,12 @@ def cut(text: str, most: int) -> str:
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant: one that starts with ``name``, as a full host name, or a similar one."""
+    from difflib import get_close_matches  # rarely needed, and commands should start quickly
+
     known = sorted(known, key=len)
     start = name.casefold()
     longer = (one for one in known if start and one.casefold().startswith(start))
-    return next(longer, None) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
+    return next(longer, None) or next(iter(get_close_matches(name, known, n=1)), None)
 
 
 def digest(*texts: str) -> str:

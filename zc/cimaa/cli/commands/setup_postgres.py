@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _install(settings: dict[str, Any], place: str | None, show: bool, file: Path | None) -> None:
-    from ...postgres.installation import Installation  # late: it imports the driver
+    from ...postgres.installation import Installation  # late: the driver may be missing, which is told by now
     from ...postgres.roles import write_passfile
 
     installation = Installation(settings, place, click.echo if show else None, message)
