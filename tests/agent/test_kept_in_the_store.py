@@ -17,7 +17,7 @@ from zc.cimaa.agent.rules import alerting, schedule
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.db import DB
-from zc.cimaa.text import digest
+from zc.cimaa.metacheck.findings import digest
 
 # Digests
 

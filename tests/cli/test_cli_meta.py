@@ -17,7 +17,7 @@ from zc.cimaa.agent import check_process
 from zc.cimaa.agent.check_files import Check
 from zc.cimaa.agent.rules import escalation, perfdata, results
 from zc.cimaa.agents import Instance
-from zc.cimaa.text import digest
+from zc.cimaa.metacheck.findings import digest
 
 PROGRAM = str(Path(sys.executable).with_name("cimaa"))
 CRITICAL = {"name": "//web1/disk", "severity": 50, "message": "full"}

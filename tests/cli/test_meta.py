@@ -15,10 +15,9 @@ from zc.cimaa.agents import Instance
 from zc.cimaa.errors import InvalidInput, InvalidSquelch
 from zc.cimaa.memory import DB
 from zc.cimaa.metacheck import findings, fleet_state
-from zc.cimaa.metacheck.findings import MANY, Finding, Verdict
+from zc.cimaa.metacheck.findings import MANY, Finding, Verdict, digest
 from zc.cimaa.metacheck.fleet_state import FleetState
 from zc.cimaa.metacheck.rules import Rules, fell_together
-from zc.cimaa.text import digest
 
 #: 2026-11-23 08:00 UTC.
 NOW = 1_795_420_800

@@ -1,7 +1,7 @@
 """What an agent calls the faults that it makes, and how their text is made to fit.  Pure."""
 
 from . import limits
-from .text import cut, digest, storable
+from .text import cut, hex_digest, storable
 
 #: What separates the name of a check from the name of one of its faults.
 PART = "#"
@@ -22,8 +22,8 @@ def fault_name(agent: str, file: str, section: str = "", part: str = "") -> str:
 def _fitting(name: str) -> str:
     if len(name.encode()) <= limits.FAULT_NAME:
         return name
-    unique = digest(name)
-    return cut(name, limits.FAULT_NAME - len(unique)) + unique
+    digest = hex_digest(name, 8)
+    return cut(name, limits.FAULT_NAME - len(digest)) + digest
 
 
 def check_fault_name(agent: str, file: str, section: str, part: str = "") -> str:

@@ -57,9 +57,12 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return next(longer, None) or next(iter(get_close_matches(name, known, n=1)), None)
 
 
-def digest(*texts: str) -> str:
-    """16 hexadecimal digits that identify the texts."""
-    return blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
+def hex_digest(data: str | bytes, size: int) -> str:
+    """The digest of a text or of bytes: ``size`` bytes, in ``2 * size`` hexadecimal digits.
+
+    Stores, names of faults and the agents' schedules have such digests in them, so they must never change.
+    """
+    return blake2b(data.encode() if isinstance(data, str) else data, digest_size=size).hexdigest()
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..faults import SEVERITIES
 from ..naming import fault_name, message
 from ..squelches import Matcher
-from ..text import cut, digest, shell_quoted
+from ..text import cut, hex_digest, shell_quoted
 from ..types import Agent, AgentInstance, NewFault, Squelch
 from ..units import format_duration, format_utc
 from .fleet_state import FleetState
@@ -107,6 +107,11 @@ def about(number: int) -> str:
         return str(number)
     unit = 10 ** (len(str(number)) - 2)
     return f"about {number // unit * unit}"
+
+
+def digest(*texts: str) -> str:
+    """16 hexadecimal digits that identify the texts."""
+    return hex_digest("\0".join(texts), 8)
 
 
 def _none_reporting(seen: FleetState, recent: Sequence[object], rules: Rules) -> Iterable[Finding]:
