@@ -4,7 +4,7 @@ import pytest
 
 from zc.cimaa import options
 from zc.cimaa.errors import ConfigurationError
-from zc.cimaa.options import FLAG, INTEGER, PATH, Option
+from zc.cimaa.options import FLAG, INTEGER, NUMBER, PATH, Option
 
 
 def parsed(option: Option, **given: str) -> object:
@@ -22,7 +22,7 @@ def test_a_flag_may_be_off_in_several_ways(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "y", "-1", "enabled"])
-def test_any_other_text_is_no_flag(text: str) -> None:
+def test_any_other_text_is_not_a_flag(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"\[section\] flag: "):
         parsed(Option("flag", "", FLAG), flag=text)
 
@@ -62,7 +62,20 @@ def test_an_unknown_key_is_named_with_the_nearest_one_or_all_there_are() -> None
     known = ["host", "port"]
     with pytest.raises(ConfigurationError, match=r"\[s\] has no option 'prot'; did you mean port\?"):
         options.check_keys("[s]", ["host", "prot"], known)
+    with pytest.raises(ConfigurationError, match=r"\[s\] has no option 'po'; did you mean port\?"):
+        options.check_keys("[s]", ["po"], known)
     with pytest.raises(ConfigurationError, match="has no option 'zzz'; available: host, port"):
         options.check_keys("[s]", ["zzz"], known)
     with pytest.raises(ConfigurationError, match="has no option 'zzz'; available: none"):
         options.check_keys("[s]", ["zzz"], [])
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("0.01", 0.01), ("5", 5), ("1e3", 1000)])
+def test_a_number_may_have_a_fraction(text: str, number: float) -> None:
+    assert parsed(Option("number", "", NUMBER), number=text) == number
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "many", "1_0_"])
+def test_a_number_is_finite_and_not_negative(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not a number of at least 0"):
+        parsed(Option("number", "", NUMBER), number=text)

@@ -6,8 +6,7 @@ from concurrent import futures
 
 import pytest
 
-from zc.cimaa.checks import bounded
-from zc.cimaa.threads import Call
+from zc.cimaa.threads import Call, within
 
 #: Exceptions that a waiting caller could take for its own: of its wait, or of its own end.
 CONFUSING = [TimeoutError("theirs"), futures.CancelledError(), StopIteration("theirs")]
@@ -90,6 +89,6 @@ def their_timeout() -> None:
 
 def test_a_check_that_takes_too_long_is_told_from_one_that_fails() -> None:
     with pytest.raises(TimeoutError, match=r"no result within 0.01 s"):
-        bounded.run(lambda: threading.Event().wait(20), 0.01)
+        within(lambda: threading.Event().wait(20), 0.01)
     with pytest.raises(TimeoutError, match="theirs"):
-        bounded.run(their_timeout, 20)
+        within(their_timeout, 20)

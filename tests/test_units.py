@@ -39,7 +39,7 @@ def test_durations(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "90", "1.5h", "h", "-1h", "1 h", "1y", "1H", "٣s", "9" * 10 + "d"])
-def test_what_is_no_duration(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^invalid duration .*: write it like 90s, 15m, 2h, 7d, 1w or 1h30m"):
         units.parse_duration(text)
 
@@ -66,7 +66,7 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "1GB", "1.5GiB", "-1", "1gib", "0x10"])
-def test_what_is_no_size(text: str) -> None:
+def test_an_invalid_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^invalid size .*: write it like 512MiB or 4GiB"):
         units.parse_size(text)
 
@@ -126,7 +126,7 @@ def test_the_next_morning_is_at_the_same_hour_when_summer_time_ends() -> None:
         "0001-01-01",
     ],
 )
-def test_what_is_no_time(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^invalid time .*: write it like 08:00, tomorrow"):
         units.parse_time(text, NOON)
 
@@ -137,3 +137,14 @@ def test_what_is_no_time(text: str) -> None:
 )
 def test_universal_time_is_the_same_everywhere(seconds: int, shown: str) -> None:
     assert units.format_utc(seconds) == shown
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("10", 10), ("0.5", 0.5), ("0", 0), ("90s", 90), ("1h30m", 5400)])
+def test_seconds_are_a_number_or_a_duration(text: str, seconds: float) -> None:
+    assert units.parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1e3", "nan", "inf", ".5", "5.", "1.5m", "1 s"])
+def test_other_text_is_not_a_number_of_seconds(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid duration"):
+        units.parse_seconds(text)

@@ -18,7 +18,7 @@ from zc.cimaa import faults
 from zc.cimaa.agent import check_process, once
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.checks import Finding, host
+from zc.cimaa.checks import Problem, host
 
 Run = Callable[..., dict[str, dict[str, Any]]]
 
@@ -213,10 +213,10 @@ def test_a_built_in_check_that_fails_is_a_fault(monkeypatch: pytest.MonkeyPatch)
 def test_a_built_in_check_that_hangs_is_a_fault_and_has_no_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging, started = threading.Event(), threading.Semaphore(0)
 
-    def hang() -> list[Finding]:
+    def hang() -> list[Problem]:
         started.release()
         hanging.wait(30)
-        return [Finding("late", 30, "found in the end")]
+        return [Problem("late", 30, "found in the end")]
 
     monkeypatch.setitem(host.CHECKS, "load", hang)  # type: ignore[misc]
     settings = Settings("web1", None, 1, 10)

@@ -19,6 +19,7 @@ from zc.cimaa.agent.reload import Configuration
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.config import Config
 from zc.cimaa.metrics import Sample, Sink
+from zc.cimaa.systemd.notify import Systemd
 
 DATAGRAM = (socket.AF_UNIX, socket.SOCK_DGRAM)
 
@@ -128,5 +129,5 @@ def test_a_systemd_that_takes_no_messages_holds_up_nothing(tmp_path: Path) -> No
             while True:
                 other.send(b"x")
         start = time.monotonic()
-        service.Systemd({"NOTIFY_SOCKET": address}).notify("WATCHDOG=1")
+        Systemd({"NOTIFY_SOCKET": address}).notify("WATCHDOG=1")
         assert time.monotonic() < start + 10

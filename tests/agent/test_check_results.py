@@ -10,7 +10,7 @@ from zc.cimaa.agent import check_files
 from zc.cimaa.agent.rules import escalation, report, results
 from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished, Outcome, Result, TimedOut
-from zc.cimaa.checks import Finding
+from zc.cimaa.checks import Problem
 from zc.cimaa.faults import FaultDict
 
 OK = Finished(0, b"fine", b"")
@@ -79,7 +79,7 @@ def test_a_warning_does_not_count_as_a_failure() -> None:
 
 def test_a_critical_fault_of_a_built_in_check_ends_when_the_check_finds_nothing() -> None:
     disk = check(retry="1")
-    full = results.of_findings("web1", disk, [Finding("/", 40, "/ is 99 % full")])
+    full = results.of_findings("web1", disk, [Problem("/", 40, "/ is 99 % full")])
     empty = results.of_findings("web1", disk, [])
     standing: list[FaultDict] = []
     seen = []

@@ -17,7 +17,7 @@ from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.db import DB
-from zc.cimaa.metacheck import rules as meta
+from zc.cimaa.metacheck.findings import digest
 
 # Digests
 
@@ -57,8 +57,8 @@ def test_the_encoding_and_the_digest_of_a_report() -> None:
 
 def test_the_digests_in_names() -> None:
     """A fault whose name changes is resolved under the old name and triggered under the new one."""
-    assert meta.digest("disk") == "fa82e3e7b65a260f"
-    assert meta.digest("^web", "", "1") == "c8582ed799dd4ad9"
+    assert digest("disk") == "fa82e3e7b65a260f"
+    assert digest("^web", "", "1") == "c8582ed799dd4ad9"
     assert naming.fault_name("web1", "disks", "é" * 900, "a").endswith("é...15b97be91ecb3b4e")
 
 

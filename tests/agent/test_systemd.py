@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.command import Cimaa
 from tests.support.needs import missing
-from zc.cimaa import systemd
+from zc.cimaa.systemd import install as systemd
 
 PROGRAM = systemd.program()
 UNIT = "etc/systemd/system/cimaa-agent.service"
@@ -123,12 +123,12 @@ def test_it_may_be_run_again(cimaa: Cimaa, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path("root").rglob("*")}
     again = cimaa("install-service", "--write", "--root", "root")
     assert again.exit_code == 0
-    assert f"root/{UNIT}: is there already" in again.stderr
+    assert f"root/{UNIT}: exists" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in Path("root").rglob("*")} == before
 
 
 def test_a_configuration_that_is_there_stays(cimaa: Cimaa, tmp_path: Path) -> None:
-    """It is not replaced, and a check that was removed does not return."""
+    """It is not replaced, and a check that the operator removed is not added again."""
     path = tmp_path / CONFIGURATION
     path.parent.mkdir(parents=True)
     path.write_text("[agent]\nname = mine\n")
@@ -138,19 +138,19 @@ def test_a_configuration_that_is_there_stays(cimaa: Cimaa, tmp_path: Path) -> No
     assert (tmp_path / UNIT).exists()
 
 
-def test_a_unit_that_differs_stays_and_is_told(cimaa: Cimaa, tmp_path: Path) -> None:
+def test_a_unit_that_differs_is_kept_and_reported(cimaa: Cimaa, tmp_path: Path) -> None:
     path = tmp_path / UNIT
     path.parent.mkdir(parents=True)
     path.write_text("[Service]\n")
     result = cimaa("install-service", "--write", "--root", str(tmp_path))
     assert result.exit_code == 1
     assert path.read_text() == "[Service]\n"
-    assert f"cimaa: error: {path} is there already, and differs" in result.stderr
+    assert f"cimaa: error: {path} exists, and differs" in result.stderr
     assert "install-service --print" in result.stderr
     assert not (tmp_path / CONFIGURATION).exists()
 
 
-def test_whoever_may_not_write_there_is_told(cimaa: Cimaa, tmp_path: Path) -> None:
+def test_a_user_without_permission_to_write_gets_a_hint(cimaa: Cimaa, tmp_path: Path) -> None:
     (tmp_path / "root").mkdir(mode=0o555)
     # To root no directory is closed, but for this.
     closed = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
@@ -163,7 +163,7 @@ def test_whoever_may_not_write_there_is_told(cimaa: Cimaa, tmp_path: Path) -> No
     )
 
 
-def test_what_else_is_in_the_way_is_told(cimaa: Cimaa, tmp_path: Path) -> None:
+def test_other_obstacles_are_reported(cimaa: Cimaa, tmp_path: Path) -> None:
     (tmp_path / "etc").write_text("")
     result = cimaa("install-service", "--write", "--root", str(tmp_path))
     assert result.exit_code == 1
@@ -176,7 +176,7 @@ def test_what_else_is_in_the_way_is_told(cimaa: Cimaa, tmp_path: Path) -> None:
         ([], "Give one of --print and --write."),
         (["--print", "--write"], "Give one of --print and --write."),
         (["--print", "--root", "x"], "--root is for --write."),
-        (["--print", "--program", "cimaa"], "give the whole path, from /."),
+        (["--print", "--program", "cimaa"], "give an absolute path."),
         (["--wirte"], "No such option '--wirte'"),
     ],
 )
@@ -220,7 +220,7 @@ def test_the_unit_s_command_runs_the_example(cimaa: Cimaa, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert " ran 3 checks: " in done.stderr
-    assert "monitor" not in done.stdout  # this host may have faults, but the checks could be run
+    assert "monitor" not in done.stdout  # this host may have faults, but the checks could run
 
 
 def test_the_commented_parts_of_the_example_are_valid_too(cimaa: Cimaa, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from zc.cimaa.checks import available_memory, disk, host, load
 from zc.cimaa.checks.disk import Mount, Usage
-from zc.cimaa.checks.items import Item, findings
+from zc.cimaa.checks.items import Item, problems
 from zc.cimaa.checks.ranges import thresholds
 
 ERROR, WARNING = 40, 30
@@ -17,7 +17,7 @@ DISK, LOAD, MEMORY = (thresholds(*check.THRESHOLDS) for check in (disk, load, av
 
 
 def severities(items: list[Item]) -> list[int]:
-    return [finding.severity for finding in findings(items)]
+    return [finding.severity for finding in problems(items)]
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_disk_is_judged_by_how_full_it_is(used: float, severity: int | None) -
 
 
 def test_each_full_disk_is_a_finding_of_its_own() -> None:
-    found = findings(disk.judge([Usage("/", 91), Usage("/home", 10), Usage("/var", 99.5)], DISK))
+    found = problems(disk.judge([Usage("/", 91), Usage("/home", 10), Usage("/var", 99.5)], DISK))
     assert [(f.name, f.message) for f in found] == [("/", "/ is 91 % full"), ("/var", "/var is 99 % full")]
 
 

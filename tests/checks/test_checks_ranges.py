@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zc.cimaa.checks import plugin_output
-from zc.cimaa.checks.items import Item, Metric
+from zc.cimaa.checks.items import Item, Measurement
 from zc.cimaa.checks.ranges import Range, Thresholds, number, parse, thresholds
 from zc.cimaa.checks.states import State, worst
 
@@ -31,7 +31,7 @@ def test_the_guidelines_ranges(text: str, good: list[float], bad: list[float]) -
 
 
 @pytest.mark.parametrize("text", ["", ":", "@", "x", "10%", "20:10", "1:2:3", "1e3", "nan", "10:~", "9" * 400])
-def test_what_is_no_range_is_told(text: str) -> None:
+def test_an_invalid_range_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a range"):
         parse(text)
 
@@ -72,11 +72,11 @@ def test_what_is_bad_for_sure_is_worse_than_what_is_not_known() -> None:
     assert worst([State.UNKNOWN, State.CRITICAL, State.WARNING]) is State.CRITICAL
 
 
-def test_the_worst_is_told_first_and_data_follow() -> None:
+def test_the_worst_comes_first_and_data_follow() -> None:
     items = [
-        Item("a", State.OK, "a is good", (Metric("a", 1, "%", thresholds("90", "95"), 0, 100),)),
+        Item("a", State.OK, "a is good", (Measurement("a", 1, "%", thresholds("90", "95"), 0, 100),)),
         Item("b", State.WARNING, "b is bad"),
-        Item("c", State.CRITICAL, "c is worse", (Metric("c d", 0.5, "s"),)),
+        Item("c", State.CRITICAL, "c is worse", (Measurement("c d", 0.5, "s"),)),
     ]
     state, text = plugin_output.output("disk", items, "fine", verbose=1)
     first, *rest = text.split("\n")
@@ -91,7 +91,7 @@ def test_the_worst_is_told_first_and_data_follow() -> None:
     [("", "''"), ("a b", "'a b'"), ("a=b", "a_b"), ("it's", "it_s"), ("a|b", "a\\x7cb"), ("/", "/")],
 )
 def test_a_label_is_quoted_where_it_must_be(label: str, written: str) -> None:
-    assert plugin_output.performance_data([Metric(label, 1), Metric("z", 2)]) == f"{written}=1 z=2"
+    assert plugin_output.performance_data([Measurement(label, 1), Measurement("z", 2)]) == f"{written}=1 z=2"
 
 
 def test_control_characters_are_escaped() -> None:
@@ -112,8 +112,8 @@ def test_a_single_thing_that_is_good_is_described() -> None:
 
 
 @given(st.text(), st.text())
-def test_nobody_s_text_breaks_the_line_or_the_data(message: str, label: str) -> None:
-    _, text = plugin_output.output("x", [Item("", State.WARNING, message, (Metric(label, 1),))], "")
+def test_no_text_breaks_the_line_or_the_data(message: str, label: str) -> None:
+    _, text = plugin_output.output("x", [Item("", State.WARNING, message, (Measurement(label, 1),))], "")
     assert len(text.splitlines()) == 1
     assert text.count("|") == 1
     assert text.endswith(("=1", "'=1"))

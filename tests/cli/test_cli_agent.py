@@ -34,7 +34,7 @@ def test_the_checks_run_and_their_faults_are_stored_and_listed(host: Cimaa) -> N
 
 
 def test_a_check_has_the_agents_configuration(host: Cimaa) -> None:
-    Path("checks/host.cfg").write_text("[told]\ncommand = sh -c 'echo $CIMAA_CONFIG; exit 1'\n")
+    Path("checks/host.cfg").write_text("[shown]\ncommand = sh -c 'echo $CIMAA_CONFIG; exit 1'\n")
     ((fault,)) = json.loads(host("agent", "--once", "--json").stdout)
     assert fault["message"] == f"{host.directory}/cimaa.cfg"
     assert "CIMAA_CONFIG" not in os.environ
@@ -96,7 +96,7 @@ def test_once_has_neither_a_count_nor_something_to_keep(host: Cimaa, options: li
     assert "are not for --once" in result.stderr
 
 
-def test_the_exit_status_tells_of_faults_that_are_not_squelched(host: Cimaa) -> None:
+def test_the_exit_status_shows_faults_that_are_not_squelched(host: Cimaa) -> None:
     assert host("agent", "--once", "--exit-code").exit_code == 3
     host("squelch", "/raid", "known")
     assert host("agent", "--once", "--exit-code").exit_code == 0
@@ -104,7 +104,7 @@ def test_the_exit_status_tells_of_faults_that_are_not_squelched(host: Cimaa) -> 
     assert host("agent", "--once", "-e").exit_code == 0
 
 
-def test_the_exit_status_is_no_matter_of_the_daemon_s(host: Cimaa) -> None:
+def test_the_daemon_does_not_take_exit_code(host: Cimaa) -> None:
     result = host("agent", "--exit-code")
     assert result.exit_code == 2
     assert "--exit-code is for --once" in result.stderr

@@ -45,7 +45,7 @@ def test_options_pick_agents(fleet: Cimaa, option: list[str], names: list[str]) 
     assert [agent["name"] for agent in json.loads(fleet("agents", "--json", *option).stdout)] == names
 
 
-def test_no_agents_is_told(cimaa: Cimaa) -> None:
+def test_an_empty_list_of_agents_has_a_message(cimaa: Cimaa) -> None:
     assert cimaa("agents").stderr == "No agents.\n"
     assert cimaa("agents", "--double").stderr == "No such agents.\n"
     assert cimaa("agents", "--json").stdout == "[]\n"

@@ -27,10 +27,10 @@ def test_a_configuration_without_problems_says_what_was_looked_at(host: Cimaa) -
     assert not Path("store").exists()
 
 
-def test_that_there_is_no_file_is_said(cimaa: Cimaa) -> None:
+def test_a_missing_file_is_reported(cimaa: Cimaa) -> None:
     Path("cimaa.cfg").unlink()
-    told = "No problems in the defaults, as there is no configuration file: the built-in checks, 0 alerters"
-    assert told in cimaa("config", "--check").stderr
+    reported = "No problems in the defaults (no configuration file): the built-in checks, 0 alerters"
+    assert reported in cimaa("config", "--check").stderr
 
 
 def test_every_problem_is_a_line(host: Cimaa) -> None:
@@ -42,7 +42,7 @@ def test_every_problem_is_a_line(host: Cimaa) -> None:
     )
     result = host("config", "--check")
     assert result.exit_code == 1
-    told = result.stdout.splitlines()
+    reported = result.stdout.splitlines()
     wrong = {
         "[database] (file cimaa.cfg) has no option 'paht'",
         "[database] map_size (file cimaa.cfg): invalid size 'big'",
@@ -53,9 +53,9 @@ def test_every_problem_is_a_line(host: Cimaa) -> None:
         "[agent] timeout (file cimaa.cfg): invalid duration 'never'",
         "[agent] parallel (file cimaa.cfg): '0' is less than 1",
     }
-    assert len(told) == len(wrong), told
-    assert {start for start in wrong if any(line.startswith(start) for line in told)} == wrong
-    assert json.loads(host("config", "--check", "--json").stdout)["problems"] == told
+    assert len(reported) == len(wrong), reported
+    assert {start for start in wrong if any(line.startswith(start) for line in reported)} == wrong
+    assert json.loads(host("config", "--check", "--json").stdout)["problems"] == reported
 
 
 def test_every_unknown_section_is_a_line(host: Cimaa) -> None:
@@ -86,7 +86,9 @@ def test_every_file_of_the_checks_is_read(host: Cimaa) -> None:
     result = host("config", "--check")
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
-    for line, wrong in zip(lines, [*(told for _, told in WRONG_CHECKS.values()), "checks/d.cfg: "], strict=True):
+    for line, wrong in zip(
+        lines, [*(reported for _, reported in WRONG_CHECKS.values()), "checks/d.cfg: "], strict=True
+    ):
         assert wrong in line
 
 

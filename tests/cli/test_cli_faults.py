@@ -1,4 +1,4 @@
-"""``cimaa faults``: what is listed, in which order, and what is told when there is nothing."""
+"""``cimaa faults``: what is listed, in which order, and the messages for an empty list."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_the_worst_come_first_with_all_there_is_to_know(fleet: Cimaa) -> None:
     assert result.stderr == ""
 
 
-def test_how_long_a_fault_has_stood_is_told(cimaa: Cimaa) -> None:
+def test_the_age_of_a_fault_is_shown(cimaa: Cimaa) -> None:
     with cimaa.store(ago=2 * 86400 + 3 * 3600 + 30) as db:
         db.set_faults("web1", [DISK])
     assert cimaa("faults").stdout.split("\t")[1] == "2d 3h"
@@ -71,13 +71,13 @@ def test_json_has_the_whole_fault_and_who_squelches_it(fleet: Cimaa) -> None:
     ("filters", "status"),
     [([], 3), (["--agent", "web1"], 3), (["--match", "/load"], 0), (["--squelched"], 0), (["--match", "nothing"], 0)],
 )
-def test_the_exit_code_tells_scripts_whether_something_is_wrong(fleet: Cimaa, filters: list[str], status: int) -> None:
+def test_the_exit_code_shows_scripts_whether_there_are_faults(fleet: Cimaa, filters: list[str], status: int) -> None:
     assert fleet("faults", "--exit-code", *filters).exit_code == status
     assert fleet("faults", "-e", "--json", *filters).exit_code == status
     assert fleet("faults", *filters).exit_code == 0
 
 
-def test_nothing_wrong_is_told_apart_from_nobody_looking(cimaa: Cimaa) -> None:
+def test_no_faults_differs_from_no_reports(cimaa: Cimaa) -> None:
     result = cimaa("faults")
     assert result.stdout == ""
     assert result.stderr.startswith("No faults, but no agent has reported to this store")
@@ -144,6 +144,44 @@ def test_where_no_agent_has_reported_the_exit_code_is_that_of_an_error(cimaa: Ci
     assert result.stderr.startswith("cimaa: error: no agent has reported to this store")
 
 
+@pytest.mark.parametrize(
+    ("hours", "arguments", "status", "error"),
+    [
+        (23, [], 0, ""),
+        (25, [], 1, "cimaa: error: no agent has reported for 1d 1h: the faults are not known\n"),
+        (25, ["--match", "none"], 1, "cimaa: error: no agent has reported for 1d 1h"),
+        (25, ["--agent", "old"], 1, "cimaa: error: old has not reported for 1d 1h"),
+        (25, ["--agent", "odl"], 1, "cimaa: error: there is no agent 'odl'; did you mean 'old'?"),
+    ],
+)
+def test_the_exit_code_is_that_of_an_error_if_agents_have_long_been_silent(
+    cimaa: Cimaa, hours: int, arguments: list[str], status: int, error: str
+) -> None:
+    with cimaa.store(ago=hours * 3600) as db:
+        db.set_faults("old", [])
+    result = cimaa("faults", "--exit-code", *arguments)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr.startswith(error)
+    if len(arguments) < 2 or "odl" not in arguments:
+        assert cimaa("faults", *arguments).exit_code == 0
+
+
+def test_an_agent_that_reports_is_enough_for_the_exit_code_but_not_if_another_is_asked_for(cimaa: Cimaa) -> None:
+    with cimaa.store(ago=25 * 3600) as db:
+        db.set_faults("old", [])
+    with cimaa.store() as db:
+        db.set_faults("new", [])
+    assert cimaa("faults", "--exit-code").exit_code == 0
+    assert cimaa("faults", "--exit-code", "--agent", "new").exit_code == 0
+    assert cimaa("faults", "--exit-code", "--agent", "old").exit_code == 1
+
+
+def test_faults_of_silent_agents_still_count(cimaa: Cimaa) -> None:
+    with cimaa.store(ago=25 * 3600) as db:
+        db.set_faults("old", [DISK])
+    assert cimaa("faults", "--exit-code").exit_code == 3
+
+
 def test_columns_are_chosen_and_ordered(fleet: Cimaa) -> None:
     chosen = fleet("faults", "--columns", "fault,squelched-by,severity").stdout.splitlines()
     assert chosen[0] == "//db1/raid\t\tcritical"
@@ -173,7 +211,7 @@ def test_a_list_is_sorted_by_a_column(cimaa: Cimaa, sort: list[str], names: list
     [
         (["--sort", "age"], "there is no column 'age'; the columns are severity,for,agent,fault,message,squelched-by"),
         (["--columns", "fault,"], "there is no column ''"),
-        (["--json", "--table"], "--json is not for use with"),
+        (["--json", "--table"], "--json excludes --table"),
     ],
 )
 def test_a_wrong_column_is_wrong_usage(fleet: Cimaa, options: list[str], wrong: str) -> None:

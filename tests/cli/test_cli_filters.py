@@ -7,7 +7,7 @@ import sys
 import pytest
 from click.testing import Result
 
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.agents import Instance
 from zc.cimaa.cli.commands.list_agents import agents
 from zc.cimaa.cli.commands.list_faults import faults

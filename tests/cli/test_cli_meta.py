@@ -17,7 +17,7 @@ from zc.cimaa.agent import check_process
 from zc.cimaa.agent.rules import escalation, perfdata, results
 from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agents import Instance
-from zc.cimaa.metacheck.rules import digest
+from zc.cimaa.metacheck.findings import digest
 
 PROGRAM = str(Path(sys.executable).with_name("cimaa"))
 CRITICAL = {"name": "//web1/disk", "severity": 50, "message": "full"}
@@ -41,8 +41,8 @@ def fleet(cimaa: Cimaa) -> Cimaa:
     return cimaa
 
 
-def told(cimaa: Cimaa, *arguments: str) -> dict[str, int]:
-    """The severities of the faults that it tells, by name."""
+def reported(cimaa: Cimaa, *arguments: str) -> dict[str, int]:
+    """The severities of the faults that it reports, by name."""
     result = cimaa("meta-check", *arguments)
     assert (result.exit_code, result.stderr) == (0, "")
     return {fault["name"]: fault["severity"] for fault in json.loads(result.stdout)["faults"]}
@@ -96,22 +96,22 @@ def test_it_writes_the_json_of_a_check(fleet: Cimaa) -> None:
     ],
 )
 def test_options_set_the_rules(fleet: Cimaa, options: str, silent: int | None) -> None:
-    found = told(fleet, *options.split())
+    found = reported(fleet, *options.split())
     assert found.get("//db1/meta-check/silent", found.get("//meta-check/forgotten")) == silent
 
 
 def test_options_choose_the_squelches(fleet: Cimaa) -> None:
     with fleet.store(ago=7200) as db:
         db.squelch("x", "", "ann", expires=2**40)
-    assert len([name for name in told(fleet) if "/squelch/" in name]) == 2
-    assert not [name for name in told(fleet, "--squelched", "3h") if "/squelch/" in name]
+    assert len([name for name in reported(fleet) if "/squelch/" in name]) == 2
+    assert not [name for name in reported(fleet, "--squelched", "3h") if "/squelch/" in name]
 
 
 def test_the_interval_is_that_of_the_configured_agents(fleet: Cimaa) -> None:
     with Path("cimaa.cfg").open("a") as file:
         file.write("[agent]\nbase_interval = 2m\n")
-    assert "//db1/meta-check/silent" not in told(fleet)
-    assert "//db1/meta-check/silent" in told(fleet, "--interval", "1m")
+    assert "//db1/meta-check/silent" not in reported(fleet)
+    assert "//db1/meta-check/silent" in reported(fleet, "--interval", "1m")
 
 
 def checked(tmp_path: Path, command: str) -> results.Result:
@@ -140,7 +140,7 @@ def test_an_error_escalates_and_a_warning_does_not(fleet: Cimaa, tmp_path: Path)
     assert twice == {"//db1/meta-check/silent": 30, SQUELCH: 50}
 
 
-def test_an_agent_runs_it_and_stores_what_it_tells(fleet: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_runs_it_and_stores_its_faults(fleet: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path(PROGRAM).parent}:{os.environ['PATH']}")
     with Path("cimaa.cfg").open("a") as file:
         file.write("[agent]\nname = watcher\ndirectory = checks\n")
@@ -162,7 +162,7 @@ def test_an_agent_runs_it_and_stores_what_it_tells(fleet: Cimaa, monkeypatch: py
     assert (listed["agent"], listed["squelched_by"]) == ("watcher", ["^//db1/"])
 
 
-def test_what_cannot_be_told_is_a_fault_of_the_check(fleet: Cimaa, tmp_path: Path) -> None:
+def test_a_failure_to_read_the_store_is_a_fault_of_the_check(fleet: Cimaa, tmp_path: Path) -> None:
     Path("cimaa.cfg").write_text("[database]\npath = cimaa.cfg\n")
     result = checked(tmp_path, f"--config {fleet.directory}/cimaa.cfg meta-check")
     ((fault,), told) = (result.faults, result.complete)
@@ -198,7 +198,7 @@ def test_a_nagios_plugin_has_a_line_a_list_and_performance_data(fleet: Cimaa) ->
             0,
             "META-CHECK OK - nothing to alert on, but noted: 1 ",
         ),
-        ("--match nobody --squelched 3h", 2, "META-CHECK CRITICAL - none of 3 agents is one that is looked for"),
+        ("--match nobody --squelched 3h", 2, "META-CHECK CRITICAL - none of 3 agents is both selected"),
     ],
 )
 def test_the_status_is_that_of_the_worst(fleet: Cimaa, options: str, status: int, line: str) -> None:
@@ -220,9 +220,11 @@ def test_a_squelched_agent_does_not_count_for_nagios(fleet: Cimaa) -> None:
 def test_what_is_squelched_is_on_the_first_line_also_beside_what_is_wrong(fleet: Cimaa) -> None:
     fleet("squelch", "^//db1/", "new rack", "--for", "2h")
     first = fleet("meta-check", "--nagios", "--squelched", "3h").stdout.splitlines()[0]
-    assert first.startswith("META-CHECK CRITICAL - 2 report as twice")
+    assert first.startswith("META-CHECK CRITICAL - 2 instances report as twice")
     assert "; db1 has not reported since " in first
-    assert first.index("2 report as twice") < first.index("db1 has") < first.index("(squelched by ^//db1/) | ")
+    assert (
+        first.index("2 instances report as twice") < first.index("db1 has") < first.index("(squelched by ^//db1/) | ")
+    )
 
 
 def test_agents_that_were_forgotten_are_on_the_first_line(fleet: Cimaa) -> None:
@@ -255,7 +257,7 @@ def test_no_squelch_hides_from_nagios_that_it_was_forgotten(fleet: Cimaa) -> Non
         ("web1", "unexpected extra argument"),
     ],
 )
-def test_wrong_usage_is_told_as_the_caller_expects(cimaa: Cimaa, options: str, wrong: str) -> None:
+def test_wrong_usage_is_reported_as_the_caller_expects(cimaa: Cimaa, options: str, wrong: str) -> None:
     result = cimaa("meta-check", *options.split())
     assert (result.exit_code, result.stdout) == (2, "")
     assert wrong in result.stderr
@@ -339,7 +341,7 @@ def test_help_is_help_and_by_the_guidelines_unknown(cimaa: Cimaa) -> None:
     assert cimaa("meta-check", "--nagios", "-h").exit_code == 3
 
 
-def test_what_is_told_cannot_steer_a_terminal(cimaa: Cimaa) -> None:
+def test_what_is_reported_cannot_control_a_terminal(cimaa: Cimaa) -> None:
     with cimaa.store(ago=200, instance=HOST._replace(host="h\x1b[2J")) as db:
         db.set_faults("web\x1b[2J|x=1", [])
     result = cimaa("meta-check", "--nagios")

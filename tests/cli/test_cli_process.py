@@ -85,23 +85,21 @@ def test_data_and_messages_go_apart(fleet: Cimaa) -> None:
         (["fautls"], 2, "No such command 'fautls'. Did you mean 'faults'?"),
         (["zzzz"], 2, "No such command 'zzzz'."),
         (["faults", "--exit-cod"], 2, "Did you mean '--exit-code'?"),
-        (["faults", "--config", "x"], 2, "--config stands before the command"),
+        (["faults", "--config", "x"], 2, "--config must precede the command"),
         (["--conf", "x", "faults"], 2, "Did you mean '--config'?"),
         (["faults", "--limit", "0"], 2, "--limit"),
         (["report"], 2, "Missing argument 'AGENT'"),
         ([], 2, "Usage: cimaa"),
     ],
 )
-def test_what_goes_wrong_is_told_without_a_traceback(
-    fleet: Cimaa, arguments: list[str], status: int, wrong: str
-) -> None:
+def test_an_error_is_reported_without_a_traceback(fleet: Cimaa, arguments: list[str], status: int, wrong: str) -> None:
     result = run(*arguments)
     assert result.returncode == status
     assert wrong in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error(cimaa: Cimaa) -> None:
+def test_a_reader_that_goes_away_is_not_an_error(cimaa: Cimaa) -> None:
     with cimaa.store() as db:
         db.set_faults("web1", [{**FAULT, "name": f"{n}"} for n in range(10_000)])
     result = run("-c", f"set -o pipefail; {PROGRAM} faults | head -1", program="bash")
@@ -123,7 +121,7 @@ def test_a_bug_is_one_line_that_says_how_to_get_its_traceback(fleet: Cimaa, envi
 
 @pytest.mark.parametrize(
     ("module", "name", "arguments", "status"),
-    [("fault_list", "show", ["faults"], 1), ("nagios", "bounded", ["check", "load"], 3)],
+    [("fault_list", "show", ["faults"], 1), ("nagios", "within", ["check", "load"], 3)],
 )
 def test_with_cimaa_debug_a_bug_has_its_traceback(
     fleet: Cimaa, module: str, name: str, arguments: list[str], status: int
@@ -146,7 +144,7 @@ def test_with_cimaa_debug_a_check_s_bug_has_its_traceback_in_a_single_run_too(ci
         assert ("Traceback" in result.stderr) is bool(debug)
 
 
-def test_a_warning_that_python_is_told_to_raise_is_no_bug(cimaa: Cimaa) -> None:
+def test_a_warning_that_python_raises_is_not_a_bug(cimaa: Cimaa) -> None:
     script = (
         "import warnings; from zc.cimaa import cli; from zc.cimaa.cli import fault_list\n"
         "fault_list.show = lambda *a, **k: warnings.warn('old')\nraise SystemExit(cli.main())"
@@ -157,7 +155,7 @@ def test_a_warning_that_python_is_told_to_raise_is_no_bug(cimaa: Cimaa) -> None:
     assert "bug" not in result.stderr
 
 
-def test_deprecated_imports_of_apprise_are_no_error(cimaa: Cimaa) -> None:
+def test_deprecated_imports_of_apprise_are_not_errors(cimaa: Cimaa) -> None:
     with Path("cimaa.cfg").open("a") as file:
         file.write("[agent]\nbase_interval = 1s\n[alerter:a]\nclass = apprise\nurls = json://localhost:1/\n")
     result = run("-W", "error", "-m", "zc.cimaa", "agent", "--count", "1", program=sys.executable)
@@ -179,7 +177,7 @@ def test_output_that_cannot_be_written_is_an_error(fleet: Cimaa) -> None:
         ("report web1 <&-", 1, "cimaa: error: the report in /dev/null cannot be used: it is empty"),
     ],
 )
-def test_a_closed_stream_is_no_reason_to_fail(fleet: Cimaa, line: str, status: int, wrong: str) -> None:
+def test_a_closed_stream_is_not_an_error(fleet: Cimaa, line: str, status: int, wrong: str) -> None:
     result = run("-c", f"{PROGRAM} {line}", program="sh")
     assert (result.returncode, result.stderr.strip()) == (status, wrong)
 
@@ -257,7 +255,7 @@ def test_a_table_goes_through_a_pipe_with_colours_on_request(fleet: Cimaa) -> No
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_nobody_gets_colours_who_wants_none(fleet: Cimaa, environment: dict[str, str]) -> None:
+def test_colours_can_be_switched_off(fleet: Cimaa, environment: dict[str, str]) -> None:
     assert "\x1b" not in at_a_terminal("faults", **environment)
 
 
@@ -270,7 +268,7 @@ def test_what_steers_a_terminal_is_shown_and_not_sent(cimaa: Cimaa) -> None:
     assert not [c for c in written if not (c.isprintable() or c == "\n")]
 
 
-def test_a_list_that_nobody_reads_is_cut_for_people_alone(cimaa: Cimaa) -> None:
+def test_a_very_long_list_is_cut_only_on_a_terminal(cimaa: Cimaa) -> None:
     with cimaa.store() as db:
         db.set_faults("web1", [{**FAULT, "message": "", "name": f"{n:04}"} for n in range(1200)])
     assert "200 more are not shown" in at_a_terminal("faults")
@@ -314,7 +312,7 @@ def test_a_command_imports_nothing_that_it_does_not_use(fleet: Cimaa, arguments:
 
 
 def test_the_page_on_the_command_line_is_up_to_date() -> None:
-    assert PAGE.read_text() == reference.page(), "write it anew: python -m zc.cimaa.cli.reference > doctests/cli.rst"
+    assert PAGE.read_text() == reference.page(), "write it again: python -m zc.cimaa.cli.reference > doctests/cli.rst"
 
 
 def examples() -> list[str]:
@@ -339,7 +337,7 @@ def test_every_example_in_a_help_works(fleet: Cimaa, example: str) -> None:
             db.squelch(pattern, "x", "ann")
     example = example.replace("/etc/cimaa/cimaa.cfg", "cimaa.cfg")
     result = run("-c", f"set -o pipefail; {example}", program="bash")
-    # A plugin's status tells of the host; wrong usage would be 3.
+    # The status of a plugin depends on the host; wrong usage would be 3.
     good = (0, 1, 2) if example.startswith("cimaa check") else (0,)
     assert result.returncode in good, result.stdout + result.stderr
     assert "error" not in result.stderr

@@ -90,7 +90,7 @@ def test_json_has_all_of_it(host: Cimaa) -> None:
 
 def test_a_check_without_faults_says_so(host: Cimaa) -> None:
     result = host("run", "shop/fine")
-    assert result.stderr == "No faults: all is well.\n"
+    assert result.stderr == "No faults.\n"
     assert "none (escalates = false)" in result.stdout
 
 
@@ -103,7 +103,7 @@ def test_what_goes_wrong_with_a_check_is_its_result(host: Cimaa) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reported"),
     [
         ("rade", "there is no check 'rade'; did you mean raid?"),
         ("shop/rad", "there is no check 'shop/rad'; did you mean shop/raid?"),
@@ -114,7 +114,7 @@ def test_what_goes_wrong_with_a_check_is_its_result(host: Cimaa) -> None:
         ("//shop/orders2", "did you mean //shop/orders?"),
     ],
 )
-def test_a_check_that_cannot_be_run_is_an_error(host: Cimaa, name: str, told: str) -> None:
+def test_a_check_that_cannot_be_run_is_an_error(host: Cimaa, name: str, reported: str) -> None:
     if "broken" in name:
         Path("checks/broken.cfg").write_text("[a]\ncomand = x\n")
     if "unread" in name:
@@ -123,7 +123,7 @@ def test_a_check_that_cannot_be_run_is_an_error(host: Cimaa, name: str, told: st
         Path("checks/broken.cfg").write_text("[//shop/orders]\ncommand = true\n")
     result = host("run", name)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-    assert told in result.stderr
+    assert reported in result.stderr
 
 
 def test_the_built_in_checks_can_be_run(cimaa: Cimaa) -> None:

@@ -39,7 +39,7 @@ def test_config_shows_each_setting_and_where_it_came_from(cimaa: Cimaa, monkeypa
 def test_without_a_file_config_shows_the_defaults(cimaa: Cimaa) -> None:
     Path("cimaa.cfg").unlink()
     result = cimaa("config", "--json")
-    assert result.stderr == "There is no configuration file.\n"
+    assert result.stderr == "No configuration file.\n"
     assert json.loads(result.stdout)["file"] is None
     assert {setting["from"] for setting in json.loads(result.stdout)["settings"]} == {"default"}
 
@@ -64,7 +64,7 @@ def test_the_file_that_an_option_names_counts(cimaa: Cimaa, tmp_path: Path) -> N
     ],
 )
 @pytest.mark.parametrize("arguments", [["faults"], ["report", "web1", "empty.json"], ["agent", "--once"]])
-def test_a_wrong_configuration_is_told_in_one_line(cimaa: Cimaa, text: str, wrong: str, arguments: list[str]) -> None:
+def test_a_wrong_configuration_is_one_line(cimaa: Cimaa, text: str, wrong: str, arguments: list[str]) -> None:
     Path("cimaa.cfg").write_text(text)
     Path("empty.json").write_text("[]")
     result = cimaa(*arguments)
@@ -95,7 +95,7 @@ def test_backends_are_listed_with_what_they_are(cimaa: Cimaa) -> None:
     assert {each["name"] for each in json.loads(cimaa("backends", "--json").stdout)} == set(listed)
 
 
-def test_a_backend_tells_its_options(cimaa: Cimaa) -> None:
+def test_a_backend_lists_its_options(cimaa: Cimaa) -> None:
     options = [line.split("\t") for line in cimaa("backends", "zc.cimaa.lmdb").stdout.splitlines()]
     assert [option[:2] for option in options] == [["path", "path"], ["map_size", "size"]]
     (name,) = json.loads(cimaa("backends", "zc.cimaa.memory", "--json").stdout)
@@ -170,7 +170,7 @@ def test_backends_that_cannot_be_used_say_why(others: Callable[..., subprocess.C
     assert "is not a backend" in listed["nothing"]
 
 
-def test_names_that_are_no_text_are_shown_with_escapes(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_are_not_text_are_shown_with_escapes(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIMAA_DATABASE_PATH", "a\udcff")
     assert "\\udcff" in cimaa("config").stdout
     assert json.loads(cimaa("config", "--json").stdout)["settings"][1]["value"] == "a\\udcff"
@@ -215,6 +215,15 @@ def test_a_failing_store_completes_nothing_and_says_nothing(
     assert capfd.readouterr() == ("", "")
 
 
+def test_names_that_could_not_be_read_for_completion_show_why_with_cimaa_debug(
+    cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("cimaa.cfg").write_text("[database]\nclass = none\n")
+    monkeypatch.setenv("CIMAA_DEBUG", "1")
+    assert completed(["remove-agent"], "") == []
+    assert "there is no backend 'none'" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_s_completion_script_names_the_command(cimaa: Cimaa, shell: str) -> None:
     result = cimaa("completion", shell)
@@ -225,3 +234,16 @@ def test_a_shell_s_completion_script_names_the_command(cimaa: Cimaa, shell: str)
 def test_bash_understands_its_script(cimaa: Cimaa) -> None:
     script = cimaa("completion", "bash").stdout
     subprocess.run(["bash", "-n"], input=script, text=True, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("debug", ["", "0", "1"])
+def test_bash_shows_why_a_completion_fails_only_with_cimaa_debug(cimaa: Cimaa, debug: str) -> None:
+    Path("script").write_text(cimaa("completion", "bash").stdout)
+    Path("cimaa.cfg").write_text("[database]\nclass = none\n")
+    line = "cimaa remove-agent "
+    typed = f"source ./script; COMP_LINE='{line}'; COMP_POINT={len(line)}; _cimaa_completion cimaa '' remove-agent"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "CIMAA_DEBUG": debug}
+    done = subprocess.run(["bash", "-c", typed], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.stdout == ""
+    assert ("there is no backend 'none'" in done.stderr) is (debug == "1"), done.stderr

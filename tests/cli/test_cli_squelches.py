@@ -32,7 +32,7 @@ def names(stdout: str) -> list[str]:
     return [line.split("\t")[3] for line in stdout.splitlines()]
 
 
-def test_a_squelch_tells_and_lists_what_it_silences(fleet: Cimaa) -> None:
+def test_a_squelch_lists_what_it_silences(fleet: Cimaa) -> None:
     result = fleet("squelch", "/disk#", "moving", "--user", "ann")
     assert names(result.stdout) == ["//web1/disk#/", "//web1/disk#/var"]
     assert all(line.endswith("\t/disk#") for line in result.stdout.splitlines())
@@ -42,7 +42,7 @@ def test_a_squelch_tells_and_lists_what_it_silences(fleet: Cimaa) -> None:
     assert squelch == {"regex": "/disk#", "reason": "moving", "user": "ann", "permanent": False}
 
 
-def test_a_dry_run_tells_the_same_and_sets_nothing(fleet: Cimaa) -> None:
+def test_a_dry_run_shows_the_same_and_sets_nothing(fleet: Cimaa) -> None:
     result = fleet("squelch", "/disk#", "--dry-run")
     assert names(result.stdout) == ["//web1/disk#/", "//web1/disk#/var"]
     assert "Would silence 2 current faults; nothing was set." in result.stderr
@@ -88,7 +88,7 @@ def test_a_squelch_that_breaks_a_rule_is_refused(
         (["x", "y", "--permenent"], "Did you mean '--permanent'?"),
     ],
 )
-def test_wrong_usage_is_told_apart(fleet: Cimaa, arguments: list[str], wrong: str) -> None:
+def test_wrong_usage_is_refused(fleet: Cimaa, arguments: list[str], wrong: str) -> None:
     result = fleet("squelch", *arguments)
     assert result.exit_code == 2
     assert wrong in result.stderr
@@ -112,7 +112,7 @@ def test_replacing_a_squelch_says_whose_it_was(fleet: Cimaa) -> None:
     assert [squelch["reason"] for squelch in squelches(fleet)] == ["second"]
 
 
-def test_what_others_silence_too_is_told(fleet: Cimaa) -> None:
+def test_faults_that_other_squelches_silence_too_are_counted(fleet: Cimaa) -> None:
     fleet("squelch", "/load", "x")
     assert "it silences 3 current faults (1 of them silenced by others too)" in fleet("squelch", "web1", "x").stderr
 
@@ -125,7 +125,7 @@ def test_who_sets_it_is_found_out(fleet: Cimaa, monkeypatch: pytest.MonkeyPatch)
     assert [squelch["user"] for squelch in squelches(fleet)] == [me, "ann" if os.getuid() == 0 else me]
 
 
-def test_unsquelch_removes_and_tells_what_may_alert_again(fleet: Cimaa) -> None:
+def test_unsquelch_removes_and_shows_what_may_alert_again(fleet: Cimaa) -> None:
     fleet("squelch", "/disk#", "x")
     fleet("squelch", "/var$", "x")
     assert fleet("unsquelch", "/disk#").stderr == "Removed /disk#; 1 fault may alert again.\n"
@@ -163,7 +163,7 @@ def test_an_end_that_no_calendar_has_is_shown_too(fleet: Cimaa) -> None:
     assert str(2**63 - 1) in fleet("squelches").stdout
 
 
-def test_no_squelches_is_told(cimaa: Cimaa) -> None:
+def test_an_empty_list_of_squelches_has_a_message(cimaa: Cimaa) -> None:
     assert (cimaa("squelches").stdout, cimaa("squelches").stderr) == ("", "No squelches are in force.\n")
     assert cimaa("squelches", "--all", "--json").stdout == "[]\n"
 

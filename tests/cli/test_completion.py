@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from tests.support.needs import missing
 from zc.cimaa import memory
-from zc.cimaa.cli import completion, main  # loaded before the test forks
+from zc.cimaa.cli import bash_words, main, shells  # loaded before the test forks
+from zc.cimaa.cli.commands.completion import PROGRAMS
 from zc.cimaa.config import open_database
 from zc.cimaa.errors import InvalidSquelch
 from zc.cimaa.squelches import compiled
@@ -30,8 +31,8 @@ import os, socket, sys
 with socket.socket(socket.AF_UNIX) as relay:
     relay.connect({address!r})
     wanted = ("COMP_LINE", "COMP_WORD", "_CIMAA_COMPLETE")
-    told = ["%s=%s" % (name, os.environ[name]) for name in wanted if name in os.environ]
-    relay.sendall("\\0".join([*map(repr, told), "", *map(repr, sys.argv[1:])]).encode(errors="surrogateescape"))
+    variables = ["%s=%s" % (name, os.environ[name]) for name in wanted if name in os.environ]
+    relay.sendall("\\0".join([*map(repr, variables), "", *map(repr, sys.argv[1:])]).encode(errors="surrogateescape"))
     relay.shutdown(socket.SHUT_WR)
     while piece := relay.recv(65536):
         sys.stdout.buffer.write(piece)
@@ -108,9 +109,9 @@ class Shell:
         connection, _ = self.listener.accept()
         with connection, connection.makefile("rb") as file:
             parts = file.read().decode().split("\0")
-            told = [eval(part) for part in parts[: parts.index("")]]
+            variables = [eval(part) for part in parts[: parts.index("")]]
             arguments = [eval(part) for part in parts[parts.index("") + 1 :] if part]
-            environment = dict(one.split("=", 1) for one in told)
+            environment = dict(one.split("=", 1) for one in variables)
             if "_CIMAA_COMPLETE" not in environment:
                 return arguments
             pid = os.fork()
@@ -144,7 +145,7 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "cimaa.cfg").write_text(f"[database]\nclass = zc.cimaa.memory\nname = {tmp_path}\n")
     for file in ("aa", "ab", "b"):  # for patterns to find
         (tmp_path / file).touch()
-    made = completion.SHELLS[name](None, {}, "cimaa", "_CIMAA_COMPLETE")  # type: ignore[arg-type]
+    made = shells.SHELLS[name](None, {}, "cimaa", "_CIMAA_COMPLETE")  # type: ignore[arg-type]
     (tmp_path / "script").write_text(made.source())
     open_database().close()  # what the forks need is loaded before them
     opened = Shell(name, tmp_path)
@@ -229,17 +230,17 @@ def test_completing_twice_goes_on_from_what_is_common(shell: Shell, tmp_path: Pa
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])), st.sampled_from(["", "'", '"']))
 def test_bash_reads_what_was_quoted_for_it(text: str, quote: str) -> None:
-    inserted = completion.quoted(text, quote)
+    inserted = bash_words.quoted(text, quote)
     if quote:  # as readline puts it on the line
         line = quote.removesuffix(inserted[:1]) + inserted
         line += "" if inserted.endswith(quote) else quote
     else:
         line = inserted
-    assert completion.parse(f"cimaa {line}").words == ["cimaa", text]
+    assert bash_words.parse(f"cimaa {line}").words == ["cimaa", text]
 
 
-@pytest.mark.parametrize("program", completion.PROGRAMS)
-@pytest.mark.parametrize("name", completion.SHELLS)
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("name", shells.SHELLS)
 def test_every_program_has_a_script(name: str, program: str) -> None:
     written = subprocess.run(
         [Path(sys.executable).with_name("cimaa"), "completion", name, "--program", program],

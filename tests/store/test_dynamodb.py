@@ -16,6 +16,7 @@ import zc.cimaa.dynamodb
 from tests.support.dynamodb_servers import ACCESS, Proxy, counted, dynalite, plain_client
 from zc.cimaa.agents import INSTANCES, reported, this_host
 from zc.cimaa.dynamodb import DB, records
+from zc.cimaa.dynamodb.costs import MONTH, Fleet, Prices, costs, total
 from zc.cimaa.dynamodb.setup.provisioning import TableOptions, steps
 from zc.cimaa.testing import Clock, Conformance, Opener, fault
 
@@ -202,6 +203,17 @@ def test_a_changed_fault_takes_two_more_requests(db: DB, proxy: Proxy) -> None:
         assert proxy.operations == ["UpdateItem", "Query", "TransactWriteItems"]
         [_, _, (_, transaction, _)] = proxy.seen
         assert len(transaction["TransactItems"]) == 2
+
+
+@pytest.mark.parametrize("number", [1, 98])
+def test_the_estimated_costs_count_the_requests_that_are_sent(db: DB, proxy: Proxy, number: int) -> None:
+    faults = [fault(f"f{index}") for index in range(number)]
+    db.set_faults("a", faults)
+    for changes, report in ((0, faults), (1, [*faults[1:], fault("f0", 50)])):
+        proxy.clear()
+        db.set_faults("a", report)
+        fleet = Fleet(agents=1, interval=MONTH, faults=number, changes=changes, listings=0)
+        assert total(costs(fleet, Prices())).requests == len(proxy.operations)
 
 
 def test_a_first_report_takes_two_more_requests(db: DB, proxy: Proxy) -> None:

@@ -207,20 +207,34 @@ def test_setup_is_permitted_as_the_page_says(
         assert found == on_page()[name][guard.role]  # type: ignore[attr-defined]
 
 
-def test_an_agent_removes_itself_with_the_command(
+@pytest.fixture
+def as_agent(
     dynamodb_settings: dict[str, str], fill: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The command looks the agent's name up in the list of agents, which an agent may not read."""
+) -> Iterator[None]:
+    """Commands have the credentials of the agent :data:`OWN`, which may not list the agents."""
     fill()
     guard = Guard(dynamodb_settings["endpoint_url"], policy("agent", dynamodb_settings["prefix"], None), OWN)
     monkeypatch.chdir(tmp_path)
     for key, text in {**dynamodb_settings, "endpoint_url": guard.url, "class": "zc.cimaa.dynamodb"}.items():
         monkeypatch.setenv(f"CIMAA_DATABASE_{key.upper()}", text)
+    yield
+    guard.close()
+
+
+@pytest.mark.usefixtures("as_agent")
+@pytest.mark.parametrize("more", [[], ["--exit-code"], ["--json"]])
+def test_an_agent_lists_its_own_faults_although_it_may_not_list_the_agents(more: list[str]) -> None:
+    result = CliRunner().invoke(cimaa, ["faults", "--agent", OWN, "--match", "none", *more])
+    assert result.exit_code == 0, result.output
+    assert result.stderr == "No faults match; these credentials may not read when agents reported.\n"
+
+
+@pytest.mark.usefixtures("as_agent")
+def test_an_agent_removes_itself_with_the_command(dynamodb_settings: dict[str, str]) -> None:
     removed = CliRunner().invoke(cimaa, ["remove-agent", OWN])
     assert (removed.exit_code, removed.output) == (0, f"Removed {OWN}.\n")
     refused = CliRunner().invoke(cimaa, ["remove-agent", OTHER])
     assert refused.exit_code == 1
     assert "do not permit dynamodb:" in refused.output
-    guard.close()
     with DB(dynamodb_settings) as db:
         assert [agent["name"] for agent in db.get_agents()] == [OTHER]

@@ -179,6 +179,20 @@ def test_a_report_that_repeats_the_last_is_one_statement(
     assert all("UPDATE" in statement for statement in statements)
 
 
+def test_a_report_that_changes_a_fault_is_five_statements_with_those_of_its_transaction(
+    postgres_server: Server, opened: Callable[..., DB]
+) -> None:
+    db = opened("-c log_statement=all -c log_min_duration_statement=-1")
+    db.set_faults("web1", [fault("disk"), fault("load")])
+    db.set_faults("web1", [fault("disk"), fault("load")])
+    before = postgres_server.log_size()
+    db.set_faults("web1", [fault("disk", 50), fault("load")])
+    statements = [line for line in postgres_server.log_since(before) if "statement: " in line or "execute " in line]
+    assert len(statements) == 5, statements
+    assert "BEGIN" in statements[0]
+    assert "COMMIT" in statements[-1]
+
+
 @pytest.mark.parametrize(
     ("options", "given", "heartbeat", "change"),
     [

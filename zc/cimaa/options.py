@@ -1,6 +1,6 @@
-"""What a setting of a section is: declared once, read, checked and explained everywhere from that.  Pure."""
+"""The settings of a section, and their types: declared once, and read, checked and documented from that.  Pure."""
 
-import difflib
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from .errors import ConfigurationError
 from .masking import MASK as MASK  # for those who show a setting
 from .masking import mask_text, mask_url
+from .text import closest
 from .units import parse_duration, parse_size
 
 
@@ -37,6 +38,16 @@ def _integer(text: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{text!r} is not a number of at least 0")
+    return number
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -109,6 +120,8 @@ TEXT = Type("text", str)
 PATH = Type("path", _path)
 INTEGER = Type("integer", _integer)
 FLAG = Type("true or false", _flag)
+#: A number of at least 0, which may have a fraction.
+NUMBER = Type("number", _number)
 #: An integer of at least 1, and one of at least 0.
 COUNT = Type("count", _at_least(1))
 RETRIES = Type("count", _at_least(0))
@@ -181,7 +194,7 @@ def check_keys(where: str, given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for the user who wrote a name that is not among the known ones."""
+    """A hint for an unknown name: the most similar known one, or all that are known."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"available: {', '.join(known) or 'none'}"
+    near = closest(name, known)
+    return f"did you mean {near}?" if near else f"available: {', '.join(known) or 'none'}"

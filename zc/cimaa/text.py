@@ -1,6 +1,7 @@
 """Text in messages, on terminals and in stores: quoting, escaping, cutting, digests.  Pure."""
 
 import re
+from collections.abc import Iterable
 from hashlib import blake2b
 
 _CUT = "..."
@@ -44,6 +45,16 @@ def cut(text: str, most: int) -> str:
     if len(encoded) <= most:
         return text
     return encoded[: most - len(_CUT)].decode(errors="ignore") + _CUT
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: one that starts with ``name``, as a full host name, or a similar one."""
+    from difflib import get_close_matches  # rarely needed, and commands should start quickly
+
+    known = sorted(known, key=len)
+    start = name.casefold()
+    longer = (one for one in known if start and one.casefold().startswith(start))
+    return next(longer, None) or next(iter(get_close_matches(name, known, n=1)), None)
 
 
 def hex_digest(data: str | bytes, size: int) -> str:

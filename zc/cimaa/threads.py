@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def within(function: Callable[[], T], seconds: float) -> T:
+    """Return what the function returns, or raise what it raises, if it ends within ``seconds``.
+
+    :raises TimeoutError: if it takes longer; its thread goes on.
+    """
+    call = Call(function)
+    if not call.wait(seconds):
+        raise TimeoutError(f"no result within {seconds:g} s")
+    return call.result()
+
+
 class Call(Generic[T]):
     """A call of a function without arguments, in a daemon thread that starts at once."""
 

@@ -1,4 +1,4 @@
-"""Durations, sizes and times as people write and read them.  Pure."""
+"""Durations, sizes and times as users write and read them.  Pure."""
 
 import re
 from datetime import UTC, datetime, time, timedelta
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from .text import quoted
 
 _SECONDS: dict[str, int] = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 60}
-# Weeks are read, not written: 10d is plainer than 1w 3d.
+# Weeks are read, but not written: 10d is easier to read than 1w 3d.
 _SHOWN = {unit: _SECONDS[unit] for unit in "dhms"}
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _BYTES: dict[str, int] = {"": 1, "B": 1} | {f"{unit}iB": 1024**power for power, unit in enumerate("KMGT", 1)}
@@ -15,15 +15,23 @@ _BYTES: dict[str, int] = {"": 1, "B": 1} | {f"{unit}iB": 1024**power for power, 
 def parse_duration(text: str) -> int:
     """Seconds from ``90s``, ``15m``, ``2h``, ``7d``, ``1w``, or several of them together: ``1h30m``.
 
-    :raises ValueError: if it is not a duration.
+    :raises ValueError: for any other text.
     """
     if not re.fullmatch(r"([0-9]{1,9}[smhdw])+", text):
         raise ValueError(f"invalid duration {quoted(text)}: write it like 90s, 15m, 2h, 7d, 1w or 1h30m")
     return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", text))
 
 
+def parse_seconds(text: str) -> float:
+    """Seconds from a number, which may have a fraction (``10``, ``0.5``), or from a duration (``15m``).
+
+    :raises ValueError: for any other text.
+    """
+    return float(text) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", text) else parse_duration(text)
+
+
 def format_duration(seconds: float, parts: int = 2) -> str:
-    """Seconds as ``3d 4h``: the largest units, at most ``parts`` of them.  Negative ones count as none."""
+    """Seconds as ``3d 4h``: the largest units, at most ``parts`` of them; ``0s`` for negative seconds."""
     rest = max(0, int(seconds))
     shown: list[str] = []
     for unit, size in _SHOWN.items():
@@ -38,7 +46,7 @@ def format_duration(seconds: float, parts: int = 2) -> str:
 def parse_size(text: str) -> int:
     """Bytes from ``1048576``, ``512MiB`` or ``4GiB``.
 
-    :raises ValueError: if it is not a size.
+    :raises ValueError: for any other text.
     """
     match = re.fullmatch(r"([0-9]{1,15}) ?([KMGT]iB|B|)", text)
     if not match:
@@ -47,23 +55,23 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size: int) -> str:
-    """Bytes as ``4GiB``, in the largest unit that leaves no fraction."""
+    """Bytes as ``4GiB``, in the largest unit without a fraction."""
     whole = [(scale, unit) for unit, scale in _BYTES.items() if unit and size % scale == 0 and scale <= max(size, 1)]
     scale, unit = max(whole)
     return f"{size // scale}{unit}"
 
 
 def parse_time(text: str, now: float) -> int:
-    """Seconds since the epoch, from one of several forms.
+    """Seconds since the epoch, in one of several forms.
 
     - a date and time in ISO 8601, ``2026-11-23 08:00``, or a date;
     - a time, ``08:00``: the next such time after ``now``;
     - ``tomorrow``, or a weekday, ``friday`` or ``fri``: the start of the next such day;
     - both, ``tomorrow 08:00``.
 
-    Without an offset it is local time.
+    It is local time unless the text has a UTC offset.
 
-    :raises ValueError: if it is none of them.
+    :raises ValueError: for any other text.
     """
     match = re.fullmatch(r"(?:([a-z]+) ?)?([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?", text.casefold())
     try:
@@ -76,7 +84,7 @@ def parse_time(text: str, now: float) -> int:
 
 
 def _days(day: str, now: float) -> int:
-    """In how many days that day is: 1 for tomorrow, up to 7 for today's weekday, 0 for what is no day."""
+    """The number of days until that day: 1 for tomorrow, up to 7 for today's weekday, 0 for any other word."""
     if day == "tomorrow":
         return 1
     today = datetime.fromtimestamp(now).weekday()
@@ -94,7 +102,7 @@ def _next(day: str | None, clock: time, now: float) -> int:
 
 
 def format_time(seconds: float) -> str:
-    """Seconds since the epoch as local time, ``2026-11-23 08:00:00``; as they are beyond what a calendar has."""
+    """Seconds since the epoch as local time, ``2026-11-23 08:00:00``; a number outside the calendar unchanged."""
     try:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
@@ -102,7 +110,7 @@ def format_time(seconds: float) -> str:
 
 
 def format_utc(seconds: float) -> str:
-    """Seconds since the epoch as ``2026-11-23 08:00 UTC``, the same on every host; beyond a calendar as they are."""
+    """Seconds since the epoch as ``2026-11-23 08:00 UTC``, the same on every host; other numbers unchanged."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, OverflowError, OSError):

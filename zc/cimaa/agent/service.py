@@ -6,14 +6,14 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from ..db import DB
 from ..errors import Error
 from ..masking import mask_urls
+from ..systemd.notify import Systemd
 from ..text import json_safe, one_line
 from ..units import format_duration
 from . import runner
@@ -29,8 +29,6 @@ _LOG = logging.getLogger("zc.cimaa.agent")
 
 # Ticks without a notification after which systemd may restart the daemon.
 _WATCHDOG_TICKS = 5
-# Seconds that systemd may take to accept a notification.
-_SYSTEMD = 1.0
 #: The exit status after a bug.
 FAILED = 1
 
@@ -75,7 +73,7 @@ async def _run(configuration: Configuration, db: DB, count: int | None, keep: bo
     checks, base = len(daemon.states), format_duration(settings.base_interval)
     _LOG.info("%s runs %d check%s every %s", settings.name, checks, "" if checks == 1 else "s", base)
     systemd.notify("READY=1")
-    systemd.prolong_watchdog(settings.base_interval)
+    systemd.prolong_watchdog(_WATCHDOG_TICKS * settings.base_interval)
     try:
         await until_signal(_work(daemon, publisher, count), (signal.SIGTERM, signal.SIGINT))
         return 0
@@ -91,29 +89,6 @@ async def _run(configuration: Configuration, db: DB, count: int | None, keep: bo
 async def _work(daemon: Daemon, publisher: Publisher, count: int | None) -> None:
     await daemon.run(count)
     await publisher.finish()
-
-
-class Systemd:
-    """Notifications to systemd, if it started this process and asks for them."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._address = environment.get("NOTIFY_SOCKET", "")
-        self._watchdog = environment.get("WATCHDOG_USEC", "")
-
-    def notify(self, state: str) -> None:
-        """Send a notification, which is dropped if systemd does not accept it."""
-        if not self._address:
-            return
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-            systemd.settimeout(_SYSTEMD)
-            systemd.connect(f"\0{self._address[1:]}" if self._address.startswith("@") else self._address)
-            systemd.send(state.encode())
-
-    def prolong_watchdog(self, interval: float) -> None:
-        """Make systemd's watchdog wait for at least five ticks."""
-        wanted = int(_WATCHDOG_TICKS * interval * 1_000_000)
-        if self._watchdog.isdecimal() and 0 < int(self._watchdog) < wanted:
-            self.notify(f"WATCHDOG_USEC={wanted}")
 
 
 class _JSON(logging.Formatter):

@@ -1,17 +1,15 @@
-"""The checks that come with zc.cimaa: each reads something, and judges apart from that what it read.
+"""The built-in checks.  Each reads something, and judges what it read in a separate, pure function.
 
-The rooms, each importing only those before it:
+The modules; each imports only those before it:
 
 ``states``, ``ranges``
-    Pure: the states of Nagios' plugins, and the ranges by which values are judged.
-``items``, ``nagios``
-    Pure: what a check tells of each thing it looked at, and that as a Nagios plugin's output.
-``disk``, ``load``, ``memory``, ``swap``, ``processes``, ``http``, ``tcp``, ``file_age``
+    Pure: the states of Nagios plugins, and the ranges by which values are judged.
+``items``, ``plugin_output``
+    Pure: the result for each item that a check examined, and the output of a Nagios plugin.
+``disk``, ``load``, ``available_memory``, ``swap``, ``processes``, ``http``, ``tcp``, ``file_age``
     The checks.  Each has a function that reads, and a pure ``judge``.
 ``host``
-    Those that an agent runs if nobody gave it any.
-``bounded``
-    Ends a check that takes too long.
+    The checks that an agent runs if none are configured.
 
 Importing this package loads none of them.
 """
@@ -19,10 +17,10 @@ Importing this package loads none of them.
 from typing import NamedTuple
 
 
-class Finding(NamedTuple):
-    """Something wrong that a check found."""
+class Problem(NamedTuple):
+    """A problem that a check found."""
 
-    #: Which of the things that the check looks at: a mount point, say.  Empty if there is only one.
+    #: The item concerned, such as a mount point; empty if the check has only one.
     name: str
     severity: int
     message: str

@@ -1,30 +1,30 @@
-"""Is there memory left that programs can get without swapping?"""
+"""Is memory available to programs without swapping?"""
 
 import psutil
 
-from . import Finding
-from .items import Item, findings, measured, percent
+from . import Problem
+from .items import Item, measured, percent, problems
 from .ranges import Thresholds, thresholds
 
-#: Of how much (percent) is available.
+#: For the percentage that is available.
 THRESHOLDS = ("10:", "5:")
 
 
-def check() -> list[Finding]:
-    """What is wrong now."""
-    return findings(read(thresholds(*THRESHOLDS)))
+def check() -> list[Problem]:
+    """The current problems."""
+    return problems(read(thresholds(*THRESHOLDS)))
 
 
 def read(limits: Thresholds) -> list[Item]:
-    """How much is available now."""
+    """The memory that is available now."""
     memory = psutil.virtual_memory()
     return judge(memory.available, memory.total, limits)
 
 
 def judge(available: int, total: int, limits: Thresholds) -> list[Item]:
-    """Judge so many bytes of memory available, of so many in all.
+    """Judge the bytes of memory that are available, of ``total``.
 
-    The message has whole percents, so that a report changes seldom.
+    The message has whole percents, so that reports change seldom.
     """
     left = 100 * available / total
     message = f"{int(left)} % of {total / 2**30:.1f} GiB memory is available"

@@ -1,4 +1,4 @@
-"""Is there room on the local file systems?"""
+"""Is there free space on the local file systems?"""
 
 import os
 import re
@@ -8,20 +8,20 @@ from typing import NamedTuple
 
 import psutil
 
-from . import Finding
-from .items import Item, findings, measured, percent
+from . import Problem
+from .items import Item, measured, percent, problems
 from .ranges import Thresholds, thresholds
 from .states import State
 
-#: Of how much (percent of what may be used) is used.
+#: For the percentage that is used, of the space that users may use.
 THRESHOLDS = ("90", "95")
 
-# Full by their nature, as they cannot be written to.
+# Always full, as they are read-only.
 _IMAGES = {"squashfs", "iso9660", "erofs", "cramfs", "udf"}
 
-# Linux tells there of each mount also whether the file system itself can be written to.
+# It also shows whether the file system of a mount is itself writable.
 _MOUNTS = Path("/proc/self/mountinfo")
-# How it writes a blank, and the like, in a path.
+# A space, and other special characters, in a path.
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
@@ -35,19 +35,19 @@ class Mount(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """How full (percent of what may be used) the file system is that is mounted there."""
+    """The percentage that is used of the file system at this mount point."""
 
     mountpoint: str
     used: float
 
 
-def check() -> list[Finding]:
-    """What is wrong now."""
-    return findings(judge(local(), thresholds(*THRESHOLDS)))
+def check() -> list[Problem]:
+    """The current problems."""
+    return problems(judge(local(), thresholds(*THRESHOLDS)))
 
 
 def read(limits: Thresholds, paths: Sequence[str] = ()) -> list[Item]:
-    """How full the file systems of these paths are, by default the local ones that can be written to."""
+    """The use of the file systems of these paths (default: of the local, writable ones)."""
     if not paths:
         return judge_all(local(), limits)
     items: list[Item] = []
@@ -61,35 +61,35 @@ def read(limits: Thresholds, paths: Sequence[str] = ()) -> list[Item]:
 
 
 def judge(usages: Iterable[Usage], limits: Thresholds) -> list[Item]:
-    """Judge file systems that are so full.
+    """Judge the use of file systems.
 
-    The message has whole percents, so that a report changes seldom.
+    The message has whole percents, so that reports change seldom.
     """
     return [measured(path, f"{path} is {int(used)} % full", percent(path, used, limits)) for path, used in usages]
 
 
 def judge_all(usages: Sequence[Usage], limits: Thresholds) -> list[Item]:
-    """Judge the local file systems; if there is none, it is not known that all is well."""
-    nothing = Item("", State.UNKNOWN, "no local file system that can be written to was found: name one with --path")
+    """Judge the local file systems; if there are none, the state is unknown."""
+    nothing = Item("", State.UNKNOWN, "no local, writable file system was found: name one with --path")
     return judge(usages, limits) or [nothing]
 
 
 def local() -> list[Usage]:
-    """How full the local file systems are that can be written to."""
+    """The use of the local, writable file systems."""
     usages = []
     for mount in relevant(_mounts(every=False), _mounts(every=True)):
         try:
             usages.append(Usage(mount.mountpoint, psutil.disk_usage(mount.mountpoint).percent))
-        except OSError:  # it went meanwhile, or this user may not look
+        except OSError:  # it was unmounted meanwhile, or this user has no permission
             continue
     return usages
 
 
 def relevant(devices: Iterable[Mount], everything: Iterable[Mount]) -> list[Mount]:
-    """The mounts to look at: one per device, the shortest path to each.
+    """The mounts to check: one per device, the shortest path of each.
 
-    ``devices`` are those on a device, ``everything`` is all; of the latter only the
-    root counts, which in a container is an overlay without a device.
+    ``devices`` are the mounts of devices, ``everything`` all mounts; of those, only the
+    root is used, which in a container is an overlay without a device.
     """
     root = [mount for mount in everything if mount.mountpoint == "/" and mount.type == "overlay"]
     chosen: dict[str, Mount] = {}
@@ -114,8 +114,8 @@ def _mounts(*, every: bool) -> list[Mount]:
 def file_systems(mountinfo: bytes) -> Mapping[str, str]:
     """The options of the file systems themselves, by where they are mounted.
 
-    Those of a mount say less: an agent that systemd keeps from writing
-    (``ProtectSystem=strict``) sees all of them read-only, and they fill up all the same.
+    The options of a mount do not suffice: with ``ProtectSystem=strict`` of systemd, an agent
+    sees all mounts as read-only, although the file systems can fill up.
     """
     found = {}
     for line in mountinfo.splitlines():

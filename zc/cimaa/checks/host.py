@@ -1,11 +1,11 @@
-"""The checks that an agent runs if nobody gave it any: those of the host that it runs on."""
+"""The checks that an agent runs if none are configured: those of its host."""
 
 from collections.abc import Callable, Mapping
 
-from . import Finding, available_memory, disk, load
+from . import Problem, available_memory, disk, load
 
 #: Each check by its name.
-CHECKS: Mapping[str, Callable[[], list[Finding]]] = {
+CHECKS: Mapping[str, Callable[[], list[Problem]]] = {
     "disk": disk.check,
     "load": load.check,
     "memory": available_memory.check,

@@ -1,4 +1,4 @@
-"""Does a web server answer as it should, and soon enough?"""
+"""Does a web server respond as expected, and in time?"""
 
 import base64
 import re
@@ -10,35 +10,35 @@ from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 import urllib3
 
 from ..masking import mask_url, mask_urls
-from .items import Item, Metric
+from .items import Item, Measurement
 from .ranges import Thresholds
 from .states import State
 
-#: Of how long (seconds) the answer takes.
+#: For the response time in seconds.
 THRESHOLDS = (None, None)
 
-# So much (bytes) of the answer is read.
+# The most bytes of the response that are read.
 _MOST = 1024 * 1024
 _REDIRECTS = 10
 
 
 class Request(NamedTuple):
-    """What to ask for, and what to expect."""
+    """The request, and the expected response."""
 
     url: str
     method: str = "GET"
     headers: Mapping[str, str] = {}
-    #: The statuses that are good; both ends included.
+    #: The first and the last status that is good.
     status: tuple[int, int] = (200, 399)
-    #: A text that must be in the answer.
+    #: A text that the response must contain.
     contains: str = ""
     follow: bool = True
-    #: A file with the certificates to trust, in place of the system's.
+    #: A file with the trusted certificates, in place of the system's.
     ca_file: str | None = None
 
 
 def without_password(url: str) -> tuple[str, dict[str, str]]:
-    """The URL without the ``USER:PASSWORD@`` that it may have, and the headers that say it instead."""
+    """The URL without the ``USER:PASSWORD@`` that it may have, and the headers that replace them."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     if not at:
@@ -47,8 +47,8 @@ def without_password(url: str) -> tuple[str, dict[str, str]]:
     return urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {credentials}"}
 
 
-class Answer(NamedTuple):
-    """What came."""
+class Response(NamedTuple):
+    """The response."""
 
     status: int
     reason: str
@@ -57,36 +57,36 @@ class Answer(NamedTuple):
 
 
 def read(limits: Thresholds, request: Request, timeout: float) -> list[Item]:
-    """Ask and see, within so many seconds for each step."""
+    """Send the request; each step may take ``timeout`` seconds."""
     try:
-        answer = _ask(request, timeout)
+        answer = _send(request, timeout)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         return [Item("", State.CRITICAL, f"{mask_url(request.url)}: {_reason(error, timeout)}")]
     return [judge(request, answer, limits)]
 
 
-def judge(request: Request, answer: Answer, limits: Thresholds) -> Item:
-    """Judge what came for a request."""
-    timed = Metric("time", round(answer.seconds, 6), "s", limits, 0)
-    size = Metric("size", len(answer.body), "B", minimum=0)
-    state, told = _content(request, answer)
+def judge(request: Request, answer: Response, limits: Thresholds) -> Item:
+    """Judge the response to a request."""
+    timed = Measurement("time", round(answer.seconds, 6), "s", limits, 0)
+    size = Measurement("size", len(answer.body), "B", minimum=0)
+    state, text = _content(request, answer)
     state = state if state is not State.OK else limits.state(answer.seconds)
-    message = f"{mask_url(request.url)}: {told}, {answer.seconds:.3f} s"
+    message = f"{mask_url(request.url)}: {text}, {answer.seconds:.3f} s"
     return Item("", state, message, (timed, size))
 
 
-def _content(request: Request, answer: Answer) -> tuple[State, str]:
+def _content(request: Request, answer: Response) -> tuple[State, str]:
     low, high = request.status
-    told = f"{answer.status} {answer.reason}".strip()
+    text = f"{answer.status} {answer.reason}".strip()
     if not low <= answer.status <= high:
         wanted = f"{low}" if low == high else f"{low} to {high}"
-        return State.CRITICAL, f"{told}, and not {wanted}"
+        return State.CRITICAL, f"{text}, expected {wanted}"
     if request.contains.encode(errors="surrogateescape") not in answer.body:
-        return State.CRITICAL, f"{told}, but the answer does not contain {request.contains!r}"
-    return State.OK, told
+        return State.CRITICAL, f"{text}, but the response does not contain {request.contains!r}"
+    return State.OK, text
 
 
-def _ask(request: Request, timeout: float) -> Answer:
+def _send(request: Request, timeout: float) -> Response:
     start = time.monotonic()
     retries = urllib3.Retry(total=None, connect=0, read=0, other=0, redirect=_REDIRECTS if request.follow else False)
     with urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(timeout), ca_certs=request.ca_file) as pool:
@@ -97,15 +97,15 @@ def _ask(request: Request, timeout: float) -> Answer:
             body = response.read(_MOST)
         finally:
             response.close()
-    return Answer(response.status, response.reason or "", body, time.monotonic() - start)
+    return Response(response.status, response.reason or "", body, time.monotonic() - start)
 
 
 def _reason(error: Exception, timeout: float) -> str:
-    """Why there is no answer, in a few words."""
+    """The reason why there is no response, in a few words."""
     cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
     refused = isinstance(cause, urllib3.exceptions.NewConnectionError)  # which urllib3 takes for a timeout
     if isinstance(cause, urllib3.exceptions.TimeoutError) and not refused:
-        return f"no answer within {timeout:g} s"
+        return f"no response within {timeout:g} s"
     text = mask_urls(str(cause))
     if "CERTIFICATE_VERIFY_FAILED" in text:
         found = re.search(r"certificate verify failed: ([^(]+)", text)

@@ -1,19 +1,19 @@
-"""What a check tells of each thing that it looked at, and the findings that follow.  Pure."""
+"""The results of a check, and the problems among them.  Pure."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from . import Finding
+from . import Problem
 from .ranges import Thresholds
 from .states import State
 
 
-class Metric(NamedTuple):
-    """A figure that a check measured, as performance data has it."""
+class Measurement(NamedTuple):
+    """A measured value, as in performance data."""
 
     label: str
     value: float
-    #: ``%``, ``s``, ``B``, or nothing: a number of things.
+    #: ``%``, ``s``, ``B``, or empty for a count.
     unit: str = ""
     thresholds: Thresholds = Thresholds()
     minimum: float | None = None
@@ -21,28 +21,28 @@ class Metric(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One thing that a check looked at."""
+    """The result for one item that a check examined."""
 
-    #: Which of them: a mount point, say.  Empty if there is only one.
+    #: The item, such as a mount point; empty if the check has only one.
     name: str
     state: State
-    #: What to tell of it, on one line.  It has whole numbers where it can, so that a report changes seldom.
+    #: One line.  It has whole numbers where possible, so that reports change seldom.
     message: str
-    metrics: tuple[Metric, ...] = ()
-    #: True if it is OK only in that nobody is to be alerted: then it is on the first line all the same.
+    metrics: tuple[Measurement, ...] = ()
+    #: True if it is OK only because no alert is wanted: it is still shown on the first line.
     noted: bool = False
 
 
-def findings(items: Iterable[Item]) -> list[Finding]:
-    """What is wrong among the items."""
-    return [Finding(item.name, item.state.severity, item.message) for item in items if item.state is not State.OK]
+def problems(items: Iterable[Item]) -> list[Problem]:
+    """The problems among the items."""
+    return [Problem(item.name, item.state.severity, item.message) for item in items if item.state is not State.OK]
 
 
-def measured(name: str, message: str, metric: Metric) -> Item:
-    """The item whose state follows from one metric."""
-    return Item(name, metric.thresholds.state(metric.value), message, (metric,))
+def measured(name: str, message: str, measurement: Measurement) -> Item:
+    """The item whose state follows from one measurement."""
+    return Item(name, measurement.thresholds.state(measurement.value), message, (measurement,))
 
 
-def percent(label: str, value: float, thresholds: Thresholds) -> Metric:
-    """A metric in percent."""
-    return Metric(label, round(value, 2), "%", thresholds, 0, 100)
+def percent(label: str, value: float, thresholds: Thresholds) -> Measurement:
+    """A measurement in percent."""
+    return Measurement(label, round(value, 2), "%", thresholds, 0, 100)

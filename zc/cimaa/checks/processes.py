@@ -1,4 +1,4 @@
-"""Do as many processes run as should?"""
+"""Does the expected number of processes run?"""
 
 import os
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from typing import NamedTuple
 import psutil
 
 from ..masking import mask_text
-from .items import Item, Metric, measured
+from .items import Item, Measurement, measured
 from .ranges import Thresholds
 
 
 class Process(NamedTuple):
-    """A process; what this user may not see of it is empty."""
+    """A process; fields that this user may not read are empty."""
 
     pid: int
     name: str
@@ -22,17 +22,17 @@ class Process(NamedTuple):
     command: str
 
 
-class Wanted(NamedTuple):
-    """Which processes count: those that agree in all that is not ``None``."""
+class ProcessFilter(NamedTuple):
+    """Which processes are counted: those that match all fields that are not ``None``."""
 
     name: str | None = None
     user: str | None = None
     state: str | None = None
-    #: It is found anywhere in the command line.
+    #: A part of the command line.
     command: str | None = None
 
     def includes(self, process: Process) -> bool:
-        """True if the process counts."""
+        """True if the process is counted."""
         same = (self.name, process.name), (self.user, process.user), (self.state, process.state)
         return all(wanted in (None, found) for wanted, found in same) and (self.command or "") in process.command
 
@@ -41,8 +41,8 @@ class Wanted(NamedTuple):
         return f" with {', '.join(asked)}" if asked else ""
 
 
-def read(limits: Thresholds, wanted: Wanted) -> list[Item]:
-    """How many of the processes that are wanted run now, without this one."""
+def read(limits: Thresholds, wanted: ProcessFilter) -> list[Item]:
+    """The number of running processes that match, without this one."""
     fields = ["pid", "name", "username", "status", "cmdline"]
     running = (process.info for process in psutil.process_iter(fields) if process.pid != os.getpid())
     processes = (
@@ -52,8 +52,8 @@ def read(limits: Thresholds, wanted: Wanted) -> list[Item]:
     return judge(processes, limits, wanted)
 
 
-def judge(processes: Iterable[Process], limits: Thresholds, wanted: Wanted) -> list[Item]:
-    """Judge how many of these processes are wanted ones."""
+def judge(processes: Iterable[Process], limits: Thresholds, wanted: ProcessFilter) -> list[Item]:
+    """Judge the number of these processes that match."""
     count = sum(map(wanted.includes, processes))
     message = f"{count} process{'' if count == 1 else 'es'}{wanted}"
-    return [measured("", message, Metric("processes", count, thresholds=limits, minimum=0))]
+    return [measured("", message, Measurement("processes", count, thresholds=limits, minimum=0))]

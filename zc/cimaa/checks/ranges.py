@@ -1,8 +1,7 @@
-"""The ranges of the Monitoring Plugins' guidelines, by which a measured value is judged.  Pure.
+"""The ranges of the Monitoring Plugins' guidelines, by which measured values are judged.  Pure.
 
-A range says which values are good: ``10`` those from 0 to 10, ``10:`` those from 10
-on, ``~:10`` those up to 10, ``10:20`` those from 10 to 20.  With an ``@`` in front it
-says which are bad.  The ends belong to the range.
+A range contains the good values: ``10`` is 0 to 10, ``10:`` 10 or more, ``~:10`` 10 or
+less, ``10:20`` 10 to 20.  ``@10:20`` contains the bad values.  The ends are included.
 """
 
 import math
@@ -23,11 +22,11 @@ class Range(NamedTuple):
 
     start: float
     end: float
-    #: True if the values inside are the bad ones.
+    #: True if the values inside are bad.
     inside: bool = False
 
     def is_bad(self, value: float) -> bool:
-        """True if the value calls for an alert."""
+        """True if the value is bad."""
         return (self.start <= value <= self.end) == self.inside
 
     def __str__(self) -> str:
@@ -38,22 +37,22 @@ class Range(NamedTuple):
 
 
 class Thresholds(NamedTuple):
-    """The ranges for a warning and for a critical state; ``None``: nothing is bad."""
+    """The ranges for a warning and for a critical state; ``None``: no value is bad."""
 
     warning: Range | None = None
     critical: Range | None = None
 
     def state(self, value: float) -> State:
-        """What the value is by these."""
+        """The state of the value."""
         if self.critical is not None and self.critical.is_bad(value):
             return State.CRITICAL
         return State.WARNING if self.warning is not None and self.warning.is_bad(value) else State.OK
 
 
 def parse(text: str, read: Callable[[str], float] | None = None) -> Range:
-    """The range that a text describes; ``read`` reads one of its ends, by default a plain number.
+    """The range that a text describes; ``read`` parses one of its ends, by default a plain number.
 
-    :raises ValueError: if it describes none, or its ends are the wrong way round.
+    :raises ValueError: for any other text, or if the start is above the end.
     """
     match = _RANGE.fullmatch(text.strip())
     if match is None or not (match["start"] or match["end"]):
@@ -72,7 +71,7 @@ def parse(text: str, read: Callable[[str], float] | None = None) -> Range:
 def parse_percent(text: str) -> Range:
     """A range of percentages: :func:`parse`, with or without percent signs.
 
-    :raises ValueError: if it is not one.
+    :raises ValueError: for any other text.
     """
     return parse(text, lambda end: _plain(end.removesuffix("%")))
 
@@ -80,13 +79,13 @@ def parse_percent(text: str) -> Range:
 def thresholds(warning: str | None, critical: str | None) -> Thresholds:
     """The thresholds of two texts.
 
-    :raises ValueError: if one is no range.
+    :raises ValueError: if one is not a range.
     """
     return Thresholds(warning and parse(warning), critical and parse(critical))  # type: ignore[arg-type]
 
 
 def number(value: float) -> str:
-    """The number as performance data may have it: exact, without an exponent, and without a fraction of zero."""
+    """The number as in performance data: exact, without an exponent, and without a zero fraction."""
     text = format(Decimal(repr(value)) if isinstance(value, float) else Decimal(value), "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text

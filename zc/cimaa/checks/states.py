@@ -1,4 +1,4 @@
-"""The states of the Monitoring Plugins' guidelines, which are a plugin's exit statuses too.  Pure."""
+"""The states of the Monitoring Plugins' guidelines, which are also the exit statuses of plugins.  Pure."""
 
 from collections.abc import Iterable
 from enum import IntEnum
@@ -7,27 +7,27 @@ from ..faults import ERROR, WARNING
 
 
 class State(IntEnum):
-    """What something that a check looked at is in."""
+    """The state of an item that a check examined."""
 
     OK = 0
     WARNING = 1
     CRITICAL = 2
-    #: The check could not tell.
+    #: The check failed.
     UNKNOWN = 3
 
     @property
     def severity(self) -> int:
         """The severity of a fault of this state.
 
-        It is not for a single check to say that a fault is critical, even where Nagios calls its state so.
+        An error, even for CRITICAL: only escalation makes a fault critical.
         """
         return WARNING if self is State.WARNING else ERROR
 
 
-# From the least to the worst: what is known to be bad comes before what is not known.
+# From the best to the worst: a known problem is worse than an unknown state.
 _ORDER = (State.OK, State.UNKNOWN, State.WARNING, State.CRITICAL)
 
 
 def worst(states: Iterable[State]) -> State:
-    """The worst of the states; of none, all is well."""
+    """The worst of the states; OK if there are none."""
     return max(states, key=_ORDER.index, default=State.OK)

@@ -6,18 +6,18 @@ from .items import Item, measured, percent
 from .ranges import Thresholds
 from .states import State
 
-#: Of how much (percent) is used.
+#: For the percentage that is used.
 THRESHOLDS = ("50", "80")
 
 
 def read(limits: Thresholds) -> list[Item]:
-    """How much is used now."""
+    """The current use."""
     swap = psutil.swap_memory()
     return judge(swap.used, swap.total, limits)
 
 
 def judge(used: int, total: int, limits: Thresholds) -> list[Item]:
-    """Judge so many bytes of swap space used, of so many in all; having none is nothing wrong."""
+    """Judge the bytes of swap space that are used; a host without swap space is OK."""
     if not total:
         return [Item("", State.OK, "there is no swap space")]
     full = 100 * used / total

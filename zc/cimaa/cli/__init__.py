@@ -1,7 +1,7 @@
 """The ``cimaa`` command.
 
-Each command is in the module of its group, which is imported when the command
-is run: what shows faults loads nothing of what runs checks.
+Each command is in a module of its own, which is imported when the command is run:
+``cimaa faults`` does not load what runs checks.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from .main import HELP_OPTIONS, errors_shown, version_option
-from .main import run as _run
+from .program import HELP_OPTIONS, errors_shown, version_option
+from .program import run as _run
 
-#: Each command, in the order of the help: the module that has it, and its name there.
+#: The module and the attribute of each command, in the order of the help.
 COMMANDS = {
     "agent": "commands.run_agent:agent",
     "run": "commands.run_check:run",
@@ -22,7 +22,7 @@ COMMANDS = {
     "faults": "commands.list_faults:faults",
     "squelch": "commands.squelch:squelch",
     "unsquelch": "commands.squelch:unsquelch",
-    "squelches": "commands.squelch:squelches",
+    "squelches": "commands.list_squelches:squelches",
     "agents": "commands.list_agents:agents",
     "remove-agent": "commands.list_agents:remove_agent",
     "meta-check": "commands.meta_check:meta_check",
@@ -30,16 +30,17 @@ COMMANDS = {
     "dump": "commands.report_dump:dump",
     "config": "commands.show_config:config",
     "backends": "commands.show_config:backends",
-    "completion": "completion:completion",
+    "costs": "commands.estimate_costs:costs",
+    "completion": "commands.completion:completion",
     "setup": "commands.setup:setup",
 }
 
 
 class Commands(click.Group):
-    """A group of commands, each of which is imported when it is asked for."""
+    """A group of commands, each of which is imported when it is used."""
 
     def __init__(self, *args: Any, places: Mapping[str, str], **extra: Any) -> None:
-        """``places`` has the module and the attribute of each command, by its name: ``module:attribute``."""
+        """``places`` maps the name of each command to ``module:attribute``."""
         super().__init__(*args, **extra)
         self.places = places
 
@@ -58,10 +59,10 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the arguments name, and the arguments that are left for it."""
+        """The command that the arguments name, and its own arguments."""
         try:
             return super().resolve_command(ctx, args)
-        except click.NoSuchCommand as error:  # click knows no commands that are not imported
+        except click.NoSuchCommand as error:  # click suggests only commands that are imported
             raise click.NoSuchCommand(error.command_name, possibilities=self.places, ctx=ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -72,17 +73,17 @@ class Commands(click.Group):
         except click.NoSuchOption as error:
             if error.option_name != "--config":
                 raise
-            raise click.UsageError("--config stands before the command: cimaa --config FILE ...", ctx) from None
+            raise click.UsageError("--config must precede the command: cimaa --config FILE ...", ctx) from None
 
 
 @click.group(cls=Commands, places=COMMANDS, context_settings=HELP_OPTIONS)
 @click.option("--config", metavar="FILE", type=click.Path(), help="The configuration file; see: cimaa config --help")
 @version_option
-def cimaa(config: str | None) -> None:  # the commands find it in the context
+def cimaa(config: str | None) -> None:  # the commands read it from the context
     """Faults of a fleet of independent monitoring agents.
 
-    Agents report their faults to a store that the configuration names; without one it is a directory of
-    this host.  Exit status: 0 for success, 1 for an error, 2 for wrong usage.  With CIMAA_DEBUG=1 in the
+    Agents report their faults to the store that the configuration names; without a configuration, the store is a
+    directory of this host.  Exit status: 0 for success, 1 for an error, 2 for wrong usage.  With CIMAA_DEBUG=1 in the
     environment, a bug is reported with its traceback.
     """
 

@@ -1,4 +1,4 @@
-"""Lists of faults, the same wherever a command shows some."""
+"""The list of faults that several commands show."""
 
 import time
 from collections.abc import Iterable
@@ -9,11 +9,12 @@ from ..faults import SEVERITIES, severity_name
 from ..squelches import Matcher
 from ..types import FoundFault
 from ..units import format_duration
-from .output import Cell, Styled, View, write_json, write_table
+from .cells import Cell, Styled
+from .output import View, write_json, write_table
 
 #: The columns of a list of faults.
 TITLES = ("severity", "for", "agent", "fault", "message", "squelched by")
-# The style of everything at least so severe.
+# The style of faults of at least this severity.
 _STYLES = {"critical": "bold red", "error": "red", "warning": "yellow"}
 
 
@@ -54,12 +55,12 @@ def counted(number: int, what: str = "fault") -> str:
 
 
 def ago(seconds: float, now: float) -> str:
-    """How long ago that was."""
+    """The age, as ``5m ago``."""
     return f"{format_duration(now - seconds)} ago"
 
 
 def ago_cell(seconds: float, now: float) -> Styled:
-    """How long ago that was, for a table: the latest first."""
+    """The age in a table, sorted with the latest first."""
     return Styled(ago(seconds, now), order=-seconds)
 
 

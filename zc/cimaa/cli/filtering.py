@@ -9,17 +9,25 @@ import click
 
 from ..db import DB
 from ..errors import InvalidFilter
-from ..text import quoted, shell_quoted
+from ..text import closest, quoted, shell_quoted
 from ..types import Agent, FoundFault, Heartbeat
 from . import fault_list
 from .fault_list import Listed
 from .output import message
-from .params import complete_agents, nearest
+from .params import complete_agents
 
 if TYPE_CHECKING:  # a command without a filter does not import them
     from ..filters import AgentItem, FaultItem, Filter, Keys
 
 _Item = TypeVar("_Item")
+
+#: What the help of a command with filters says of operators, and of shells.
+OPERATORS = """\b
+  =  !=        the same, or not
+  =~ !~        matches a regular expression (RE2) anywhere, or does not
+  < <= > >=    less, more"""
+SHELLS = """Put a term with <, >, !, blanks or quotes in single quotes, or the shell acts on them; and, within these, a
+value with blanks in double quotes."""
 
 
 def fault_filter(arguments: Sequence[str], *, exit_code: bool) -> "Filter[FaultItem] | None":
@@ -128,7 +136,7 @@ def _warn_of_unknown_keys(db: DB, wanted: "Filter[FaultItem]", found: Sequence[F
         return
     known = {key for fault in db.find_faults() for key in fault}
     for key in sorted(unknown - known) if known else ():
-        near = nearest(key, known)
+        near = closest(key, known)
         message(f"Warning: no current fault has the key {quoted(key)}" + (f"; did you mean {near}?" if near else "."))
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .cells import Cell, Styled
 from .fault_list import Listed, severity_cell
-from .output import Cell, Styled, View, write_json, write_table
+from .output import View, write_json, write_table
 
 #: What faults may be grouped by.
 GROUPS = ("agent", "name", "severity")

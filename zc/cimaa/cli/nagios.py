@@ -1,6 +1,6 @@
-"""Commands that behave as Nagios plugins do: the exit status is a state, and there is always a line of output.
+"""Commands that are Nagios plugins: the exit status is a state, and there is always a line of output.
 
-Wrong usage is UNKNOWN (3), reported on standard output; so, by the guidelines, are ``-h`` and ``-V``.
+Wrong usage is UNKNOWN (3), reported on standard output, and so are ``-h`` and ``-V``, as the guidelines require.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 import click
 
 from .. import __version__
-from ..checks import bounded, plugin_output
+from ..checks import plugin_output
 from ..checks.items import Item
 from ..checks.ranges import Range, parse
 from ..checks.states import State
 from ..errors import Error
+from ..threads import within
 from .output import report_traceback, write
-from .params import Parsed
+from .params import WAIT, Parsed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_TIMEOUT = "10"
-_LONGEST = 86400
+_TIMEOUT = "10s"
 
 
 class Plugin(click.Command):
@@ -30,7 +30,7 @@ class Plugin(click.Command):
         return _read(lambda: super(Plugin, self).make_context(info_name, args, *rest, **extra), info_name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it; whatever goes wrong is UNKNOWN, and has its line."""
+        """Run the plugin; any error is UNKNOWN, with a line of output."""
         try:
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
@@ -60,52 +60,23 @@ class Plugins(click.Group):
             raise _unknown(ctx.info_name, error) from error
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds <= _LONGEST:
-        raise ValueError(f"{text!r} is not a number of seconds, more than 0 and at most {_LONGEST}")
-    return seconds
-
-
 def plugin_options(
     warning: str | None, critical: str | None, of: str, read: Callable[[str], Range] = parse
 ) -> Callable[[_Command], _Command]:
-    """The options that every plugin has; ``of`` is what the ranges apply to."""
+    """The options of every plugin; ``of`` is what the ranges apply to."""
     kind = Parsed("range", read)
-    shown: dict[str, Any] = {"metavar": "RANGE", "type": kind}
+
+    def limit(flag: str, name: str, default: str | None, text: str) -> Callable[[_Command], _Command]:
+        help_text = f"{text} if {of} is not in this range."
+        return click.option(flag, name, type=kind, default=default, show_default=True, metavar="RANGE", help=help_text)
 
     def decorate(command: _Command) -> _Command:
         for option in (
             click.version_option(__version__, "-V", "--version", message="cimaa %(version)s"),
-            click.option("-v", "--verbose", count=True, help="Show each item on a line of its own, too."),
-            click.option(
-                "-t",
-                "--timeout",
-                type=Parsed("seconds", _seconds),
-                default=_TIMEOUT,
-                show_default=True,
-                metavar="SECONDS",
-                help="The timeout.",
-            ),
-            click.option(
-                "-c",
-                "--critical",
-                default=critical,
-                show_default=True,
-                help=f"Critical if {of} is not in this range.",
-                **shown,
-            ),
-            click.option(
-                "-w",
-                "--warning",
-                default=warning,
-                show_default=True,
-                help=f"A warning if {of} is not in this range.",
-                **shown,
-            ),
+            click.option("-v", "--verbose", count=True, help="Show each item on its own line as well."),
+            timeout_option(_TIMEOUT, "How long to wait (a duration, or seconds)."),
+            limit("-c", "--critical", critical, "Critical"),
+            limit("-w", "--warning", warning, "Warning"),
         ):
             command = option(command)
         return command
@@ -113,9 +84,15 @@ def plugin_options(
     return decorate
 
 
+def timeout_option(default: str, text: str) -> Callable[[_Command], _Command]:
+    """The option ``--timeout``, in seconds."""
+    names = ("-t", "--timeout")
+    return click.option(*names, type=WAIT, default=default, show_default=True, metavar="DURATION", help=text)
+
+
 def finish(name: str, look: Callable[[], Sequence[Item]], timeout: float, good: str, verbose: int) -> None:
-    """Run a check within ``timeout`` seconds, write what it found, and exit with its state."""
-    state, text = plugin_output.output(name, bounded.run(look, timeout), good, verbose)
+    """Run a check within ``timeout`` seconds, write its result, and exit with its state."""
+    state, text = plugin_output.output(name, within(look, timeout), good, verbose)
     write(text)
     raise click.exceptions.Exit(state)
 
@@ -133,7 +110,7 @@ def _read(make: Callable[[], click.Context], name: str | None) -> click.Context:
         return make()
     except click.UsageError as error:
         raise _unknown(name, error) from error
-    except click.exceptions.Exit:  # it showed its help, or its version
+    except click.exceptions.Exit:  # after --help or --version
         raise click.exceptions.Exit(State.UNKNOWN) from None
 
 

@@ -1,37 +1,30 @@
 """What the command writes: data on standard output, messages on standard error.
 
-On a terminal data is a table for people.  Elsewhere it is a line for each row,
-tabs between the columns, and nothing cut.  Stored text is written with escapes in
-place of the characters that control a terminal.
+On a terminal, a listing is a table.  Elsewhere it has a line for each row, with
+tabs between the columns, and nothing is cut.  All stored text passes through this
+module, which replaces the characters that control a terminal by escapes.
 """
 
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import click
 import orjson
 
 from ..text import json_safe, one_line
+from .cells import Cell, Styled, order, text
 
-#: The most rows of a table: nobody reads more, and drawing one takes a millisecond.
+#: The most rows of a table: drawing one takes a millisecond, and more are rarely read.
 ROWS = 1000
 
 
-class Styled(NamedTuple):
-    """A text, how rich should show it, and its place among others where that is not the text's."""
-
-    text: str
-    style: str = ""
-    order: float | None = None
-
-
 class View(NamedTuple):
-    """How a listing is to be written."""
+    """How a listing is written."""
 
     as_json: bool = False
-    #: A table for people, whether or not standard output is a terminal.
+    #: Write a table even if standard output is not a terminal.
     table: bool = False
     #: The titles of the columns to show, in their order; ``None`` for all.
     columns: tuple[str, ...] | None = None
@@ -40,11 +33,8 @@ class View(NamedTuple):
     reverse: bool = False
 
 
-Cell: TypeAlias = str | Styled
-
-
 def message(text: str) -> None:
-    """Write a message for people on standard error."""
+    """Write a message on standard error, as one line."""
     click.echo(one_line(text), err=True)
 
 
@@ -59,20 +49,26 @@ def report_traceback(error: BaseException) -> None:
 
 
 def write(data: str) -> None:
-    """Write data, and the end of its line."""
+    """Write data as it is, and a line break."""
     sys.stdout.write(data + "\n")
     sys.stdout.flush()
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write texts, each as one line."""
+    for line in lines:
+        write(one_line(line))
 
 
 def write_json(value: Any) -> None:
     """Write a value as JSON."""
     encoded = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-    # Within JSON only strings hold such characters, line breaks aside: those are the layout's.
+    # The line breaks are of the layout; within JSON only strings can contain other control characters.
     write("\n".join(map(json_safe, encoded.split("\n"))))
 
 
 def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: View | None = None) -> None:
-    """Write rows, each with a cell for each title: a table for people, or lines for programs."""
+    """Write rows, which have a cell for each title: as a table, or as lines with tabs between the columns."""
     view = view or View()
     rows = _sorted(titles, rows, view)
     if not rows:
@@ -81,27 +77,24 @@ def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: Vie
         shown = [titles.index(title) for title in view.columns]
         titles, rows = view.columns, [[row[number] for number in shown] for row in rows]
     if view.table or sys.stdout.isatty():
-        from . import tables
+        from . import terminal
 
-        tables.draw(titles, rows[:ROWS])
+        terminal.draw(titles, [list(map(_clean, row)) for row in rows[:ROWS]])
         if len(rows) > ROWS:
-            message(f"{len(rows) - ROWS} more are not shown: narrow them down, or send them through a pipe.")
+            message(f"{len(rows) - ROWS} more are not shown: use a filter, or a pipe.")
     else:
         write("\n".join("\t".join(one_line(text(cell)) for cell in row) for row in rows))
+
+
+def _clean(cell: Cell) -> Cell:
+    """The cell with escapes; its line breaks are kept."""
+    lines = "\n".join(map(one_line, text(cell).split("\n")))
+    return cell._replace(text=lines) if isinstance(cell, Styled) else lines
 
 
 def _sorted(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: View) -> list[Sequence[Cell]]:
     rows = list(rows)
     if view.sort is not None:
         column = titles.index(view.sort)
-        rows.sort(key=lambda row: _order(row[column]))
+        rows.sort(key=lambda row: order(row[column]))
     return rows[::-1] if view.reverse else rows
-
-
-def _order(cell: Cell) -> tuple[float, str]:
-    return (cell.order or 0, cell.text) if isinstance(cell, Styled) else (0, cell)
-
-
-def text(cell: Cell) -> str:
-    """The text of a cell."""
-    return cell.text if isinstance(cell, Styled) else cell

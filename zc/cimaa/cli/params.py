@@ -1,4 +1,4 @@
-"""What the commands' parameters have in common: their types, what completes them, and how the store is opened."""
+"""What the commands share: the types of their parameters, their completion, and how the store is opened."""
 
 import functools
 import time
@@ -7,13 +7,14 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from .. import config
+from .. import config, options
 from ..agents import Instance
 from ..config import Config
 from ..db import DB
 from ..faults import SEVERITIES, parse_severity
-from ..units import parse_duration, parse_time
-from .output import View
+from ..text import closest
+from ..units import parse_seconds, parse_time
+from .output import View, report_traceback
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -37,12 +38,12 @@ def listing_options(titles: Sequence[str], others: Sequence[str] = ()) -> Callab
         return accepted[text]
 
     added = (
-        click.option("--reverse", is_flag=True, help="The other way round."),
+        click.option("--reverse", is_flag=True, help="Reverse the order."),
         click.option("--sort", type=Parsed("column", column), metavar="COLUMN", help="Sort by this column."),
         click.option(
             "--columns", type=Parsed("columns", columns), metavar="COLUMNS", help=f"Only these: {','.join(names)}."
         ),
-        click.option("--table", is_flag=True, help="Write a table where the output is no terminal, too, as for watch."),
+        click.option("--table", is_flag=True, help="Write a table even if the output is not a terminal, as for watch."),
         json_option,
     )
 
@@ -51,7 +52,7 @@ def listing_options(titles: Sequence[str], others: Sequence[str] = ()) -> Callab
         def with_view(*args: Any, **given: Any) -> Any:
             view = View(**{field: given.pop(field) for field in View._fields})
             if view.as_json and view != View(as_json=True):
-                raise click.UsageError("--json is not for use with --table, --columns, --sort and --reverse.")
+                raise click.UsageError("--json excludes --table, --columns, --sort and --reverse.")
             return command(*args, view=view, **given)
 
         for option in added:
@@ -80,7 +81,7 @@ def _column_name(title: str) -> str:
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # not generic in every version that is supported
-    """A parameter whose text a function reads, which raises :exc:`ValueError` for what it cannot read."""
+    """A parameter whose text a function parses; it raises :exc:`ValueError` for invalid text."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
@@ -103,7 +104,7 @@ class Severity(Parsed):
         super().__init__("severity", parse_severity)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
-        """The severities that start like this."""
+        """The names of severities that start like this."""
         return _starting(incomplete, SEVERITIES)
 
 
@@ -114,20 +115,41 @@ def _future_time(text: str) -> int:
     return seconds
 
 
-_CONFIG = f"{__name__}.configuration"
+def _wait(text: str) -> float:
+    if not (seconds := parse_seconds(text)):
+        raise ValueError(f"{text!r} is too short")
+    if seconds > _DAY:
+        raise ValueError(f"{text!r} is more than a day")
+    return seconds
 
+
+def _typed(setting: options.Type) -> Parsed:
+    return Parsed(setting.name, setting.parse)
+
+
+_CONFIG = f"{__name__}.configuration"
+_DAY = 24 * 60 * 60
+
+# The types of the settings in the configuration, as parameters.
+COUNT = _typed(options.COUNT)
+NUMBER = _typed(options.NUMBER)
+PORT = _typed(options.PORT)
+DURATION = _typed(options.DURATION)
+#: A duration of at least one second.
+INTERVAL = _typed(options.TIMEOUT)
 SEVERITY = Severity()
-DURATION = Parsed("duration", parse_duration)
 FUTURE_TIME = Parsed("time", _future_time)
+#: How long to wait: a duration, or a number of seconds as Nagios plugins take it; at most a day.
+WAIT = Parsed("duration", _wait)
 
 
 def examples(*commands: str) -> str:
-    """The end of a command's help: what one may type."""
+    """The end of a command's help: examples."""
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
 def configuration(ctx: click.Context) -> Config:
-    """The configuration that ``--config`` names, or that is found; read once for each command."""
+    """The configuration that ``--config`` names, else the first on the search path; read once for each command."""
     if _CONFIG not in ctx.meta:
         ctx.meta[_CONFIG] = Config.read(ctx.find_root().params.get("config"))
     found: Config = ctx.meta[_CONFIG]
@@ -142,7 +164,7 @@ def setup_parameters(command: _Command) -> _Command:
 
 
 def setup_configuration(ctx: click.Context) -> Config:
-    """The configuration of a setup command: its argument, its option, that of ``cimaa``, or the one found.
+    """The configuration of a setup command: of its argument, its option or that of ``cimaa``, else on the search path.
 
     :raises ConfigurationError: if a file was named and cannot be read.
     """
@@ -177,19 +199,9 @@ def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: 
 
 
 def unknown(what: str, name: str, known: Iterable[str], see: str) -> str:
-    """For a name that the store does not have: with the nearest that it has, or the command that lists them."""
-    near = nearest(name, known)
+    """The message for an unknown name: with the most similar known one, or the command that lists them."""
+    near = closest(name, known)
     return f"there is no {what} {name!r}; " + (f"did you mean {near!r}?" if near else f"see: {see}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant: one that starts with this, as full host names do, or a similar one."""
-    from difflib import get_close_matches
-
-    known = sorted(known, key=len)
-    start = name.casefold()
-    longer = (one for one in known if start and one.casefold().startswith(start))
-    return next(longer, None) or next(iter(get_close_matches(name, known, n=1)), None)
 
 
 def _from_store(
@@ -198,12 +210,13 @@ def _from_store(
     try:
         with open_store(ctx) as db:
             return _starting(incomplete, names(db), argument=isinstance(param, click.Argument))
-    except Exception:  # there is no place for a message on a line that is being typed
+    except Exception as error:  # a message would be written into the line that is being typed
+        report_traceback(error)
         return []
 
 
 def _starting(incomplete: str, names: Iterable[str], *, argument: bool = False) -> list[Any]:
-    """The names that start like this.  Those with control characters are left out: shells and terminals act on them."""
+    """The names that start like this; those with control characters, which a terminal interprets, are left out."""
     from click.shell_completion import CompletionItem
 
     starting = (name for name in names if name.startswith(incomplete) and name.isprintable())

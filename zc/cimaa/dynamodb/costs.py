@@ -1,10 +1,7 @@
-"""What a fleet costs on DynamoDB: units a second and dollars a month, from a few numbers.
+"""What a fleet costs on DynamoDB with on-demand capacity.  Pure.
 
-    python -m zc.cimaa.dynamodb.costs --agents 10000 --interval 1m
-
-How a unit is counted is Amazon's: a write unit (WCU) is one write of up to 1 KB,
-two where it is part of a transaction; a read unit (RCU) is 4 KB read consistently.
-A condition that does not hold costs as much as the write.
+A write unit (WCU) is one write of up to 1 KB, two in a transaction; a read unit
+(RCU) is 4 KB read consistently.  A write whose condition fails costs the same.
 """
 
 import math
@@ -13,144 +10,102 @@ from typing import NamedTuple
 
 DAY = 24 * 60 * 60
 MONTH = 365 * DAY / 12
+GB = 2**30
 
-#: What one partition takes, whatever the table's capacity: write units a second.
-PARTITION_WCU = 1000
-#: Bytes, as they usually are: an agent's row, and a fault.
-ROW, FAULT = 350, 250
-# An item that an index holds is written three times: in the table, the index's old entry out, the new one in.
-_INDEXED = 3
+#: The usual size of an agent's row, of a fault and of a squelch, in bytes.
+ROW, FAULT, SQUELCH = 350, 250, 200
+
+#: Seconds after which an agent with alerters reads the squelches again, at a tick.
+SQUELCHES_READ = 10 * 60
+
+# Bytes that are billed with each item, and the size of a scan's page.
+_OVERHEAD = 100
+_PAGE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What reports, how often, and what is read."""
+    """The agents, and how often the store is read."""
 
     agents: int = 10_000
-    #: Seconds between an agent's reports.
+    #: Seconds between two reports of an agent.
     interval: float = 60
     #: Current faults of an agent, on average.
     faults: float = 2
-    #: How often an agent's faults change a day, one fault each time.
-    changes: float = 10
-    #: How often all faults and all agents are listed a day, by people and by checks.
+    #: The share of reports in which one fault has changed: 0 to 1.
+    changes: float = 0.01
+    #: How often a day all faults, agents and squelches are listed, by users and by ``cimaa meta-check``.
     listings: float = 288
+    #: The number of squelches, which agents with alerters read; ``None``: the agents have no alerters.
+    squelches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Dollars for a million units, on demand.  They differ from region to region, and change."""
+    """Dollars for a million units, and for a GB of storage a month: us-east-1, November 2024."""
 
     writes: float = 0.625
     reads: float = 0.125
+    storage: float = 0.25
 
 
 class Cost(NamedTuple):
-    """What a layout takes."""
+    """What one kind of request costs in a month."""
 
-    #: Write units for a report that changes nothing.
-    wcu_a_report: float
-    #: Write and read units a second, of the fleet.
-    wcu: float
-    rcu: float
-    dollars_a_month: float
-    #: With more agents, their reports exceed the capacity of one partition; ``None``: no such limit.
-    most_agents: int | None
+    what: str
+    requests: float
+    write_units: float
+    read_units: float
+    dollars: float
 
 
-def cost(fleet: Fleet, prices: Prices) -> Cost:
-    """What this backend takes: a touch for each report, and more only for what changes."""
-    a_report = _wcu(ROW)
-    # A change: the touch that fails is the report that is counted above; then a read, and a transaction of two items.
-    a_change = 2 * (_wcu(ROW) + _wcu(FAULT))
-    changes = fleet.agents * fleet.changes / DAY
-    wcu = fleet.agents / fleet.interval * a_report + changes * a_change
-    rcu = changes * _rcu(fleet.faults * FAULT) + _listing(fleet)
-    dollars = _dollars(wcu, rcu, prices)
-    return Cost(wcu_a_report=a_report, wcu=wcu, rcu=rcu, dollars_a_month=dollars, most_agents=None)
+def costs(fleet: Fleet, prices: Prices) -> list[Cost]:
+    """The costs of a month by what causes them; the storage is the last."""
+    reports = fleet.agents * MONTH / fleet.interval
+    changed = reports * fleet.changes
+    found = [
+        # A touch of the agent's row.
+        _cost("unchanged reports", reports - changed, 1, _wcu(ROW), 0, prices),
+        # A touch that fails, a query of the faults, and a transaction of two items.
+        _cost(
+            "changed reports", changed, 3, _wcu(ROW) + 2 * (_wcu(ROW) + _wcu(FAULT)), _rcu(fleet.faults * FAULT), prices
+        ),
+    ]
+    if fleet.squelches is not None:
+        size = fleet.squelches * SQUELCH
+        reads = fleet.agents * MONTH / max(fleet.interval, SQUELCHES_READ)
+        found.append(_cost("squelches, read by agents", reads, _pages(size), 0, _rcu(size), prices))
+    tables = fleet.agents * ROW, fleet.agents * fleet.faults * FAULT, (fleet.squelches or 0) * SQUELCH
+    requests, units = sum(map(_pages, tables)), sum(map(_rcu, tables))
+    found.append(_cost("listings", fleet.listings * MONTH / DAY, requests, 0, units, prices))
+    return [*found, Cost("storage", 0, 0, 0, stored(fleet) / GB * prices.storage)]
 
 
-def cost_with_index(fleet: Fleet, prices: Prices) -> Cost:
-    """What the obvious layout takes: all heartbeats under one key, and an index by time on the table.
-
-    Each report writes its heartbeat and its faults with the time of the report, by
-    which the index sorts them.  A heartbeat's three writes go to one partition.
-    """
-    a_report = _INDEXED * (1 + fleet.faults)
-    reports = fleet.agents / fleet.interval
-    wcu = reports * a_report
-    rcu = reports * _rcu(fleet.faults * FAULT) + _listing(fleet)
-    most = int(PARTITION_WCU / _INDEXED * fleet.interval)
-    dollars = _dollars(wcu, rcu, prices)
-    return Cost(wcu_a_report=a_report, wcu=wcu, rcu=rcu, dollars_a_month=dollars, most_agents=most)
+def total(parts: list[Cost]) -> Cost:
+    """The sum of costs."""
+    sums = [sum(numbers) for numbers in zip(*(part[1:] for part in parts), strict=True)]
+    return Cost("total", *sums)
 
 
-def _listing(fleet: Fleet) -> float:
-    size = fleet.agents * (ROW + fleet.faults * FAULT)
-    return fleet.listings / DAY * _rcu(size)
+def stored(fleet: Fleet) -> float:
+    """The bytes that are billed as storage."""
+    items = (1, ROW), (fleet.faults, FAULT)
+    agents = fleet.agents * sum(count * (size + _OVERHEAD) for count, size in items)
+    return agents + (fleet.squelches or 0) * (SQUELCH + _OVERHEAD)
+
+
+def _cost(what: str, times: float, requests: float, writes: float, reads: float, prices: Prices) -> Cost:
+    dollars = times * (writes * prices.writes + reads * prices.reads) / 1_000_000
+    return Cost(what, times * requests, times * writes, times * reads, dollars)
 
 
 def _wcu(size: float) -> int:
-    return math.ceil(size / 1024)
+    return max(1, math.ceil(size / 1024))
 
 
 def _rcu(size: float) -> int:
     return max(1, math.ceil(size / 4096))
 
 
-def _dollars(wcu: float, rcu: float, prices: Prices) -> float:
-    return MONTH * (wcu * prices.writes + rcu * prices.reads) / 1_000_000
-
-
-def shown(fleet: Fleet, prices: Prices) -> str:
-    """Both layouts side by side, as text."""
-    rows = [("", "this store", "one heartbeat key, with an index")]
-    ours, other = cost(fleet, prices), cost_with_index(fleet, prices)
-    rows += [
-        ("WCU for an unchanged report", f"{ours.wcu_a_report:g}", f"{other.wcu_a_report:g}"),
-        ("WCU a second", f"{ours.wcu:,.1f}", f"{other.wcu:,.1f}"),
-        ("RCU a second", f"{ours.rcu:,.1f}", f"{other.rcu:,.1f}"),
-        ("dollars a month", f"{ours.dollars_a_month:,.2f}", f"{other.dollars_a_month:,.2f}"),
-        ("most agents", "no limit", f"{other.most_agents:,}"),
-    ]
-    return "\n".join(f"{what:<28}{one:>12}{two:>35}".rstrip() for what, one, two in rows)
-
-
-def main() -> None:
-    """Print the costs for the numbers on the command line."""
-    import click
-
-    from ..units import parse_duration
-
-    usual, price = Fleet(), Prices()
-
-    @click.command(help="Print what a fleet costs on DynamoDB, on demand.", context_settings={"show_default": True})
-    @click.option("--agents", type=click.IntRange(min=1), default=usual.agents)
-    @click.option("--interval", default="1m", help="Time between an agent's reports.")
-    @click.option("--faults", type=click.FloatRange(min=0), default=usual.faults, help="Current faults of an agent.")
-    @click.option("--changes", type=click.FloatRange(min=0), default=usual.changes, help="Changes of an agent a day.")
-    @click.option("--listings", type=click.FloatRange(min=0), default=usual.listings, help="Listings of all a day.")
-    @click.option("--write-price", type=float, default=price.writes, help="Dollars for a million write units.")
-    @click.option("--read-price", type=float, default=price.reads, help="Dollars for a million read units.")
-    def command(
-        agents: int,
-        interval: str,
-        faults: float,
-        changes: float,
-        listings: float,
-        write_price: float,
-        read_price: float,
-    ) -> None:
-        try:
-            seconds = parse_duration(interval)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--interval") from None
-        if not seconds:
-            raise click.BadParameter("it must not be 0", param_hint="--interval")
-        click.echo(shown(Fleet(agents, seconds, faults, changes, listings), Prices(write_price, read_price)))
-
-    command()
-
-
-if __name__ == "__main__":
-    main()
+def _pages(size: float) -> int:
+    return max(1, math.ceil(size / _PAGE))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from ... import faults
-from ...checks import Finding
+from ...checks import Problem
 from ...errors import InvalidFault
 from ...faults import SEVERITIES, FaultDict
 from ...naming import fault_name, message
@@ -121,7 +121,7 @@ def failed(agent: str, check: Named, kind: str, text: str) -> Result:
     return Result(check.file, check.section, [check_failure(agent, check, kind, text)], complete=False)
 
 
-def of_findings(agent: str, check: Named, findings: Sequence[Finding]) -> Result:
+def of_findings(agent: str, check: Named, findings: Sequence[Problem]) -> Result:
     """The result of a built-in check with these findings."""
     names = [fault_name(agent, check.file, check.section, finding.name) for finding in findings]
     found = [make_fault(name, f.severity, f.message) for name, f in zip(names, findings, strict=True)]

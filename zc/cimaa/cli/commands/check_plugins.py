@@ -18,7 +18,7 @@ from ...checks import swap as swaps
 from ...checks import tcp as ports
 from ...checks.ranges import Range, Thresholds, parse_percent
 from ..nagios import Plugins, finish, plugin_options
-from ..params import Parsed, examples
+from ..params import PORT, Parsed, examples
 
 # A method or the name of a header, and a header's value, as HTTP has them.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -68,14 +68,13 @@ def _host(text: str) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """What was typed, also if that is not text."""
+    """The bytes that were typed, which need not be valid UTF-8."""
     return os.fsencode(text)
 
 
 _URL = Parsed("URL", _web_address)
 _METHOD = Parsed("method", _method)
 _HOST = Parsed("host", _host)
-_PORT = Parsed(options.PORT.name, options.PORT.parse)
 _BYTES = Parsed("text", _bytes)
 
 
@@ -91,9 +90,10 @@ _BYTES = Parsed("text", _bytes)
 def check() -> None:
     """Check something, as a Nagios plugin does.
 
-    The exit status is 0 if all is well, 1 for a warning, 2 for critical, 3 if the check could not look (wrong usage
-    included).  A RANGE says which values are good: 10 (0 to 10), 10: (10 or more), 10:20, ~:10 (10 or less); or, with
-    @10:20, which are bad.
+    The exit status is 0 for OK, 1 for a warning, 2 for critical, 3 if the check failed (wrong usage included).
+
+    A RANGE is the range of the good values: 10 (0 to 10), 10: (10 or more), 10:20, ~:10 (10 or less); or, as @10:20,
+    of the bad ones.
     """
 
 
@@ -128,13 +128,13 @@ def swap(**common: Any) -> None:
 
 @check.command(epilog=examples("cimaa check processes --name sshd -c 1:", "cimaa check processes --state zombie -w 5"))
 @click.option("--name", help="Only processes of this name.")
-@click.option("--user", help="Only those of this user.")
-@click.option("--state", help="Only those in this state: running, sleeping, zombie, ...")
-@click.option("--command", help="Only those with this text in their command line.")
-@plugin_options(None, None, "their number")
+@click.option("--user", help="Only processes of this user.")
+@click.option("--state", help="Only processes in this state: running, sleeping, zombie, ...")
+@click.option("--command", help="Only processes with this text in their command line.")
+@plugin_options(None, None, "the number of processes")
 def processes(name: str | None, user: str | None, state: str | None, command: str | None, **common: Any) -> None:
     """Check the number of running processes."""
-    wanted = process_table.Wanted(name, user, state, command)
+    wanted = process_table.ProcessFilter(name, user, state, command)
     _finish("processes", lambda limits, _: process_table.read(limits, wanted), "", **common)
 
 
@@ -178,8 +178,8 @@ def http(
 ) -> None:
     """Check the response of a web server to a request for URL.
 
-    A user name and a password in it (https://USER:PASSWORD@HOST/) are sent, but not shown, and neither is its query.
-    Special characters in them are percent-encoded: a slash as %2F.
+    A user name and a password in the URL (https://USER:PASSWORD@HOST/) are sent, but not shown, and neither is the
+    query of the URL.  Special characters in them must be percent-encoded: a slash as %2F.
     """
     from ...checks import http as web
 
@@ -192,7 +192,7 @@ def http(
     epilog=examples("cimaa check tcp localhost 22 --expect SSH", "cimaa check tcp www.example.com 443 --tls")
 )
 @click.argument("host", type=_HOST)
-@click.argument("port", type=_PORT)
+@click.argument("port", type=PORT)
 @click.option("--tls", is_flag=True, help="Use TLS, and verify the certificate.")
 @click.option("--send", type=_BYTES, default="", metavar="TEXT", help="Text to send; a line break is added.")
 @click.option("--expect", type=_BYTES, default="", metavar="TEXT", help="Text that the response must contain.")

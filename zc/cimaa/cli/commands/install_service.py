@@ -1,4 +1,4 @@
-"""The command that makes the agent a service of the host."""
+"""The command that installs the agent as a systemd service."""
 
 import shlex
 from pathlib import Path
@@ -12,7 +12,7 @@ from ..params import examples
 
 def _absolute(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
     if path is not None and not path.is_absolute():
-        raise click.BadParameter("give the whole path, from /.")
+        raise click.BadParameter("give an absolute path.")
     return path
 
 
@@ -23,7 +23,7 @@ def _absolute(_ctx: click.Context, _parameter: click.Parameter, path: Path | Non
         "cimaa install-service --write --root package --program /usr/bin/cimaa",
     ),
 )
-@click.option("--print", "show", is_flag=True, help="Write the unit to standard output, and nothing else.")
+@click.option("--print", "show", is_flag=True, help="Print the unit, and install nothing.")
 @click.option("--write", "install", is_flag=True, help="Write the unit, its user, and an example configuration.")
 @click.option(
     "--root",
@@ -36,21 +36,21 @@ def _absolute(_ctx: click.Context, _parameter: click.Parameter, path: Path | Non
     type=click.Path(path_type=Path),
     metavar="PATH",
     callback=_absolute,
-    help="The program that the service runs.  [default: this installation's; with --root, if it is not in DIR,"
-    " /usr/bin/cimaa]",
+    help="The program that the service runs.  [default: that of this installation; with --root, if that is not in"
+    " DIR, /usr/bin/cimaa]",
 )
 def install_service(show: bool, install: bool, root: Path | None, program: Path | None) -> None:
     """Install the agent as a systemd service.
 
-    It runs as a user of its own with few privileges, and is restarted whenever it ends.  Existing files are not
+    The service runs as a separate user with few privileges, and is restarted whenever it ends.  Existing files are not
     changed: a configuration in /etc/cimaa is kept; a different unit of this name is an error.  To change the unit,
-    write a drop-in: systemctl edit cimaa-agent.
+    use a drop-in: systemctl edit cimaa-agent.
     """
     if show == install:
         raise click.UsageError("Give one of --print and --write.")
     if show and root is not None:
         raise click.UsageError("--root is for --write.")
-    from ... import systemd
+    from ...systemd import install as systemd
 
     service = program or systemd.installed_program(root or Path("/"))
     if show:
@@ -62,14 +62,14 @@ def install_service(show: bool, install: bool, root: Path | None, program: Path 
 
 
 def _install(service: Path, root: Path) -> None:
-    from ... import systemd
+    from ...systemd import install as systemd
 
     again = shlex.join([str(systemd.program()), "install-service"])
     files = systemd.files(service, root)
     try:
         missing = systemd.missing(files)
     except ConfigurationError as error:
-        hint = f"Nothing was written.  To see what would be: {again} --print.  To have it written: remove the file."
+        hint = f"Nothing was written.  To see the new unit: {again} --print.  To write it: remove the file first."
         raise ConfigurationError(f"{error}.  {hint}") from error
     for file in files:
         if file in missing:
@@ -80,6 +80,6 @@ def _install(service: Path, root: Path) -> None:
                     raise
                 hint = f"Only root may: sudo {again} --write.  To try it elsewhere: --root DIR."
                 raise ConfigurationError(f"{error}.  {hint}") from error
-        message(f"{file.path}: {'written' if file in missing else 'is there already'}")
+        message(f"{file.path}: {'written' if file in missing else 'exists'}")
     message(f"The service runs {service}.")
     message(f"Next, as root: {systemd.NEXT}")

@@ -1,4 +1,4 @@
-"""The commands about agents: which report, which are silent, and how one is removed."""
+"""The commands that list and remove agents."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from ...types import AgentInstance, Heartbeat
 from ...units import format_duration
 from .. import filtering
 from ..fault_list import ago_cell
+from ..filtering import OPERATORS, SHELLS
 from ..output import View, message, write_json, write_table
 from ..params import DURATION, complete_agents, examples, listing_options, open_store, unknown
 
@@ -21,13 +22,35 @@ _OFFLINE = f"Only agents silent for {format_duration(SILENT_FOR)}, but not for {
 _DOUBLE = f"Only agents for which two or more instances reported in the last {format_duration(DOUBLE_WITHIN)}."
 
 
+_HELP = f"""List the agents.
+
+Shows the time of the last report of each, and the instances that report under its name.
+
+A FILTER is one or more terms, all of which must hold.  A term is a word, which is searched for in the agent's name
+and in the hosts of its instances, or KEY, an operator, and a value, without blanks:
+
+\b
+  agent                the name
+  silent               the time since the last report: 90s, 15m, 2h, 7d, 1w
+  host, os, pid        of an instance
+  version              of an instance: 0.10 is more than 0.9
+
+{OPERATORS}
+
+An agent with several instances is listed if one of them satisfies all terms.
+
+{SHELLS}
+"""
+
+
 @click.command(
+    help=_HELP,
     epilog=examples(
         "cimaa agents",
         "cimaa agents --old 15m",
         "cimaa agents os=~Linux 'version<0.2' 'silent<1d'",
         "cimaa agents --double --json",
-    )
+    ),
 )
 @click.argument("terms", metavar="[FILTER]...", nargs=-1, shell_complete=filtering.complete_agent_terms)
 @click.option(
@@ -40,29 +63,7 @@ _DOUBLE = f"Only agents for which two or more instances reported in the last {fo
 def agents(
     ctx: click.Context, terms: tuple[str, ...], old: int | None, offline: bool, double: bool, view: View
 ) -> None:
-    """List the agents.
-
-    Shows when each reported last, and the instances that report under its name.
-
-    A FILTER is one or more terms, all of which must hold.  A term is a word, which is searched for in the agent's name
-    and in the hosts of its instances, or KEY, an operator, and a value, without blanks:
-
-    \b
-      agent                the name
-      silent               the time since the last report: 90s, 15m, 2h, 7d, 1w
-      host, os, pid        of an instance
-      version              of an instance: 0.10 is more than 0.9
-
-    \b
-      =  !=        the same, or not
-      =~ !~        matches a regular expression (RE2) anywhere, or does not
-      < <= > >=    less, more
-
-    An agent with several instances is listed if one of them satisfies all terms.
-
-    Put a term with <, >, !, blanks or quotes in single quotes, or the shell acts on them; and, within these, a value
-    with blanks in double quotes.
-    """
+    """List the agents; see the help text above."""
     if (old is not None) + offline + double > 1:
         raise click.UsageError("Give only one of --old, --offline and --double.")
     wanted = filtering.agent_filter(terms)
@@ -96,9 +97,9 @@ def remove_agent(ctx: click.Context, agent: str) -> None:
 
 
 def _require_known(db: DB, agent: str) -> None:
-    """Refuse a name that no agent has, if these credentials may list the agents.
+    """Refuse the name of an unknown agent, if these credentials may list the agents.
 
-    An agent's own credentials may remove that agent and, on some stores, list none.
+    On some stores, the credentials of an agent may remove that agent, but not list agents.
     """
     try:
         known = [row["name"] for row in db.get_agents()]

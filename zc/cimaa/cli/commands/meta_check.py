@@ -1,4 +1,4 @@
-"""The command that checks the monitoring itself: that agents report, and that no squelch is forgotten."""
+"""The command that checks that agents report, and that no squelch is forgotten."""
 
 import time
 from collections.abc import Sequence
@@ -6,19 +6,20 @@ from typing import Any
 
 import click
 
+from ... import options
 from ...agent import config as settings
-from ...checks import bounded
-from ...checks.items import Item, Metric
+from ...checks.items import Item, Measurement
 from ...checks.states import State
 from ...errors import StoreUnavailable
 from ...faults import ERROR, WARNING
-from ...metacheck import rules as meta
-from ...metacheck.rules import Finding, Rules, Verdict
-from ...options import TIMEOUT
+from ...metacheck import findings, fleet_state
+from ...metacheck.findings import Finding, Verdict
+from ...metacheck.rules import Rules
 from ...squelches import Matcher
-from ..nagios import Plugin, finish
+from ...threads import within
+from ..nagios import Plugin, finish, timeout_option
 from ..output import write_json
-from ..params import DURATION, Parsed, complete_agents, configuration, examples, open_store
+from ..params import DURATION, INTERVAL, Parsed, complete_agents, configuration, examples, open_store
 
 NAME = "meta-check"
 
@@ -26,9 +27,9 @@ _TIMEOUT = "30s"
 _GOOD = "the agents report, each once, and no squelch is forgotten"
 
 
-def _count(text: str) -> float:
+def _intervals(text: str) -> float:
     try:
-        count = float(text) if text.replace(".", "", 1).isdecimal() else 0
+        count: float = options.NUMBER.parse(text)
     except ValueError:
         count = 0
     if not 0 < count < 1_000_000:
@@ -36,24 +37,11 @@ def _count(text: str) -> float:
     return count
 
 
-_COUNT = Parsed("intervals", _count)
-_TIME = Parsed("duration", TIMEOUT.parse)
-_LONGEST = 24 * 60 * 60
-
-
-def _patience(text: str) -> int:
-    """A duration; or a number of seconds, as Nagios plugins take it."""
-    seconds: int = TIMEOUT.parse(f"{text}s" if text.isdecimal() else text)
-    if seconds > _LONGEST:
-        raise ValueError(f"{text!r} is more than a day")
-    return seconds
-
-
-_PATIENCE = Parsed("duration", _patience)
+_INTERVALS = Parsed("intervals", _intervals)
 
 
 class _MetaCheck(Plugin):
-    """A Nagios plugin with ``--nagios``, else a command like the others."""
+    """A Nagios plugin with ``--nagios``, otherwise an ordinary command."""
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         """The context, in which the arguments are read."""
@@ -62,7 +50,7 @@ class _MetaCheck(Plugin):
         return click.Command.make_context(self, info_name, args, *rest, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it."""
+        """Run the command."""
         return super().invoke(ctx) if ctx.params["as_plugin"] else click.Command.invoke(self, ctx)
 
 
@@ -78,14 +66,14 @@ class _MetaCheck(Plugin):
 @click.option("--nagios/--json", "as_plugin", help="Be a Nagios plugin, or write the JSON of a check.  [default: JSON]")
 @click.option(
     "--interval",
-    type=_TIME,
+    type=INTERVAL,
     metavar="DURATION",
     help="How often the agents report (60s, 15m).  [default: base_interval in the configuration's [agent], or 60s]",
 )
 @click.option(
     "-w",
     "--warning",
-    type=_COUNT,
+    type=_INTERVALS,
     default="2",
     show_default=True,
     metavar="INTERVALS",
@@ -94,7 +82,7 @@ class _MetaCheck(Plugin):
 @click.option(
     "-c",
     "--error",
-    type=_COUNT,
+    type=_INTERVALS,
     default="5",
     show_default=True,
     metavar="INTERVALS",
@@ -102,7 +90,7 @@ class _MetaCheck(Plugin):
 )
 @click.option(
     "--forget",
-    type=_TIME,
+    type=INTERVAL,
     default="30d",
     show_default=True,
     metavar="DURATION",
@@ -136,27 +124,19 @@ class _MetaCheck(Plugin):
     default="7d",
     show_default=True,
     metavar="DURATION",
-    help="A squelch that ends within this time after it was set is at most a warning, whatever it hides.",
+    help="A squelch that ends within this time after it was set is at most a warning, whatever faults it hides.",
 )
-@click.option(
-    "-t",
-    "--timeout",
-    type=_PATIENCE,
-    default=_TIMEOUT,
-    show_default=True,
-    metavar="DURATION",
-    help="How long to wait for the store.",
-)
+@timeout_option(_TIMEOUT, "How long to wait for the store (a duration, or seconds).")
 @click.pass_context
-def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, timeout: int, **rules: Any) -> None:
-    """Check the agents and the squelches themselves.
+def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, timeout: float, **rules: Any) -> None:
+    """Check that agents report, and that no squelch is forgotten.
 
-    Reported are agents that are silent (together, if most of them fell silent at once), agents that run more than
-    once, and squelches that are neither permanent nor new.
+    Reports silent agents (together, if most of them fell silent at once), agents that run more than once, and squelches
+    that are neither permanent nor new.
 
-    By default it writes the JSON of an agent's check, with faults and metrics, for a section of a check file.
+    By default, the command writes the JSON of an agent's check, with faults and metrics, for a section of a check file.
     With --nagios it is a Nagios plugin: status 0 if all is well, 1 for a warning, 2 for an error, 3 if the store could
-    not be checked (wrong usage included).  What a squelch silences is shown then, but does not change the status.
+    not be checked (wrong usage included).  Squelched findings are shown, but do not change the status.
     """
 
     def verdict() -> tuple[Verdict, list[str]]:
@@ -166,7 +146,7 @@ def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, tim
     if as_plugin:
         finish(NAME, lambda: items(*verdict()), timeout, _GOOD, 1)
     try:
-        found, _ = bounded.run(verdict, timeout)
+        found, _ = within(verdict, timeout)
     except TimeoutError as error:
         raise StoreUnavailable(f"the store did not answer: {error}; --timeout gives it more time") from error
     write_json(found.document())
@@ -175,21 +155,21 @@ def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, tim
 def _verdict(ctx: click.Context, rules: Rules) -> tuple[Verdict, list[str]]:
     """The verdict, and the regular expressions of the squelches in force."""
     with open_store(ctx) as db:
-        seen = meta.look(db, rules)
-    return meta.judge(seen, rules, time.time()), [squelch["regex"] for squelch in seen.squelches]
+        seen = fleet_state.read(db, rules)
+    return findings.judge(seen, rules, time.time()), [squelch["regex"] for squelch in seen.squelches]
 
 
 def items(verdict: Verdict, squelches: Sequence[str]) -> list[Item]:
     """The output of a Nagios plugin for the verdict, where these squelches are in force."""
     figures = verdict.figures
-    told = f"agents reporting: {figures['reporting']} of {figures['agents']}; squelches: {figures['squelches']}"
-    metrics = tuple(Metric(name, value, minimum=0) for name, value in figures.items())
+    summary = f"agents reporting: {figures['reporting']} of {figures['agents']}; squelches: {figures['squelches']}"
+    metrics = tuple(Measurement(name, value, minimum=0) for name, value in figures.items())
     matching = Matcher(squelches).matching
-    return [Item("", State.OK, told, metrics), *(_item(f, matching(f.name)) for f in verdict.findings)]
+    return [Item("", State.OK, summary, metrics), *(_item(f, matching(f.name)) for f in verdict.findings)]
 
 
 def _item(finding: Finding, squelches: Sequence[str]) -> Item:
-    if squelches and not finding.squelches:  # no squelch hides that squelches are forgotten
+    if squelches and not finding.squelches:  # findings about squelches cannot be squelched
         text = f"{finding.message} (squelched by {', '.join(squelches)})"
         return Item(finding.name, State.OK, text, noted=True)
     state = _state(finding.severity)

@@ -1,4 +1,4 @@
-"""The commands that take and give whole documents: a report in, a dump out."""
+"""The commands that read a report, and write a dump."""
 
 from typing import IO, Any
 
@@ -13,7 +13,7 @@ from ..fault_list import counted
 from ..output import message, write_json
 from ..params import complete_agents, examples, open_store
 
-# White space and escapes may make a text longer than what it says.
+# White space and escapes make a text longer than its content.
 _MOST = 8 * limits.REPORT
 
 
@@ -47,8 +47,7 @@ def report(ctx: click.Context, agent: str, file: IO[bytes]) -> None:
 def dump(ctx: click.Context) -> None:
     """Write the whole store as JSON.
 
-    It has all faults, heartbeats and squelches.  A heartbeat is a fault of the agent '_', whose name is that of the
-    agent it belongs to.
+    It has all faults, heartbeats and squelches.  The heartbeat of an agent is a fault of the agent '_', named after it.
     """
     with open_store(ctx) as db:
         write_json(db.dump())

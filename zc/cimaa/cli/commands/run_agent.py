@@ -1,4 +1,4 @@
-"""The command that runs checks and reports what they found: once, or as a daemon."""
+"""The command that runs the agent: once, or as a daemon."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ from ...types import FoundFault
 from .. import fault_list
 from ..fault_list import UNSQUELCHED, counted
 from ..output import message, report_traceback
-from ..params import configuration, examples, open_store
+from ..params import COUNT, configuration, examples, open_store
 
 
 @click.command(
@@ -24,8 +24,8 @@ from ..params import configuration, examples, open_store
     )
 )
 @click.option("--once", is_flag=True, help="Run every check once, report, list the faults, and end.")
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N intervals, and stay in the store.")
-@click.option("--keep", is_flag=True, help="When told to end (SIGTERM), stay in the store, and resolve no alerts.")
+@click.option("--count", type=COUNT, metavar="N", help="End after N intervals, and keep the agent in the store.")
+@click.option("--keep", is_flag=True, help="At the end (SIGTERM), keep the agent in the store, and resolve no alerts.")
 @click.option(
     "-e",
     "--exit-code",
@@ -37,13 +37,13 @@ from ..params import configuration, examples, open_store
 def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, exit_code: bool, as_json: bool) -> None:
     """Run the checks of this host, and report their faults to the store.
 
-    Without a configuration the checks that come with zc.cimaa look at this host's disks, memory and load.  With a
-    directory in the [agent] section, the *.cfg files there have a section for each check, with its command, which may
-    be a Nagios plugin, or print JSON: {"faults": [{"name", "severity", "message"}]}.
+    Without a configuration, built-in checks watch the disks, the memory and the load of this host.  If the [agent]
+    section names a directory, the *.cfg files in it have a section for each check, with its command: a Nagios plugin,
+    or a program that prints JSON: {"faults": [{"name", "severity", "message"}]}.
 
-    With --once each check runs once; errors do not escalate, and no alerts are sent.  Without it, the agent runs until
-    SIGTERM ends it, and logs on standard error; SIGHUP makes it read its configuration again.  Only then do errors
-    escalate, and only then are alerts sent, by the [alerter:NAME] sections.
+    Without --once, the agent runs until SIGTERM, and logs on standard error; SIGHUP reloads its configuration.  It
+    escalates errors, and sends the alerts of the [alerter:NAME] sections.  With --once, each check runs once; errors do
+    not escalate, and no alerts are sent.
     """
     if once:
         if count is not None or keep:
@@ -61,10 +61,10 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, exit_co
 
 
 class _Tracebacks(logging.Handler):
-    """Of what is logged, shows the tracebacks alone, if they are wanted: the rest is among the faults."""
+    """Shows only the tracebacks of log records, with CIMAA_DEBUG: the rest is reported as faults."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show the traceback, if there is one."""
+        """Show the traceback, if the record has one."""
         if record.exc_info and record.exc_info[1]:
             report_traceback(record.exc_info[1])
 
@@ -82,7 +82,7 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
             db.set_faults(ours.name, done.faults)
             found = db.find_faults(agent=ours.name)
         except StoreError:
-            # They are shown nowhere else.
+            # Otherwise they would be lost.
             fault_list.show(_unstored(ours.name, done.faults), as_json=as_json)
             raise
         shown = fault_list.listed(db, found)
@@ -98,12 +98,12 @@ def _unstored(agent: str, faults: list[FaultDict]) -> list[fault_list.Listed]:
 
 
 def _store(ctx: click.Context) -> str:
-    """Which store it is: its backend, and what tells it from another of the kind."""
+    """The store: its backend, and the settings that identify it."""
     settings = configuration(ctx).database.settings
-    telling = [f"{s.option.name} {s.shown}" for s in settings if _tells(s)]
-    return " ".join([settings[0].text or "", f"({', '.join(telling)})" if telling else ""]).strip()
+    shown = [f"{s.option.name} {s.shown}" for s in settings if _identifies(s)]
+    return " ".join([settings[0].text or "", f"({', '.join(shown)})" if shown else ""]).strip()
 
 
-def _tells(setting: Setting) -> bool:
+def _identifies(setting: Setting) -> bool:
     given = setting.source != "default" or setting.option.type is PATH
     return given and setting.text is not None and not setting.option.secret and setting.option.name != "class"

@@ -1,4 +1,4 @@
-"""The command that tries one check."""
+"""The command that runs one check, and shows its result."""
 
 import shlex
 from collections.abc import Iterable
@@ -16,7 +16,8 @@ from ...errors import Error
 from ...faults import severity_name
 from ...options import COMMAND
 from ...units import format_duration, format_size
-from ..output import Cell, message, write_json, write_table
+from ..cells import Cell
+from ..output import message, report_traceback, write_json, write_table
 from ..params import configuration, examples, json_option
 
 _OUTCOMES = {Finished: "finished", TimedOut: "timed out", Flooded: "wrote too much", NotStarted: "not started"}
@@ -28,7 +29,8 @@ def _complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> l
 
     try:
         names = [path(check) for check in check_files.of_agent(Settings.load(configuration(ctx)))]
-    except Error:
+    except Error as error:
+        report_traceback(error)
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()]
 
@@ -38,11 +40,11 @@ def _complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> l
 @json_option
 @click.pass_context
 def run(ctx: click.Context, check: str, as_json: bool) -> None:
-    """Run one check, and show what the agent makes of it.
+    """Run one check, and show its result.
 
-    CHECK is FILE/SECTION, or the section alone.  It runs as the agent would run it.  Shown are its output, its exit
-    status and how long it took, and what follows: faults, metrics, thresholds and escalation.  Nothing is stored, and
-    nobody is alerted.  The exit status is 0 if it was run, whatever it found.
+    CHECK is FILE/SECTION, or the section alone.  The check runs as under the agent.  Its output, its exit status and
+    its duration are shown, and the faults, metrics, thresholds and escalation that follow.  Nothing is stored, and no
+    alert is sent.  The exit status is 0 if the check ran, even if it found faults.
     """
     ours = Settings.load(configuration(ctx))
     found = trial.find(ours, check)
@@ -52,7 +54,7 @@ def run(ctx: click.Context, check: str, as_json: bool) -> None:
         return
     write_table(("what", "value"), _rows(done))
     if not done.faults:
-        message("No faults: all is well.")
+        message("No faults.")
 
 
 def _rows(done: Trial) -> Iterable[tuple[Cell, ...]]:
@@ -69,8 +71,8 @@ def _rows(done: Trial) -> Iterable[tuple[Cell, ...]]:
         yield "fault", f"{severity_name(fault['severity'])} {fault['name']}: {fault['message']}"
     for metric in done.result.metrics:
         yield "metric", f"{metric.name} = {metric.value:.15g}{metric.unit}"
-    for threshold, told in trial.judged(done):
-        yield "threshold", f"{_rule(threshold)}: {told}"
+    for threshold, result in trial.judged(done):
+        yield "threshold", f"{_rule(threshold)}: {result}"
     yield "escalation", _escalation(done)
 
 
@@ -88,7 +90,7 @@ def _shape(done: Trial) -> dict[str, Any]:
         "errors": ended and _text(ended.errors),
         "faults": done.faults,
         "metrics": [metric._asdict() for metric in done.result.metrics],
-        "thresholds": [{"threshold": _rule(threshold), "result": told} for threshold, told in trial.judged(done)],
+        "thresholds": [{"threshold": _rule(threshold), "result": result} for threshold, result in trial.judged(done)],
         "escalation": _escalation(done),
     }
 

@@ -1,4 +1,4 @@
-"""The commands that make what a store needs: also programs of their own, ``setup-postgres`` and ``setup-dynamodb``."""
+"""The commands that set up a store; they are also separate programs, ``setup-postgres`` and ``setup-dynamodb``."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import click
 from ...config import Config
 from ...errors import ConfigurationError
 from .. import Commands
-from ..main import HELP_OPTIONS
 from ..params import examples
+from ..program import HELP_OPTIONS
 
 COMMANDS = {
     "postgres": "commands.setup_postgres:setup_postgres",
@@ -23,9 +23,9 @@ COMMANDS = {
     epilog=examples("cimaa setup postgres --help", "cimaa setup dynamodb --help"),
 )
 def setup() -> None:
-    """Make the tables of a store.
+    """Set up the tables of a store.
 
-    Each command is also a program: setup-postgres, setup-dynamodb.
+    Each command is also a separate program: setup-postgres, setup-dynamodb.
     """
 
 

@@ -1,4 +1,4 @@
-"""The command ``setup-dynamodb``: makes the tables, shows what it would do, prints policies.
+"""The command ``setup-dynamodb``: creates and checks the tables, and prints policies.
 
 Data goes to standard output, progress to standard error.
 """
@@ -12,10 +12,9 @@ from ...dynamodb.db import connected
 from ...dynamodb.records import check_prefix, full_name, schemas
 from ...dynamodb.setup import policies, provisioning
 from ...dynamodb.setup.provisioning import Step, Table, TableOptions
-from ...text import one_line
-from ..main import HELP_OPTIONS, Program, run_and_exit, version_option
-from ..output import write, write_json
-from ..params import DURATION, examples, setup_configuration, setup_parameters
+from ..output import write, write_json, write_lines
+from ..params import COUNT, DURATION, examples, setup_configuration, setup_parameters
+from ..program import HELP_OPTIONS, Program, run_and_exit, version_option
 from .setup import settings
 
 BACKEND = "zc.cimaa.dynamodb"
@@ -43,18 +42,22 @@ def _units(read: int | None, write: int | None) -> tuple[int, int] | None:
     epilog=examples("setup-dynamodb --dry-run cimaa.cfg", "setup-dynamodb --policy agent cimaa.cfg"),
 )
 @setup_parameters
-@click.option("--read-units", type=click.IntRange(min=1), help="Provision this many reads per second for each table.")
-@click.option("--write-units", type=click.IntRange(min=1), help="Provision this many writes per second for each table.")
+@click.option("--read-units", type=COUNT, metavar="N", help="Provision this many reads per second for each table.")
+@click.option("--write-units", type=COUNT, metavar="N", help="Provision this many writes per second for each table.")
 @click.option("--point-in-time-recovery", is_flag=True, help="Enable point-in-time recovery for the last 35 days.")
 @click.option("--deletion-protection", is_flag=True, help="Protect the tables from deletion.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag the tables; may be given several times.")
 @click.option(
     "--check",
     is_flag=True,
-    help="Show the tables and what would be done, and do nothing; exit status 1 if something would be done.",
+    help="Only show the tables and what would be done; exit status 1 if anything would be done.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
-@click.option("--policy", type=click.Choice(list(policies.ROLES)), help="Print the least IAM policy for a role.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option(
+    "--policy",
+    type=click.Choice(list(policies.ROLES)),
+    help="Print the least-privilege IAM policy of a role.",
+)
 @click.option(
     "--wait",
     type=DURATION,
@@ -79,10 +82,10 @@ def setup_dynamodb(
     wait: int,
     **_file: object,
 ) -> None:
-    """Make the tables of the DynamoDB store that the [database] section of the configuration file describes.
+    """Create the tables of the DynamoDB store that the [database] section of the configuration file describes.
 
-    It may be run again: existing tables keep their items and their capacity, and missing features that are asked for
-    are switched on.  Without units, the tables are on-demand.
+    It can be run again: existing tables keep their items and their capacity, and requested features that are missing
+    are enabled.  Without units, new tables have on-demand capacity.
     """
     given = settings(BACKEND, setup_configuration(ctx))
     prefix = check_prefix(given["prefix"])
@@ -112,13 +115,13 @@ def _check(found: Mapping[str, Table | None], steps: Iterable[Step]) -> None:
     for name, table in found.items():
         write(f"{name}: {table.summary if table else 'missing'}")
     wanting = provisioning.to_do(found, steps)
-    write("\n".join(one_line(f"to do: {line}") for line in wanting) or "nothing to do")
+    write_lines([f"to do: {line}" for line in wanting] or ["nothing to do"])
     if wanting:
         raise click.exceptions.Exit(1)
 
 
 def _show(steps: Iterable[Step]) -> None:
-    write("\n".join(one_line(f"{step.table}: {step.text}") for step in steps) or "nothing to do: all tables exist")
+    write_lines([f"{step.table}: {step.text}" for step in steps] or ["nothing to do: all tables exist"])
 
 
 def _do(steps: Iterable[Step], client: object, prefix: str, wait: int) -> None:

@@ -8,9 +8,9 @@ import click
 
 from ...errors import StoreUnavailable
 from ...text import one_line
-from ..main import HELP_OPTIONS, Program, run_and_exit, version_option
 from ..output import message, write_json
 from ..params import DURATION, examples, setup_configuration, setup_parameters
+from ..program import HELP_OPTIONS, Program, run_and_exit, version_option
 from .setup import settings
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The commands about the command itself: its settings, and the backends it may use."""
+"""The commands that show and check the configuration, and list the backends."""
 
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from ...errors import ConfigurationError, Error
 from ...options import Option
 from ...text import one_line
 from ..fault_list import counted
-from ..output import message, write, write_json, write_table
+from ..output import message, write_json, write_lines, write_table
 from ..params import complete_backends, configuration, examples, json_option
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         "cimaa --config /etc/cimaa/cimaa.cfg config --json",
     )
 )
-@click.option("--check", is_flag=True, help="Check everything that the agent would read; status 1 if it has problems.")
+@click.option("--check", is_flag=True, help="Check all that the agent would read; exit status 1 if there are problems.")
 @json_option
 @click.pass_context
 def config(ctx: click.Context, check: bool, as_json: bool) -> None:
@@ -33,11 +33,11 @@ def config(ctx: click.Context, check: bool, as_json: bool) -> None:
 
     Each is shown with its source; secrets are masked.  The configuration file is the first of: --config,
     $CIMAA_CONFIG, ./cimaa.cfg, ~/.config/cimaa/cimaa.cfg (or under $XDG_CONFIG_HOME), /etc/cimaa/cimaa.cfg.
-    Without one the defaults apply.  For a KEY of [database], $CIMAA_DATABASE_KEY comes first, and KEY_file may name
-    a file that holds the value.
+    Without a file the defaults apply.  For a KEY of [database], $CIMAA_DATABASE_KEY has precedence, and KEY_file may
+    name a file with the value.
 
-    With --check the problems are listed instead, one a line: of the settings, the alerters, the sinks, and the checks
-    with all their files.  Nothing is started, and the store is not opened.
+    With --check, the problems of the settings, the alerters, the metrics sinks and all files of checks are listed
+    instead, one per line.  Nothing is started, and the store is not opened.
     """
     from ...agent import inspection
 
@@ -45,7 +45,7 @@ def config(ctx: click.Context, check: bool, as_json: bool) -> None:
         _check(ctx, as_json)
     ours = configuration(ctx)
     file, found = ours.file, _settings(ours)
-    message(f"Configuration file: {file}" if file else "There is no configuration file.")
+    message(f"Configuration file: {file}" if file else "No configuration file.")
     if as_json:
         settings = [_shape(section, setting) for section, setting in found]
         write_json({"file": None if file is None else one_line(str(file)), "settings": settings})
@@ -57,7 +57,7 @@ def config(ctx: click.Context, check: bool, as_json: bool) -> None:
     if problems := inspection.inspect(ours).problems:
         for problem in problems:
             message(f"Warning: {problem}")
-        message("The agent would report or refuse that; see also: cimaa config --check")
+        message("An agent would report or refuse this; see also: cimaa config --check")
 
 
 @click.command(epilog=examples("cimaa backends", "cimaa backends zc.cimaa.lmdb", "cimaa backends --json"))
@@ -66,7 +66,7 @@ def config(ctx: click.Context, check: bool, as_json: bool) -> None:
 def backends(backend: str | None, as_json: bool) -> None:
     """List the backends and their options.
 
-    A backend is what a [database] section names as its class; with BACKEND, the options are listed that it has.
+    A backend is the class of the [database] section.  With BACKEND, its options are listed.
     """
     if backend is not None:
         _show_options(configurations.load_backend(backend).options, as_json)
@@ -103,8 +103,7 @@ def _check(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         write_json({"problems": list(map(one_line, problems)), "warnings": list(map(one_line, warnings))})
     else:
-        for problem in problems:
-            write(one_line(problem))
+        write_lines(problems)
         for warning in warnings:
             message(f"Warning: {warning}")
     if not problems:
@@ -115,12 +114,12 @@ def _check(ctx: click.Context, as_json: bool) -> None:
 def _looked_at(ours: Config, found: "Inspection") -> str:
     checks = "the built-in checks" if found.checks is None else counted(len(found.checks), "check")
     plugins = counted(len(found.alerters), "alerter"), counted(len(found.sinks), "metrics sink")
-    where = ours.file or "the defaults, as there is no configuration file"
+    where = ours.file or "the defaults (no configuration file)"
     return f"{where}: {', '.join([checks, *plugins])}"
 
 
 def _with_inherited(database: Database) -> list[Setting]:
-    """The settings of the store; in place of those that are not set, what its driver takes from elsewhere."""
+    """The settings of the store; for those that are not set, the values that its driver takes from elsewhere."""
     found = database.backend.inherited(database.values)
     return [
         setting if setting.text is not None or name not in found else Setting(setting.option, *found[name])
@@ -130,7 +129,7 @@ def _with_inherited(database: Database) -> list[Setting]:
 
 
 def _shape(section: str, setting: Setting) -> dict[str, Any]:
-    # Names of files, and with them settings, may hold bytes that are no text.
+    # File names, and so settings, may contain bytes that are not valid UTF-8.
     value = None if setting.shown is None else one_line(setting.shown)
     return {"section": section, "option": setting.option.name, "value": value, "from": one_line(setting.source)}
 

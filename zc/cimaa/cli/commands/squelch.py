@@ -1,4 +1,4 @@
-"""The commands that set, remove and show squelches."""
+"""The commands that set and remove squelches."""
 
 import os
 import pwd
@@ -8,38 +8,26 @@ from collections.abc import Iterable, Iterator
 import click
 
 from ... import squelches as rules
-from ...db import DB
 from ...errors import InvalidInput
-from ...squelches import Matcher
 from ...types import Squelch
 from ...units import format_time
 from .. import fault_list
-from ..fault_list import Listed, ago, ago_cell, counted
-from ..output import Styled, View, message, write_json, write_table
+from ..fault_list import Listed, ago, counted
+from ..output import message
 from ..params import (
     DURATION,
     FUTURE_TIME,
     complete_squelched,
     examples,
     json_option,
-    listing_options,
     open_store,
     unknown,
 )
 
-_TITLES = ("pattern", "ends", "faults", "user", "set", "reason")
-# How many agents a warning names.
+# The number of agents that a warning names.
 _SHOWN = 5
 
-_exact = click.option("--exact", is_flag=True, help="PATTERN is no regular expression, but the whole name of a fault.")
-
-
-class _Listed(Squelch):
-    """A squelch in the list."""
-
-    in_force: bool
-    #: How many current faults it silences.
-    faults: int
+_exact = click.option("--exact", is_flag=True, help="PATTERN is the whole name of a fault, not a regular expression.")
 
 
 @click.command(
@@ -53,15 +41,16 @@ class _Listed(Squelch):
 @click.argument("pattern", shell_complete=complete_squelched)
 @click.argument("reason", required=False)
 @_exact
-@click.option("--permanent", is_flag=True, help="The squelch is meant to stay.")
+@click.option("--permanent", is_flag=True, help="The squelch is meant to stay: cimaa meta-check does not report it.")
+@click.option("--for", "duration", type=DURATION, metavar="DURATION", help="End after DURATION (90s, 15m, 2h, 7d, 1w).")
 @click.option(
-    "--for", "duration", type=DURATION, metavar="DURATION", help="End after this time (90s, 15m, 2h, 7d, 1w)."
+    "--until",
+    type=FUTURE_TIME,
+    metavar="TIME",
+    help="End at TIME (08:00, tomorrow, 'friday 08:00', '2026-11-23 08:00').",
 )
-@click.option(
-    "--until", type=FUTURE_TIME, metavar="TIME", help="End then (08:00, tomorrow, 'friday 08:00', '2026-11-23 08:00')."
-)
-@click.option("--user", help="Who sets it.  [default: the user who runs the command, also under sudo]")
-@click.option("--dry-run", is_flag=True, help="Set nothing; show the faults that would be silenced.")
+@click.option("--user", help="The user who sets it.  [default: the user who runs the command, also with sudo]")
+@click.option("--dry-run", is_flag=True, help="Only show the faults that would be silenced.")
 @json_option
 @click.pass_context
 def squelch(
@@ -80,16 +69,16 @@ def squelch(
     """Keep faults from alerting.
 
     Silences the faults whose name matches PATTERN, and lists the current ones.  PATTERN is a regular expression (RE2)
-    that is searched anywhere in the name; ^ and $ stand for the start and the end of the name.  --exact silences one
-    fault: use it where you mean a name.
+    that may match anywhere in the name; ^ and $ match its start and its end.  With --exact, PATTERN is the name of a
+    single fault.
 
     Without --for or --until the squelch stays until it is removed.  A squelch with the same PATTERN is replaced.
-    REASON is for whoever finds the squelch later; only a dry run needs none.
+    REASON is for the users who see the squelch later; it is required except for a dry run.
     """
     if permanent + (duration is not None) + (until is not None) > 1:
         raise click.UsageError("Give only one of --permanent, --for and --until.")
     if reason is None and not dry_run:
-        raise click.UsageError("Missing argument 'REASON': say why, for those who find the squelch later.")
+        raise click.UsageError("Missing argument 'REASON': say why, for the users who see the squelch later.")
     now = int(time.time())
     regex = rules.exactly(pattern) if exact else pattern
     expires = until if duration is None else now + duration
@@ -119,46 +108,13 @@ def unsquelch(ctx: click.Context, /, pattern: str, exact: bool) -> None:
         if regex not in known:
             raise InvalidInput(unknown("squelch", regex, known, "cimaa squelches"))
         db.unsquelch(regex)
-        # Faults that another squelch silences too stay silent.
+        # Faults that match another squelch remain silenced.
         loud = [fault for fault in fault_list.listed(db, db.find_faults(pattern=regex)) if not fault.squelches]
     message(f"Removed {regex}; {counted(len(loud))} may alert again.")
 
 
-@click.command(epilog=examples("cimaa squelches", "cimaa squelches --all --json"))
-@click.option("--all", "everything", is_flag=True, help="Also squelches that have ended and were not removed.")
-@listing_options(_TITLES)
-@click.pass_context
-def squelches(ctx: click.Context, everything: bool, view: View) -> None:
-    """List the squelches in force.
-
-    Shows when each ends, how many faults it silences now, who set it, when and why.
-    """
-    with open_store(ctx) as db:
-        in_force = set(db.get_squelches())
-        found = [squelch for squelch in db.get_squelch_details() if everything or squelch["regex"] in in_force]
-        silenced = _silenced(db, in_force)
-    details: list[_Listed] = [
-        {**squelch, "in_force": squelch["regex"] in in_force, "faults": silenced.get(squelch["regex"], 0)}
-        for squelch in found
-    ]
-    if view.as_json:
-        write_json(details)
-        return
-    now = time.time()
-    write_table(
-        _TITLES,
-        (
-            (s["regex"], _end(s), _number(s["faults"]), s["user"], ago_cell(s["time"], now), s["reason"])
-            for s in details
-        ),
-        view,
-    )
-    if not details:
-        message("No squelches." if everything else "No squelches are in force.")
-
-
 def login_name() -> str:
-    """Who runs this: the user that became root with sudo, else the process's."""
+    """The name of the user who runs the command; with sudo, of the user who became root."""
     uid = os.getuid()
     if uid == 0 and (user := os.environ.get("SUDO_USER")):
         return user
@@ -168,28 +124,18 @@ def login_name() -> str:
         return str(uid)
 
 
-def _silenced(db: DB, regexes: set[str]) -> dict[str, int]:
-    """How many current faults each of the expressions matches."""
-    matching = Matcher(regexes).matching
-    counts: dict[str, int] = {}
-    for fault in db.find_faults() if regexes else ():
-        for regex in matching(fault["name"]):
-            counts[regex] = counts.get(regex, 0) + 1
-    return counts
-
-
 def _messages(squelch: Squelch, silenced: list[Listed], replaced: list[Squelch], dry_run: bool) -> Iterator[str]:
     """The messages about a squelch that is set, or would be."""
-    if wide := _wider_than_meant(squelch["regex"], [fault.fault["agent"] for fault in silenced]):
-        yield wide
+    if warning := _wide(squelch["regex"], [fault.fault["agent"] for fault in silenced]):
+        yield warning
     for old in replaced:
         verb = "It would replace" if dry_run else "It replaces"
         yield f"{verb} the squelch of {old['user']}, {ago(old['time'], squelch['time'])}: {old['reason']}"
-    yield _told(squelch, silenced, dry_run)
+    yield _summary(squelch, silenced, dry_run)
 
 
-def _wider_than_meant(regex: str, agents: Iterable[str]) -> str | None:
-    """A warning if the pattern, which no ^ or $ ties to an end of the name, silences more than its author may know."""
+def _wide(regex: str, agents: Iterable[str]) -> str | None:
+    """A warning if the pattern, which is not anchored, may silence more than intended."""
     names = sorted(set(agents))
     if not names or regex.startswith("^") or regex.endswith("$"):
         return None
@@ -203,8 +149,8 @@ def _wider_than_meant(regex: str, agents: Iterable[str]) -> str | None:
     return f"Warning: {regex!r} is searched anywhere in a fault's name, and {why}.  For one fault, use --exact NAME."
 
 
-def _told(squelch: Squelch, silenced: list[Listed], dry_run: bool) -> str:
-    """What to tell of a squelch that is set, or would be."""
+def _summary(squelch: Squelch, silenced: list[Listed], dry_run: bool) -> str:
+    """The message about a squelch that is set, or would be."""
     regex = squelch["regex"]
     others = sum(any(other != regex for other in fault.squelches) for fault in silenced)
     also = f" ({others} of them silenced by others too)" if others else ""
@@ -218,15 +164,3 @@ def _until(squelch: Squelch) -> str:
     if squelch["permanent"]:
         return "permanently"
     return f"until {format_time(squelch['expires'])}" if "expires" in squelch else "until it is removed"
-
-
-def _number(number: int) -> Styled:
-    return Styled(str(number), order=number)
-
-
-def _end(squelch: _Listed) -> str:
-    if squelch["permanent"]:
-        return "permanent"
-    if "expires" not in squelch:
-        return "when removed"
-    return format_time(squelch["expires"]) + ("" if squelch["in_force"] else " (over)")

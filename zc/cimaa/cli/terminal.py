@@ -1,7 +1,7 @@
-"""Tables for people, drawn by rich, which is imported only where there are any.
+"""Tables on a terminal, drawn by rich, which is imported only for them.
 
-What is copied, as names are, is never wrapped.  Where that leaves too little room
-for the other columns, each row is a record of several lines.
+Names are never wrapped, so that they can be copied.  If that leaves too little room
+for the other columns, each row is written on several lines.
 """
 
 import os
@@ -14,21 +14,20 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..text import one_line
-from .output import Cell, Styled, text
+from .cells import Cell, Styled, text
 
 _Column: TypeAlias = tuple[str, list[Text]]
 
-# The columns that hold prose or lists, which are wrapped, and the width that each of them needs.
+# The columns that are wrapped, as they contain prose or lists, and the least width of each.
 _WRAPPED = frozenset({"message", "reason", "squelched by", "reported by", "description", "meaning", "value", "from"})
 _ENOUGH = 24
-# Blanks between the columns, and in front of the lines of a record after its first.
+# Spaces between the columns, and before the second and later lines of a row.
 _GAP = 2
 _INDENT = 2
 
 
 def draw(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """Draw these rows, without the columns that are empty."""
+    """Draw rows, whose text contains no control characters; columns without text are left out."""
     console = Console(file=sys.stdout, color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
     columns = [
         (title, [_cell(row[number]) for row in rows])
@@ -52,7 +51,7 @@ def _table(columns: Sequence[_Column]) -> Table:
 
 
 def _write_record(console: Console, cells: Sequence[tuple[str, Text]]) -> None:
-    """Write a row on several lines: what is not wrapped, as much of it on a line as there is room, then the rest."""
+    """Write a row on several lines: first the columns that are not wrapped, then each of the others."""
     indent = ""
     for line in _packed([cell for title, cell in cells if title not in _WRAPPED and cell.plain], console.width):
         console.print(Text(indent) + line, soft_wrap=True)
@@ -63,7 +62,7 @@ def _write_record(console: Console, cells: Sequence[tuple[str, Text]]) -> None:
 
 
 def _packed(cells: Sequence[Text], width: int) -> Iterator[Text]:
-    """The cells on as few lines of this width as will do; one that is wider has a line of its own."""
+    """The cells on as few lines of this width as possible; a wider cell has its own line."""
     line = Text()
     for cell in cells:
         if line and line.cell_len + _GAP + cell.cell_len > width - _INDENT:
@@ -74,16 +73,14 @@ def _packed(cells: Sequence[Text], width: int) -> Iterator[Text]:
 
 
 def _least(column: _Column) -> int:
-    """The least width with which the column can be read."""
+    """The least width at which the column is readable."""
     title, cells = column
     width = max(_width(cell) for cell in [Text(title), *cells])
     return min(width, max(_ENOUGH, len(title))) if title in _WRAPPED else width
 
 
 def _cell(cell: Cell) -> Text:
-    """The cell with escapes, but for its line breaks, which stay within the column."""
-    lines = "\n".join(map(one_line, text(cell).split("\n")))
-    return Text(lines, cell.style if isinstance(cell, Styled) else "")
+    return Text(text(cell), cell.style if isinstance(cell, Styled) else "")
 
 
 def _width(cell: Text) -> int:

@@ -1,4 +1,4 @@
-"""What all programs of zc.cimaa do alike: how they start, report an error, and end."""
+"""How all programs of zc.cimaa start, report errors, and end."""
 
 import io
 import os
@@ -11,7 +11,6 @@ from typing import IO, Any
 import click
 
 from ..errors import Error
-from ..text import one_line
 from .output import message, report_traceback
 
 #: Exit statuses, besides 0, and click's 2 for wrong usage.
@@ -30,13 +29,13 @@ class Failure(click.ClickException):
 
     exit_code = FAILED
 
-    def show(self, file: IO[Any] | None = None) -> None:
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002  # as click declares it
         """Write it to standard error."""
-        click.echo(one_line(f"{_PREFIX} {self.message}"), file=file, err=file is None)
+        message(f"{_PREFIX} {self.message}")
 
 
 class Program(click.Command):
-    """A command that is a program of its own, too."""
+    """A command that is also a separate program."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -46,23 +45,23 @@ class Program(click.Command):
 
 @contextmanager
 def errors_shown() -> Iterator[None]:
-    """Have click show zc.cimaa's errors, and end without a message if the reader of the output has gone away."""
+    """Have click show the errors of zc.cimaa, and exit silently if the reader of the output has closed it."""
     try:
         yield
     except Error as error:
         raise Failure(str(error)) from error
-    except BrokenPipeError:  # which click would take for an error
+    except BrokenPipeError:  # else click reports an error
         _forget_output()
         raise click.exceptions.Exit(READER_LEFT) from None
 
 
 def run(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
-    """Run a command with these arguments, by default the process's; the exit status."""
+    """Run a command with these arguments (default: the process's); return the exit status."""
     _open_streams()
     if completion_variable(name) in os.environ:
-        from . import completion
+        from . import shells
 
-        completion.register()
+        shells.register()
     try:
         return int(command.main(arguments, prog_name=name, standalone_mode=False) or 0)
     except click.UsageError as error:
@@ -74,7 +73,7 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
     except click.Abort:
         return INTERRUPTED
     except OSError as error:
-        if arguments is None:  # else the output is that of a program which goes on
+        if arguments is None:  # else the calling program continues to write
             _forget_output()
         message(f"{_PREFIX} {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return FAILED
@@ -93,12 +92,12 @@ def _report_bug(error: Exception) -> None:
 
 
 def completion_variable(program: str) -> str:
-    """The environment variable in which a shell's completion script asks the program for completions, as in click."""
+    """The environment variable by which a completion script requests completions, as click names it."""
     return f"_{program}_COMPLETE".replace("-", "_").upper()
 
 
 def run_and_exit(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
-    """Run a command with these arguments, by default the process's; return if it succeeds.
+    """Run a command with these arguments (default: the process's); return if it succeeds.
 
     :raises SystemExit: if it fails, after a message on standard error.
     """
@@ -107,7 +106,7 @@ def run_and_exit(command: click.Command, name: str, arguments: Sequence[str] | N
 
 
 def _show_usage(error: click.UsageError) -> None:
-    """As click shows it, but with the prefix that all errors have."""
+    """Show the usage and the error as click does, but with the prefix of all errors."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return
@@ -118,17 +117,17 @@ def _show_usage(error: click.UsageError) -> None:
 
 
 def _open_streams() -> None:
-    """Open the standard streams that the caller closed, and let none fail on a character that it cannot encode."""
+    """Open standard streams that are closed, and escape characters that they cannot encode."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # it stays open
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # it remains open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _forget_output() -> None:
-    """Drop the output that is not written yet: Python would fail on it again at exit."""
+    """Drop the buffered output: Python would fail to write it again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

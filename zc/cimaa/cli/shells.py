@@ -1,32 +1,29 @@
 """Completion in bash, zsh and fish.
 
-What is completed may be text that others stored, so no shell may take it for
-anything else than one word.  zsh and fish quote what they insert.  bash inserts
-it as it is: there this module quotes it, as the quotes before the cursor require.
+Completions are stored text of other users, so each must reach the shell as a single
+word, with any characters.  zsh and fish quote what they insert; bash inserts it as
+it is, so it is quoted here, as the quotes before the cursor require.
 """
 
 import os
-import re
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem, ShellComplete, add_completion_class
 
-from ..text import one_line, shell_quoted
-from .main import completion_variable
-from .output import write
-from .params import examples
+from ..text import one_line
+from .bash_words import parse, quoted
 
 #: The types of completions that are words: a whole word, and the start of one, after which no blank is inserted.
 WORDS = ("plain", "part")
-
-PROGRAMS = ("cimaa", "setup-dynamodb", "setup-postgres")
 
 # $2 is the text that bash will replace: the part of the word since the last of $COMP_WORDBREAKS or an open quote.
 _BASH = """\
 %(complete_func)s() {
     local line typed="${COMP_LINE:0:COMP_POINT}"
+    local errors=/dev/null
+    [[ ${CIMAA_DEBUG:-0} == 0 ]] || errors=/dev/stderr
     COMPREPLY=()
     while IFS= read -r line; do
         case $line in
@@ -35,7 +32,7 @@ _BASH = """\
             plain,*) COMPREPLY+=("${line#plain,}") ;;
             part,*) COMPREPLY+=("${line#part,}"); compopt -o nospace ;;
         esac
-    done <<< "$(env COMP_LINE="$typed" COMP_WORD="$2" %(complete_var)s=bash_complete "$1" 2>/dev/null)"
+    done <<< "$(env COMP_LINE="$typed" COMP_WORD="$2" %(complete_var)s=bash_complete "$1" 2>>"$errors")"
 }
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
@@ -45,9 +42,10 @@ _ZSH = """\
 
 %(complete_func)s() {
     local -a lines values shown parts parts_shown
-    local type value help
+    local type value help errors=/dev/null
+    [[ ${CIMAA_DEBUG:-0} == 0 ]] || errors=/dev/stderr
     local -a typed=("${(@Q)words[1,CURRENT-1]}" "${(Q)PREFIX}")
-    lines=("${(@f)$(env %(complete_var)s=zsh_complete "${typed[@]}" 2>/dev/null)}")
+    lines=("${(@f)$(env %(complete_var)s=zsh_complete "${typed[@]}" 2>>"$errors")}")
     for type value help in "${lines[@]}"; do
         case $type in
             file) compset -P '--*='; _files ;;
@@ -67,15 +65,17 @@ else
 fi
 """
 
-# The token as it will be read, its open quote closed; else the text before the first quote is enough to ask for, as
+# The token as it will be read, its open quote closed; else only the text before the first quote is sent: fish itself
 # fish itself drops what does not match the rest.
 _FISH = """\
 function %(complete_func)s
     set -l words (commandline -xpc 2>/dev/null; or commandline -opc)
     set -l token (commandline -ct)
+    set -l errors /dev/null
+    test -n "$CIMAA_DEBUG" -a "$CIMAA_DEBUG" != 0; and set errors /dev/stderr
     set -l start (string unescape -- "$token"; or string unescape -- "$token'"; or string unescape -- "$token\\""
         or string match -r '^[^\\\\\\\\\\'"$]*' -- "$token")
-    for line in (env %(complete_var)s=fish_complete $words "$start" 2>/dev/null)
+    for line in (env %(complete_var)s=fish_complete $words "$start" 2>>$errors)
         switch $line
             case file
                 __fish_complete_path $token
@@ -90,58 +90,8 @@ complete --keep-order --no-files --command %(prog_name)s --arguments '(%(complet
 """
 
 
-class Line(NamedTuple):
-    """A line of bash up to the cursor."""
-
-    #: The words as the command would get them, nothing expanded; the last is the one at the cursor.
-    words: list[str]
-    #: The quote that is open at the cursor, if any.
-    quote: str
-    #: Where the text in that quote starts.
-    inside: int
-
-
-_PIECE = re.compile(
-    r"""  (?P<blank> [ \t\n]+ )
-        | ' (?P<single> [^']* ) (?P<single_end> '? )
-        | " (?P<double> (?: [^\\"] | \\. )* ) (?P<double_end> "? ) (?: \\\Z )?
-        | \\ (?P<escaped> . | \Z )
-        | (?P<plain> [^ \t\n'"\\]+ ) """,
-    re.VERBOSE | re.DOTALL,
-)
-
-
-def parse(line: str) -> Line:
-    """Read a line of bash that may end anywhere."""
-    words, quote, inside = [""], "", 0
-    for piece in _PIECE.finditer(line):
-        kind = piece.lastgroup or ""
-        if kind == "blank":
-            words.append("")
-        elif kind == "single_end":
-            words[-1] += piece["single"]
-            quote, inside = ("" if piece["single_end"] else "'"), piece.start("single")
-        elif kind == "double_end":
-            words[-1] += re.sub(r'\\([\\"$`])', r"\1", piece["double"])
-            quote, inside = ("" if piece["double_end"] else '"'), piece.start("double")
-        else:
-            words[-1] += piece[kind]
-    return Line(words, quote, inside)
-
-
-def quoted(text: str, quote: str) -> str:
-    """The text, quoted for bash so that it stands for itself, within this open quote, or within none (``''``)."""
-    if not quote:
-        return re.sub(r"([^\w./:=@%+,^\x80-\U0010ffff-])", r"\\\1", text)
-    within = shell_quoted(text)[1:-1]
-    if quote == '"':  # where ! refers to the history, with a backslash too
-        within = re.sub(r'([\\"$`])', r"\\\1", text).replace("!", "\"'!'\"")
-    # bash takes a quote at the start for the one that was typed, and closes the quote unless the last character is one.
-    return quote * within.startswith(quote) + within + quote * within.endswith(quote)
-
-
 class _Shell(ShellComplete):
-    """What the shells have in common."""
+    """The common part of the shells."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         """The words before the cursor, and the start of the one at the cursor."""
@@ -153,7 +103,7 @@ class _Shell(ShellComplete):
         found = [
             item
             for item in super().get_completions(list(args), incomplete)
-            # An argument that looks like an option is one, unless -- stands before it.
+            # An argument that looks like an option is taken for one, unless -- precedes it.
             if not (item.argument and options and item.value.startswith("-"))
         ]
         if options and incomplete.startswith("--") and "=" in incomplete:
@@ -202,7 +152,7 @@ class Fish(_Shell):
     source_template = _FISH
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
-        """The completions, without those that start with ~: fish takes it for a home directory, and never quotes it."""
+        """The completions, without those that start with ~, which fish does not quote."""
         return [item for item in super().get_completions(args, incomplete) if not item.value.startswith("~")]
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
@@ -216,32 +166,11 @@ SHELLS: dict[str, type[_Shell]] = {shell.name: shell for shell in (Bash, Zsh, Fi
 
 
 def register() -> None:
-    """Have click use these instead of its own, which insert some texts in a way that the shell runs them."""
+    """Replace the shells of click, which insert some texts so that the shell executes them."""
     for shell in SHELLS.values():
         add_completion_class(shell)
 
 
-@click.command(
-    epilog=examples(
-        "cimaa completion bash > ~/.local/share/bash-completion/completions/cimaa",
-        "cimaa completion zsh > ~/.zfunc/_cimaa",
-        "cimaa completion fish > ~/.config/fish/completions/cimaa.fish",
-        "cimaa completion fish --program setup-postgres > ~/.config/fish/completions/setup-postgres.fish",
-    )
-)
-@click.argument("shell", type=click.Choice(tuple(SHELLS)))
-@click.option(
-    "--program",
-    type=click.Choice(PROGRAMS),
-    default=PROGRAMS[0],
-    show_default=True,
-    help="The program whose arguments are completed.",
-)
-@click.pass_context
-def completion(ctx: click.Context, shell: str, program: str) -> None:
-    """Write a shell's completion script.
-
-    It completes commands, options, agents, squelches and filters, but no names that hold control characters.
-    """
-    made = SHELLS[shell](ctx.find_root().command, {}, program, completion_variable(program))
-    write(made.source().rstrip("\n"))
+def script(shell: str, root: click.Command, program: str, variable: str) -> str:
+    """The shell's completion script for a program, which reads the environment ``variable``."""
+    return SHELLS[shell](root, {}, program, variable).source().rstrip("\n")
