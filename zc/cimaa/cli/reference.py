@@ -78,7 +78,7 @@ An agent's checks are in files: a file for each subject, a section for each chec
 
     $ cimaa agent --once
     severity  for  agent  fault                               message
-    error     ...  web1   //web1/host/backup#monitor-command  there is no command 'check_backup' on the PATH
+    error     ...  web1   //web1/host/backup#monitor-command  command 'check_backup' not found on the PATH
     error     ...  web1   //web1/host/raid                    RAID CRITICAL - sdb is gone
     warning   ...  web1   //web1/host/queue#mail              412 mails wait
     web1 ran 3 checks: 3 faults, stored in zc.cimaa.lmdb (path store).
