@@ -591,6 +591,13 @@ def test_sections_name_alerters_and_secrets_come_from_files(tmp_path: Path) -> N
     assert [alerter.timeout for alerter in found.values()] == [30, 5, 30]
 
 
+def test_a_command_s_cimaa_uses_the_agent_s_configuration(tmp_path: Path) -> None:
+    command = f"command = sh -c 'echo $CIMAA_CONFIG > {tmp_path}/config'"
+    configured(tmp_path, f"[alerter:a]\nclass = command\n{command}\n")["a"].send(ALERT)
+    (path,) = tmp_path.glob("*.cfg")
+    assert (tmp_path / "config").read_text().strip() == str(path)
+
+
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
