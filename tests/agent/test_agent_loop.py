@@ -144,7 +144,7 @@ def test_two_hundred_checks_at_once_miss_no_tick_and_no_more_run_than_may(tmp_pa
     assert (simulation.daemon.missed, shown(db)) == (0, {})
 
 
-def test_a_slow_check_delays_nobody_and_is_a_fault_until_it_ends(tmp_path: Path) -> None:
+def test_a_slow_check_delays_no_other_and_is_a_fault_until_it_ends(tmp_path: Path) -> None:
     async def work(clock: SimulatedClock, check: Check) -> Finished:
         if check.section == "slow" and clock.time() < START + 61:
             await clock.sleep_until(clock.time() + 150)
@@ -558,7 +558,7 @@ def test_the_last_report_is_not_waited_for_when_the_store_is_away(tmp_path: Path
         Simulation(db, "[a]\ncommand = x\n", fine, tmp_path).run(2)
 
 
-def test_a_check_whose_result_nobody_understands_ends_neither_itself_nor_the_agent(tmp_path: Path) -> None:
+def test_a_check_with_an_unusable_result_ends_neither_itself_nor_the_agent(tmp_path: Path) -> None:
     async def work(clock: SimulatedClock, check: Check) -> Finished:
         if check.section == "odd":
             raise RuntimeError("never seen")

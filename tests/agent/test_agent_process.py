@@ -98,7 +98,7 @@ def test_sigterm_ends_it_in_a_bounded_time_although_the_store_is_away(host: Cima
     assert process.wait(timeout=20) == 0
 
 
-def test_sighup_reads_the_checks_anew(host: Cimaa, start: Start) -> None:
+def test_sighup_reloads_the_checks(host: Cimaa, start: Start) -> None:
     process = start()
     assert until(lambda: stored(host))
     (host.directory / "checks" / "f.cfg").write_text("[other]\ncommand = sh -c 'echo bad; exit 1'\n")

@@ -85,7 +85,7 @@ def test_once_for_each_fault_and_message_and_resolved_when_it_clears(watch: Any,
     assert {alert.key for alert in pager.alerts} == {"//web1/f/a"}
 
 
-def test_what_is_no_critical_fault_alerts_nobody(watch: Any, pager: Remembering) -> None:
+def test_a_fault_that_is_not_critical_causes_no_alert(watch: Any, pager: Remembering) -> None:
     watch(after({0: Finished(2, b"bad", b"")})).run(3)
     assert pager.events() == []
 
@@ -103,7 +103,7 @@ def test_a_fault_that_is_a_warning_now_is_resolved_with_the_warning_s_message(wa
     ]
 
 
-def test_a_restart_alerts_nobody_again_and_still_resolves(watch: Any, pager: Remembering) -> None:
+def test_a_restart_repeats_no_alert_and_still_resolves(watch: Any, pager: Remembering) -> None:
     db = memory.DB()
     for _ in range(3):
         watch(after({0: critical()}), db).run(2)
@@ -589,6 +589,13 @@ def test_sections_name_alerters_and_secrets_come_from_files(tmp_path: Path) -> N
     )
     assert list(found) == ["chat", "own", "log"]
     assert [alerter.timeout for alerter in found.values()] == [30, 5, 30]
+
+
+def test_a_command_s_cimaa_uses_the_agent_s_configuration(tmp_path: Path) -> None:
+    command = f"command = sh -c 'echo $CIMAA_CONFIG > {tmp_path}/config'"
+    configured(tmp_path, f"[alerter:a]\nclass = command\n{command}\n")["a"].send(ALERT)
+    (path,) = tmp_path.glob("*.cfg")
+    assert (tmp_path / "config").read_text().strip() == str(path)
 
 
 @pytest.mark.parametrize(

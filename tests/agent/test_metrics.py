@@ -352,7 +352,7 @@ def test_prometheus_gets_the_latest_figures_by_http() -> None:
         get(port)
 
 
-def test_whoever_is_slow_to_ask_holds_up_nobody() -> None:
+def test_a_slow_client_holds_up_no_other() -> None:
     sink = prometheus_sink(port=(port := free_port()))
     sink.start()
     try:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import ini, options
-from ..checks import host
 from ..errors import ConfigurationError
 from ..naming import PART
 from ..options import FLAG, RETRIES, TIMEOUT, Option, Type
@@ -49,6 +48,8 @@ def of_agent(settings: Settings) -> list[Check | Broken]:
     """
     if settings.directory is not None:
         return load(settings.directory, settings.timeout, settings.base_interval)
+    from ..checks import host  # imports psutil, which commands that only read check files do not need
+
     return [_built_in(name, settings) for name in host.CHECKS]
 
 

@@ -10,6 +10,7 @@ from ..config import Config, Setting
 from ..errors import ConfigurationError
 from ..metrics import GROUP as SINK_GROUP
 from ..metrics import Sink
+from .config import check_environment
 
 P = TypeVar("P", Alerter, Sink)
 
@@ -35,7 +36,10 @@ def alerters(configuration: Config) -> dict[str, Alerter]:
 
     :raises ConfigurationError: naming the section, and the problem.
     """
-    return _plugins(ALERTER, configuration)
+    made: dict[str, Alerter] = _plugins(ALERTER, configuration)
+    for alerter in made.values():
+        alerter.environment = check_environment(configuration)
+    return made
 
 
 def sinks(configuration: Config) -> dict[str, Sink]:

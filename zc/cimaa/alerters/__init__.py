@@ -6,6 +6,7 @@ it as an entry point in the group ``zc.cimaa.alerter``.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from ..options import TIMEOUT, Option
@@ -40,6 +41,9 @@ class Alerter(ABC):
 
     #: The settings that every alerter has.
     COMMON: ClassVar[Sequence[Option]] = (Option("timeout", "how long sending one alert may take", TIMEOUT, "30s"),)
+
+    #: Variables to add to the environment of programs that it runs, so that a ``cimaa`` uses the agent's configuration.
+    environment: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """``settings`` has the value of each option.

@@ -51,7 +51,7 @@ class Alerter(Base):
         end = time.monotonic() + self.timeout
         tree = Tree()
         try:
-            process = _start(command, tree)
+            process = _start(command, tree, self.environment)
         except (OSError, ValueError) as error:
             asyncio.run(tree.end())
             reason = error.strerror if isinstance(error, OSError) else error
@@ -88,14 +88,14 @@ class _Errors:
                 self._kept = (self._kept + piece)[-_KEPT:]
 
 
-def _start(command: list[str], tree: Tree) -> "subprocess.Popen[bytes]":
+def _start(command: list[str], tree: Tree, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env=tree.environment(),
+        env={**tree.environment(), **environment},
     )
     tree.started(process.pid, lambda: process.poll() is None)
     return process

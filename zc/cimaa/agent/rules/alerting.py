@@ -39,21 +39,25 @@ def due(
     """
     critical = {name: f for name, f in faults.items() if f["severity"] >= CRITICAL and f.get(ALERTER) != alerter}
     alerts = [
-        Alert(TRIGGERED, name, agent, name, f["severity"], f["message"], now)
+        _alert(TRIGGERED, agent, name, f["severity"], f["message"], now)
         for name, f in sorted(critical.items())
         if sent.get(name) != digest(f["message"]) and not silenced(name)
     ]
     for name in sorted(sent.keys() - critical.keys()):
         left = faults.get(name)
         severity, message = (INFO, "it is over") if left is None else (left["severity"], left["message"])
-        alerts.append(Alert(RESOLVED, name, agent, name, severity, message, now))
+        alerts.append(_alert(RESOLVED, agent, name, severity, message, now))
     return alerts
 
 
 def farewell(agent: str, sent: Sent, now: int) -> list[Alert]:
     """The alerts that the alerter has to send before the agent is removed: all faults are resolved."""
     text = f"the agent {agent} was stopped and removed: the fault is no longer monitored"
-    return [Alert(RESOLVED, name, agent, name, INFO, text, now) for name in sorted(sent)]
+    return [_alert(RESOLVED, agent, name, INFO, text, now) for name in sorted(sent)]
+
+
+def _alert(event: str, agent: str, name: str, severity: int, message: str, now: int) -> Alert:
+    return Alert(event=event, key=name, agent=agent, name=name, severity=severity, message=message, time=now)
 
 
 def failure(agent: str, alerter: str, message: str) -> FaultDict:
