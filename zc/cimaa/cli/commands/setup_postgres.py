@@ -50,8 +50,8 @@ BACKEND = "zc.cimaa.postgres"
     metavar="FILE",
     help="The same for each line of FILE; - is standard input.",
 )
-@click.option("--renew", "action", flag_value="renew", help="Give the logins of these agents new passwords instead.")
-@click.option("--remove", "action", flag_value="remove", help="Remove the logins of these agents instead.")
+@click.option("--renew", is_flag=True, help="Give the logins of these agents new passwords instead.")
+@click.option("--remove", is_flag=True, help="Remove the logins of these agents instead.")
 @click.option(
     "--connections",
     type=click.IntRange(min=1),
@@ -80,7 +80,8 @@ def setup_postgres(
     passwords: Path | None,
     agents: tuple[str, ...],
     agents_from: TextIO | None,
-    action: str | None,
+    renew: bool,
+    remove: bool,
     connections: int,
     list_agents: bool,
     check: bool,
@@ -94,12 +95,16 @@ def setup_postgres(
     SCHEMA_operator squelches and removes agents, SCHEMA_reader reads.  It may be run again: what exists stays as it
     is.
     """
-    if local and remote:
-        raise click.UsageError("--local and --remote exclude each other")
+    action = "renew" if renew else "remove" if remove else None
+    for first, second in (("local", "remote"), ("renew", "remove"), ("list_agents", "check")):
+        if ctx.params[first] and ctx.params[second]:
+            raise click.UsageError(f"--{first} and --{second} exclude each other".replace("_", "-"))
     if action is not None and not (agents or agents_from):
         raise click.UsageError(f"--{action} is for the agents that --agent or --agents-from names")
+    if list_agents and (agents or agents_from):
+        raise click.UsageError("--list-agents lists all agents: leave out --agent and --agents-from")
     place = "local" if local else "remote" if remote else None
-    names = (*agents, *_lines(agents_from))
+    names = (*agents, *_names(agents_from))
     options = settings(BACKEND, setup_configuration(ctx))
     installation = _installation(options, place, wait, show, names, action, connections)
     if check:
@@ -133,9 +138,10 @@ def _show_logins(logins: dict[str, str], as_json: bool) -> None:
         click.echo("".join(f"{one_line(agent)}\t{login}\n" for agent, login in pairs), nl=False)
 
 
-def _lines(file: TextIO | None) -> list[str]:
+def _names(file: TextIO | None) -> list[str]:
+    """The lines of the file that are not empty, without the space around them."""
     try:
-        return [] if file is None else file.readlines()
+        return [] if file is None else [name for line in file if (name := line.strip())]
     except UnicodeDecodeError as error:
         raise click.UsageError(f"--agents-from: this file is not encoded in UTF-8: {error}") from error
 
@@ -150,9 +156,9 @@ def _installation(
     connections: int,
 ) -> "Installation":
     from ...postgres.setup.install import Installation  # late: a missing driver has been reported by now
-    from ...postgres.setup.logins import MAKE, Request, read_names
+    from ...postgres.setup.logins import MAKE, Request, checked
 
-    request = Request(read_names(names), action or MAKE, connections)
+    request = Request(checked(names), action or MAKE, connections)
     echo = click.echo if show else None
     return Installation(settings, message, place=place, wait=wait, show=echo, request=request)
 

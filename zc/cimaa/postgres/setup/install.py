@@ -1,7 +1,7 @@
 """How setup-postgres goes about it: over which connections, what comes after what, and all of it or nothing."""
 
+import itertools
 import os
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from ... import backoff
 from ...errors import ConfigurationError, StoreDenied
 from ..conninfo import ConnInfo
 from ..errors import LOCKED, is_lost, setup_failed
@@ -22,8 +23,8 @@ from .plan import Plan, Report, plan, report
 from .steps import Facts, Show, Steps
 from .versions import VERSION
 
-# Seconds: the longest pause before a transaction that met a lock is tried again.
-_PAUSE = 2.0
+# Seconds: see zc.cimaa.backoff.
+_BASE_DELAY, _LONGEST_DELAY = 0.5, 2.0
 
 # Where servers have their sockets: Debian's and Red Hat's, and PostgreSQL's own.
 _SOCKETS = ("/var/run/postgresql", "/tmp")  # noqa: S108
@@ -114,14 +115,15 @@ class Installation:
         """
         deadline = time.monotonic() + self._wait
         with _translated(conninfo):
-            while True:
+            for attempt in itertools.count(1):
                 try:
-                    return self._attempt(self._steps(connection), connection is not None, conninfo, keep)
+                    self._attempt(self._steps(connection), connection is not None, conninfo, keep)
+                    return
                 except LOCKED:
                     if time.monotonic() > deadline:
                         raise
                 self._tell(f"{conninfo.where}: another transaction holds a lock on the tables; trying again")
-                time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # jitter is no secret
+                time.sleep(backoff.delay(attempt, _BASE_DELAY, _LONGEST_DELAY))
 
     def _attempt(self, steps: Steps, connected: bool, conninfo: ConnInfo, keep: Callable[[str], None]) -> None:
         with steps.transaction():
@@ -152,7 +154,11 @@ class Installation:
         unmade = [login for login in plan.new_logins.values() if login not in plan.facts.members]
         made |= steps.make_logins(unmade, self._request.connections)
         made |= steps.renew_passwords(plan.renewed_logins.values())
-        steps.drop_logins(plan.removed_logins.values())
+        if kept := steps.drop_logins(plan.removed_logins.values()):
+            self._tell(
+                f"These roles cannot log in any more, and remain because they own something in another database of the"
+                f" server (run DROP OWNED BY there, and DROP ROLE): {', '.join(kept)}"
+            )
         return made
 
     @property

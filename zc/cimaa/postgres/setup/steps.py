@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from psycopg import sql
+from psycopg.errors import DependentObjectsStillExist
 from psycopg.rows import dict_row
 
 from ...errors import StoreDenied, StoreIncompatible
@@ -156,10 +157,28 @@ class Steps:
         """Give the roles new passwords."""
         return self._with_passwords("ALTER ROLE {}", existing)
 
-    def drop_logins(self, existing: Iterable[str]) -> None:
-        """Remove confined logins."""
-        for name in existing:
-            self._run(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+    def drop_logins(self, existing: Iterable[str]) -> list[str]:
+        """Remove confined logins; those that own something in another database remain, but cannot log in."""
+        return [name for name in existing if not self._dropped(name)]
+
+    def _dropped(self, name: str) -> bool:
+        """Drop the role, with what it owns: default privileges, for example, would otherwise prevent that."""
+        role = sql.Identifier(name)
+        if not self._is_there("pg_roles", "rolname", name):
+            return True
+        self._run(
+            sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL").format(role),
+            sql.SQL("GRANT {} TO CURRENT_USER").format(role),
+            sql.SQL("DROP OWNED BY {}").format(role),
+        )
+        assert self._connection is not None
+        try:
+            with self._connection.transaction():
+                self._run(sql.SQL("DROP ROLE {}").format(role))
+        except DependentObjectsStillExist:
+            self._run(sql.SQL("REVOKE {} FROM {}").format(self._group, role))
+            return False
+        return True
 
     def let_connect(self, names: Iterable[str], database: str) -> None:
         """Let the roles connect to the database."""
