@@ -44,12 +44,8 @@ _TEMPLATES = {
         """,
     "all_faults": "SELECT {fault} FROM {schema}.faults",
     "faults": "SELECT {fault} FROM {schema}.faults WHERE agent = %s",
-    "old": "SELECT name, updated FROM {schema}.agents WHERE updated <= (SELECT {now} - %s) ORDER BY name",
-    "offline": """
-        WITH clock AS MATERIALIZED (SELECT {now} AS now)
-        SELECT name, updated FROM {schema}.agents
-        WHERE updated <= (SELECT now - %s FROM clock) AND updated > (SELECT now - %s FROM clock) ORDER BY name
-        """,
+    "old": "SELECT name, updated FROM {schema}.agents WHERE updated <= %s ORDER BY name",
+    "offline": "SELECT name, updated FROM {schema}.agents WHERE updated <= %s AND updated > %s ORDER BY name",
     # Those with several instances, most often few, are found by the index alone, and then looked up one by one.
     "double": """
         WITH lately AS MATERIALIZED (
