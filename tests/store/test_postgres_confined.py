@@ -84,7 +84,7 @@ def test_an_agent_that_reported_before_can_be_confined_later(two: Fleet) -> None
         two.setup("--agent", "db1")
         with two.db(two.login("db1"), Instance("db1", 1, "1", "os")) as db:
             db.set_faults("db1", [fault("disk")])
-            shared.set_faults("db1", [fault("disk")])  # whatever still reports as before is not refused
+            shared.set_faults("db1", [fault("disk")])  # a host that still uses the shared role is not refused
             db.set_faults("db1", [fault("load")])
             assert [one["name"] for one in db.get_faults("db1")] == ["load"]
 
@@ -346,7 +346,7 @@ def test_it_cannot_write_a_fault_that_no_program_can_read(two: Fleet) -> None:
     assert two.contents() == before
 
 
-def test_whatever_a_fault_may_hold_is_reported_by_it_as_well(two: Fleet, web1: DB) -> None:
+def test_it_reports_faults_of_the_largest_size_as_well(two: Fleet, web1: DB) -> None:
     nested: Any = 1
     for _ in range(limits.NESTING):
         nested = [nested]

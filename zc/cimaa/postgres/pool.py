@@ -77,7 +77,7 @@ class Pool:
         )
 
     def failed(self, error: Exception) -> None:
-        """Remember why there is no connection; if waiting will not help, end all waiting."""
+        """Remember why there is no connection; if waiting will not help, let all waiting calls fail."""
         self.failure = error
         if not (isinstance(error, psycopg.Error) and may_pass(error)):
             # This is a thread of the pool's, which cannot wait for its own end.

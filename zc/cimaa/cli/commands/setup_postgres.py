@@ -96,13 +96,7 @@ def setup_postgres(
     is.
     """
     action = "renew" if renew else "remove" if remove else None
-    for first, second in (("local", "remote"), ("renew", "remove"), ("list_agents", "check")):
-        if ctx.params[first] and ctx.params[second]:
-            raise click.UsageError(f"--{first} and --{second} exclude each other".replace("_", "-"))
-    if action is not None and not (agents or agents_from):
-        raise click.UsageError(f"--{action} is for the agents that --agent or --agents-from names")
-    if list_agents and (agents or agents_from):
-        raise click.UsageError("--list-agents lists all agents: leave out --agent and --agents-from")
+    _check_combination(ctx.params, action)
     place = "local" if local else "remote" if remote else None
     names = (*agents, *_names(agents_from))
     options = settings(BACKEND, setup_configuration(ctx))
@@ -121,6 +115,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     :raises SystemExit: if it fails, after a message on standard error.
     """
     run_and_exit(setup_postgres, "setup-postgres", arguments)
+
+
+def _check_combination(params: dict[str, Any], action: str | None) -> None:
+    """Refuse options that contradict each other, before anything is done."""
+    for first, second in (("local", "remote"), ("renew", "remove"), ("list_agents", "check")):
+        if params[first] and params[second]:
+            raise click.UsageError(f"--{first} and --{second} exclude each other".replace("_", "-"))
+    names_agents = params["agents"] or params["agents_from"]
+    if action is not None and not names_agents:
+        raise click.UsageError(f"--{action} is for the agents that --agent or --agents-from names")
+    if params["list_agents"] and names_agents:
+        raise click.UsageError("--list-agents lists all agents: leave out --agent and --agents-from")
 
 
 def _show_report(report: "Report", as_json: bool) -> None:
