@@ -346,6 +346,24 @@ def test_it_cannot_write_a_fault_that_no_program_can_read(two: Fleet) -> None:
     assert two.contents() == before
 
 
+@pytest.mark.parametrize("column", ["host", "version", "os", "pid"])
+def test_it_cannot_write_an_instance_that_no_program_would(two: Fleet, column: str) -> None:
+    values = {"host": "h", "pid": "1", "version": "1", "os": "os"}
+    values[column] = "-1" if column == "pid" else "x" * (limits.AGENT + 1)
+    statement = f"INSERT INTO {{s}}.instances VALUES ('web1', {UUID}, %s, %s, %s, %s, 1, 1)"
+    refused = pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security")
+    with two.connected(two.login("web1")) as connection, refused:
+        connection.execute(two.sql(statement).as_string(connection), list(values.values()))
+
+
+def test_a_store_with_confined_agents_gets_the_checks_of_values_with_the_next_run(two: Fleet) -> None:
+    with two.connected() as connection:
+        connection.execute(two.sql("DROP POLICY valid ON {s}.faults; DROP POLICY valid ON {s}.instances"))
+        two.setup()
+        query = "SELECT tablename FROM pg_policies WHERE schemaname = %s AND policyname = 'valid' ORDER BY tablename"
+        assert connection.execute(query, (two.name,)).fetchall() == [("faults",), ("instances",)]
+
+
 def test_it_reports_faults_of_the_largest_size_as_well(two: Fleet, web1: DB) -> None:
     nested: Any = 1
     for _ in range(limits.NESTING):

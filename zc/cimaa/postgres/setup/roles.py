@@ -79,6 +79,10 @@ CONFINED_ROWS: Mapping[str, str] = {
 #: What a confined login may write into a row.  Programs check that before they write, but a host that was broken into
 #: may run statements of its own, and one fault that cannot be decoded would make every list of faults fail.
 CONFINED_VALUES: Mapping[str, str] = {
+    "instances": f"""
+        octet_length(host) <= {limits.AGENT} AND octet_length(version) <= {limits.AGENT}
+        AND octet_length(os) <= {limits.AGENT} AND coalesce(pid, 0) >= 0
+        """,
     "faults": f"""
         octet_length(name) BETWEEN 1 AND {limits.FAULT_NAME} AND octet_length(message) <= {limits.MESSAGE}
         AND jsonb_typeof(extras) = 'object' AND octet_length(extras::text) <= {32 * limits.FAULT}
@@ -180,7 +184,9 @@ def confinement(schema: str, existing: Iterable[tuple[str, str]]) -> list[sql.Co
     for table, condition in CONFINED_VALUES.items():
         if (table, "valid") not in existing:
             policy = f"CREATE POLICY valid ON {{schema}}.{table} AS RESTRICTIVE TO {{role}}"
-            statements += [_WITHOUT_STATISTICS, f"{policy} USING (true) WITH CHECK ({condition})"]
+            if table == "faults":
+                statements.append(_WITHOUT_STATISTICS)  # before a policy depends on the columns' types
+            statements.append(f"{policy} USING (true) WITH CHECK ({condition})")
     return [sql.SQL(statement).format(**parts) for statement in statements]
 
 
