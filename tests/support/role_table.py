@@ -28,6 +28,6 @@ def role_table(store: str) -> dict[str, dict[str, str]]:
     for row in rows.splitlines():
         name, *words = re.split(r"\s{2,}", row)
         cells = dict(zip(columns, words, strict=True))
-        if "--" not in (own := {role: cells[store, role] for role in COLUMNS[store]}).values():
+        if "n/a" not in (own := {role: cells[store, role] for role in COLUMNS[store]}).values():
             table[name.replace("`", "")] = own
     return table
