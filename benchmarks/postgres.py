@@ -297,32 +297,43 @@ def listing(dsn: str) -> None:
 
 
 def old(dsn: str) -> None:
-    """old_agents where none is old, and double_agents where none is double, in fleets of several sizes."""
+    """The lists of agents, where none is old and none is double, in fleets of several sizes, in both orders of rows."""
     for fleet in (10_000, 100_000, 1_000_000):
-        with fresh(dsn) as connection:
-            now = "(extract(epoch FROM now()) * 1000000)::bigint"
-            connection.execute(f"""
-                INSERT INTO {SCHEMA}.agents
-                SELECT 'agent-' || n || '.example.com', {now}, gen_random_uuid(), gen_random_uuid()
-                FROM generate_series(1, {fleet}) AS n
-                """)
-            connection.execute(f"""
-                INSERT INTO {SCHEMA}.instances
-                SELECT name, instance, name, 7, '1.0', 'Linux 6.1', updated, updated FROM {SCHEMA}.agents
-                """)
-            connection.execute(f"VACUUM ANALYZE {SCHEMA}.agents, {SCHEMA}.instances")
-            db = opened(dsn)
-            timed(
-                {
-                    f"bare SELECT count(*), {fleet:,} agents": lambda: connection.execute(
-                        f"SELECT count(*) FROM {SCHEMA}.agents"
-                    ).fetchall(),
-                    "old_agents(3600)": partial(db.old_agents, 3600),
-                    "offline_agents()": db.offline_agents,
-                    "double_agents()": db.double_agents,
-                }
-            )
-            db.close()
+        for order in ("n", "random()"):
+            with fresh(dsn) as connection:
+                fill(connection, fleet, order)
+                where = f"{fleet:,} agents, rows in the order of {'names' if order == 'n' else 'a shuffle'}"
+                timed_lists(dsn, connection, where, fleet)
+
+
+def fill(connection: psycopg.Connection[Any], fleet: int, order: str) -> None:
+    now = "(extract(epoch FROM now()) * 1000000)::bigint"
+    connection.execute(f"""
+        INSERT INTO {SCHEMA}.agents
+        SELECT 'agent-' || lpad(n::text, 7, '0') || '.example.com', {now}, gen_random_uuid(), gen_random_uuid()
+        FROM generate_series(1, {fleet}) AS n ORDER BY {order}
+        """)
+    connection.execute(f"""
+        INSERT INTO {SCHEMA}.instances
+        SELECT name, instance, name, 7, '1.0', 'Linux 6.1', updated, updated FROM {SCHEMA}.agents ORDER BY ctid
+        """)
+    connection.execute(f"VACUUM ANALYZE {SCHEMA}.agents, {SCHEMA}.instances")
+
+
+def timed_lists(dsn: str, connection: psycopg.Connection[Any], where: str, fleet: int) -> None:
+    bound = int((time.time() - 3600) * 1_000_000)
+    bare = f"SELECT name, updated FROM {SCHEMA}.agents WHERE updated <= {bound} ORDER BY name"
+    db = opened(dsn)
+    calls: dict[str, Callable[[], Any]] = {
+        f"bare SELECT, {where}": lambda: connection.execute(bare, prepare=False).fetchall(),
+        "old_agents(3600)": partial(db.old_agents, 3600),
+        "offline_agents()": db.offline_agents,
+        "double_agents()": db.double_agents,
+    }
+    if fleet <= 100_000:
+        calls["get_agents()"] = db.get_agents
+    timed(calls)
+    db.close()
 
 
 # Tools

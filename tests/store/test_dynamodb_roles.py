@@ -1,7 +1,6 @@
 """Every call and every command, with the credentials of each role: IAM permits what the table on the page says."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,15 +12,14 @@ from click.testing import CliRunner
 
 from tests.support.dynamodb_iam import Guard, needs
 from tests.support.dynamodb_servers import Proxy
+from tests.support.role_table import role_table
 from zc.cimaa import errors
 from zc.cimaa.cli import cimaa
 from zc.cimaa.cli.commands.setup_dynamodb import main as setup
-from zc.cimaa.db import DB as Contract
 from zc.cimaa.dynamodb import DB
 from zc.cimaa.dynamodb.setup.policies import CALLS, ROLES, policy
 from zc.cimaa.testing import fault
 
-PAGE = Path(__file__).parents[2] / "doctests" / "dynamodb.rst"
 OWN, OTHER = "web1", "web2"
 MANY = [fault(f"f{index:03}") for index in range(120)]
 
@@ -89,32 +87,13 @@ def fill(dynamodb_settings: dict[str, str]) -> Iterator[Callable[[], None]]:
         yield fill
 
 
-def on_page() -> dict[str, dict[str, str]]:
-    """The table of the section "Roles": each row, with the entry for each role."""
-    section = PAGE.read_text().partition("\nRoles\n")[2]
-    _, head, rows = re.split(r"^=[= ]+\n", section, maxsplit=3, flags=re.MULTILINE)[:3]
-    roles = head.split()[-len(ROLES) :]
-    table = {}
-    for row in rows.splitlines():
-        found = re.fullmatch(r"``(.+?)``(?: (of one agent))?" + r" +(\w+)" * len(ROLES), row)
-        assert found, row
-        name = found[1].removeprefix("cimaa ") if found[2] is None else f"{found[1]} {found[2]}"
-        kind = "cimaa " if found[1].startswith("cimaa ") else ""
-        table[f"{kind}{name}"] = dict(zip(roles, found.groups()[2:], strict=True))
-    return table
-
-
 def word(own: bool, other: bool) -> str:
     assert own or not other
     return "yes" if other else "own" if own else "no"
 
 
-def test_the_table_has_every_call_every_command_and_every_role() -> None:
-    public = {name for name in vars(Contract) if not name.startswith("_") and callable(getattr(Contract, name))}
-    assert {name.partition(" ")[0] for name in DB_CALLS} == public - {"close", "inherited"}
-    assert set(CALLS) == set(DB_CALLS)
-    assert set(on_page()) == {*DB_CALLS, *(f"cimaa {name}" for name in (*COMMANDS, "agent")), *SETUP}
-    assert set(on_page()["dump"]) == set(ROLES)
+def test_each_row_of_the_page_is_tried() -> None:
+    assert set(role_table("DynamoDB")) == {*DB_CALLS, *(f"cimaa {name}" for name in (*COMMANDS, "agent")), *SETUP}
 
 
 def test_each_call_is_permitted_as_the_page_says(
@@ -130,7 +109,7 @@ def test_each_call_is_permitted_as_the_page_says(
         return True
 
     found = {name: word(permitted(call, OWN), permitted(call, OTHER)) for name, call in DB_CALLS.items()}
-    assert found == {name: on_page()[name][guard.role] for name in DB_CALLS}  # type: ignore[attr-defined]
+    assert found == {name: role_table("DynamoDB")[name][guard.role] for name in DB_CALLS}  # type: ignore[attr-defined]
 
 
 #: What is granted and seldom sent: after a conflict with another writer, or to read an interrupted report.
@@ -182,7 +161,7 @@ def test_each_command_is_permitted_as_the_page_says(guard: Guard, fill: Callable
         return "do not permit dynamodb:" not in result.output
 
     found = {name: word(permitted(one, OWN), permitted(one, OTHER)) for name, one in COMMANDS.items()}
-    assert found == {name: on_page()[f"cimaa {name}"][guard.role] for name in COMMANDS}  # type: ignore[attr-defined]
+    assert found == {name: role_table("DynamoDB")[f"cimaa {name}"][guard.role] for name in COMMANDS}  # type: ignore[attr-defined]
 
 
 def test_the_daemon_runs_as_the_page_says(guard: Guard, fill: Callable[[], None], configuration: Path) -> None:
@@ -190,7 +169,7 @@ def test_the_daemon_runs_as_the_page_says(guard: Guard, fill: Callable[[], None]
     command = [sys.executable, "-m", "zc.cimaa", "agent", "--count", "2"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=configuration.parent)
     assert "TransactWriteItems" in guard.operations or guard.refused, result.stderr
-    assert word(not guard.refused, False) == on_page()["cimaa agent"][guard.role]  # type: ignore[attr-defined]
+    assert word(not guard.refused, False) == role_table("DynamoDB")["cimaa agent"][guard.role]  # type: ignore[attr-defined]
 
 
 def test_setup_is_permitted_as_the_page_says(
@@ -204,7 +183,7 @@ def test_setup_is_permitted_as_the_page_says(
             found = "no"
         else:
             found = "yes"
-        assert found == on_page()[name][guard.role]  # type: ignore[attr-defined]
+        assert found == role_table("DynamoDB")[name][guard.role]  # type: ignore[attr-defined]
 
 
 @pytest.fixture

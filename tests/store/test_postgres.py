@@ -479,7 +479,7 @@ def test_the_first_host_that_is_there_serves(postgres_server: Server, schema: st
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port of this machine where nobody answers, as if its host had vanished."""
+    """A port of this machine that does not respond, as if its host had vanished."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 

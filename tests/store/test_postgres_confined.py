@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.support.postgres_fleet import Fleet, fleet  # noqa: F401  # a fixture
-from zc.cimaa import errors
+from zc.cimaa import errors, limits
 from zc.cimaa.agents import Instance
 from zc.cimaa.postgres import DB
 from zc.cimaa.testing import fault
@@ -84,7 +84,7 @@ def test_an_agent_that_reported_before_can_be_confined_later(two: Fleet) -> None
         two.setup("--agent", "db1")
         with two.db(two.login("db1"), Instance("db1", 1, "1", "os")) as db:
             db.set_faults("db1", [fault("disk")])
-            shared.set_faults("db1", [fault("disk")])  # whatever still reports as before is not refused
+            shared.set_faults("db1", [fault("disk")])  # a host that still uses the shared role is not refused
             db.set_faults("db1", [fault("load")])
             assert [one["name"] for one in db.get_faults("db1")] == ["load"]
 
@@ -317,6 +317,85 @@ def test_what_is_not_refused_has_no_effect_on_others(two: Fleet) -> None:
         ]
 
 
+UNREADABLE = (
+    *("[1]", "1", "null", '{"x": 1e400}', '{"x": -1e126}', '{"x": [1e400]}', '{"x": {"y": [[1, 1e400]]}}'),
+    *('{"agent": "web2"}', '{"name": 5}', '{"severity": "x"}', '{"since": null}', '{"message": 1}'),
+    *(f'{{"x": 1{"0" * 10_000}}}', f'{{"x": {"[" * 3000}{"]" * 3000}}}', f'{{"x": {"[" * 22}{"]" * 22}}}'),
+    f'{{"x": "{"x" * 9_000_000}"}}',
+)
+
+
+def test_it_cannot_write_a_fault_that_no_program_can_read(two: Fleet) -> None:
+    """Else every list of faults would fail, and the whole fleet with it."""
+    before = two.contents()
+    with two.connected(two.login("web1")) as connection:
+        for extras in UNREADABLE:
+            for statement in (
+                "UPDATE {s}.faults SET extras = %s",
+                "INSERT INTO {s}.faults VALUES ('web1', 'new', 1, 1, '', %s)",
+                "INSERT INTO {s}.faults VALUES ('web1', 'disk', 1, 1, '', %s)"
+                " ON CONFLICT (agent, name) DO UPDATE SET extras = excluded.extras",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+                    connection.execute(two.sql(statement).as_string(connection), (extras,))
+        for column, size in (("name", limits.FAULT_NAME), ("message", limits.MESSAGE)):
+            values = {"name": "new", "message": "", column: "x" * (size + 1)}
+            insert = "INSERT INTO {s}.faults VALUES ('web1', %s, 1, 1, %s, '{{}}')"
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+                connection.execute(two.sql(insert).as_string(connection), (values["name"], values["message"]))
+    assert two.contents() == before
+
+
+@pytest.mark.parametrize("column", ["host", "version", "os", "pid"])
+def test_it_cannot_write_an_instance_that_no_program_would(two: Fleet, column: str) -> None:
+    values = {"host": "h", "pid": "1", "version": "1", "os": "os"}
+    values[column] = "-1" if column == "pid" else "x" * (limits.AGENT + 1)
+    statement = f"INSERT INTO {{s}}.instances VALUES ('web1', {UUID}, %s, %s, %s, %s, 1, 1)"
+    refused = pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security")
+    with two.connected(two.login("web1")) as connection, refused:
+        connection.execute(two.sql(statement).as_string(connection), list(values.values()))
+
+
+def test_a_store_with_confined_agents_gets_the_checks_of_values_with_the_next_run(two: Fleet) -> None:
+    with two.connected() as connection:
+        connection.execute(two.sql("DROP POLICY valid ON {s}.faults; DROP POLICY valid ON {s}.instances"))
+        two.setup()
+        query = "SELECT tablename FROM pg_policies WHERE schemaname = %s AND policyname = 'valid' ORDER BY tablename"
+        assert connection.execute(query, (two.name,)).fetchall() == [("faults",), ("instances",)]
+
+
+def test_it_reports_faults_of_the_largest_size_as_well(two: Fleet, web1: DB) -> None:
+    nested: Any = 1
+    for _ in range(limits.NESTING):
+        nested = [nested]
+    largest = {"x": [1e125] * (limits.FAULT // 8), "nested": nested, "least": -1e125, "integer": 2**63 - 1}
+    whole = {**fault("n" * limits.FAULT_NAME), "message": "m" * limits.MESSAGE}
+    for report in ([fault("largest", **largest)], [whole]):
+        web1.set_faults("web1", report)
+        assert [{**one, "agent": "web1"} for one in report] == web1.get_faults("web1")
+
+
+@pytest.mark.parametrize("column", ["name", "message", "extras"])
+def test_the_planner_has_no_statistics_that_would_disclose_values_of_others(two: Fleet, column: str) -> None:
+    with two.connected() as connection:
+        connection.execute("ANALYZE")
+        query = "SELECT attname FROM pg_stats WHERE schemaname = %s AND tablename = 'faults'"
+        names = {name for (name,) in connection.execute(query, (two.name,)).fetchall()}
+    assert "severity" in names
+    assert column not in names
+
+
+def test_statistics_from_before_the_first_login_are_removed(fleet: Fleet) -> None:  # noqa: F811
+    fleet.setup()
+    with fleet.db() as db, fleet.connected() as connection:
+        db.set_faults("web1", [fault("disk")])
+        connection.execute("ANALYZE")
+        fleet.setup("--agent", "web1")
+        query = "SELECT attname FROM pg_stats WHERE schemaname = %s AND tablename = 'faults'"
+        names = {name for (name,) in connection.execute(query, (fleet.name,)).fetchall()}
+    assert not names & {"message", "extras"}
+
+
 def test_it_can_end_no_session_of_another(two: Fleet) -> None:
     with two.connected(two.login("web2")) as other, two.connected(two.login("web1")) as connection:
         for function in ("pg_terminate_backend", "pg_cancel_backend"):
@@ -371,9 +450,12 @@ def test_what_the_page_lists_is_indeed_permitted(two: Fleet) -> None:
             "SELECT pg_logical_emit_message(false, 'mine', 'x')",
             "ALTER ROLE {me} SET statement_timeout = '1h'",
             "ALTER ROLE {me} PASSWORD 'mine'",
+            "SET ROLE {confined}; ALTER ROLE {confined} PASSWORD 'mine'; RESET ROLE",
+            "EXPLAIN ANALYZE SELECT name FROM {s}.agents WHERE name > 'web1'",
+            "SELECT n_tup_upd FROM pg_stat_user_tables",
             "INSERT INTO {s}.faults SELECT 'web1', 'f' || n, 50, 1, '', '{{}}' FROM generate_series(1, 1000) AS n",
         ):
-            connection.execute(two.sql(text, me=me))
+            connection.execute(two.sql(text, me=me, confined=f"{two.name}_confined"))
 
 
 # The command
@@ -395,6 +477,56 @@ def test_logins_are_listed_renewed_and_removed(two: Fleet) -> None:
     with two.db() as db:
         assert [one["name"] for one in db.get_agents()] == ["web1", "web2"]
         db.set_faults("web1", [])
+
+
+def test_a_login_cannot_prevent_its_removal(two: Fleet) -> None:
+    with two.connected(two.login("web1")) as connection:
+        connection.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+    two.setup("--remove", "--agent", "web1")
+    with two.connected() as connection:
+        assert connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (two.login("web1"),)).fetchall() == []
+
+
+def test_a_login_that_owns_something_in_another_database_can_no_longer_log_in(two: Fleet) -> None:
+    role = two.login("web1")
+    with psycopg.connect(two.server.socket_dsn, autocommit=True) as connection:
+        connection.execute(two.sql("SET ROLE {role}", role=role))
+        connection.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+        done = two.setup("--remove", "--agent", "web1")
+        assert "cannot log in any more, and remain because they own something in another database" in done.stderr
+        assert role in done.stderr
+        query = "SELECT rolcanlogin FROM pg_roles WHERE rolname = %s"
+        connection.execute("RESET ROLE")
+        assert connection.execute(query, (role,)).fetchall() == [(False,)]
+        connection.execute(two.sql("DROP OWNED BY {role}", role=role))
+    assert two.setup("--list-agents").stdout == f"web2\t{two.login('web2')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--renew", "--remove", "--agent", "web1"], "--renew and --remove exclude each other"),
+        (["--list-agents", "--agent", "web1"], "--list-agents lists all agents"),
+        (["--list-agents", "--check"], "--list-agents and --check exclude each other"),
+    ],
+)
+def test_options_that_contradict_each_other_change_nothing(two: Fleet, arguments: list[str], said: str) -> None:
+    done = two.try_setup(*arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert two.setup("--list-agents").stdout.count("\n") == 2
+
+
+def test_an_empty_name_is_refused(two: Fleet) -> None:
+    done = two.try_setup("--agent", "")
+    assert done.exit_code == 1
+    assert "the agent's name is empty" in done.stderr
+
+
+def test_space_around_a_name_in_a_file_does_not_count(two: Fleet) -> None:
+    two.setup("--agents-from", "-", input="  web3 \r\n\n\tweb4")
+    listed = [line.split("\t")[0] for line in two.setup("--list-agents").stdout.splitlines()]
+    assert listed == ["web1", "web2", "web3", "web4"]
 
 
 def test_logins_are_listed_for_machines(two: Fleet) -> None:

@@ -1,4 +1,4 @@
-"""A response that is damaged on its way is an error of the store, whatever the driver or the parsers make of it."""
+"""A response that is damaged on its way is an error of the store, however the driver or the parsers fail on it."""
 
 import random
 import re

@@ -85,7 +85,7 @@ def test_nothing_is_left_in_a_session(proxied: str, schema: str) -> None:
 
 
 def all_sessions(dsn: str, stack: ExitStack) -> dict[int, psycopg.Connection[Any]]:
-    """Connections in a transaction each, by the server's process: nobody else gets any of the proxy's sessions."""
+    """Connections in a transaction each, by the server's process: no other client gets any of the proxy's sessions."""
     held = {}
     for _ in range(SESSIONS):
         connection = stack.enter_context(psycopg.connect(dsn, prepare_threshold=None))
@@ -107,7 +107,7 @@ def test_prepared_statements_fail_with_a_message_that_says_so(
 
         with pytest.raises(errors.StoreUnavailable, match="set prepare = off"):
             use_all()
-    # Nothing more reaches standard error where nobody configured logging.
+    # Nothing more reaches standard error where logging is not configured.
     for record in caplog.records:
         names = [record.name.rsplit(".", dots)[0] for dots in range(record.name.count(".") + 1)]
         assert any(logging.getLogger(name).handlers for name in names)

@@ -199,7 +199,7 @@ SETUP = "from zc.cimaa.cli.commands.setup_postgres import main; main()"
 def test_setting_up_ends_in_bounded_time_if_the_server_stops_meanwhile(
     server: Server, config: Path, settings: dict[str, str]
 ) -> None:
-    # Whatever setup-postgres waits for is held by this session.
+    # What setup-postgres waits for is held by this session.
     with psycopg.connect(server.socket_dsn) as other, ExitStack() as stack:
         other.execute(f"LOCK TABLE {settings['schema']}.version")
         process = subprocess.Popen(

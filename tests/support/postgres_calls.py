@@ -29,7 +29,7 @@ CALLS: dict[str, Callable[[DB], object]] = {
 
 
 def fill(db: DB) -> None:
-    """Report for web1, whatever was reported before, and squelch."""
+    """Report for web1 (after any earlier report), and squelch."""
     for report in ([], [fault("disk", used=1)]):
         db.set_faults("web1", report)
     db.squelch("disk", "why", "ops")

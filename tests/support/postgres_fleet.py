@@ -70,7 +70,7 @@ class Fleet:
         return sql.SQL(text).format(s=sql.Identifier(self.name), **names)
 
     def contents(self) -> dict[str, list[tuple[Any, ...]]]:
-        """What is in all tables, whatever wrote it."""
+        """The rows of all tables."""
         tables = ("version", "logins", "agents", "instances", "faults", "squelches")
         with self.connected() as connection:
             return {

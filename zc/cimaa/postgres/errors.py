@@ -22,7 +22,7 @@ _MOMENTARY = (
     pg.TooManyConnections,
     pg.InvalidSqlStatementName,  # a prepared statement that the server forgot is prepared again
 )
-#: The connection is of no use any more: it is lost, or the server behind it stops, or is no longer the primary.
+#: The connection is unusable: it is lost, or the server behind it stops, or is no longer the primary.
 _LOST = (
     pg.AdminShutdown,
     pg.CrashShutdown,
@@ -59,8 +59,8 @@ _REPEATED = re.compile(r"connection (failed|is bad): |Multiple connection attemp
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """True if a connection that met this error is of no more use."""
-    # What libpq says by itself has no code; a result of its own making is a DatabaseError, and no more than that.
+    """True if a connection that met this error is unusable."""
+    # What libpq says by itself has no code; a result that it makes itself is a plain DatabaseError.
     from_libpq = isinstance(error, psycopg.OperationalError) or type(error) is psycopg.DatabaseError
     return isinstance(error, _LOST) or (from_libpq and error.sqlstate is None)
 
@@ -119,7 +119,7 @@ def _explained(error: psycopg.Error, where: str, text: str, schema: str, role: s
     if isinstance(error, pg.InsufficientPrivilege):
         return StoreDenied, f"no permission in {where}: {text}; the role {role_name(schema, role)} may do this"
     if isinstance(error, pg.DiskFull):
-        return StoreFull, f"there is no room at {where}: {text}; give the server more disk"
+        return StoreFull, f"the disk of {where} is full: {text}; free some space there"
     if isinstance(error, pg.UntranslatableCharacter | pg.CharacterNotInRepertoire):
         return StoreIncompatible, f"{where} is not encoded in UTF8: {text}"
     if isinstance(error, pg.QueryCanceled):

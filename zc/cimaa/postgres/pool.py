@@ -10,7 +10,6 @@ psycopg_pool keeps them.  What is added here:
 """
 
 import os
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from weakref import WeakSet
 import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from .. import backoff
 from ..errors import StoreClosed, StoreError, StoreUnavailable
 from .conninfo import ConnInfo
 from .errors import UNREADABLE, is_lost, may_pass, translated, unreadable
@@ -28,8 +28,8 @@ from .setup.versions import VERSION
 
 T = TypeVar("T")
 
-# Seconds: the first pause before work is done again, on average half of it, and the longest.
-_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+# Seconds: see zc.cimaa.backoff.
+_BASE_DELAY, _LONGEST_DELAY = 0.025, 1.0
 
 
 class PooledSession(Session):
@@ -77,7 +77,7 @@ class Pool:
         )
 
     def failed(self, error: Exception) -> None:
-        """Remember why there is no connection; if waiting will not help, end all waiting."""
+        """Remember why there is no connection; if waiting will not help, let all waiting calls fail."""
         self.failure = error
         if not (isinstance(error, psycopg.Error) and may_pass(error)):
             # This is a thread of the pool's, which cannot wait for its own end.
@@ -101,12 +101,12 @@ class Pool:
 
     @property
     def closed(self) -> bool:
-        """True if there will be no more connections."""
+        """True once the pool is closed."""
         return self._pool.closed
 
 
 class Connections:
-    """Connections to one server, for the threads of whatever process uses them."""
+    """Connections to one server, for the threads of the current process."""
 
     _all: ClassVar[WeakSet["Connections"]] = WeakSet()
     # The pools of a parent, in its child: closing them would end the parent's sessions.
@@ -131,7 +131,7 @@ class Connections:
         :raises StoreError: if it failed for good, or for too long, or the response could not be read.
         """
         deadline = time.monotonic() + self._patience
-        pause, tables = _PAUSE, VERSION
+        tries, tables = 0, VERSION
         while True:
             pool = self._current()
             try:
@@ -147,12 +147,13 @@ class Connections:
             except (PoolTimeout, PoolClosed) as error:
                 raise self._in_vain(pool, role) from (pool.failure or error)
             except psycopg.Error as error:
-                if not may_pass(error) or time.monotonic() + pause > deadline:
+                tries += 1
+                longest = backoff.longest(tries, _BASE_DELAY, _LONGEST_DELAY)
+                if not may_pass(error) or time.monotonic() + longest > deadline:
                     raise translated(error, self._conninfo, self._schema, role, tables) from error
                 if is_lost(error):
                     pool.renew()
-            time.sleep(random.uniform(0, pause))  # noqa: S311  # jitter is no secret
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            time.sleep(backoff.delay(tries, _BASE_DELAY, _LONGEST_DELAY))
 
     def close(self) -> None:
         """Close all connections; there will be no more."""

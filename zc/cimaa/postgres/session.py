@@ -61,7 +61,7 @@ class Bounded(psycopg.Connection[TupleRow]):
 
 
 def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
-    """The driver's generator, ended when nothing was ready for so long: the driver says so at each ``interval``."""
+    """The driver's generator, ended when nothing was ready for ``seconds`` (checked at each ``interval``)."""
     try:
         wanted = next(gen)
         last = time.monotonic()

@@ -2,7 +2,7 @@
 
 Values are always parameters.  Times are microseconds since the epoch, but for
 ``since`` and what squelches have: whole seconds.  A time that is a parameter
-stands in for the server's clock where it is not null.
+replaces the server's clock where it is not null.
 
 Those with "own" in their name are for a login that is confined to one agent:
 it may delete only by the schema's functions.
@@ -44,12 +44,8 @@ _TEMPLATES = {
         """,
     "all_faults": "SELECT {fault} FROM {schema}.faults",
     "faults": "SELECT {fault} FROM {schema}.faults WHERE agent = %s",
-    "old": "SELECT name, updated FROM {schema}.agents WHERE updated <= (SELECT {now} - %s) ORDER BY name",
-    "offline": """
-        WITH clock AS MATERIALIZED (SELECT {now} AS now)
-        SELECT name, updated FROM {schema}.agents
-        WHERE updated <= (SELECT now - %s FROM clock) AND updated > (SELECT now - %s FROM clock) ORDER BY name
-        """,
+    "old": "SELECT name, updated FROM {schema}.agents WHERE updated <= %s ORDER BY name",
+    "offline": "SELECT name, updated FROM {schema}.agents WHERE updated <= %s AND updated > %s ORDER BY name",
     # Those with several instances, most often few, are found by the index alone, and then looked up one by one.
     "double": """
         WITH lately AS MATERIALIZED (
@@ -141,7 +137,7 @@ class Statements:
     def __init__(self, schema: str) -> None:
         name = sql.Identifier(schema).as_string(None)
         parts = {"fault": _FAULT, "reported": _REPORTED}
-        doubled = name.replace("%", "%%")  # a lone one would stand for a parameter
+        doubled = name.replace("%", "%%")  # a single one would mark a parameter
         self._encoded = _encoded(_TEMPLATES, schema=doubled, now=_NOW, **parts)
         self._encoded |= _encoded(_REPORTS, schema=name, now=_NOW.replace("%s", "$1"), **parts)
 

@@ -13,7 +13,7 @@ from .sql import Statements
 def replace(
     session: Session, sql: Statements, agent: str, report: Report, instance: Instance, given: int | None
 ) -> None:
-    """Make the report the agent's, and write no more than what it changes; ``given`` is a time that stands in for now.
+    """Store the agent's report, writing only what it changes; ``given`` replaces the current time.
 
     A report that changes a fault is durable when this returns.
 

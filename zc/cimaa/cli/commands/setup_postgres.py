@@ -50,8 +50,8 @@ BACKEND = "zc.cimaa.postgres"
     metavar="FILE",
     help="The same for each line of FILE; - is standard input.",
 )
-@click.option("--renew", "action", flag_value="renew", help="Give the logins of these agents new passwords instead.")
-@click.option("--remove", "action", flag_value="remove", help="Remove the logins of these agents instead.")
+@click.option("--renew", is_flag=True, help="Give the logins of these agents new passwords instead.")
+@click.option("--remove", is_flag=True, help="Remove the logins of these agents instead.")
 @click.option(
     "--connections",
     type=click.IntRange(min=1),
@@ -80,7 +80,8 @@ def setup_postgres(
     passwords: Path | None,
     agents: tuple[str, ...],
     agents_from: TextIO | None,
-    action: str | None,
+    renew: bool,
+    remove: bool,
     connections: int,
     list_agents: bool,
     check: bool,
@@ -94,12 +95,10 @@ def setup_postgres(
     SCHEMA_operator squelches and removes agents, SCHEMA_reader reads.  It may be run again: what exists stays as it
     is.
     """
-    if local and remote:
-        raise click.UsageError("--local and --remote exclude each other")
-    if action is not None and not (agents or agents_from):
-        raise click.UsageError(f"--{action} is for the agents that --agent or --agents-from names")
+    action = "renew" if renew else "remove" if remove else None
+    _check_combination(ctx.params, action)
     place = "local" if local else "remote" if remote else None
-    names = (*agents, *_lines(agents_from))
+    names = (*agents, *_names(agents_from))
     options = settings(BACKEND, setup_configuration(ctx))
     installation = _installation(options, place, wait, show, names, action, connections)
     if check:
@@ -118,6 +117,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run_and_exit(setup_postgres, "setup-postgres", arguments)
 
 
+def _check_combination(params: dict[str, Any], action: str | None) -> None:
+    """Refuse options that contradict each other, before anything is done."""
+    for first, second in (("local", "remote"), ("renew", "remove"), ("list_agents", "check")):
+        if params[first] and params[second]:
+            raise click.UsageError(f"--{first} and --{second} exclude each other".replace("_", "-"))
+    names_agents = params["agents"] or params["agents_from"]
+    if action is not None and not names_agents:
+        raise click.UsageError(f"--{action} is for the agents that --agent or --agents-from names")
+    if params["list_agents"] and names_agents:
+        raise click.UsageError("--list-agents lists all agents: leave out --agent and --agents-from")
+
+
 def _show_report(report: "Report", as_json: bool) -> None:
     if as_json:
         write_json(report._asdict())
@@ -133,9 +144,10 @@ def _show_logins(logins: dict[str, str], as_json: bool) -> None:
         click.echo("".join(f"{one_line(agent)}\t{login}\n" for agent, login in pairs), nl=False)
 
 
-def _lines(file: TextIO | None) -> list[str]:
+def _names(file: TextIO | None) -> list[str]:
+    """The lines of the file that are not empty, without the space around them."""
     try:
-        return [] if file is None else file.readlines()
+        return [] if file is None else [name for line in file if (name := line.strip())]
     except UnicodeDecodeError as error:
         raise click.UsageError(f"--agents-from: this file is not encoded in UTF-8: {error}") from error
 
@@ -150,9 +162,9 @@ def _installation(
     connections: int,
 ) -> "Installation":
     from ...postgres.setup.install import Installation  # late: a missing driver has been reported by now
-    from ...postgres.setup.logins import MAKE, Request, read_names
+    from ...postgres.setup.logins import MAKE, Request, checked
 
-    request = Request(read_names(names), action or MAKE, connections)
+    request = Request(checked(names), action or MAKE, connections)
     echo = click.echo if show else None
     return Installation(settings, message, place=place, wait=wait, show=echo, request=request)
 

@@ -1,7 +1,7 @@
 """How setup-postgres goes about it: over which connections, what comes after what, and all of it or nothing."""
 
+import itertools
 import os
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,19 +11,22 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from ... import backoff
 from ...errors import ConfigurationError, StoreDenied
 from ..conninfo import ConnInfo
 from ..errors import LOCKED, is_lost, setup_failed
 from ..session import Bounded
 from ..sql import check_schema
+from .facts import Facts
 from .logins import Request
 from .passwords import passfile
 from .plan import Plan, Report, plan, report
-from .steps import Facts, Show, Steps
+from .runner import Show
+from .steps import Steps
 from .versions import VERSION
 
-# Seconds: the longest pause before a transaction that met a lock is tried again.
-_PAUSE = 2.0
+# Seconds: see zc.cimaa.backoff.
+_BASE_DELAY, _LONGEST_DELAY = 0.5, 2.0
 
 # Where servers have their sockets: Debian's and Red Hat's, and PostgreSQL's own.
 _SOCKETS = ("/var/run/postgresql", "/tmp")  # noqa: S108
@@ -38,14 +41,14 @@ class Installation:
     def __init__(
         self,
         settings: dict[str, Any],
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         *,
         place: str | None = None,
         wait: int = 600,
         show: Show | None = None,
         request: Request | None = None,
     ) -> None:
-        """Prepare it: ``place`` is ``local``, ``remote`` or neither; ``tell`` is for what users should know.
+        """Prepare it: ``place`` is ``local``, ``remote`` or neither; ``notify`` gets messages for the user.
 
         A statement may take ``wait`` seconds, and so may the wait for other transactions.  ``request`` is about the
         logins of confined agents.
@@ -55,7 +58,7 @@ class Installation:
         self._place = place
         self._wait = wait
         self._show = show
-        self._tell = tell
+        self._notify = notify
         self._request = request or Request()
 
     def check(self) -> Report:
@@ -90,7 +93,7 @@ class Installation:
             self._make(connection, self._conninfo, keep)
 
     def _asked(self) -> Facts:
-        conninfo = self._local_conninfo() if self._place == "local" else self._conninfo
+        conninfo = _local_conninfo(self._conninfo) if self._place == "local" else self._conninfo
         with ExitStack() as stack, _translated(conninfo):
             connection = self._connected(conninfo, stack)
             assert connection is not None  # it is None only if something is to be shown
@@ -101,7 +104,7 @@ class Installation:
         connection = self._connected(administrator, stack)
         with _translated(administrator):
             made = self._steps(connection).make_database(_database(self._conninfo))
-        conninfo = self._local_conninfo()
+        conninfo = _local_conninfo(self._conninfo)
         if self._show is not None:
             self._show(f"\\connect {sql.Identifier(_database(self._conninfo)).as_string(None)}")
         nothing = connection is None or (made and self._show is not None)
@@ -114,18 +117,19 @@ class Installation:
         """
         deadline = time.monotonic() + self._wait
         with _translated(conninfo):
-            while True:
+            for attempt in itertools.count(1):
                 try:
-                    return self._attempt(self._steps(connection), connection is not None, conninfo, keep)
+                    self._attempt(self._steps(connection), connection is not None, conninfo, keep)
+                    return
                 except LOCKED:
                     if time.monotonic() > deadline:
                         raise
-                self._tell(f"{conninfo.where}: another transaction holds a lock on the tables; trying again")
-                time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # jitter is no secret
+                self._notify(f"{conninfo.where}: another transaction holds a lock on the tables; trying again")
+                time.sleep(backoff.delay(attempt, _BASE_DELAY, _LONGEST_DELAY))
 
     def _attempt(self, steps: Steps, connected: bool, conninfo: ConnInfo, keep: Callable[[str], None]) -> None:
         with steps.transaction():
-            plan = self._plan(steps.facts() if connected else self._facts_of_nothing)
+            plan = self._plan(steps.facts() if connected else _facts_of_nothing(self._schema, self._place == "local"))
             self._check(plan)
             passwords = self._make_roles(steps, plan)
             steps.make_tables(plan.facts)
@@ -137,7 +141,7 @@ class Installation:
             if passwords:
                 keep(passfile(_database(self._conninfo), passwords))
         if self._show is None:
-            self._tell(_outcome(plan, conninfo, self._schema))
+            self._notify(_outcome(plan, conninfo, self._schema))
 
     def _make_roles(self, steps: Steps, plan: Plan) -> dict[str, str]:
         """What the connected role does to roles, before it acts as the owner of the schema; the new passwords."""
@@ -152,24 +156,16 @@ class Installation:
         unmade = [login for login in plan.new_logins.values() if login not in plan.facts.members]
         made |= steps.make_logins(unmade, self._request.connections)
         made |= steps.renew_passwords(plan.renewed_logins.values())
-        steps.drop_logins(plan.removed_logins.values())
+        if kept := steps.drop_logins(plan.removed_logins.values()):
+            self._notify(_remaining(kept))
         return made
-
-    @property
-    def _facts_of_nothing(self) -> Facts:
-        """Where everything is missing."""
-        local = self._place == "local"
-        return Facts(owner=self._schema if local else None, may_harden=local)
 
     def _plan(self, facts: Facts) -> Plan:
         return plan(facts, self._schema, makes_roles=self._place is not None, request=self._request)
 
     def _check(self, plan: Plan) -> None:
         if plan.missing_roles and self._place is not None:
-            self._tell(
-                f"The roles {', '.join(plan.missing_roles)} are missing, and this one may not create any: have them"
-                " created by one that may (CREATE ROLE ... LOGIN), and run this again."
-            )
+            self._notify(_missing(plan.missing_roles))
         if self._request.agents and not plan.facts.creates_roles:
             raise StoreDenied("logins of agents are roles, and this role may not create any: run this as one that may")
 
@@ -183,15 +179,21 @@ class Installation:
             failed = setup_failed(error, conninfo, self._place == "local")
             if self._show is None or not is_lost(error):
                 raise failed from error
-            self._tell(f"{failed}; shown is what makes everything in an empty database")
+            self._notify(f"{failed}; shown is what makes everything in an empty database")
             return None
 
     def _steps(self, connection: Bounded | None) -> Steps:
         return Steps(connection, self._schema, self._show)
 
-    def _local_conninfo(self) -> ConnInfo:
-        """How the superuser of this machine's server connects to the store's database."""
-        return _administrator(self._conninfo).but({"dbname": _database(self._conninfo)})
+
+def _facts_of_nothing(schema: str, local: bool) -> Facts:
+    """Where everything is missing."""
+    return Facts(owner=schema if local else None, may_harden=local)
+
+
+def _local_conninfo(conninfo: ConnInfo) -> ConnInfo:
+    """How the superuser of this machine's server connects to the store's database."""
+    return _administrator(conninfo).but({"dbname": _database(conninfo)})
 
 
 def _administrator(conninfo: ConnInfo) -> ConnInfo:
@@ -214,6 +216,20 @@ def _require_tls(connection: Bounded, conninfo: ConnInfo) -> None:
             f"[database] dsn: the connection to {conninfo.where} is not encrypted: add sslmode=verify-full"
             " (for the server of this machine there is --local)"
         )
+
+
+def _missing(names: list[str]) -> str:
+    return (
+        f"The roles {', '.join(names)} are missing, and this one may not create any: have them created by one that may"
+        " (CREATE ROLE ... LOGIN), and run this again."
+    )
+
+
+def _remaining(logins: list[str]) -> str:
+    return (
+        "These roles cannot log in any more, and remain because they own something in another database of the server"
+        f" (run DROP OWNED BY there, and DROP ROLE): {', '.join(logins)}"
+    )
 
 
 def _outcome(plan: Plan, conninfo: ConnInfo, schema: str) -> str:

@@ -28,12 +28,12 @@ class Request(NamedTuple):
     connections: int = CONNECTIONS
 
 
-def read_names(lines: Iterable[str]) -> tuple[str, ...]:
-    """The agents' names on the lines, each once; empty lines are skipped.
+def checked(names: Iterable[str]) -> tuple[str, ...]:
+    """The agents' names, each once.
 
     :raises InvalidAgent: if one cannot be an agent's name.
     """
-    return tuple(dict.fromkeys(agents.check_name(name) for line in lines if (name := line.strip("\r\n"))))
+    return tuple(dict.fromkeys(map(agents.check_name, names)))
 
 
 def login_name(schema: str, agent: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from . import roles
+from .facts import Facts
 from .logins import MAKE, REMOVE, RENEW, Request, wanted
-from .steps import Facts
 from .versions import VERSION
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from psycopg import sql
 
+from ... import limits
+
 #: The roles; a role's name in the database is the schema's, "_", and this one.
 AGENT, CONFINED, OPERATOR, READER = ROLES = ("agent", "confined", "operator", "reader")
 #: Those that log in themselves.
@@ -73,6 +75,29 @@ CONFINED_ROWS: Mapping[str, str] = {
     "instances": "agent = (SELECT {schema}.own_agent())",
     "faults": "agent = (SELECT {schema}.own_agent())",
 }
+
+#: What a confined login may write into a row.  Programs check that before they write, but a host that was broken into
+#: may run statements of its own, and one fault that cannot be decoded would make every list of faults fail.
+CONFINED_VALUES: Mapping[str, str] = {
+    "instances": f"""
+        octet_length(host) <= {limits.AGENT} AND octet_length(version) <= {limits.AGENT}
+        AND octet_length(os) <= {limits.AGENT} AND coalesce(pid, 0) >= 0
+        """,
+    "faults": f"""
+        octet_length(name) BETWEEN 1 AND {limits.FAULT_NAME} AND octet_length(message) <= {limits.MESSAGE}
+        AND jsonb_typeof(extras) = 'object' AND octet_length(extras::text) <= {32 * limits.FAULT}
+        AND NOT extras ?| ARRAY['agent', 'name', 'severity', 'since', 'message']
+        AND NOT extras @? 'strict $.**{{{{{limits.NESTING + 2} to last}}}}'
+        AND NOT extras @? '$.** ? (@.type() == "number" && (@ > 1e125 || @ < -1e125))'
+        """,
+}
+#: Columns without statistics for the planner, which needs none: its estimates, which every role sees in ``EXPLAIN``,
+#: would disclose values of all agents.  Setting the type again removes what has been gathered.
+_WITHOUT_STATISTICS = """
+    ALTER TABLE {schema}.faults
+        ALTER message TYPE text, ALTER extras TYPE jsonb,
+        ALTER name SET STATISTICS 0, ALTER message SET STATISTICS 0, ALTER extras SET STATISTICS 0
+    """
 
 _WRITE = tuple(
     f"{privilege} {table}" for table in ("agents", "instances", "faults") for privilege in ("INSERT", "UPDATE")
@@ -147,18 +172,22 @@ def confinement(schema: str, existing: Iterable[tuple[str, str]]) -> list[sql.Co
 
     For everyone else, row-level security changes nothing.
     """
-    statements = []
+    statements: list[str] = []
     parts = {"schema": sql.Identifier(schema), "role": sql.Identifier(role_name(schema, CONFINED))}
     for table, condition in CONFINED_ROWS.items():
         if (table, "confined") not in existing:
             statements += [
-                sql.SQL(f"ALTER TABLE {{schema}}.{table} ENABLE ROW LEVEL SECURITY").format(**parts),
-                sql.SQL(f"CREATE POLICY everyone ON {{schema}}.{table} USING (true)").format(**parts),
-                sql.SQL(
-                    f"CREATE POLICY confined ON {{schema}}.{table} AS RESTRICTIVE TO {{role}} USING ({condition})"
-                ).format(**parts),
+                f"ALTER TABLE {{schema}}.{table} ENABLE ROW LEVEL SECURITY",
+                f"CREATE POLICY everyone ON {{schema}}.{table} USING (true)",
+                f"CREATE POLICY confined ON {{schema}}.{table} AS RESTRICTIVE TO {{role}} USING ({condition})",
             ]
-    return statements
+    for table, condition in CONFINED_VALUES.items():
+        if (table, "valid") not in existing:
+            policy = f"CREATE POLICY valid ON {{schema}}.{table} AS RESTRICTIVE TO {{role}}"
+            if table == "faults":
+                statements.append(_WITHOUT_STATISTICS)  # before a policy depends on the columns' types
+            statements.append(f"{policy} USING (true) WITH CHECK ({condition})")
+    return [sql.SQL(statement).format(**parts) for statement in statements]
 
 
 def _privileges(role: str) -> list[str]:

@@ -52,7 +52,7 @@ CREATE TABLE faults (
     severity bigint NOT NULL,               -- 50 is critical
     since    bigint NOT NULL,               -- when this string of failures began
     message  text NOT NULL,
-    extras   jsonb NOT NULL,                -- whatever keys the agent added
+    extras   jsonb NOT NULL,                -- the keys that the agent added
     PRIMARY KEY (agent, name)
 ) WITH (fillfactor = 80);
 
@@ -65,7 +65,7 @@ CREATE TABLE squelches (
     "user"    text NOT NULL,
     "time"    bigint NOT NULL,              -- when it was set
     permanent boolean NOT NULL,
-    expires   bigint                        -- null: it stands until it is removed
+    expires   bigint                        -- null: valid until it is removed
 );
 
 -- Who reports for each agent, and when each instance did first and last.  One that was
