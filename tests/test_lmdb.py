@@ -70,6 +70,7 @@ def test_only_the_owner_may_read_the_store(path: Path) -> None:
     assert {file.name: file.stat().st_mode & 0o777 for file in (path / "deeper").iterdir()} == {
         "data.mdb": 0o600,
         "lock.mdb": 0o600,
+        "heartbeats": 0o600,
     }
 
 
@@ -103,7 +104,7 @@ def test_a_newer_format_is_refused_by_name(path: Path) -> None:
         db.set_faults("agent", [fault("f")])
     with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
         transaction.put(b"version", b"7")
-    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match=r"format 7.*reads format 1.*upgrade"):
+    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match=r"format 7.*reads format 2.*upgrade"):
         db.get_agents()
 
 
@@ -111,7 +112,7 @@ def test_an_lmdb_file_of_others_is_left_alone(path: Path) -> None:
     path.mkdir()
     with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
         transaction.put(b"theirs", b"1")
-    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="holds an LMDB file that is no store"):
+    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="holds an LMDB file that is not a store"):
         db.set_faults("agent", [])
     with lmdb.open(str(path)) as environment, environment.begin() as transaction:
         assert transaction.stat()["entries"] == 1

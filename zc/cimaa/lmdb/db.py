@@ -1,23 +1,28 @@
 """The contract, kept in an LMDB file."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .. import agents, faults
 from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreFull
 from ..faults import Fault, Report
 from ..options import PATH, SIZE, Option
 from ..squelches import Squelch
 from ..units import format_size
 from . import records
 from .environment import Environment, Transaction
+from .heartbeats import NO_SLOT, SLOT, Heartbeats
+from .heartbeats import decode as decode_slot
+from .search import find_faults
 
 # What a map may be: room for a few pages at least, and no more than the address space has.
 _SMALLEST, _LARGEST = 16 * 1024, 64 * 1024**4
+# How far (microseconds) the time in a row may be from the heartbeat, which a power failure may lose.
+_WRITE_THROUGH = 15 * 60 * agents.MICROSECONDS
 
 
 def default_path() -> str:
@@ -32,8 +37,9 @@ def default_path() -> str:
 class DB(Contract):
     """A store in a directory of this host's, for all processes that may write there.
 
-    A report that changed a fault is on disk when the call returns; a mere heartbeat
-    may be lost in a power failure.  The file is never damaged by either.
+    A report that changed a fault is on disk when the call returns; the heartbeats
+    of the last 15 minutes may be lost in a power failure.  The file is never damaged
+    by either.
     """
 
     options = (
@@ -51,104 +57,154 @@ class DB(Contract):
         self._environment.release()
 
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        key = records.AGENT + agent.encode()
-        mark = records.mark(digest, instance)
-
-        def touch(transaction: Transaction) -> bool:
-            row = transaction.get(key)
-            if row is None or row[records.MARK] != mark:
+        name = agent.encode()
+        with self._environment.lock(name) as heartbeats:
+            now = self._now()
+            row = self._environment.read(lambda transaction: transaction.get(records.AGENT + name), heartbeats)
+            if row is None or not records.is_unchanged(row, records.condition(digest, instance)):
                 return False
-            return transaction.put(key, records.touched(row, self._now()))
-
-        return self._environment.write(touch)
+            head = records.head(row)
+            near = abs(now - head.updated) <= _WRITE_THROUGH
+            if not (near and heartbeats.write(head.slot, head.revision, now)):
+                self._environment.write(lambda transaction: _write_through(transaction, heartbeats, name, row, now))
+            return True
 
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
-        encoded = agent.encode()
-
-        def replace(transaction: Transaction) -> bool:
+        name = agent.encode()
+        with self._environment.lock(name) as heartbeats:
             now = self._now()
-            row = transaction.get(records.AGENT + encoded)
-            old = records.decode_faults(transaction.get(records.FAULTS + encoded))
-            new = agents.reported(None if row is None else records.decode_row(row), report.digest, instance, now)
-            changes = faults.changes(old, report.faults(), now // agents.MICROSECONDS)
-            transaction.put(records.AGENT + encoded, records.encode_row(new))
-            changed = bool(changes.put or changes.removed)
-            if changed:
-                _put_faults(transaction, records.FAULTS + encoded, _changed(old, changes))
-            return changed
-
-        if self._environment.write(replace):
-            self._environment.sync()
+            self._environment.write(
+                lambda transaction: _replace(transaction, heartbeats, name, report, instance, now), heartbeats
+            )
 
     def _remove_agent(self, agent: str) -> None:
-        def remove(transaction: Transaction) -> None:
-            transaction.delete(records.AGENT + agent.encode())
-            transaction.delete(records.FAULTS + agent.encode())
+        name = agent.encode()
 
-        self._environment.write(remove)
-        self._environment.sync()
+        with self._environment.lock(name) as heartbeats:
+            try:
+                self._environment.write(lambda transaction: _remove(transaction, name, free_slot=True), heartbeats)
+            except StoreFull:  # what makes room must need none: the slot stays in use
+                self._environment.write(lambda transaction: _remove(transaction, name, free_slot=False), heartbeats)
 
     def _agent_faults(self, agent: str) -> Iterable[Fault]:
         value = self._environment.read(lambda transaction: transaction.get(records.FAULTS + agent.encode()))
         return records.decode_faults(value)
 
     def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
-        return _decoded_faults(self._environment.read(lambda transaction: _all(transaction, records.FAULTS)))
+        with self._environment.reading() as (transaction, _):
+            for key, value in _all(transaction, records.FAULTS):
+                yield records.name(key), records.decode_faults(value)
+
+    def _find_faults(
+        self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
+    ) -> list[Fault]:
+        if agent is not None:
+            return super()._find_faults(agent, severity, pattern, limit)
+        with self._environment.reading() as (transaction, _):
+            return find_faults(_all(transaction, records.FAULTS), severity, pattern, limit)
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
-        rows = self._environment.read(lambda transaction: _all(transaction, records.AGENT))
-        return ((records.name(key), records.decode_row(value)) for key, value in rows)
+        with self._environment.reading() as (transaction, slots):
+            for key, value in _all(transaction, records.AGENT):
+                yield records.name(key), records.decode_row(value)._replace(updated=_heartbeat(value, slots))
 
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
-        rows = self._environment.read(lambda transaction: _all(transaction, records.AGENT))
-        return ((records.name(key), records.heartbeat(value)) for key, value in rows)
+        with self._environment.reading() as (transaction, slots):
+            for key, value in _all(transaction, records.AGENT):
+                yield records.name(key), _heartbeat(value, slots)
 
     def _put_squelch(self, squelch: Squelch) -> None:
         key, value = records.squelch_key(squelch.regex), records.encode_squelch(squelch)
         self._environment.write(lambda transaction: transaction.put(key, value))
-        self._environment.sync()
 
     def _remove_squelch(self, regex: str) -> None:
         self._environment.write(lambda transaction: transaction.delete(records.squelch_key(regex)))
-        self._environment.sync()
 
     def _squelches(self) -> Iterable[Squelch]:
-        stored = self._environment.read(lambda transaction: _all(transaction, records.SQUELCH))
-        return (records.decode_squelch(value) for _, value in stored)
+        with self._environment.reading() as (transaction, _):
+            return [records.decode_squelch(value) for _, value in _all(transaction, records.SQUELCH)]
 
     def _snapshot(self) -> Snapshot:
-        def everything(transaction: Transaction) -> list[list[tuple[bytes, bytes]]]:
-            return [_all(transaction, kind) for kind in (records.AGENT, records.FAULTS, records.SQUELCH)]
+        with self._environment.reading() as (transaction, slots):
+            return Snapshot(
+                {
+                    records.name(key): records.decode_row(value)._replace(updated=_heartbeat(value, slots))
+                    for key, value in _all(transaction, records.AGENT)
+                },
+                [(records.name(key), records.decode_faults(value)) for key, value in _all(transaction, records.FAULTS)],
+                [records.decode_squelch(value) for _, value in _all(transaction, records.SQUELCH)],
+            )
 
-        rows, stored, squelches = self._environment.read(everything)
-        return Snapshot(
-            {records.name(key): records.decode_row(value) for key, value in rows},
-            _decoded_faults(stored),
-            [records.decode_squelch(value) for _, value in squelches],
-        )
+
+def _write_through(transaction: Transaction, heartbeats: Heartbeats, name: bytes, row: bytes, now: int) -> None:
+    """Write a heartbeat to the row itself, which gets a slot if it has none."""
+    slot = records.head(row).slot
+    if slot == NO_SLOT:
+        slot = _take_slot(transaction, heartbeats)
+    transaction.put(records.AGENT + name, records.touched(row, now, slot))
 
 
-def _all(transaction: Transaction, kind: bytes) -> list[tuple[bytes, bytes]]:
+def _replace(
+    transaction: Transaction, heartbeats: Heartbeats, name: bytes, report: Report, instance: Instance, now: int
+) -> None:
+    stored = transaction.get(records.AGENT + name)
+    if stored is None:
+        row, slot = None, _take_slot(transaction, heartbeats)
+    else:
+        updated, revision, slot, _ = records.head(stored)
+        row = records.decode_row(stored)
+        row = row._replace(updated=heartbeats.read(slot, revision) or updated)
+    old = records.decode_faults(transaction.get(records.FAULTS + name))
+    new = agents.reported(row, report.digest, instance, now)
+    reported = report.faults()
+    changes = faults.changes(old, reported, now // agents.MICROSECONDS)
+    transaction.put(records.AGENT + name, records.encode_row(new, slot))
+    if changes.put or changes.removed:
+        _put_faults(transaction, records.FAULTS + name, _changed(old, reported, changes))
+
+
+def _remove(transaction: Transaction, name: bytes, *, free_slot: bool) -> None:
+    row = transaction.pop(records.AGENT + name)
+    transaction.delete(records.FAULTS + name)
+    if row and free_slot and (slot := records.head(row).slot) != NO_SLOT:
+        transaction.put(records.free_slot_key(slot), b"")
+
+
+def _take_slot(transaction: Transaction, heartbeats: Heartbeats) -> int:
+    """A slot for a row that has none: one that is free again, or one more; none if there is no space for it."""
+    free = next(_all(transaction, records.FREE_SLOT), None)
+    used = int(transaction.get(records.SLOTS_KEY) or 0)
+    slot = used if free is None else records.free_slot(free[0])
+    if not heartbeats.allocate(slot):
+        return NO_SLOT
+    if free is None:
+        transaction.put(records.SLOTS_KEY, b"%d" % (used + 1))
+    else:
+        transaction.delete(free[0])
+    return slot
+
+
+def _all(transaction: Transaction, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The pairs of key and value whose key starts like this."""
-    found = []
     with transaction.cursor() as cursor:
         if cursor.set_range(kind):
             for key, value in cursor:
                 if not key.startswith(kind):
                     break
-                found.append((key, value))
-    return found
+                yield key, value
 
 
-def _decoded_faults(stored: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, list[Fault]]]:
-    return ((records.name(key), records.decode_faults(value)) for key, value in stored)
+def _heartbeat(row: bytes, slots: bytes) -> int:
+    updated, revision, slot, _ = records.head(row)
+    found = decode_slot(slots, slot * SLOT, revision)
+    return updated if found is None else found
 
 
-def _changed(old: list[Fault], changes: faults.Changes) -> list[Fault]:
-    kept = {fault["name"]: fault for fault in old}
-    for name in changes.removed:
-        del kept[name]
-    return [*(kept | {fault["name"]: fault for fault in changes.put}).values()]
+def _changed(old: list[Fault], reported: list[Fault], changes: faults.Changes) -> list[Fault]:
+    """The faults as they are to be stored, in the order of the report."""
+    stored = {fault["name"]: fault for fault in old}
+    stored.update((fault["name"], fault) for fault in changes.put)
+    return [stored[fault["name"]] for fault in reported]
 
 
 def _put_faults(transaction: Transaction, key: bytes, listed: list[Fault]) -> None:

@@ -4,38 +4,34 @@ What LMDB asks of its users, and what is done about it here:
 
 - No process opens a file twice: handles on one directory share one environment.
 - No environment survives a fork: the child forgets it, and opens its own when it first needs one.
-- The map is resized only while this process has no transaction: there is one at a time.
+- The map is resized only while this process has no transaction.
 - The lock file is written through a mapping, and a full disk would kill the process there (``SIGBUS``):
   its space is allocated before LMDB maps it.
+- LMDB's own locks on the lock file are lost when the process closes any descriptor of it: the one that is used to
+  look at its length stays open for as long as the environment.
 - A process that was killed leaves its reader's slot: the dead are cleared at open.
-- Whoever reads a mapped file beyond its end is killed, too, and one that was deleted is written to as if nothing had
-  happened: before each transaction the files are looked at, and if they are not what was opened, they are opened anew.
+- A process that reads a mapped file beyond its end is killed, and one whose file was deleted goes on writing to it:
+  before each transaction the directory's time and the files' lengths are looked at, and if the files are not those
+  that were opened, they are opened again.  The files' own times are not asked for: the kernel would then note the next
+  write's time more precisely, at the price of one more block to sync.
 """
 
-import errno
 import os
-import resource
-import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, TypeAlias, TypeVar
 
 import lmdb
 
-from ..errors import StoreClosed, StoreDenied, StoreError, StoreFull, StoreIncompatible, StoreUnavailable
-from ..units import format_size
-from . import records
+from ..errors import StoreClosed, StoreError, StoreUnavailable
+from .directory import Directory
+from .errors import translated
+from .heartbeats import AgentLock, Heartbeats
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 T = TypeVar("T")
-
-# Processes and threads that may read at the same time; LMDB's own default is 126.
-_MAX_READERS = 1024
-# The size LMDB gives to a lock file for that many.
-_LOCK_FILE_SIZE = 64 * (_MAX_READERS + 2)
-# Less free space (bytes) than this makes a failed write a matter of the disk being full.
-_HARDLY_ANY = 1024 * 1024
 
 
 class Environment:
@@ -48,12 +44,12 @@ class Environment:
         self._path = path
         self._map_size = map_size
         self._handles = 0
+        # Held throughout each short transaction.  A long read counts as a reader instead, and holds up only what no
+        # transaction may see: a resize of the map, the end of the environment, and a fork.
         self._lock = threading.Lock()
-        self._lmdb: lmdb.Environment | None = None
-        self._data, self._lock_file = os.fspath(path / "data.mdb"), os.fspath(path / "lock.mdb")
-        # What the open files are, data and lock: each device and inode.  And with which size the data was whole.
-        self._files: list[tuple[int, int]] = []
-        self._whole = 0
+        self._readers = 0
+        self._no_readers = threading.Condition(self._lock)
+        self._directory: Directory | None = None
 
     @classmethod
     def acquire(cls, path: Path, map_size: int) -> "Environment":
@@ -76,160 +72,104 @@ class Environment:
                 with self._lock:
                     self._forget()
 
-    def read(self, work: Callable[[Transaction], T]) -> T:
-        """What ``work`` makes of one snapshot of the file."""
-        return self._transact(work, False)
+    def lock(self, agent: bytes) -> AgentLock:
+        """The agent's lock, to be held by all that writes for it; it gives the file of heartbeats."""
+        with self._lock:
+            return (self._directory or self._open()).heartbeats.lock(agent)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Do all of ``work`` in one transaction, or nothing of it.
+    def read(self, work: Callable[[Transaction], T], heartbeats: Heartbeats | None = None) -> T:
+        """What ``work`` makes of one snapshot of the file.
 
-        When it returns, other processes see it, and all that was written before is
-        on disk; this write itself is after the next one, or after :meth:`sync`.
+        ``heartbeats`` is the file in which an agent's lock is held: it must still be the one that is in use.
         """
-        return self._transact(work, True)
+        return self._transact(work, False, heartbeats)
 
-    def _transact(self, work: Callable[[Transaction], T], write: bool) -> T:
+    def write(self, work: Callable[[Transaction], T], heartbeats: Heartbeats | None = None) -> T:
+        """Do all of ``work`` in one transaction, or nothing of it; on disk when it returns."""
+        return self._transact(work, True, heartbeats)
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Transaction, bytes]]:
+        """One snapshot of the file for a longer read, and the slots of the heartbeats as they were just before."""
         with self._lock:
             try:
-                environment = self._current()
-                while True:
-                    try:
-                        with environment.begin(write=write) as transaction:
-                            return work(transaction)
-                    except lmdb.MapResizedError:  # another process made the file larger than our map
-                        environment.set_mapsize(0)
-            except lmdb.Error as error:
+                directory = self._current()
+                slots = directory.heartbeats.copy()
+                transaction = self._begin(directory, False)
+            except (lmdb.Error, OSError) as error:
                 raise self._failed(error) from error
+            self._readers += 1
+        try:
+            yield transaction, slots
+        except lmdb.Error as error:
+            raise translated(error, self._path, self._map_size) from error
+        finally:
+            with self._lock:
+                transaction.abort()
+                self._readers -= 1
+                self._no_readers.notify_all()
 
-    def sync(self) -> None:
-        """Return once all that was written is on disk."""
+    def _transact(self, work: Callable[[Transaction], T], write: bool, heartbeats: Heartbeats | None) -> T:
         with self._lock:
             try:
-                self._current().sync(True)
-            except lmdb.Error as error:
+                directory = self._current()
+                if heartbeats is not None and heartbeats.identity != directory.heartbeats.identity:
+                    raise self._replaced("replaced")  # by another thread, meanwhile
+                with self._begin(directory, write) as transaction:
+                    return work(transaction)
+            except (lmdb.Error, OSError) as error:
                 raise self._failed(error) from error
 
-    def _failed(self, error: lmdb.Error) -> StoreError:
-        translated = self._translated(error)
+    def _begin(self, directory: Directory, write: bool) -> Transaction:
+        while True:
+            try:
+                return directory.environment.begin(write=write)
+            except lmdb.MapResizedError:  # another process made the file larger than our map
+                self._wait_for_readers()
+                directory.environment.set_mapsize(0)
+
+    def _failed(self, error: lmdb.Error | OSError) -> StoreError:
+        failure = translated(error, self._path, self._map_size)
         if not isinstance(error, lmdb.MapFullError | lmdb.ReadersFullError):
             self._forget()  # LMDB may work with this environment no more: the next call opens another
-        return translated
+        return failure
 
-    def _current(self) -> lmdb.Environment:
-        """The environment, open and whole."""
-        if self._lmdb is None:
+    def _current(self) -> Directory:
+        """The files, open and whole."""
+        if self._directory is None:
             return self._open()
-        try:
-            changed = self._changed(self._lmdb)
-        except OSError:
-            changed = "deleted, or moved away"
-        if changed:
+        if changed := self._directory.changed():
             self._forget()
-            raise StoreUnavailable(f"the files of the store in {self._path} were {changed}: the next call looks again")
-        return self._lmdb
+            raise self._replaced(changed)
+        return self._directory
 
-    def _changed(self, environment: lmdb.Environment) -> str:
-        """What became of the files since they were opened, if anything."""
-        data, lock = os.stat(self._data), os.stat(self._lock_file)  # noqa: PTH116  # before each transaction: cheap
-        if [_identity(data), _identity(lock)] != self._files:
-            return "replaced"
-        if lock.st_size < _LOCK_FILE_SIZE:
-            _allocate(self._lock_file, _LOCK_FILE_SIZE)  # else closing it would end the process
-            return "cut short"
-        if data.st_size != self._whole:
-            if _is_cut(environment, data.st_size):
-                return "cut short"
-            self._whole = data.st_size
-        return ""
+    def _replaced(self, changed: str) -> StoreUnavailable:
+        return StoreUnavailable(f"the files of the store in {self._path} were {changed}: the next call looks again")
 
-    def _open(self) -> lmdb.Environment:
+    def _open(self) -> Directory:
         if not self._handles:
             raise StoreClosed(f"the store in {self._path} was closed by another thread")
-        try:
-            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _allocate(self._lock_file, _LOCK_FILE_SIZE)
-            self._lmdb = lmdb.open(
-                os.fsencode(self._path), map_size=self._map_size, max_readers=_MAX_READERS, mode=0o600, metasync=False
-            )
-            self._files = [_identity(Path(path).stat()) for path in (self._data, self._lock_file)]
-            if _is_cut(self._lmdb, Path(self._data).stat().st_size):
-                raise StoreIncompatible(f"{self._data} was cut short: move it away, or put back a backup")
-            self._lmdb.reader_check()
-            self._check_format(self._lmdb)
-        except OSError as error:
-            raise self._translated(error) from error
-        except BaseException:
-            self._forget()
-            raise
-        return self._lmdb
-
-    def _check_format(self, environment: lmdb.Environment) -> None:
-        with environment.begin() as transaction:
-            version = transaction.get(records.VERSION_KEY)
-        if version is None:
-            with environment.begin(write=True) as transaction:
-                if transaction.stat()["entries"] and transaction.get(records.VERSION_KEY) is None:
-                    raise StoreIncompatible(f"{self._path} holds an LMDB file that is no store of zc.cimaa's")
-                transaction.put(records.VERSION_KEY, b"%d" % records.FORMAT)
-        elif version != b"%d" % records.FORMAT:
-            raise StoreIncompatible(
-                f"the store in {self._path} has format {version.decode(errors='replace')}, and this version of zc.cimaa"
-                f" reads format {records.FORMAT}: upgrade zc.cimaa on this host, or give another path"
-            )
+        self._directory = Directory(self._path, self._map_size)
+        return self._directory
 
     def _widen(self, map_size: int) -> None:
         with self._lock:
             if map_size > self._map_size:
                 self._map_size = map_size
-                if self._lmdb is not None:
-                    self._lmdb.set_mapsize(map_size)
+                if self._directory is not None:
+                    self._wait_for_readers()
+                    self._directory.environment.set_mapsize(map_size)
 
     def _forget(self) -> None:
-        if self._lmdb is not None:
-            self._lmdb.close()  # in a fork, lmdb only drops its own notes here: the file is the parent's
-            self._lmdb = None
+        if self._directory is not None:
+            self._wait_for_readers()
+            directory, self._directory = self._directory, None
+            if directory is not None:
+                directory.close()  # in a fork, lmdb only drops its own notes here: the file is the parent's
 
-    def _translated(self, error: lmdb.Error | OSError) -> StoreError:
-        """What to tell of an error of LMDB's or the system's."""
-        text = str(error)
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            return StoreError(f"the store's path {self._path} is no directory, or not in one: give another path")
-        if isinstance(error, lmdb.MapFullError):
-            return StoreFull(
-                f"the store in {self._path} is full: its map_size is {format_size(self._lmdb_map_size())};"
-                " set a larger map_size in the [database] section"
-            )
-        if isinstance(error, PermissionError) or os.strerror(errno.EACCES) in text:
-            return StoreDenied(
-                f"no permission to use the store in {self._path}: run as the user who owns it, or give another path"
-            )
-        if self._is_full(error):
-            return StoreFull(f"there is no room for the store in {self._path}: the disk is full ({text})")
-        if isinstance(
-            error, lmdb.InvalidError | lmdb.CorruptedError | lmdb.VersionMismatchError | lmdb.PageNotFoundError
-        ):
-            return StoreIncompatible(
-                f"{self._data} is no LMDB file, or a damaged one ({text}): move it away, or put back a backup"
-            )
-        if isinstance(error, lmdb.ReadersFullError):
-            return StoreUnavailable(f"more than {_MAX_READERS} readers use the store in {self._path} at once")
-        return StoreUnavailable(f"the store in {self._path} cannot be used: {text}")
-
-    def _lmdb_map_size(self) -> int:
-        return self._map_size if self._lmdb is None else self._lmdb.info()["map_size"]
-
-    def _is_full(self, error: lmdb.Error | OSError) -> bool:
-        numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers):
-            return True
-        # A write that was cut short for want of room is an input/output error to LMDB.
-        return os.strerror(errno.EIO) in str(error) and self._room() < _HARDLY_ANY
-
-    def _room(self) -> int:
-        """How many bytes the data file may still grow by."""
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        free = shutil.disk_usage(self._path).free
-        return free if limit == resource.RLIM_INFINITY else min(free, limit - Path(self._data).stat().st_size)
+    def _wait_for_readers(self) -> None:
+        while self._readers:
+            self._no_readers.wait()
 
     @classmethod
     def _before_fork(cls) -> None:
@@ -237,6 +177,7 @@ class Environment:
         cls._registry_lock.acquire()
         for environment in cls._shared.values():
             environment._lock.acquire()
+            environment._wait_for_readers()
 
     @classmethod
     def _after_fork_in_parent(cls) -> None:
@@ -257,24 +198,3 @@ os.register_at_fork(
     after_in_parent=Environment._after_fork_in_parent,
     after_in_child=Environment._after_fork_in_child,
 )
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _is_cut(environment: lmdb.Environment, size: int) -> bool:
-    """True if a file of this size lacks pages; the first two are needed to ask LMDB for the others."""
-    if size < 2 * resource.getpagesize():
-        return True
-    pages: int = environment.info()["last_pgno"] + 1
-    return bool(size < pages * environment.stat()["psize"])
-
-
-def _allocate(path: str, size: int) -> None:
-    """See to it that the file exists and has so many bytes on disk."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    finally:
-        os.close(descriptor)

@@ -1,21 +1,42 @@
-"""How agents, faults and squelches lie in the file: one key space, told apart by the key's first bytes.  Pure.
+"""How agents, faults and squelches are stored in the file: one key space, told apart by the key's first bytes.  Pure.
 
 =================  ==========================================================================
 key                value
 =================  ==========================================================================
 ``version``        the format's version, decimal
-``a:`` name        the agent's row: heartbeat (microseconds, 16 digits), digest (32), instance
-                   (32), and the instances as JSON, a space between each
-``f:`` name        the agent's faults as a JSON list, each with ``since``; none if it has none
+``a:`` name        the agent's row: see below
+``f:`` name        the agent's faults; none if it has none.  The worst severity, and the
+                   earliest ``since`` among the faults of that severity (8 bytes each), then
+                   the faults as a JSON list, each with its ``since``
 ``s:`` digest      a squelch as JSON; its regular expression may be longer than a key (511
                    bytes), so the key is its digest
+``slots``          how many slots the file of heartbeats has in use, decimal
+``x:`` slot        a slot that is free again (8 bytes, big-endian)
 =================  ==========================================================================
+
+A row begins with (integers are little-endian):
+
+=========  ==================================================================================
+bytes
+=========  ==================================================================================
+0 to 7     the heartbeat (microseconds since the epoch), unless the agent's slot has a newer
+8 to 15    the revision: random, drawn with each write of the row
+16 to 23   the number of the slot; -1 for none
+24         how many instances the row remembers
+25 to 26   the length of the condition that follows
+27 to ...  the condition: what a report must have in common with the last one to be unchanged.
+           Compared as bytes, so that later versions may add to it; it starts with the digest
+           and the instance's id
+then       the instances as a JSON list
+=========  ==================================================================================
 """
 
 import functools
+import os
+import struct
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ..agents import Instance, Row, Seen
 from ..errors import StoreIncompatible
@@ -25,24 +46,33 @@ from ..squelches import Squelch
 Stored = TypeVar("Stored", bytes, bytes | None)
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
 
-VERSION_KEY = b"version"
-AGENT, FAULTS, SQUELCH = b"a:", b"f:", b"s:"
+VERSION_KEY, SLOTS_KEY = b"version", b"slots"
+AGENT, FAULTS, SQUELCH, FREE_SLOT = b"a:", b"f:", b"s:", b"x:"
 
-_UPDATED = slice(0, 16)
-MARK = slice(17, 82)
-_INSTANCES = slice(83, None)
+_HEAD = struct.Struct("<q8sqB")
+_LENGTH = struct.Struct("<H")
+_WORST = struct.Struct("<qq")
+
+
+class Head(NamedTuple):
+    """The start of a row."""
+
+    updated: int
+    revision: bytes
+    slot: int
+    instances: int
 
 
 def _reading(decoding: Callable[[Stored], T]) -> Callable[[Stored], T]:
-    """The function, with an error that says what to do if somebody else wrote there, or the disk fails."""
+    """The function, with an error that says what to do if the record is not what a store wrote."""
 
     @functools.wraps(decoding)
     def decoded(stored: Stored) -> T:
         try:
             return decoding(stored)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, struct.error) as error:
             raise StoreIncompatible(
                 "the embedded store has a record that cannot be read: its data.mdb is damaged: move it away, or put"
                 " back a backup"
@@ -57,46 +87,64 @@ def name(key: bytes) -> str:
     return key[2:].decode()
 
 
-def mark(digest: str, instance: str) -> bytes:
-    """What a row holds of the last report; as long as it is the same, a report only has to be touched."""
-    return f"{digest} {instance}".encode()
+def condition(digest: str, instance: str) -> bytes:
+    """What :func:`is_unchanged` looks for in a row."""
+    text = f"{digest} {instance}".encode()
+    return _LENGTH.pack(len(text)) + text
 
 
-def touched(row: bytes, now: int) -> bytes:
-    """The row with the heartbeat set to ``now`` (microseconds)."""
-    return b"%016d%b" % (now, row[16:])
+def is_unchanged(row: bytes, wanted: bytes) -> bool:
+    """True if the row was left by a report that meets this condition."""
+    return row.startswith(wanted, _HEAD.size)
 
 
-def encode_row(row: Row) -> bytes:
-    """A row's value."""
+@_reading
+def head(row: bytes) -> Head:
+    """The start of a row."""
+    return Head._make(_HEAD.unpack_from(row))
+
+
+def touched(row: bytes, updated: int, slot: int) -> bytes:
+    """The row with this heartbeat and this slot, and a new revision."""
+    return _HEAD.pack(updated, os.urandom(8), slot, row[_HEAD.size - 1]) + row[_HEAD.size :]
+
+
+def encode_row(row: Row, slot: int) -> bytes:
+    """A row's value, with a new revision."""
     seen = encode([[*s.instance, s.first, s.last] for s in row.instances])
-    return b"%016d %b %b" % (row.updated, mark(row.digest, row.instance), seen)
+    start = _HEAD.pack(row.updated, os.urandom(8), slot, len(row.instances))
+    return b"%b%b%b" % (start, condition(row.digest, row.instance), seen)
 
 
 @_reading
 def decode_row(value: bytes) -> Row:
-    """A row from its value."""
-    digest, instance = value[MARK].decode().split()
-    seen = tuple(Seen(Instance(*who), first, last) for *who, first, last in decode(value[_INSTANCES]))
-    return Row(heartbeat(value), digest, instance, seen)
-
-
-@_reading
-def heartbeat(row: bytes) -> int:
-    """The heartbeat (microseconds) in a row's value."""
-    return int(row[_UPDATED])
+    """A row from its value; the heartbeat is the row's own."""
+    start = _HEAD.size + _LENGTH.size
+    (length,) = _LENGTH.unpack_from(value, _HEAD.size)
+    digest, instance, *_ = value[start : start + length].decode().split()
+    seen = tuple(Seen(Instance(*who), first, last) for *who, first, last in decode(value[start + length :]))
+    return Row(head(value).updated, digest, instance, seen)
 
 
 def encode_faults(faults: list[Fault]) -> bytes:
-    """The value for an agent's faults."""
-    return encode(faults)
+    """The value for an agent's faults, of which there is one at least, sorted by name."""
+    worst = max(fault["severity"] for fault in faults)
+    since = min(fault["since"] for fault in faults if fault["severity"] == worst)
+    return _WORST.pack(worst, since) + encode(faults)
 
 
 @_reading
 def decode_faults(value: bytes | None) -> list[Fault]:
-    """An agent's faults from their value."""
-    faults: list[Fault] = [] if value is None else decode(value)
+    """An agent's faults from their value, sorted by name."""
+    faults: list[Fault] = [] if value is None else decode(value[_WORST.size :])
     return faults
+
+
+@_reading
+def worst(value: bytes) -> tuple[int, int]:
+    """The worst severity of an agent's faults, and since when the longest standing of that severity stands."""
+    severity, since = _WORST.unpack_from(value)
+    return severity, since
 
 
 def squelch_key(regex: str) -> bytes:
@@ -113,3 +161,14 @@ def encode_squelch(squelch: Squelch) -> bytes:
 def decode_squelch(value: bytes) -> Squelch:
     """A squelch from its value."""
     return Squelch(**decode(value))
+
+
+def free_slot_key(slot: int) -> bytes:
+    """The key that marks a slot as free."""
+    return FREE_SLOT + slot.to_bytes(8, "big")
+
+
+@_reading
+def free_slot(key: bytes) -> int:
+    """The slot that a key marks as free."""
+    return int.from_bytes(key[len(FREE_SLOT) :], "big")

@@ -1,0 +1,170 @@
+"""Heartbeats that wait for no disk: a file of fixed slots beside ``data.mdb``, written and never synced.
+
+An agent's row names its slot and carries a revision, eight random bytes drawn
+with each write of the row.  A slot counts only for the row whose revision it
+holds; its time is then the agent's heartbeat.  A slot that is missing, torn,
+zeroed, or left by an earlier life of an agent matches no row, and the time in
+the row itself counts.
+
+=======  ========================================================
+bytes    of a slot
+=======  ========================================================
+0 to 7   the revision of the row
+8 to 15  the time of the report (microseconds since the epoch)
+16 to 19 the CRC-32 of the bytes before
+20 to 31 unused
+=======  ========================================================
+
+Whoever touches, replaces or removes an agent holds the agent's lock: a byte
+range of this file, for processes, and a lock of this process for its threads.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+import threading
+import time
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from ..errors import StoreUnavailable
+
+#: The size of a slot (bytes); no slot crosses the border of a page.
+SLOT: Final = 32
+#: The slot of a row that has none: its heartbeats are written to the row.
+NO_SLOT: Final = -1
+
+# The file grows by this many bytes at a time.
+_CHUNK: Final = 64 * 1024
+_BODY = struct.Struct("<8sq")
+_RECORD = struct.Struct("<8sqI")
+# struct flock: type, whence, start, length, pid (0 for locks of the open file description).
+_FLOCK = struct.Struct("hhqqi4x")
+_STRIPES: Final = 64
+# How long (seconds) to wait for a process that holds an agent's lock: it is stopped, or waits for a disk.
+_PATIENCE: Final = 10.0
+_LONGEST_PAUSE: Final = 0.05
+
+
+def encode(revision: bytes, updated: int) -> bytes:
+    """A slot's bytes for the row with this revision."""
+    body = _BODY.pack(revision, updated)
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def decode(slots: bytes, offset: int, revision: bytes) -> int | None:
+    """The heartbeat in the slot at this offset, if it holds one for the row with this revision."""
+    if offset < 0 or offset + _RECORD.size > len(slots):
+        return None
+    found, updated, checksum = _RECORD.unpack_from(slots, offset)
+    if found != revision or checksum != zlib.crc32(slots[offset : offset + _BODY.size]):
+        return None
+    return int(updated)
+
+
+class Heartbeats:
+    """The open file.  It is closed when nothing refers to it any more: a thread may still hold a lock in it."""
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        """Open the file, and make it if it is missing and ``writable``.
+
+        :raises OSError: if it cannot be opened.
+        """
+        flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
+        self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        status = os.fstat(self._descriptor)
+        #: The device and the inode.
+        self.identity = status.st_dev, status.st_ino
+        self._stripes = [threading.Lock() for _ in range(_STRIPES)]
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def lock(self, agent: bytes) -> "AgentLock":
+        """The lock of the agent with this name, to be held in a ``with`` statement."""
+        position = zlib.crc32(agent)
+        return AgentLock(self, self._stripes[position % _STRIPES], position)
+
+    def write(self, slot: int, revision: bytes, updated: int) -> bool:
+        """Write a heartbeat, without waiting for the disk; False if there is no slot, or no room for it."""
+        if slot < 0:
+            return False
+        try:
+            return os.pwrite(self._descriptor, encode(revision, updated), slot * SLOT) == _RECORD.size
+        except OSError:  # no space on a file system that copies on write, or a failing disk
+            return False
+
+    def read(self, slot: int, revision: bytes) -> int | None:
+        """The heartbeat in a slot, if it holds one for the row with this revision.  The agent's lock is to be held."""
+        return None if slot < 0 else decode(os.pread(self._descriptor, SLOT, slot * SLOT), 0, revision)
+
+    def copy(self) -> bytes:
+        """All slots, as they are while they are copied.  To be taken before the rows are read."""
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        return os.pread(self._descriptor, size, 0)
+
+    def allocate(self, slot: int) -> bool:
+        """See to it that the slot has space on disk; False if there is none."""
+        end = (slot + 1) * SLOT
+        if os.lseek(self._descriptor, 0, os.SEEK_END) >= end:
+            return True
+        try:
+            os.posix_fallocate(self._descriptor, 0, -(-end // _CHUNK) * _CHUNK)
+        except OSError:
+            return False
+        return True
+
+
+class AgentLock:
+    """Keeps every other thread and process from writing for one agent.  Freed by the kernel if the process dies."""
+
+    def __init__(self, file: Heartbeats, stripe: threading.Lock, position: int) -> None:
+        self._file = file
+        self._stripe = stripe
+        self._position = position
+
+    def __enter__(self) -> Heartbeats:
+        self._stripe.acquire()
+        try:
+            if not self._try():
+                self._wait()
+        except BaseException:
+            self._stripe.release()
+            raise
+        return self._file
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._set(fcntl.F_UNLCK)
+        finally:
+            self._stripe.release()
+
+    def _set(self, kind: int) -> None:
+        # Locks of the open file description: those of the process would be lost when any of its threads closes the
+        # file.  fcntl.fcntl releases the interpreter.
+        fcntl.fcntl(self._file._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, self._position, 1, 0))
+
+    def _try(self) -> bool:
+        try:
+            self._set(fcntl.F_WRLCK)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return False
+            raise
+        return True
+
+    def _wait(self) -> None:
+        end, pause = time.monotonic() + _PATIENCE, 0.0005
+        while not self._try():
+            if time.monotonic() > end:
+                raise StoreUnavailable(
+                    f"another process has been writing for this agent for more than {_PATIENCE:.0f} s: is it stopped?"
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,0 +1,139 @@
+"""Brings a file of an older format up to date: a new file is written, and takes the place of the old one.
+
+How to write the next migration: a function below that gives the records of the
+new format for those of the one before, and an entry in ``_MIGRATIONS``; the
+steps run one after the other.  The bytes of each older format are pinned by the
+tests, so take care to read them here alone, and not through ``records``, which
+knows only the current format.
+
+Older programs may use the store meanwhile.  Their writes wait for LMDB's write
+lock, which is held while the new file is made; then they find their file
+replaced, open the new one, and refuse its format.  A write that waited for the
+lock itself finds rows that it cannot read, and fails.
+"""
+
+import fcntl
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import lmdb
+
+from ..errors import StoreIncompatible
+from ..faults import decode, encode
+from . import records
+
+Records: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+_ASIDE = "upgrade"
+
+
+@contextmanager
+def exclusion(path: Path) -> Iterator[None]:
+    """Keeps other processes from opening the store in this directory at the same time, one of which may migrate it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_needed(environment: lmdb.Environment, path: Path) -> bool:
+    """True if the file has an older format.  A new file gets the version of the current one.
+
+    :raises StoreIncompatible: if the format is not known, or the file is not a store.
+    """
+    with environment.begin() as transaction:
+        version = transaction.get(records.VERSION_KEY)
+    if version is None:
+        with environment.begin(write=True) as transaction:
+            if transaction.stat()["entries"]:
+                raise StoreIncompatible(f"{path} holds an LMDB file that is not a store of zc.cimaa")
+            transaction.put(records.VERSION_KEY, b"%d" % records.FORMAT)
+        return False
+    if version.isdigit() and int(version) in _MIGRATIONS:
+        return True
+    if version != b"%d" % records.FORMAT:
+        raise StoreIncompatible(
+            f"the store in {path} has format {version.decode(errors='replace')}, and this version of zc.cimaa"
+            f" reads format {records.FORMAT}: upgrade zc.cimaa on this host, or give another path"
+        )
+    return False
+
+
+def migrate(path: Path, map_size: int) -> None:
+    """Bring the file in this directory up to date.  The process must not have it open, and holds the exclusion.
+
+    If this is interrupted, the old file is in place, whole.
+    """
+    aside = path / _ASIDE
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700)
+    with lmdb.open(os.fsencode(path), map_size=map_size, mode=0o600) as old, old.begin(write=True) as transaction:
+        stored: Records = transaction.cursor()
+        for version in range(int(transaction.get(records.VERSION_KEY) or 0), records.FORMAT):
+            stored = _MIGRATIONS[version](stored)
+        _write(aside, stored, old.info()["map_size"])
+        (path / "lock.mdb").unlink()  # what it says of the old file would be wrong of the new one
+        (aside / "data.mdb").rename(path / "data.mdb")
+        _sync_directory(path)
+        for key in [key for key in transaction.cursor().iternext(values=False) if key.startswith(records.AGENT)]:
+            transaction.put(key, b"")  # in the file that has no name any more: see above
+    shutil.rmtree(aside)
+
+
+def _write(path: Path, stored: Records, map_size: int) -> None:
+    with lmdb.open(os.fsencode(path), map_size=map_size, mode=0o600, sync=False) as new:
+        with new.begin(write=True) as transaction, transaction.cursor() as cursor:
+            cursor.putmulti(stored)
+            transaction.put(records.VERSION_KEY, b"%d" % records.FORMAT)
+        # Once more, so that both of LMDB's meta pages name a whole file: a process that comes from the old file's lock
+        # may look at either.
+        with new.begin(write=True) as transaction:
+            transaction.put(records.VERSION_KEY, b"%d" % records.FORMAT)
+        new.sync(True)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _from_1(stored: Records) -> Records:
+    """Format 2: heartbeats are kept beside the file, rows have a revision and a slot, faults begin with the worst."""
+    slots = 0
+    for key, value in stored:
+        if key.startswith(b"a:"):
+            yield key, _row_2(value, slots)
+            slots += 1
+        elif key.startswith(b"f:"):
+            yield key, _faults_2(value)
+        elif key != records.VERSION_KEY:
+            yield key, value
+    yield b"slots", b"%d" % slots
+
+
+def _row_2(value: bytes, slot: int) -> bytes:
+    # 16 digits, a space, digest and instance (65), a space, the instances.
+    condition, seen = value[17:82], value[83:]
+    head = struct.pack("<q8sqBH", int(value[:16]), os.urandom(8), slot, len(decode(seen)), len(condition))
+    return head + condition + seen
+
+
+def _faults_2(value: bytes) -> bytes:
+    faults = sorted(decode(value), key=lambda fault: fault["name"])
+    worst = max(fault["severity"] for fault in faults)
+    since = min(fault["since"] for fault in faults if fault["severity"] == worst)
+    return struct.pack("<qq", worst, since) + encode(faults)
+
+
+#: What makes the records of the next format of those of each older one.
+_MIGRATIONS: dict[int, Callable[[Records], Records]] = {1: _from_1}
