@@ -1,12 +1,13 @@
 """The pure rules of faults: reports, digests, and changes."""
 
 import copy
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zc.cimaa import errors, faults
+from zc.cimaa import errors, faults, memory
 from zc.cimaa.faults import Changes, Fault
 from zc.cimaa.testing import fault
 from zc.cimaa.testing.history import reports
@@ -32,6 +33,12 @@ def test_a_report_decodes_to_what_was_reported(report: list[Fault]) -> None:
     before = copy.deepcopy(report)
     assert exact(faults.report("a", report).faults()) == exact(sorted(report, key=faults.by_name))
     assert exact(report) == exact(before)
+
+
+def test_a_fault_may_be_any_mapping() -> None:
+    with memory.DB() as db:
+        db.set_faults("a", [MappingProxyType(fault("f", x=1))])
+        assert db.get_faults("a") == [fault("f", agent="a", x=1)]
 
 
 @given(reports, st.randoms())

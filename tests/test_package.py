@@ -25,7 +25,7 @@ DRIVERS = {
 
 # Each room, and the rooms before it, which it may import.
 ROOMS = [
-    {"errors"},
+    {"errors", "types"},
     {"limits", "units"},
     {"faults"},
     {"agents", "squelches", "options"},

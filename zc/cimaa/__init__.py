@@ -2,8 +2,9 @@
 
 The rooms, each importing only those before it:
 
-``errors``, ``limits``, ``units``
-    Every exception, under one root; the sizes that every store keeps; durations, sizes and times as text.
+``errors``, ``types``, ``limits``, ``units``
+    Every exception, under one root; the types of what a store takes and returns; the sizes that every store keeps;
+    durations, sizes and times as text.
 ``faults``, ``agents``, ``squelches``, ``options``
     The pure rules: what a fault, an agent's row, a squelch and a setting is, and what follows from one.
 ``db``
@@ -27,3 +28,6 @@ The rooms, each importing only those before it:
 
 Importing this package loads no driver and nothing else.
 """
+
+#: The version of zc.cimaa; setup.cfg reads it from here.
+__version__ = "0.1.0"

@@ -9,12 +9,13 @@ import platform
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from . import limits
+from . import __version__, limits
 from .errors import InvalidAgent
 from .faults import encode
 from .limits import check_text, is_plain
+from .types import Agent, AgentInstance, Heartbeat
 
 MICROSECONDS = 1_000_000
 
@@ -101,9 +102,7 @@ os.register_at_fork(after_in_child=this_process.cache_clear)
 @lru_cache(maxsize=1)
 def this_host() -> Instance:
     """The instance that one-shot commands report as, so that one after the other counts as the same."""
-    from importlib.metadata import version
-
-    return Instance(platform.node(), None, version("zc.cimaa"), f"{platform.system()} {platform.release()}")
+    return Instance(platform.node(), None, __version__, f"{platform.system()} {platform.release()}")
 
 
 def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
@@ -149,13 +148,13 @@ def rivals(row: Row, within: float, now: int) -> list[Seen]:
     return [s for s in lately if any(_overlap(s, other) for other in lately if other is not s)]
 
 
-def shown(name: str, row: Row, seen: Iterable[Seen]) -> dict[str, Any]:
-    """An agent as ``get_agents`` and ``double_agents`` give it, with these of its instances."""
+def shown(name: str, row: Row, seen: Iterable[Seen]) -> Agent:
+    """An agent as ``get_agents`` and ``double_agents`` return it, with these of its instances."""
     return {**heartbeat(name, row.updated), "instances": [_shown_instance(s) for s in seen]}
 
 
-def heartbeat(name: str, updated: int) -> dict[str, Any]:
-    """An agent as ``old_agents`` and ``offline_agents`` give it."""
+def heartbeat(name: str, updated: int) -> Heartbeat:
+    """An agent as ``old_agents`` and ``offline_agents`` return it."""
     return {"name": name, "updated": updated // MICROSECONDS}
 
 
@@ -163,9 +162,10 @@ def _overlap(one: Seen, other: Seen) -> bool:
     return one.last > other.first and other.last > one.first
 
 
-def _shown_instance(seen: Seen) -> dict[str, Any]:
+def _shown_instance(seen: Seen) -> AgentInstance:
+    host, pid, version, system = seen.instance
     first, last = seen.first // MICROSECONDS, seen.last // MICROSECONDS
-    return {**seen.instance._asdict(), "first": first, "last": last}
+    return {"host": host, "pid": pid, "version": version, "os": system, "first": first, "last": last}
 
 
 @lru_cache(maxsize=1024)

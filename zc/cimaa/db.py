@@ -10,9 +10,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
-from . import agents, faults, limits, options, squelches
+from . import agents, faults, limits, options, squelches, types
 from .agents import Instance, Row
 from .errors import InvalidInput, StoreClosed
 from .faults import Fault, Report
@@ -62,11 +62,13 @@ class DB(ABC):
 
     # Agents and what they report
 
-    def set_faults(self, agent: str, faults: Iterable[Fault]) -> None:
+    def set_faults(self, agent: str, faults: Iterable[Mapping[str, Any]]) -> None:
         """Replace the agent's faults by these and refresh its heartbeat, all or nothing.
 
-        When it returns, every process sees the report; it is durable if it
-        changed a fault.  The caller's list and dicts stay as they are.
+        Each fault has the keys of :class:`~zc.cimaa.types.NewFault`, and may have
+        others whose values JSON can hold.  When it returns, every process sees the
+        report; it is durable if it changed a fault.  The caller's list and dicts
+        stay as they are.
 
         :raises InvalidAgent: if the name breaks a rule.
         :raises InvalidFault: if a fault does, or the report as a whole.
@@ -81,12 +83,12 @@ class DB(ABC):
             if unchecked is not None or not self._touch(agent, report.digest, instance.id):
                 self._replace(agent, report, instance)
 
-    def get_faults(self, agent: str) -> list[Fault]:
+    def get_faults(self, agent: str) -> list[types.Fault]:
         """The agent's current faults as they were set, each with its ``agent``, sorted by name."""
         self._require_open()
         agents.check_name(agent)
         stored = sorted(self._agent_faults(agent), key=faults.by_name)
-        return [faults.shown(agent, fault) for fault in stored]
+        return cast(list[types.Fault], [faults.shown(agent, fault) for fault in stored])
 
     def find_faults(
         self,
@@ -94,7 +96,7 @@ class DB(ABC):
         severity: int | None = None,
         pattern: str | None = None,
         limit: int | None = None,
-    ) -> list[Fault]:
+    ) -> list[types.FoundFault]:
         """Current faults of the fleet, the most severe first, the longest standing first among equals.
 
         Each has its ``agent``, and ``since`` (whole seconds since the epoch): when
@@ -113,9 +115,9 @@ class DB(ABC):
             raise InvalidInput(f"limit must be a whole number that is not negative, not {limit!r}")
         if pattern is not None:
             squelches.compiled(squelches.check_regex(pattern))
-        return self._find_faults(agent, severity, pattern, limit)
+        return cast(list[types.FoundFault], self._find_faults(agent, severity, pattern, limit))
 
-    def get_agents(self) -> list[dict[str, Any]]:
+    def get_agents(self) -> list[types.Agent]:
         """The agents, sorted by name: ``name``, ``updated``, and the ``instances`` seen lately.
 
         An instance has ``host``, ``pid`` (``None`` for a host's one-shot commands),
@@ -124,7 +126,7 @@ class DB(ABC):
         self._require_open()
         return [agents.shown(name, row, agents.instances(row)) for name, row in sorted(self._rows())]
 
-    def old_agents(self, age: float) -> list[dict[str, Any]]:
+    def old_agents(self, age: float) -> list[types.Heartbeat]:
         """``name`` and ``updated`` of the agents whose last report is at least ``age`` seconds old, sorted by name.
 
         :raises InvalidInput: for an age that is no number of seconds.
@@ -134,7 +136,7 @@ class DB(ABC):
 
     def offline_agents(
         self, seen_within: float = agents.SEEN_WITHIN, silent_for: float = agents.SILENT_FOR
-    ) -> list[dict[str, Any]]:
+    ) -> list[types.Heartbeat]:
         """``name`` and ``updated`` of the agents that reported within the longer time, but not within the shorter.
 
         Both in seconds; sorted by name.
@@ -144,7 +146,7 @@ class DB(ABC):
         self._require_open()
         return self._offline_agents(_seconds("seen_within", seen_within), _seconds("silent_for", silent_for))
 
-    def double_agents(self, within: float = agents.DOUBLE_WITHIN) -> list[dict[str, Any]]:
+    def double_agents(self, within: float = agents.DOUBLE_WITHIN) -> list[types.Agent]:
         """The agents for which two or more instances reported side by side in the last ``within`` seconds.
 
         As in :meth:`get_agents`, but only with the instances that are rivals.  A
@@ -186,7 +188,7 @@ class DB(ABC):
         now = self._now() / agents.MICROSECONDS
         return sorted(s.regex for s in self._squelches() if squelches.in_force(s, now))
 
-    def get_squelch_details(self) -> list[dict[str, Any]]:
+    def get_squelch_details(self) -> list[types.Squelch]:
         """The squelches, sorted by regular expression, those included that ended and were not removed.
 
         Each has ``regex``, ``reason``, ``user``, ``time`` (when it was set),
@@ -197,7 +199,7 @@ class DB(ABC):
 
     # The whole
 
-    def dump(self) -> dict[str, list[dict[str, Any]]]:
+    def dump(self) -> types.Dump:
         """All ``faults`` and all ``squelches`` of one moment.
 
         The faults are as in :meth:`get_faults`, sorted by agent and name; among
@@ -206,7 +208,8 @@ class DB(ABC):
         """
         self._require_open()
         snapshot = self._snapshot()
-        listed = [faults.shown(agent, fault) for agent, stored in snapshot.faults for fault in stored]
+        shown = [faults.shown(agent, fault) for agent, stored in snapshot.faults for fault in stored]
+        listed = cast(list[types.Fault | types.DumpedHeartbeat], shown)
         for name, row in snapshot.agents.items():
             listed.append({"agent": "_", "message": "", **agents.heartbeat(name, row.updated)})
         listed.sort(key=lambda fault: (fault["agent"], fault["name"]))
@@ -321,18 +324,18 @@ class DB(ABC):
         """Each agent's name and the time of its last report (microseconds)."""
         return ((name, row.updated) for name, row in self._rows())
 
-    def _old_agents(self, age: float) -> list[dict[str, Any]]:
+    def _old_agents(self, age: float) -> list[types.Heartbeat]:
         """See :meth:`old_agents`."""
         now = self._now()
         return _sorted(pair for pair in self._heartbeats() if agents.is_old(pair[1], age, now))
 
-    def _offline_agents(self, seen_within: float, silent_for: float) -> list[dict[str, Any]]:
+    def _offline_agents(self, seen_within: float, silent_for: float) -> list[types.Heartbeat]:
         """See :meth:`offline_agents`."""
         now = self._now()
         beats = self._heartbeats()
         return _sorted(pair for pair in beats if agents.is_offline(pair[1], seen_within, silent_for, now))
 
-    def _double_agents(self, within: float) -> list[dict[str, Any]]:
+    def _double_agents(self, within: float) -> list[types.Agent]:
         """See :meth:`double_agents`."""
         now = self._now()
         doubles = ((name, row, agents.rivals(row, within, now)) for name, row in sorted(self._rows()))
@@ -349,7 +352,7 @@ class DB(ABC):
 _report, _unchecked = faults.report, faults.unchecked
 
 
-def _sorted(heartbeats: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
+def _sorted(heartbeats: Iterable[tuple[str, int]]) -> list[types.Heartbeat]:
     return [agents.heartbeat(name, updated) for name, updated in sorted(heartbeats)]
 
 

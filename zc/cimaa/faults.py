@@ -16,6 +16,7 @@ from . import limits
 from .errors import InvalidFault
 from .limits import check_text, is_plain, quoted
 
+#: A fault as the rules and the backends handle it.  :mod:`zc.cimaa.types` has the types of what a store returns.
 Fault = dict[str, Any]
 
 #: Python's logging levels, worst first, under the names that people use.
@@ -69,7 +70,7 @@ def report(agent: str, faults: Iterable[Mapping[str, Any]], unchecked: Report | 
     listed = _listed(faults)
     if len(listed) > limits.FAULTS:
         raise InvalidFault(f"the report has {len(listed)} faults; at most {limits.FAULTS} are allowed")
-    checked: dict[str, Fault] = {}
+    checked: dict[str, Mapping[str, Any]] = {}
     for fault in listed:
         if not _is_plain(fault):
             _check_fault(agent, fault)
@@ -204,7 +205,7 @@ def _same(one: Fault, other: Fault) -> bool:
     return one == other and (len(one) == _PLAIN or encode(one) == encode(other))
 
 
-def _stored_part(fault: Fault) -> Fault:
+def _stored_part(fault: Mapping[str, Any]) -> Fault:
     return {key: value for key, value in fault.items() if key not in _NOT_STORED}
 
 
@@ -222,7 +223,7 @@ def _is_plain(fault: Any) -> bool:
 
 def _check_fault(agent: str, fault: Any) -> None:
     """Raise an error that names what is wrong with the fault, if anything is."""
-    if not isinstance(fault, dict):
+    if not isinstance(fault, Mapping):
         raise InvalidFault(f"a fault must be a dict, not {type(fault).__name__}")
     if "name" not in fault:
         raise InvalidFault(f"a fault has no name; its keys are {quoted(', '.join(map(str, fault)))}")

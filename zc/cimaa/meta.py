@@ -17,8 +17,9 @@ from .agent.naming import cut, fault_name, message
 from .agents import SEEN_WITHIN
 from .db import DB
 from .errors import InvalidInput
-from .faults import SEVERITIES, Fault
+from .faults import SEVERITIES
 from .squelches import Matcher, check_regex, compiled
+from .types import Agent, AgentInstance, FoundFault, Heartbeat, NewFault, Squelch
 from .units import format_duration, format_utc
 
 CRITICAL, ERROR, WARNING, INFO = (SEVERITIES[name] for name in ("critical", "error", "warning", "info"))
@@ -83,17 +84,17 @@ class Seen(NamedTuple):
     """What there is to judge."""
 
     #: As :meth:`~zc.cimaa.db.DB.get_agents` gives them.
-    agents: Sequence[dict[str, Any]] = ()
+    agents: Sequence[Agent] = ()
     #: The names of those silent for longer than a warning takes, an error, and until they are forgotten.
     late: Collection[str] = ()
     lost: Collection[str] = ()
     forgotten: Collection[str] = ()
     #: As :meth:`~zc.cimaa.db.DB.double_agents` gives them.
-    doubles: Sequence[dict[str, Any]] = ()
+    doubles: Sequence[Agent] = ()
     #: The squelches in force, as :meth:`~zc.cimaa.db.DB.get_squelch_details` gives them.
-    squelches: Sequence[dict[str, Any]] = ()
+    squelches: Sequence[Squelch] = ()
     #: The current faults, if there are squelches.
-    faults: Sequence[Fault] = ()
+    faults: Sequence[FoundFault] = ()
 
 
 class Finding(NamedTuple):
@@ -107,7 +108,7 @@ class Finding(NamedTuple):
     #: The regular expressions of the squelches that it is about.
     squelches: tuple[str, ...] = ()
 
-    def fault(self) -> Fault:
+    def fault(self) -> NewFault:
         """The finding as a check tells it."""
         return {"name": self.name, "severity": self.severity, "message": self.message}
 
@@ -178,12 +179,12 @@ def judge(seen: Seen, rules: Rules, now: float) -> Verdict:
     return Verdict(sorted(findings, key=lambda f: (-f.severity, f.name)), reporting, figures)
 
 
-def is_stale(squelch: dict[str, Any], rules: Rules, now: float) -> bool:
+def is_stale(squelch: Squelch, rules: Rules, now: float) -> bool:
     """True if it is to be told who set the squelch, and why: it is not meant to stand, and not new."""
     return not squelch["permanent"] and now - squelch["time"] > rules.squelched
 
 
-def is_planned(squelch: dict[str, Any], rules: Rules) -> bool:
+def is_planned(squelch: Squelch, rules: Rules) -> bool:
     """True if the squelch ends by itself, soon enough after it was set: then nobody need be woken for it."""
     return "expires" in squelch and squelch["expires"] - squelch["time"] <= rules.planned
 
@@ -222,9 +223,7 @@ def _nobody(seen: Seen, lately: Sequence[object], rules: Rules) -> Iterable[Find
     yield _finding(_group_name("nobody", rules), ERROR, text)
 
 
-def _silence(
-    silent: Sequence[dict[str, Any]], lost: Collection[str], reporting: int, rules: Rules
-) -> Iterable[Finding]:
+def _silence(silent: Sequence[Agent], lost: Collection[str], reporting: int, rules: Rules) -> Iterable[Finding]:
     """One finding for each silent agent; but one for all of those that fell silent together."""
     together = fell_together(((a["updated"], a["name"]) for a in silent), reporting, _TOGETHER * rules.interval)
     each = [agent for agent in silent if agent["name"] not in together]
@@ -248,7 +247,7 @@ def _silence(
         yield _finding(fault_name(name, FILE, "silent"), ERROR if name in lost else WARNING, text, agents=[name])
 
 
-def _forgotten(forgotten: Sequence[dict[str, Any]], rules: Rules) -> Iterable[Finding]:
+def _forgotten(forgotten: Sequence[Agent], rules: Rules) -> Iterable[Finding]:
     """One finding for all agents that are probably no more."""
     if names := [agent["name"] for agent in forgotten]:
         text = f"{_agents(names)} not reported for more than {format_duration(rules.forget)}; {_among(names)}"
@@ -256,7 +255,7 @@ def _forgotten(forgotten: Sequence[dict[str, Any]], rules: Rules) -> Iterable[Fi
         yield _finding(_group_name("forgotten", rules), INFO, text, agents=names)
 
 
-def _double(doubles: Sequence[dict[str, Any]], rules: Rules) -> Iterable[Finding]:
+def _double(doubles: Sequence[Agent], rules: Rules) -> Iterable[Finding]:
     if len(doubles) > MANY:
         names = [agent["name"] for agent in doubles]
         text = f"{about(len(names))} agents run more than once; {_among(names)}"
@@ -296,7 +295,7 @@ def _hidden(seen: Seen) -> _Hidden:
     return _Hidden(faults, criticals, by, criticals_by)
 
 
-def _stale(stale: Sequence[dict[str, Any]], hidden: _Hidden, rules: Rules) -> Iterable[Finding]:
+def _stale(stale: Sequence[Squelch], hidden: _Hidden, rules: Rules) -> Iterable[Finding]:
     grave = {s["regex"] for s in stale if hidden.criticals_by[s["regex"]] and not is_planned(s, rules)}
     if len(stale) > MANY:
         users = sorted({squelch["user"] for squelch in stale})
@@ -350,7 +349,7 @@ def _finding(name: str, severity: int, text: str, agents: Iterable[str] = (), sq
     return Finding(name, severity, message(text), tuple(agents), tuple(squelches))
 
 
-def _names(rows: Iterable[dict[str, Any]]) -> frozenset[str]:
+def _names(rows: Iterable[Heartbeat]) -> frozenset[str]:
     return frozenset(row["name"] for row in rows)
 
 
@@ -377,12 +376,12 @@ def _several(names: Sequence[str]) -> str:
     return f"{shown} and others" if len(names) > _EXAMPLES else shown
 
 
-def _reporter(agent: dict[str, Any]) -> str:
+def _reporter(agent: Agent) -> str:
     """Where the agent ran, if its name does not say so."""
     instances = agent.get("instances", ())
     host = max(instances, key=lambda instance: instance["last"])["host"] if instances else ""
     return f", when it ran on {host}" if host and host != agent["name"] else ""
 
 
-def _instance(instance: dict[str, Any]) -> str:
+def _instance(instance: AgentInstance) -> str:
     return f"{instance['host']} " + ("from cron" if instance["pid"] is None else f"pid {instance['pid']}")

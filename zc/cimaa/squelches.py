@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import re2
 
-from . import limits
+from . import limits, types
 from .errors import InvalidSquelch
 from .limits import check_text, quoted
 
@@ -27,15 +27,21 @@ class Squelch(NamedTuple):
     user: str
     time: int
     permanent: bool
-    #: When it ends; ``None`` if it stands until somebody removes it.
-    expires: int | None
+    #: When it ends; ``None`` if it stays until it is removed.
+    expires: int | None = None
 
-    def details(self) -> dict[str, Any]:
-        """The squelch as ``get_squelch_details`` gives it: with ``expires`` only where one is set."""
-        shape = self._asdict()
-        if self.expires is None:
-            del shape["expires"]
-        return shape
+    def details(self) -> types.Squelch:
+        """The squelch as ``get_squelch_details`` returns it: with ``expires`` only where one is set."""
+        shown: types.Squelch = {
+            "regex": self.regex,
+            "reason": self.reason,
+            "user": self.user,
+            "time": self.time,
+            "permanent": self.permanent,
+        }
+        if self.expires is not None:
+            shown["expires"] = self.expires
+        return shown
 
 
 def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | None, now: int) -> Squelch:

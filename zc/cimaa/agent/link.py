@@ -71,7 +71,7 @@ class Link:
     async def refresh_squelches(self) -> None:
         """Learn which squelches there are."""
         details = await self._call(self._db.get_squelch_details)
-        known = [Squelch(**{"expires": None, **squelch}) for squelch in details]
+        known = [Squelch(**squelch) for squelch in details]
         if known != self._squelches:
             self._squelches = known
             self._prepare()

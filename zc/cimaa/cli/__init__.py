@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import click
 
+from .. import __version__
 from ..errors import Error
 from .output import clean, message
 
@@ -91,7 +92,7 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", metavar="FILE", type=click.Path(), help="The configuration file; see: cimaa config --help")
-@click.version_option(package_name="zc.cimaa", prog_name="cimaa", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="cimaa", message="%(prog)s %(version)s")
 def cimaa(config: str | None) -> None:  # the commands find it in the context
     """Faults of a fleet of independent monitoring agents.
 

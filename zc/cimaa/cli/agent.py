@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import click
 
@@ -13,6 +14,7 @@ from ..config import Setting
 from ..errors import StoreError
 from ..faults import Fault
 from ..options import PATH
+from ..types import FoundFault
 from . import listing
 from .listing import counted
 from .output import message
@@ -88,7 +90,7 @@ def _once(ctx: click.Context, as_json: bool) -> None:
 
 def _unstored(agent: str, faults: list[Fault]) -> list[listing.Listed]:
     now = int(time.time())
-    return [listing.Listed({"agent": agent, "since": now, **fault}, []) for fault in faults]
+    return [listing.Listed(cast(FoundFault, {"agent": agent, "since": now, **fault}), []) for fault in faults]
 
 
 def _store(ctx: click.Context) -> str:

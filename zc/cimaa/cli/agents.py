@@ -1,6 +1,7 @@
 """The commands about agents: who reports, and who no longer."""
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ import click
 from ..agents import DOUBLE_WITHIN, SEEN_WITHIN, SILENT_FOR
 from ..db import DB
 from ..errors import InvalidInput
+from ..types import AgentInstance, Heartbeat
 from ..units import format_duration
 from .listing import ago
 from .output import message, write_json, write_table
@@ -60,7 +62,7 @@ def remove_agent(ctx: click.Context, agent: str) -> None:
     message(f"Removed {agent}.")
 
 
-def _found(db: DB, old: int | None, offline: bool, double: bool) -> list[dict[str, Any]]:
+def _found(db: DB, old: int | None, offline: bool, double: bool) -> Sequence[Heartbeat]:
     if old is not None:
         return db.old_agents(old)
     if offline:
@@ -68,10 +70,10 @@ def _found(db: DB, old: int | None, offline: bool, double: bool) -> list[dict[st
     return db.double_agents() if double else db.get_agents()
 
 
-def _instances(agent: dict[str, Any]) -> str:
+def _instances(agent: Mapping[str, Any]) -> str:
     return "; ".join(_instance(instance) for instance in agent.get("instances", ()))
 
 
-def _instance(instance: dict[str, Any]) -> str:
+def _instance(instance: AgentInstance) -> str:
     process = "" if instance["pid"] is None else f" pid {instance['pid']}"
     return f"{instance['host']}{process} ({instance['version']}, {instance['os']})"

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..db import DB
-from ..faults import SEVERITIES, Fault, severity_name
+from ..faults import SEVERITIES, severity_name
 from ..squelches import Matcher
+from ..types import FoundFault
 from ..units import format_duration
 from .output import Cell, Styled, write_json, write_table
 
@@ -18,11 +19,11 @@ _STYLES = {"critical": "bold red", "error": "red", "warning": "yellow"}
 class Listed(NamedTuple):
     """A current fault, as ``find_faults`` gives it, and the squelches in force that match it."""
 
-    fault: Fault
+    fault: FoundFault
     squelches: list[str]
 
 
-def listed(db: DB, faults: Iterable[Fault]) -> list[Listed]:
+def listed(db: DB, faults: Iterable[FoundFault]) -> list[Listed]:
     """The faults, each with its squelches."""
     matching = Matcher(db.get_squelches()).matching
     return [Listed(fault, matching(fault["name"])) for fault in faults]
@@ -47,7 +48,7 @@ def ago(seconds: float, now: float) -> str:
     return f"{format_duration(now - seconds)} ago"
 
 
-def _row(fault: Fault, squelches: list[str], now: float) -> tuple[Cell, ...]:
+def _row(fault: FoundFault, squelches: list[str], now: float) -> tuple[Cell, ...]:
     severity = fault["severity"]
     return (
         Styled(severity_name(severity), "dim" if squelches else _style(severity)),

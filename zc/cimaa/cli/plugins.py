@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from .. import __version__
 from ..checks import bounded, nagios
 from ..checks.items import Item
 from ..checks.ranges import Range, parse
@@ -56,7 +57,7 @@ def plugin_options(
 
     def decorate(command: _Command) -> _Command:
         for option in (
-            click.version_option(None, "-V", "--version", package_name="zc.cimaa", message="cimaa %(version)s"),
+            click.version_option(__version__, "-V", "--version", message="cimaa %(version)s"),
             click.option("-v", "--verbose", count=True, help="Tell of each thing on a line of its own, too."),
             click.option(
                 "-t",

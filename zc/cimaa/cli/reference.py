@@ -44,8 +44,9 @@ An agent's checks are in files: a file for each subject, a section for each chec
 
     $ mkdir checks
 
+``checks/host.cfg``:
+
 .. code-block:: ini
-    :caption: checks/host.cfg
 
     [raid]
     command = sh -c 'echo "RAID CRITICAL - sdb is gone | disks=1"; exit 2'
@@ -57,8 +58,9 @@ An agent's checks are in files: a file for each subject, a section for each chec
     [backup]
     command = check_backup --newest 1d
 
+``cimaa.cfg``:
+
 .. code-block:: ini
-    :caption: cimaa.cfg
 
     [database]
     path = store

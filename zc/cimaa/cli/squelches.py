@@ -3,7 +3,6 @@
 import os
 import pwd
 import time
-from typing import Any
 
 import click
 
@@ -11,11 +10,20 @@ from .. import squelches as rules
 from ..db import DB
 from ..errors import InvalidInput
 from ..squelches import Matcher
+from ..types import Squelch
 from ..units import format_time
 from . import listing
 from .listing import Listed, ago, counted
 from .output import message, write_json, write_table
 from .parameters import DURATION, TIME_TO_COME, complete_squelches, examples, json_option, open_store, unknown
+
+
+class _Listed(Squelch):
+    """A squelch in the list."""
+
+    in_force: bool
+    #: How many current faults it silences.
+    faults: int
 
 
 @click.command(
@@ -98,10 +106,12 @@ def squelches(ctx: click.Context, everything: bool, as_json: bool) -> None:
     """
     with open_store(ctx) as db:
         in_force = set(db.get_squelches())
-        details = [squelch for squelch in db.get_squelch_details() if everything or squelch["regex"] in in_force]
+        found = [squelch for squelch in db.get_squelch_details() if everything or squelch["regex"] in in_force]
         silenced = _silenced(db, in_force)
-    for squelch in details:
-        squelch |= {"in_force": squelch["regex"] in in_force, "faults": silenced.get(squelch["regex"], 0)}
+    details: list[_Listed] = [
+        {**squelch, "in_force": squelch["regex"] in in_force, "faults": silenced.get(squelch["regex"], 0)}
+        for squelch in found
+    ]
     if as_json:
         write_json(details)
         return
@@ -135,7 +145,7 @@ def _silenced(db: DB, regexes: set[str]) -> dict[str, int]:
     return counts
 
 
-def _told(squelch: dict[str, Any], silenced: list[Listed], dry_run: bool) -> str:
+def _told(squelch: Squelch, silenced: list[Listed], dry_run: bool) -> str:
     """What to tell of a squelch that is set, or would be."""
     regex = squelch["regex"]
     others = sum(any(other != regex for other in fault.squelches) for fault in silenced)
@@ -146,13 +156,13 @@ def _told(squelch: dict[str, Any], silenced: list[Listed], dry_run: bool) -> str
     return f"Squelched {regex} {_until(squelch)}, by {squelch['user']}: it silences {what}."
 
 
-def _until(squelch: dict[str, Any]) -> str:
+def _until(squelch: Squelch) -> str:
     if squelch["permanent"]:
         return "permanently"
     return f"until {format_time(squelch['expires'])}" if "expires" in squelch else "until it is removed"
 
 
-def _end(squelch: dict[str, Any]) -> str:
+def _end(squelch: _Listed) -> str:
     if squelch["permanent"]:
         return "permanent"
     if "expires" not in squelch:

@@ -7,7 +7,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
-from .. import agents, limits, squelches
+from .. import agents, limits, squelches, types
 from ..agents import Instance, Row, Seen
 from ..db import DB as Contract
 from ..db import Snapshot
@@ -152,16 +152,16 @@ class DB(Contract):
         search = squelches.compiled(pattern).search
         return self._connections.run(lambda c: _matching(c, query, values, search, most), _READER)
 
-    def _old_agents(self, age: float) -> list[dict[str, Any]]:
+    def _old_agents(self, age: float) -> list[types.Heartbeat]:
         return self._heartbeats_of(self._sql.old, _microseconds(age))
 
-    def _offline_agents(self, seen_within: float, silent_for: float) -> list[dict[str, Any]]:
+    def _offline_agents(self, seen_within: float, silent_for: float) -> list[types.Heartbeat]:
         return self._heartbeats_of(self._sql.offline, _microseconds(silent_for), _microseconds(seen_within))
 
-    def _heartbeats_of(self, query: bytes, *ages: int) -> list[dict[str, Any]]:
+    def _heartbeats_of(self, query: bytes, *ages: int) -> list[types.Heartbeat]:
         return [agents.heartbeat(*columns) for columns in self._read(query, (self._given_time(), *ages))]
 
-    def _double_agents(self, within: float) -> list[dict[str, Any]]:
+    def _double_agents(self, within: float) -> list[types.Agent]:
         columns = self._read(self._sql.double, (self._given_time(), _microseconds(within)))
         return [_double(name, list(listed)) for name, listed in groupby(columns, key=itemgetter(0))]
 
@@ -222,6 +222,6 @@ def _matching(
         return [_found(columns) for columns in islice((c for c in cursor if search(c[1])), limit)]
 
 
-def _double(name: str, listed: list[tuple[Any, ...]]) -> dict[str, Any]:
+def _double(name: str, listed: list[tuple[Any, ...]]) -> types.Agent:
     seen = [Seen(Instance(*columns[2:6]), *columns[6:]) for columns in listed]
     return agents.shown(name, Row(listed[0][1], "", "", ()), seen)

@@ -163,7 +163,8 @@ class Conformance:
         assert faults == given
         faults[0]["x"]["y"].append(2)
         faults.pop()
-        for answer in (db.get_faults("agent"), db.find_faults(), db.dump()["faults"]):
+        answers: list[Any] = [db.get_faults("agent"), db.find_faults(), db.dump()["faults"]]
+        for answer in answers:
             for one in answer:
                 one.get("x", {}).clear()
         assert other.get_faults("agent") == [fault("f", agent="agent"), fault("g", agent="agent", x={"y": [1]})]
@@ -656,7 +657,7 @@ class Conformance:
 
             with ThreadPoolExecutor(2) as pool:
                 running = [pool.submit(write, who) for who in writers]
-                seen = []
+                seen: list[Any] = []
                 while not all(one.done() for one in running):
                     seen.append(reader.get_faults("agent"))
                     seen.append([one for one in reader.dump()["faults"] if one["agent"] == "agent"])
@@ -703,6 +704,6 @@ def _report_from_process(opener: Opener, number: int) -> None:
             faults = _process_report(number, step)
             db.set_faults(f"own{number}", faults)
             db.set_faults("shared", faults)
-            assert {one["step"] for one in db.get_faults(f"own{number}")} == {step}
+            assert {one.get("step") for one in db.get_faults(f"own{number}")} == {step}
             assert len({one["message"] for one in db.get_faults("shared")}) == 1
         db.squelch(f"squelch{number}", "reason", "user")
