@@ -5,8 +5,10 @@ extra keys its agent adds.  A store keeps one thing more with each: ``since``,
 the time (whole seconds since the epoch) when this string of failures began.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -28,6 +30,7 @@ _Path = tuple[str | int, ...]
 _NOT_STORED = ("agent", "since")
 
 _NAME = itemgetter("name")
+_RULED = itemgetter("name", "severity", "message")
 _SINCE = itemgetter("since")
 _SEVERITY = itemgetter("severity")
 # The types whose values have encodings of their own, all of them.
@@ -70,14 +73,13 @@ def report(agent: str, faults: Iterable[Mapping[str, Any]], unchecked: Report | 
     listed = _listed(faults)
     if len(listed) > limits.FAULTS:
         raise InvalidFault(f"the report has {len(listed)} faults; at most {limits.FAULTS} are allowed")
-    checked: dict[str, Mapping[str, Any]] = {}
-    for fault in listed:
-        if not _is_plain(fault):
+    if unchecked is None or not _are_plain(agent, listed, unchecked.encoded):
+        for fault in listed:
             _check_fault(agent, fault)
-        name = fault["name"]
-        if name in checked:
-            raise InvalidFault(f"the report has two faults named {quoted(name)}")
-        checked[name] = fault
+    checked = {fault["name"]: fault for fault in listed}
+    if len(checked) < len(listed):
+        names = Counter(map(_NAME, listed))
+        raise InvalidFault(f"the report has two faults named {quoted(names.most_common(1)[0][0])}")
     made = unchecked or _encoded([_stored_part(checked[name]) for name in sorted(checked)])
     if len(made.encoded) > limits.FAULT:
         _check_sizes(made)
@@ -101,7 +103,7 @@ def unchecked(faults: list[Fault]) -> Report | None:
         return None
     if b'"agent":' in made.encoded or b'"since":' in made.encoded:
         return None  # not all of it is stored, perhaps
-    exact = _EXACT.issuperset([type(value) for fault in listed for value in fault.values()])
+    exact = _EXACT.issuperset(map(type, chain.from_iterable([fault.values() for fault in listed])))
     return made if exact or decode(made.encoded) == listed else None
 
 
@@ -120,9 +122,12 @@ def changes(old: Iterable[Fault], new: Iterable[Fault], now: int) -> Changes:
     put = []
     for fault in new:
         before = was.pop(fault["name"], None)
-        after = {**fault, "since": now if before is None else before["since"]}
-        if before is None or not _same(before, after):
-            put.append(after)
+        if before is None:
+            put.append({**fault, "since": now})
+        elif not _is_same_plain(before, fault):
+            after = {**fault, "since": before["since"]}
+            if encode(before) != encode(after):  # Python takes True for 1 and 1.0; a store must not
+                put.append(after)
     return Changes(sorted(put, key=by_name), sorted(was))
 
 
@@ -200,25 +205,47 @@ def _listed(faults: Iterable[Any]) -> list[Any]:
     raise InvalidFault(f"a report must be a list of faults, not {type(faults).__name__}")
 
 
-def _same(one: Fault, other: Fault) -> bool:
-    # Python takes True for 1 and 1.0; a store must not.  Only extra values can be of more than one kind.
-    return one == other and (len(one) == _PLAIN or encode(one) == encode(other))
+def _is_same_plain(stored: Fault, reported: Fault) -> bool:
+    """True if a look at three keys shows that nothing changed; only extra values can be of more than one kind."""
+    return (
+        len(stored) == _PLAIN
+        and len(reported) == _PLAIN - 1
+        and bool(stored["message"] == reported["message"])
+        and bool(stored["severity"] == reported["severity"])
+    )
 
 
 def _stored_part(fault: Mapping[str, Any]) -> Fault:
     return {key: value for key, value in fault.items() if key not in _NOT_STORED}
 
 
-def _is_plain(fault: Any) -> bool:
-    """True if a glance shows a fault as most are, which :func:`_check_fault` would pass."""
-    return (
-        isinstance(fault, dict)
-        and len(fault) == 3
-        and is_plain(fault.get("name"), limits.FAULT_NAME)
-        and is_plain(fault.get("message"), limits.MESSAGE)
-        and type(severity := fault.get("severity")) is int
-        and limits.INTEGER_MIN <= severity <= limits.INTEGER_MAX
-    )
+def _are_plain(agent: str, faults: list[Any], encoded: bytes) -> bool:
+    """True if looking at all faults together shows that each keeps the rules, extra values apart, which are checked.
+
+    What their encoding shows need not be asked again: there is no text with half of a surrogate pair, and no value
+    that JSON does not have.  A character has at most four bytes.
+    """
+    if b"\\u0000" in encoded or {*map(type, faults)} != {dict}:
+        return False
+    try:
+        names, severities, messages = zip(*map(_RULED, faults), strict=True)
+    except KeyError:
+        return False
+    if not ({*map(type, names)} == {str} == {*map(type, messages)} and {*map(type, severities)} == {int}):
+        return False
+    lengths = [*map(len, names)]
+    if (
+        min(lengths) == 0
+        or max(lengths) > limits.FAULT_NAME // 4
+        or max(map(len, messages)) > limits.MESSAGE // 4
+        or min(severities) < limits.INTEGER_MIN
+        or max(severities) > limits.INTEGER_MAX
+    ):
+        return False
+    for fault in faults:
+        if len(fault) > _PLAIN - 1:
+            _check_extras(agent, fault["name"], fault)
+    return True
 
 
 def _check_fault(agent: str, fault: Any) -> None:
