@@ -19,7 +19,7 @@ import orjson
 
 from zc.cimaa import faults
 from zc.cimaa.agents import Row, Seen, this_process
-from zc.cimaa.dynamodb import DB, items
+from zc.cimaa.dynamodb import DB, records
 
 ACCESS = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
 FAULTS, AGENTS = 20_000, 100_000
@@ -130,7 +130,7 @@ def answered(db: DB, before: list[faults.Fault] | None) -> list[tuple[str, dict[
         body = orjson.loads(params["body"])
         sent.append((model.name, body))
         if model.name == "Query":
-            return Answer(200), {"Items": [items.encode_fault("agent", {**one, "since": 1}) for one in before or ()]}
+            return Answer(200), {"Items": [records.encode_fault("agent", {**one, "since": 1}) for one in before or ()]}
         wanted = body.get("ExpressionAttributeValues", {}).get(":digest", {}).get("S")
         if wanted is not None and wanted != digest:
             error = {"Error": {"Code": "ConditionalCheckFailedException", "Message": ""}}
@@ -158,15 +158,15 @@ def capacity(sent: list[tuple[str, dict[str, Any]]], before: list[faults.Fault])
             [batch] = body["RequestItems"].values()
             writes += sum(wcu(one["PutRequest"]["Item"]) for one in batch)
         elif operation == "Query":
-            size = sum(items.size(items.encode_fault("agent", {**one, "since": 1})) for one in before)
+            size = sum(records.size(records.encode_fault("agent", {**one, "since": 1})) for one in before)
             reads += max(1, -(-size // 4096))
         else:
             writes += 1
     return writes, reads
 
 
-def wcu(item: items.Item) -> int:
-    return -(-items.size(item) // 1024)
+def wcu(item: records.Item) -> int:
+    return -(-records.size(item) // 1024)
 
 
 # The server
@@ -207,8 +207,8 @@ def page(pages: list[bytes], body: dict[str, Any]) -> bytes:
     return b'{"Items":' + pages[number] + last + b"}"
 
 
-def paged(all_items: Iterator[items.Item]) -> Iterator[bytes]:
-    listed: list[items.Item] = []
+def paged(all_items: Iterator[records.Item]) -> Iterator[bytes]:
+    listed: list[records.Item] = []
     size = 0
     for item in all_items:
         listed.append(item)
@@ -219,14 +219,14 @@ def paged(all_items: Iterator[items.Item]) -> Iterator[bytes]:
     yield orjson.dumps(listed)
 
 
-def all_faults() -> Iterator[items.Item]:
+def all_faults() -> Iterator[records.Item]:
     return (
-        items.encode_fault(f"agent{number % 5000:06}.example.com", {**fault(number), "since": 1_764_000_000})
+        records.encode_fault(f"agent{number % 5000:06}.example.com", {**fault(number), "since": 1_764_000_000})
         for number in range(FAULTS)
     )
 
 
-def all_agents() -> Iterator[items.Item]:
+def all_agents() -> Iterator[records.Item]:
     return (row(number, "d" * 32) for number in range(AGENTS))
 
 
@@ -234,10 +234,10 @@ def fault(number: int) -> faults.Fault:
     return {"name": f"//agent/checks/check{number}", "severity": 40, "message": "it is bad: 95 % used"}
 
 
-def row(number: int, digest: str) -> items.Item:
+def row(number: int, digest: str) -> records.Item:
     now = 1_764_000_000 * MICROSECONDS + number
     seen = Seen(this_process(), now - 3600 * MICROSECONDS, now)
-    return items.encode_row(f"agent{number:06}.example.com", Row(now, digest, seen.instance.id, (seen,)), "r" * 32)
+    return records.encode_row(f"agent{number:06}.example.com", Row(now, digest, seen.instance.id, (seen,)), "r" * 32)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import botocore.loaders
 import pytest
 
 from zc.cimaa.dynamodb import DB, schemas
-from zc.cimaa.dynamodb.tables import Wanted, steps
+from zc.cimaa.dynamodb.setup.tables import Wanted, steps
 from zc.cimaa.testing import Opener
 
 from .dynamodb_servers import ACCESS, moto, plain_client

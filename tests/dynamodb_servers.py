@@ -73,12 +73,12 @@ Way = Callable[[dict[str, Any], Callable[[dict[str, Any]], Answer]], Answer | No
 class Proxy:
     """Passes requests on, keeps what it saw, and does what it is told to the next requests of a kind."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.target = urlsplit(target).netloc
         #: Each request that came: the operation, what was asked for, and what was answered.
         self.seen: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
         self._ways: dict[str, list[Way]] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(address, self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"

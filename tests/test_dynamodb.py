@@ -14,8 +14,8 @@ import pytest
 
 import zc.cimaa.dynamodb
 from zc.cimaa.agents import INSTANCES, reported, this_host
-from zc.cimaa.dynamodb import DB, items
-from zc.cimaa.dynamodb.tables import Wanted, steps
+from zc.cimaa.dynamodb import DB, records
+from zc.cimaa.dynamodb.setup.tables import Wanted, steps
 from zc.cimaa.testing import Clock, Conformance, Opener, fault
 
 from .dynamodb_servers import ACCESS, Proxy, counted, dynalite, plain_client
@@ -156,8 +156,8 @@ KEYS = {
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_no_item_keeps_others_from_being_read(db: DB, odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever may write one agent's items cannot hide the others'; and what is odd is replaced and removed like all."""
-    monkeypatch.setattr("zc.cimaa.dynamodb.reports._PAUSE", 0)
-    monkeypatch.setattr("zc.cimaa.dynamodb.reports._LOOKS", 1)
+    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_DELAY", 0)
+    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_ATTEMPTS", 1)
     db.set_faults("good", [fault("f")])
     db.squelch("good", "", "")
     for table, keys in KEYS.items():
@@ -221,8 +221,8 @@ def test_a_row_with_all_the_instances_that_are_remembered_is_below_a_write_unit(
         now = 1_764_000_000_123_456 + number * 5_000_654_321
         row = reported(row, "d" * 32, host._replace(pid=4_000_000 + number), now)
     assert row is not None
-    item = items.encode_row(name, row, "r" * 32)
-    assert items.decode_row(item) == ("r" * 32, row, None)
+    item = records.encode_row(name, row, "r" * 32)
+    assert records.decode_row(item) == ("r" * 32, row, None)
     assert len(row.instances) == INSTANCES
     assert sum(len(key) + len("".join(value.values()).encode()) for key, value in item.items()) < 1024
 

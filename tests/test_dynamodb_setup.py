@@ -15,9 +15,9 @@ from zc.cimaa import errors
 from zc.cimaa.cli.setup_dynamodb import main
 from zc.cimaa.dynamodb import config_parse, schemas
 from zc.cimaa.dynamodb.costs import Fleet, Prices, cost, cost_with_index, shown
-from zc.cimaa.dynamodb.policies import ROLES, policy
+from zc.cimaa.dynamodb.setup.policies import ROLES, policy
 
-from .dynamodb_servers import ACCESS, Answer, Proxy, after, refused, unanswered
+from .dynamodb_servers import ACCESS, Answer, Proxy, after, altered, refused, unanswered
 
 
 @pytest.fixture
@@ -106,8 +106,78 @@ def test_a_dry_run_does_nothing(conf: str, proxy: Proxy, capsys: pytest.CaptureF
     assert capsys.readouterr().out == "nothing to do: all tables stand\n"
 
 
+def test_a_check_shows_what_is_there_and_what_would_be_done(
+    conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str], prefix: str, moto_client: Any
+) -> None:
+    main([conf])
+    capsys.readouterr()
+    main([conf, "--check"])
+    names = [f"{prefix}.{table}" for table in schemas]
+    assert capsys.readouterr().out.splitlines() == [*(f"{name}: active, on demand" for name in names), "nothing to do"]
+    moto_client.delete_table(TableName=names[1])
+    proxy.clear()
+    with pytest.raises(SystemExit) as ended:
+        main([conf, "--check", "--deletion-protection"])
+    assert ended.value.code == 1
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert output.out.splitlines() == [
+        f"{names[0]}: active, on demand",
+        f"{names[1]}: missing",
+        f"{names[2]}: active, on demand",
+        f"to do: {names[0]}: switch on protection from deletion",
+        f"to do: {names[1]}: make the table, on demand, protected from deletion",
+        f"to do: {names[2]}: switch on protection from deletion",
+    ]
+    assert set(proxy.operations) == {"DescribeTable"}
+
+
+def test_a_check_shows_the_capacity_and_what_is_not_ready(
+    conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str], prefix: str
+) -> None:
+    main([conf, "--read-units", "7", "--write-units", "9", "--deletion-protection"])
+    capsys.readouterr()
+    making = altered(lambda answer: answer["Table"].update(TableStatus="CREATING"))
+    proxy.next("DescribeTable", *[making] * 2 * len(schemas))
+    with pytest.raises(SystemExit):
+        main([conf, "--check"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{prefix}.agents: creating, with 7 read and 9 write units, protected from deletion"
+    assert lines[-1] == f"to do: {prefix}.squelches: wait until it is active"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"[]", b"null", b'{"Table": {}}', b'{"Table": 5}', b'{"Table": {"KeySchema": [{}]}}', b"<html>", b"\xff"],
+    ids=repr,
+)
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_response_that_is_not_dynamodbs_is_an_error_of_one_line(
+    conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str], body: bytes, status: int
+) -> None:
+    proxy.always("DescribeTable", lambda _body, _forward: Answer(status, body))
+    for arguments in ([conf], [conf, "--check"], [conf, "--dry-run"]):
+        found, message = stopped(arguments, capsys)
+        assert found == 1
+        assert "see endpoint_url, and the proxy" in message
+        assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("operation", ["CreateTable", "DescribeContinuousBackups", "ListTagsOfResource"])
+def test_no_response_to_setup_is_taken_for_another(
+    conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str], operation: str
+) -> None:
+    if operation != "CreateTable":
+        main([conf])
+        capsys.readouterr()
+    for body in (b"[]", b'{"Tags": [5], "ContinuousBackupsDescription": 5, "TableDescription": 5}'):
+        proxy.always(operation, lambda _body, _forward, body=body: Answer(200, body))
+        arguments = [conf, "--tag", "a=b", "--point-in-time-recovery"]
+        assert "see endpoint_url, and the proxy" in stopped(arguments, capsys)[1]
+
+
 def test_it_waits_until_a_table_is_active(conf: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zc.cimaa.dynamodb.tables._POLL", 0.01)
+    monkeypatch.setattr("zc.cimaa.dynamodb.setup.tables._POLL", 0.01)
     main([conf])
     backups = refused("ContinuousBackupsUnavailableException", "Backups are being enabled for the table")
     proxy.next("UpdateContinuousBackups", backups, backups)
@@ -135,7 +205,7 @@ def test_a_table_with_another_key_is_told_before_anything_is_made(
     )
     status, message = stopped([conf], capsys)
     assert status == 1
-    assert f"{prefix}.squelches stands, but its key is (pattern N), not (regex S)" in message
+    assert f"{prefix}.squelches exists, but its key is (pattern N), not (regex S)" in message
     assert "CreateTable" not in proxy.operations
 
 
@@ -258,57 +328,6 @@ def test_what_an_agent_may_write_is_confined_to_its_own_name() -> None:
 @pytest.mark.parametrize(("region", "start"), [("cn-north-1", "arn:aws-cn:"), ("us-gov-west-1", "arn:aws-us-gov:")])
 def test_a_partition_of_amazons_is_known_by_its_region(region: str, start: str) -> None:
     assert policy("reader", "cimaa", region)["Statement"][0]["Resource"][0].startswith(start)
-
-
-# The permissions that the parts of a transaction need.
-PARTS = {"Put": "PutItem", "Delete": "DeleteItem", "Update": "UpdateItem", "ConditionCheck": "ConditionCheckItem"}
-
-
-@pytest.mark.parametrize(
-    ("role", "calls"),
-    [
-        ("agent", ["report", "report much", "report nothing", "get_squelches", "get_faults", "remove"]),
-        ("operator", ["remove", "squelch", "unsquelch", "dump", "get_faults"]),
-        ("reader", ["dump", "old_agents", "get_faults"]),
-    ],
-)
-def test_a_role_may_do_what_it_is_there_for(
-    dynamodb_settings: dict[str, str], proxy: Proxy, role: str, calls: list[str]
-) -> None:
-    from zc.cimaa.dynamodb import DB
-
-    many = [{"name": f"f{index}", "severity": 40, "message": ""} for index in range(120)]
-    with DB(dynamodb_settings) as before:
-        before.set_faults("a", many)
-        before.set_faults("b", many[:3])
-    with DB({**dynamodb_settings, "endpoint_url": proxy.url}) as db:
-        known: dict[str, Callable[[], Any]] = {
-            "report": lambda: db.set_faults("b", many[:5]),
-            "report much": lambda: db.set_faults("b", many),
-            "report nothing": lambda: db.set_faults("b", []),
-            "remove": lambda: (db.remove_agent("a"), db.remove_agent("b")),
-            "squelch": lambda: db.squelch("x", "", ""),
-            "unsquelch": lambda: db.unsquelch("x"),
-            "old_agents": lambda: db.old_agents(0),
-            "get_faults": lambda: db.get_faults("a"),
-            "get_squelches": db.get_squelches,
-            "dump": db.dump,
-        }
-        for call in calls:
-            known[call]()
-    may = allowed(role)
-    for operation, body, _ in proxy.seen:
-        for action, table in needed(operation, body):
-            assert action in may[table.rpartition(".")[2]], (operation, table)
-
-
-def needed(operation: str, body: dict[str, Any]) -> list[tuple[str, str]]:
-    """The permission, and the table that it is for, for each part of a request."""
-    if operation == "TransactWriteItems":
-        return [(PARTS[kind], part["TableName"]) for entry in body["TransactItems"] for kind, part in entry.items()]
-    if operation == "BatchWriteItem":
-        return [(operation, table) for table in body["RequestItems"]]
-    return [(operation, body["TableName"])]
 
 
 # Costs

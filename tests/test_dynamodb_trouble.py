@@ -1,16 +1,23 @@
 """Throttling, lost requests and answers, writers in between, interruptions, and what is told of the rest."""
 
+import contextlib
+import json
 import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from zc.cimaa import errors
 from zc.cimaa.dynamodb import DB
+from zc.cimaa.dynamodb.setup.tables import Wanted, steps
 from zc.cimaa.testing import Clock, Opener, fault
 
 from .dynamodb_servers import (
@@ -38,8 +45,8 @@ def proxy(dynamodb_settings: dict[str, str]) -> Iterator[Proxy]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zc.cimaa.dynamodb.reports._PAUSE", 0.005)
-    monkeypatch.setattr("zc.cimaa.dynamodb.requests._FIRST_PAUSE", 0.005)
+    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_DELAY", 0.005)
+    monkeypatch.setattr("zc.cimaa.dynamodb.requests._BASE_DELAY", 0.005)
 
 
 @pytest.fixture
@@ -401,7 +408,7 @@ def test_a_clock_that_was_set_back_makes_no_doubt_longer(db: DB, direct: DB, pro
 def test_whoever_lost_the_mark_writes_no_more(
     db: DB, direct: DB, proxy: Proxy, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zc.cimaa.dynamodb.replacement.MARK", 0)
+    monkeypatch.setattr("zc.cimaa.dynamodb.writes.MARK", 0)
     proxy.next("BatchWriteItem", after(lambda: None), after(lambda: direct.set_faults("a", [])))
     db.set_faults("a", MANY)
     start = ["UpdateItem", "Query", "UpdateItem", "UpdateItem", "BatchWriteItem", "UpdateItem", "BatchWriteItem"]
@@ -481,10 +488,50 @@ def test_missing_tables_name_the_command_that_makes_them(settings: dict[str, str
 
 
 def test_an_address_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
-    with DB({**ACCESS, "endpoint_url": "http://127.0.0.1:9"}) as db:
+    """It is tried for as long as retry_for says: the server may be restarting."""
+    with DB({**ACCESS, "endpoint_url": "http://127.0.0.1:9", "retry_for": "1s"}) as db:
+        start = time.monotonic()
         message = message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)
-        assert re.search(r"no answer from DynamoDB at http://127.0.0.1:9 .*3 tries.*firewall", message)
+    tries = re.search(r"no answer from DynamoDB at http://127.0.0.1:9 .* and (\d+) tries.*firewall", message)
+    assert tries
+    assert int(tries[1]) > 3
+    assert time.monotonic() - start < 10
     assert caplog.messages == []  # the error says it all
+
+
+class StartsAfter(logging.Handler):
+    """Starts a server once so many tries to reach it have failed."""
+
+    def __init__(self, tries: int, start: Callable[[], Proxy]) -> None:
+        super().__init__()
+        self.left, self.start = tries, start
+        self.started: Proxy | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.started = self.start()
+
+
+def test_a_server_that_starts_late_is_waited_for(
+    dynamodb_settings: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Refused connections are retried until the server listens."""
+    before = Proxy(dynamodb_settings["endpoint_url"])
+    before.close()
+    address = ("127.0.0.1", int(before.url.rpartition(":")[2]))
+    handler = StartsAfter(5, lambda: Proxy(dynamodb_settings["endpoint_url"], address))
+    logger = logging.getLogger("zc.cimaa.dynamodb")
+    logger.addHandler(handler)
+    with (
+        caplog.at_level(logging.INFO, "zc.cimaa.dynamodb"),
+        DB({**dynamodb_settings, "endpoint_url": before.url}) as db,
+    ):
+        db.set_faults("a", [fault("f")])
+    logger.removeHandler(handler)
+    assert handler.started is not None
+    assert handler.started.operations == ["UpdateItem", "Query", "TransactWriteItems"]
+    handler.started.close()
 
 
 def test_a_server_that_takes_too_long(settings: dict[str, str], proxy: Proxy) -> None:
@@ -525,6 +572,82 @@ def test_an_answer_that_is_none_of_dynamodbs(db: DB, proxy: Proxy, answer: Answe
         assert "see endpoint_url" in message_of(call, errors.StoreUnavailable)
 
 
+WORDS = """Table TableDescription KeySchema AttributeDefinitions TableStatus Items Item LastEvaluatedKey S N SS name
+    agent regex updated UnprocessedItems CancellationReasons Code __type message code Tags""".split()  # noqa: SIM905
+
+
+def responses() -> st.SearchStrategy[bytes]:
+    """Bodies of responses: JSON of all kinds, with keys and values that DynamoDB uses, and bytes."""
+    keys = st.sampled_from(WORDS)
+    leaves = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.sampled_from(["ACTIVE", "#", "1"])
+    values = st.recursive(
+        leaves, lambda one: st.lists(one, max_size=3) | st.dictionaries(keys, one, max_size=3), max_leaves=12
+    )
+    bodies = st.dictionaries(keys, values, max_size=4) | values
+    return bodies.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=6) | st.just(b"NaN")
+
+
+@settings_of_hypothesis(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=responses(), status=st.sampled_from([200, 200, 200, 302, 400, 403, 500]))
+@example(body=b"{}", status=200)
+@example(body=b"[]", status=400)
+@example(body=b"NaN", status=400)
+@example(body=b"\xff", status=400)
+@example(body=b'{"message": null}', status=400)
+@example(body=b'{"__type": 5}', status=400)
+@example(body=b'{"__type": "TransactionCanceledException", "CancellationReasons": ["x"]}', status=400)
+@example(body=b'{"__type": "ConditionalCheckFailedException", "Item": 5}', status=400)
+@example(body=b'{"Items": [5]}', status=200)
+@example(body=b'{"Items": [{}]}', status=200)
+@example(body=b'{"Items": [], "LastEvaluatedKey": 5}', status=200)
+@example(body=b'{"Item": []}', status=200)
+@example(body=b'{"Item": {"name": {"S": 5}}}', status=200)
+@example(body=b'{"UnprocessedItems": {"x": []}}', status=200)
+def test_whatever_a_server_answers_every_exception_is_an_error(
+    settings: dict[str, str], proxy: Proxy, body: bytes, status: int
+) -> None:
+    for operation in ("UpdateItem", "Query", "GetItem", "TransactWriteItems", "BatchWriteItem", "PutItem", "Scan"):
+        proxy.always(operation, lambda _body, _forward: Answer(status, body))
+    with DB({**settings, "retry_for": "0s"}) as db:
+        for call in (
+            lambda: db.set_faults("a", [fault("f")]),
+            lambda: db.set_faults("a", MANY),
+            lambda: db.get_faults("a"),
+            lambda: db.squelch("x", "", ""),
+            lambda: db.remove_agent("a"),
+            db.get_agents,
+            lambda: db.old_agents(0),
+            db.get_squelches,
+            db.dump,
+        ):
+            with contextlib.suppress(errors.StoreError):
+                call()
+    proxy.clear()
+
+
+def test_missing_tables_are_named_and_unchanged_reports_go_on(
+    db: DB, direct: DB, moto_client: Any, dynamodb_settings: dict[str, str]
+) -> None:
+    """As with a program that is newer than the tables: only what needs the missing table is refused."""
+    prefix = dynamodb_settings["prefix"]
+    db.set_faults("a", MANY[:3])
+    for table in ("squelches", "faults"):
+        moto_client.delete_table(TableName=f"{prefix}.{table}")
+    db.set_faults("a", MANY[:3])
+    assert [one["name"] for one in db.get_agents()] == ["a"]
+    for call, missing in (
+        (db.get_squelches, "squelches, which listing the squelches needs"),
+        (db.find_faults, "faults, which listing the faults needs"),
+        (lambda: db.set_faults("a", []), "faults, which reporting for agent 'a' needs"),
+    ):
+        message = message_of(call, errors.StoreNotSetUp)
+        assert f"has no table {prefix}.{missing}: run setup-dynamodb CONFIG" in message
+    for step in steps(moto_client, prefix, Wanted()):
+        step.do()
+    db.set_faults("a", MANY[1:4])
+    assert [one["name"] for one in db.get_faults("a")] == [one["name"] for one in MANY[1:4]]
+
+
 def test_the_tables_as_boto3_has_them_are_patient_too(db: DB, proxy: Proxy) -> None:
     proxy.next("Scan", throttled)
     assert db.agents.scan()["Items"] == []
@@ -548,11 +671,50 @@ class TestSettings:
     def test_no_region(self) -> None:
         assert "set one, like us-east-1" in message_of(lambda: DB({}), errors.ConfigurationError)
 
-    def test_a_region_that_there_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody is asked for it
-        with DB({**ACCESS, "region": "us-esat-1"}) as db:
+    @pytest.mark.parametrize(
+        ("region", "meant"),
+        [
+            ("us-esat-1", "did you mean us-east-1 or"),
+            ("eu-wst-1", "did you mean eu-west-1 or"),
+            ("useast-1", "did you mean us-east-1 or"),
+            ("eu-west", "did you mean eu-west-"),
+            ("xx-yy-1", "AWS has no region 'xx-yy-1' (a region that botocore "),
+        ],
+    )
+    def test_a_region_that_does_not_exist_is_refused_at_once(self, region: str, meant: str) -> None:
+        message = message_of(lambda: DB({**ACCESS, "region": region}), errors.ConfigurationError)
+        assert meant in message
+        assert "[database] region: AWS has no region" in message
+        assert "endpoint_url" in message
+
+    def test_where_a_wrong_region_comes_from_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-esat-1")
+        settings = {key: text for key, text in ACCESS.items() if key != "region"}
+        assert "AWS_DEFAULT_REGION" in message_of(lambda: DB(settings), errors.ConfigurationError)
+
+    def test_a_region_that_may_be_new_is_tried_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # so that no name is looked up
+        with DB({**ACCESS, "region": "eu-west-9"}) as db:
             message = message_of(lambda: db.set_faults("a", []), errors.StoreUnavailable)
-        assert "AWS has no region 'us-esat-1': did you mean us-east-1 or" in message
+        assert "1 try" in message
+        assert re.search(r"knows no region 'eu-west-9': did you mean eu-west-\d or eu-west-\d", message)
+
+    @pytest.mark.parametrize("region", ["us-gov-west-1", "cn-north-1", "ap-southeast-7", "eusc-de-east-1"])
+    def test_a_region_of_any_partition_is_taken(self, region: str) -> None:
+        DB({**ACCESS, "region": region}).close()
+
+    @pytest.mark.parametrize("variable", [None, "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"])
+    def test_any_region_will_do_for_an_address_of_ones_own(
+        self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, variable: str | None
+    ) -> None:
+        proxy.always("Scan", refused("ResourceNotFoundException"))
+        settings = {**ACCESS, "region": "local"}
+        if variable is None:
+            settings["endpoint_url"] = proxy.url
+        else:
+            monkeypatch.setenv(variable, proxy.url)
+        with DB(settings) as db:
+            assert "run setup-dynamodb" in message_of(db.get_squelches, errors.StoreNotSetUp)
 
     @pytest.mark.parametrize(
         ("wrong", "told"),

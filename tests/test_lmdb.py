@@ -20,6 +20,7 @@ import pytest
 
 from zc.cimaa import errors
 from zc.cimaa.lmdb import DB
+from zc.cimaa.lmdb.environment import Environment, Transaction
 from zc.cimaa.testing import Conformance, Opener, fault
 
 
@@ -106,6 +107,24 @@ def test_a_newer_format_is_refused_by_name(path: Path) -> None:
         transaction.put(b"version", b"7")
     with opened(path) as db, pytest.raises(errors.StoreIncompatible, match=r"format 7.*reads format 2.*upgrade"):
         db.get_agents()
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (b"0", r"format 0, of an older version of zc\.cimaa, and this one reads format 2.* move the directory away"),
+        (b"1x", r"format 1x, which is no version: it is damaged"),
+        (b"\xff", r"format \\xff, which is no version"),
+    ],
+)
+def test_an_older_or_damaged_format_is_not_answered_with_an_upgrade(path: Path, version: bytes, message: str) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"version", version)
+    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match=message) as caught:
+        db.get_agents()
+    assert "upgrade zc.cimaa" not in str(caught.value)
 
 
 def test_an_lmdb_file_of_others_is_left_alone(path: Path) -> None:
@@ -392,29 +411,50 @@ def test_kill_at_any_moment_loses_no_acknowledged_report(path: Path) -> None:
 # No room
 
 
-def report_until_full(db: DB) -> str:
-    """Report for one agent after the other until there is no room, and see that this changed nothing; the error."""
+def report_until_full(db: DB) -> tuple[str, int]:
+    """Report for one agent after the other until there is no room, and see that this changed nothing.
+
+    Returns the error, and the number of agents.
+    """
     number = 0
     while True:
-        before = db.dump()
+        before = db.dump() if number % 20 == 0 else None
         try:
             db.set_faults(f"agent{number}", [fault("f", message="m" * 5000)])
         except errors.StoreFull as error:
-            assert db.dump() == before
-            return str(error)
+            assert before is None or db.dump() == before
+            return str(error), number
         number += 1
 
 
-def test_a_full_map_is_a_clear_error_that_loses_nothing(path: Path) -> None:
-    with opened(path, map_size="128KiB") as db:
-        assert "map_size is 128KiB" in report_until_full(db)
+def remove_all(db: DB, agents: int) -> None:
+    """Remove agents one after the other, and see that the others stay."""
+    for number in range(agents):
+        db.remove_agent(f"agent{number}")
+        if number % 20 == 0:
+            expected = {f"agent{left}" for left in range(number + 1, agents)}
+            assert {one["agent"] for one in db.find_faults()} == expected == {one["name"] for one in db.get_agents()}
+    assert db.dump()["faults"] == []
+
+
+@pytest.mark.parametrize("size", [64, 128, 129, 132, 140, 256, 1000])
+def test_a_full_map_is_a_clear_error_that_loses_nothing(path: Path, size: int) -> None:
+    with opened(path, map_size=f"{size}KiB") as db:
+        message, agents = report_until_full(db)
+        assert f"map_size is {size}KiB" in message
         before = db.dump()
-        assert len(before["faults"]) > 4
+        assert len(before["faults"]) == 2 * agents >= 4
         with pytest.raises(errors.StoreFull):
             db.set_faults("agent0", [fault("f", message="n" * 30000)])
         assert db.dump() == before
-        db.remove_agent("agent0")
-        db.set_faults("agent0", [])
+        db.set_faults("agent0", [fault("f", message="m" * 5000)])
+        remove_all(db, agents)
+        db.set_faults("agent0", [fault("f", message="m" * 5000)])
+
+
+def test_a_full_map_may_be_made_larger(path: Path) -> None:
+    with opened(path, map_size="128KiB") as db:
+        report_until_full(db)
     with opened(path, map_size="1MiB") as db:
         db.set_faults("more", [fault("f", message="m" * 30000)])
         assert db.get_faults("agent1") == [fault("f", message="m" * 5000, agent="agent1")]
@@ -444,21 +484,24 @@ def test_the_largest_map_asked_for_counts(path: Path) -> None:
 
 
 def fill_the_disk(path: Path) -> None:
-    """Report until the disk is full; see that nothing is lost, and that all is well once there is room."""
+    """Report until the disk is full; see that nothing is lost, and that all can be removed."""
     with opened(path) as db:
-        assert "disk is full" in report_until_full(db)
+        message, agents = report_until_full(db)
+        assert "disk is full" in message
         db.set_faults("agent0", [fault("f", message="m" * 5000)])  # a heartbeat finds room
-        db.remove_agent("agent1")
-        db.remove_agent("agent2")
+        db.set_faults("agent0", [fault("f", message="n" * 5000)])  # and so does what takes no more than before
+        assert db.get_faults("agent0") == [fault("f", message="n" * 5000, agent="agent0")]
+        db.unsquelch("a squelch that does not exist")
+        remove_all(db, agents)
     with opened(path) as db:
         db.set_faults("another", [fault("f")])
         assert db.get_faults("another") == [fault("f", agent="another")]
-        assert db.get_faults("agent0") == [fault("f", message="m" * 5000, agent="agent0")]
 
 
-def test_a_limit_on_the_size_of_files_loses_nothing(path: Path) -> None:
+@pytest.mark.parametrize("limit", [2_000_000, 2_004_096, 2_345_678, 3_000_000])
+def test_a_limit_on_the_size_of_files_loses_nothing(path: Path, limit: int) -> None:
     def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         fill_the_disk(path)
 
     assert finished(in_fork(limited)) == 0
@@ -466,31 +509,174 @@ def test_a_limit_on_the_size_of_files_loses_nothing(path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 256 KiB."""
+    """A real file system of 4 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("only root may mount a file system")
     yield disk
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
+@pytest.mark.parametrize("taken", [0, 4, 200, 1000, 1500])
+def test_a_full_disk_loses_nothing(small_disk: Path, taken: int) -> None:
+    """With so many KiB of other files; those that fill it later take all that is left."""
+    (small_disk / "others").write_bytes(b"x" * taken * 1024)
     assert finished(in_fork(lambda: fill_the_disk(small_disk / "store"))) == 0
 
 
-@pytest.mark.parametrize("left", [0, 8, 40, 66, 70])
+def test_what_others_filled_the_disk_with_keeps_nothing_from_being_removed(small_disk: Path) -> None:
+    with opened(small_disk / "store") as db:
+        for number in range(100):
+            db.set_faults(f"agent{number}", [fault("f", message="m" * 5000)])
+        with contextlib.suppress(OSError), (small_disk / "others").open("wb", buffering=0) as others:
+            while True:
+                others.write(b"x" * 1024)
+        remove_all(db, 100)
+
+
+@pytest.mark.parametrize("left", [0, 8, 40, 66, 70, 200, 600, 1100])
 def test_a_disk_that_is_full_from_the_start_kills_no_process(small_disk: Path, left: int) -> None:
     """With so many KiB left; LMDB alone would die of SIGBUS on its lock file."""
-    with (small_disk / "ballast").open("wb") as ballast:
-        ballast.write(b"x" * (256 - left) * 1024)
+    with (small_disk / "others").open("wb") as others:
+        others.write(b"x" * (4096 - left) * 1024)
 
     def start() -> None:
         with opened(small_disk / "store") as db, pytest.raises(errors.StoreFull, match="disk is full"):
             db.set_faults("agent", [fault("f", message="m" * 30000)])
 
     assert finished(in_fork(start)) == 0
+
+
+# A file system that is mounted read-only
+
+
+@pytest.fixture
+def read_only(path: Path) -> Iterator[Callable[[], Path]]:
+    """Mounts the store's directory read-only at another place; the directory itself stays writable."""
+    seen = path.with_name("seen")
+
+    def mount() -> Path:
+        seen.mkdir()
+        commands = (["mount", "--bind", str(path), str(seen)], ["mount", "-o", "remount,bind,ro", str(seen)])
+        if os.geteuid() or any(subprocess.run(one, capture_output=True, check=False).returncode for one in commands):
+            pytest.skip("only root may mount a file system")
+        return seen
+
+    yield mount
+    if seen.exists():
+        subprocess.run(["umount", "-l", str(seen)], check=False, capture_output=True)
+
+
+READ_ONLY = "can only be read: its file system is mounted read-only; mount it for writing, or give another path"
+
+
+def test_a_store_on_a_read_only_file_system_can_be_read(path: Path, read_only: Callable[[], Path]) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+        db.squelch("x", "r", "u")
+        expected = db.dump(), db.find_faults(), db.get_agents()
+    (path / "lock.mdb").unlink()  # as in a copy
+    with opened(read_only()) as db:
+        assert (db.dump(), db.find_faults(), db.get_agents()) == expected
+        assert db.get_faults("agent") == [fault("f", agent="agent")]
+        for write in (
+            lambda: db.set_faults("agent", []),
+            lambda: db.set_faults("agent", [fault("f")]),
+            lambda: db.remove_agent("agent"),
+            lambda: db.squelch("y", "r", "u"),
+            lambda: db.unsquelch("x"),
+        ):
+            with pytest.raises(errors.StoreUnavailable, match=READ_ONLY) as caught:
+                write()
+            assert "Errno" not in str(caught.value)
+        assert (db.dump(), db.find_faults(), db.get_agents()) == expected
+
+
+def test_commands_that_only_read_work_on_a_read_only_file_system(path: Path, read_only: Callable[[], Path]) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f", message="bad")])
+    environment = {**os.environ, "CIMAA_DATABASE_PATH": str(read_only())}
+
+    def cimaa(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "zc.cimaa", *arguments]
+        return subprocess.run(command, env=environment, input="[]", capture_output=True, text=True, check=False)
+
+    for command in (["faults"], ["agents"], ["dump"], ["squelches"]):
+        assert (cimaa(*command).returncode, cimaa(*command).stderr.count("error")) == (0, 0)
+    assert "bad" in cimaa("faults").stdout
+    report = cimaa("report", "agent")
+    assert report.returncode == 1
+    assert report.stderr == f"cimaa: error: the store in {path.with_name('seen')} {READ_ONLY}\n"
+
+
+def test_where_there_is_no_store_on_a_read_only_file_system_it_is_said(
+    path: Path, read_only: Callable[[], Path]
+) -> None:
+    path.mkdir()
+    seen = read_only()
+    for where in (seen, seen / "deeper"):
+        with opened(where) as db, pytest.raises(errors.StoreUnavailable, match="mounted read-only"):
+            db.get_agents()
+
+
+def test_a_store_that_is_mounted_for_writing_again_is_written_to(path: Path, read_only: Callable[[], Path]) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+    seen = read_only()
+    with opened(seen) as db:
+        assert len(db.find_faults()) == 1
+        subprocess.run(["mount", "-o", "remount,bind,rw", str(seen)], check=True)
+        db.set_faults("agent", [])
+        assert db.find_faults() == []
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(seen)], check=False)
+
+
+def write_elsewhere(path: Path, writes: int) -> None:
+    """Another process changes the agent's faults so many times."""
+    code = """
+import sys
+from zc.cimaa.lmdb import DB
+with DB({"path": sys.argv[1]}) as db:
+    for number in range(int(sys.argv[2])):
+        db.set_faults("agent", [{"name": f"{number} of {sys.argv[3]}", "severity": 40, "message": ""}])
+"""
+    command = [sys.executable, "-c", code, str(path), str(writes), str(time.monotonic_ns())]
+    subprocess.run(command, check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("writes", "attempts"), [(1, 1), (2, 2), (5, 2)])
+def test_what_others_may_have_overwritten_is_read_again(
+    path: Path, read_only: Callable[[], Path], writes: int, attempts: int
+) -> None:
+    """A read-only mount takes no lock, so a writer elsewhere may reuse pages that are being read."""
+    with opened(path) as db:
+        db.set_faults("agent", [])
+    environment = Environment.acquire(read_only(), 2**20)
+    made = []
+
+    def work(transaction: "Transaction") -> bytes | None:
+        if not made:
+            write_elsewhere(path, writes)
+        made.append(transaction.id())
+        return transaction.get(b"f:agent")
+
+    found = environment.read(work)
+    environment.release()
+    assert len(made) == attempts
+    assert (found is None) == (attempts == 1)
+
+
+def test_a_store_that_changes_all_the_time_cannot_be_read_without_locks(
+    path: Path, read_only: Callable[[], Path]
+) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [])
+    environment = Environment.acquire(read_only(), 2**20)
+    with pytest.raises(errors.StoreUnavailable, match="changes faster than it can be read"):
+        environment.read(lambda _transaction: write_elsewhere(path, 2))
+    environment.release()
 
 
 # What it costs

@@ -26,7 +26,7 @@ DRIVERS = {
 # Each room, and the rooms before it, which it may import.
 ROOMS = [
     {"errors", "types"},
-    {"limits", "units"},
+    {"backoff", "limits", "units"},
     {"faults"},
     {"agents", "squelches", "options"},
     {"db"},

@@ -2,9 +2,9 @@
 
 The rooms, each importing only those before it:
 
-``errors``, ``types``, ``limits``, ``units``
+``errors``, ``types``, ``limits``, ``units``, ``backoff``
     Every exception, under one root; the types of what a store takes and returns; the sizes that every store keeps;
-    durations, sizes and times as text.
+    durations, sizes and times as text; how long to wait before a retry.
 ``faults``, ``agents``, ``squelches``, ``options``
     The pure rules: what a fault, an agent's row, a squelch and a setting is, and what follows from one.
 ``db``

@@ -9,6 +9,7 @@ checked already, and return what is stored, in any order.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
@@ -24,12 +25,13 @@ Clock = Callable[[], float]
 
 
 class Snapshot(NamedTuple):
-    """All that a store holds at one moment."""
+    """What a store holds at one moment, or a part of it."""
 
-    agents: Mapping[str, Row]
+    #: Each agent's name and the time of its last report (microseconds).
+    heartbeats: Iterable[tuple[str, int]] = ()
     #: Each agent's name with faults of it, as :meth:`DB._all_faults` gives them.
-    faults: Iterable[tuple[str, list[Fault]]]
-    squelches: Iterable[Squelch]
+    faults: Iterable[tuple[str, list[Fault]]] = ()
+    squelches: Iterable[Squelch] = ()
 
 
 class DB(ABC):
@@ -124,7 +126,8 @@ class DB(ABC):
         ``version``, ``os``, and the times of its ``first`` and ``last`` report.
         """
         self._require_open()
-        return [agents.shown(name, row, agents.instances(row)) for name, row in sorted(self._rows())]
+        found = (agents.shown(name, row, agents.instances(row)) for name, row in self._rows())
+        return sorted(found, key=_NAME)
 
     def old_agents(self, age: float) -> list[types.Heartbeat]:
         """``name`` and ``updated`` of the agents whose last report is at least ``age`` seconds old, sorted by name.
@@ -200,20 +203,23 @@ class DB(ABC):
     # The whole
 
     def dump(self) -> types.Dump:
-        """All ``faults`` and all ``squelches`` of one moment.
+        """All ``faults`` and all ``squelches`` of one moment; heartbeats may be older by the time it took to copy them.
 
         The faults are as in :meth:`get_faults`, sorted by agent and name; among
         them each heartbeat as ``{'agent': '_', 'name': AGENT, 'message': '',
         'updated': T}``.  The squelches are as in :meth:`get_squelch_details`.
         """
         self._require_open()
-        snapshot = self._snapshot()
-        shown = [faults.shown(agent, fault) for agent, stored in snapshot.faults for fault in stored]
-        listed = cast(list[types.Fault | types.DumpedHeartbeat], shown)
-        for name, row in snapshot.agents.items():
-            listed.append({"agent": "_", "message": "", **agents.heartbeat(name, row.updated)})
+        listed: list[types.Fault | types.DumpedHeartbeat] = []
+        found: list[Squelch] = []
+        for part in self._snapshot():
+            for name, updated in part.heartbeats:
+                listed.append({"agent": "_", "message": "", **agents.heartbeat(name, updated)})
+            for agent, stored in part.faults:
+                listed += cast(list[types.Fault], [faults.shown(agent, fault) for fault in stored])
+            found += part.squelches
         listed.sort(key=lambda fault: (fault["agent"], fault["name"]))
-        return {"faults": listed, "squelches": [s.details() for s in squelches.by_regex(snapshot.squelches)]}
+        return {"faults": listed, "squelches": [s.details() for s in squelches.by_regex(found)]}
 
     def close(self) -> None:
         """Release what the store holds; calling it twice is no error.
@@ -299,8 +305,8 @@ class DB(ABC):
         """All squelches, those that ended included."""
 
     @abstractmethod
-    def _snapshot(self) -> Snapshot:
-        """Everything, as it was at one moment where the store can tell."""
+    def _snapshot(self) -> Iterable[Snapshot]:
+        """Everything, in parts, as it was at one moment where the store can tell; heartbeats may be a little older."""
 
     # What a backend may implement: where its store can do better, or has a clock of its own
 
@@ -320,6 +326,10 @@ class DB(ABC):
             stored = ((name, [one for one in listed if search(one["name"])]) for name, listed in stored)
         return faults.worst_first(stored, limit)
 
+    def _rows_of_several(self) -> Iterable[tuple[str, Row]]:
+        """The rows of at least those agents for which several instances reported."""
+        return self._rows()
+
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
         """Each agent's name and the time of its last report (microseconds)."""
         return ((name, row.updated) for name, row in self._rows())
@@ -338,8 +348,8 @@ class DB(ABC):
     def _double_agents(self, within: float) -> list[types.Agent]:
         """See :meth:`double_agents`."""
         now = self._now()
-        doubles = ((name, row, agents.rivals(row, within, now)) for name, row in sorted(self._rows()))
-        return [agents.shown(name, row, seen) for name, row, seen in doubles if seen]
+        doubles = ((name, row, agents.rivals(row, within, now)) for name, row in self._rows_of_several())
+        return sorted((agents.shown(name, row, seen) for name, row, seen in doubles if seen), key=_NAME)
 
     # Helpers of this class alone
 
@@ -347,6 +357,8 @@ class DB(ABC):
         if self._closed:
             raise StoreClosed(f"this {type(self).__module__} store has been closed")
 
+
+_NAME = itemgetter("name")
 
 # Within the class, the parameter of set_faults hides the module faults.
 _report, _unchecked = faults.report, faults.unchecked

@@ -78,10 +78,12 @@ class DB(Contract):
             return deepcopy(self._store.faults.get(agent, []))
 
     def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
-        return self._snapshot().faults
+        with self._store.lock:
+            return deepcopy(self._store.faults).items()
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
-        return self._snapshot().agents.items()
+        with self._store.lock:
+            return list(self._store.rows.items())
 
     def _put_squelch(self, squelch: Squelch) -> None:
         with self._store.lock:
@@ -92,9 +94,11 @@ class DB(Contract):
             self._store.squelches.pop(regex, None)
 
     def _squelches(self) -> Iterable[Squelch]:
-        return self._snapshot().squelches
-
-    def _snapshot(self) -> Snapshot:
         with self._store.lock:
+            return list(self._store.squelches.values())
+
+    def _snapshot(self) -> Iterable[Snapshot]:
+        with self._store.lock:
+            heartbeats = [(agent, row.updated) for agent, row in self._store.rows.items()]
             stored = deepcopy(self._store.faults)
-            return Snapshot(dict(self._store.rows), stored.items(), list(self._store.squelches.values()))
+            return [Snapshot(heartbeats, stored.items(), list(self._store.squelches.values()))]

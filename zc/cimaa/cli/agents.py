@@ -8,7 +8,7 @@ import click
 
 from ..agents import DOUBLE_WITHIN, SEEN_WITHIN, SILENT_FOR
 from ..db import DB
-from ..errors import InvalidInput
+from ..errors import InvalidInput, StoreDenied
 from ..types import AgentInstance, Heartbeat
 from ..units import format_duration
 from .listing import ago
@@ -55,11 +55,22 @@ def remove_agent(ctx: click.Context, agent: str) -> None:
     Its faults go, its last report, and who reported.  If it still runs, it is there again with its next report.
     """
     with open_store(ctx) as db:
-        known = [row["name"] for row in db.get_agents()]
-        if agent not in known:
-            raise InvalidInput(unknown("agent", agent, known, "cimaa agents"))
+        _require_known(db, agent)
         db.remove_agent(agent)
     message(f"Removed {agent}.")
+
+
+def _require_known(db: DB, agent: str) -> None:
+    """Refuse a name that no agent has, if these credentials may list the agents.
+
+    An agent's own credentials may remove that agent and, on some stores, list none.
+    """
+    try:
+        known = [row["name"] for row in db.get_agents()]
+    except StoreDenied:
+        return
+    if agent not in known:
+        raise InvalidInput(unknown("agent", agent, known, "cimaa agents"))
 
 
 def _found(db: DB, old: int | None, offline: bool, double: bool) -> Sequence[Heartbeat]:

@@ -11,10 +11,11 @@ import orjson
 from rich.console import Console
 
 from .. import options
-from ..dynamodb import policies, tables
 from ..dynamodb.config import config_parse
 from ..dynamodb.db import DB, connected
-from ..dynamodb.tables import Step, Wanted
+from ..dynamodb.records import check_prefix, full_name, schemas
+from ..dynamodb.setup import policies, tables
+from ..dynamodb.setup.tables import Step, Table, Wanted
 from ..errors import Error
 from ..units import parse_duration
 
@@ -53,6 +54,11 @@ def _units(read: int | None, write: int | None) -> tuple[int, int] | None:
 @click.option("--point-in-time-recovery", is_flag=True, help="Keep backups to go back to, of the last 35 days.")
 @click.option("--deletion-protection", is_flag=True, help="Let no table be deleted until this is switched off.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag the tables; may be given several times.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Show the tables and what would be done, and do nothing; exit status 1 if something would be done.",
+)
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
 @click.option("--policy", type=click.Choice(list(policies.ROLES)), help="Print the least IAM policy for a role.")
 @click.option("--wait", type=_Duration(), default="5m", show_default=True, help="How long to wait for a table.")
@@ -63,6 +69,7 @@ def _command(
     point_in_time_recovery: bool,
     deletion_protection: bool,
     tags: Sequence[str],
+    check: bool,
     dry_run: bool,
     policy: str | None,
     wait: int,
@@ -74,7 +81,7 @@ def _command(
     tables are on-demand.
     """
     settings = options.parse("database", DB.options, _without_class(config_parse(config)))
-    prefix = tables.check_prefix(settings["prefix"])
+    prefix = check_prefix(settings["prefix"])
     if policy is not None:
         document = policies.policy(policy, prefix, settings["region"])
         click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
@@ -82,14 +89,29 @@ def _command(
     units = _units(read_units, write_units)
     wanted = Wanted(units, point_in_time_recovery, deletion_protection, dict(map(_tag, tags)))
     connection = connected(settings, persistent=True)
-    from ..dynamodb import trouble
+    from ..dynamodb import errors
 
-    with trouble.told("setting up the tables", connection):
-        steps = list(tables.steps(connection.client, prefix, wanted))  # all are looked at before one is touched
-        if dry_run:
+    with errors.translating("setting up the tables", connection):
+        steps = list(tables.steps(connection.client, prefix, wanted))  # all are examined before one is changed
+        if check:
+            _check(tables.existing(connection.client, prefix), steps)
+        elif dry_run:
             _tell(steps)
         else:
             _do(steps, connection.client, prefix, wait)
+
+
+def _check(found: Mapping[str, Table | None], steps: Iterable[Step]) -> None:
+    """Show the tables and what would be done.
+
+    :raises SystemExit: with status 1 if something would be done.
+    """
+    for name, table in found.items():
+        click.echo(f"{name}: {table.summary if table else 'missing'}")
+    wanting = tables.to_do(found, steps)
+    click.echo("\n".join(f"to do: {line}" for line in wanting) or "nothing to do")
+    if wanting:
+        sys.exit(1)
 
 
 def _tell(steps: Iterable[Step]) -> None:
@@ -104,8 +126,8 @@ def _do(steps: Iterable[Step], client: object, prefix: str, wait: int) -> None:
             status.update(f"{step.table}: {step.text}")
             tables.perform(client, step, wait)
             console.print(f"{step.table}: {step.text}: done", soft_wrap=True)
-        for table in tables.schemas:
-            name = tables.full_name(prefix, table)
+        for table in schemas:
+            name = full_name(prefix, table)
             status.update(f"{name}: waiting until it is active")
             tables.wait_active(client, name, wait)
             console.print(f"{name}: active", soft_wrap=True)

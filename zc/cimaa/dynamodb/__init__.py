@@ -2,6 +2,6 @@
 
 from .config import config_parse
 from .db import DB
-from .tables import schemas
+from .records import schemas
 
 __all__ = ["DB", "config_parse", "schemas"]

@@ -1,4 +1,4 @@
-"""A client of DynamoDB's for one handle: made from its settings, and anew in a fork."""
+"""The DynamoDB client of one handle: made from its settings, and again after a fork."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from weakref import WeakSet
 
 import boto3
-import orjson
+import botocore
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -17,13 +17,13 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
-from botocore.parsers import ResponseParserError
 
 from ..errors import ConfigurationError
+from . import regions, responses
 
 # Connections that are kept open: as many threads may use one handle without opening new ones all the time.
 _CONNECTIONS = 32
-#: How often boto3 sends what was refused in passing, where nobody else sends it again.
+#: How often boto3 itself tries a request, where :class:`~zc.cimaa.dynamodb.requests.Requests` is not used.
 TRIES = 3
 
 
@@ -35,16 +35,16 @@ class Connection:
     def __init__(self, settings: Mapping[str, Any], tries: int = 1) -> None:
         """Make the client; nothing is sent.
 
-        It sends what is refused in passing so many times: once where that is
-        :class:`~zc.cimaa.dynamodb.requests.Requests`' business.
+        It tries each request ``tries`` times: once where
+        :class:`~zc.cimaa.dynamodb.requests.Requests` retries.
 
-        :raises ConfigurationError: if region, profile or credentials are set wrong.
+        :raises ConfigurationError: if region, profile or credentials are wrong.
         """
         self._settings = settings
         self._tries = tries
         self._reset()
         self._all.add(self)
-        self.client  # noqa: B018  # now, so that wrong settings show at once
+        self._check_region()  # makes the client now, so that wrong settings show at once
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
@@ -68,16 +68,31 @@ class Connection:
         return f"DynamoDB in {region}" if ".amazonaws.com" in url else f"DynamoDB at {url} ({region})"
 
     @property
-    def regions(self) -> set[str]:
+    def known_regions(self) -> set[str]:
         """The regions that botocore knows."""
         partitions = self._session.get_available_partitions()
         return {name for one in partitions for name in self._session.get_available_regions("dynamodb", one)}
 
     @property
     def unknown_region(self) -> str | None:
-        """The region, if botocore has never heard of it and the address was made from it."""
+        """The region, if botocore does not know it and the address was made from it."""
         region: str = self.client.meta.region_name
-        return region if region in self.client.meta.endpoint_url and region not in self.regions else None
+        return region if region in self.client.meta.endpoint_url and region not in self.known_regions else None
+
+    def _check_region(self) -> None:
+        region = self.unknown_region
+        if region is not None and not regions.may_exist(region, self.known_regions):
+            source = "" if self._settings["region"] else " (from AWS_DEFAULT_REGION or the profile)"
+            raise ConfigurationError(
+                f"[database] region: AWS has no region {region!r}{source}{self.region_hint}"
+                f" (a region that botocore {botocore.__version__} does not know needs an upgrade, or endpoint_url)"
+            )
+
+    @property
+    def region_hint(self) -> str:
+        """The known regions whose names are most like this one's, to be added to a message."""
+        question = regions.suggestion(self.client.meta.region_name, self.known_regions)
+        return question and f": {question}"
 
     def table(self, name: str) -> Any:
         """The table as boto3's resource: handy, and slower than the client."""
@@ -112,7 +127,7 @@ def _session(settings: Mapping[str, Any]) -> Any:
 
 def _client(session: Any, settings: Mapping[str, Any], tries: int) -> Any:
     client = session.client("dynamodb", endpoint_url=settings["endpoint_url"], config=_config(settings, tries))
-    client.meta.events.register("before-parse.dynamodb", _check_answer)
+    client.meta.events.register("before-parse.dynamodb", responses.check)
     return client
 
 
@@ -127,33 +142,12 @@ def _config(settings: Mapping[str, Any], tries: int) -> Config:
     )
 
 
-def _check_answer(
-    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_others: object
-) -> None:
-    """See to it that an answer is one, and take a page's items as they came.
-
-    botocore takes whatever a proxy says with status 200 for success, and its walk
-    through the items takes ten times as long as reading the JSON.
-    """
-    if response_dict["status_code"] == 200:
-        try:
-            body = orjson.loads(response_dict["body"])
-        except ValueError:
-            body = None
-        paged = operation_model.name in ("Query", "Scan")
-        if not isinstance(body, dict) or (paged and not isinstance(body.get("Items"), list)):
-            raise ResponseParserError("the answer is none of DynamoDB's")
-        if paged:
-            customized_response_dict["Items"] = body.pop("Items")
-            response_dict["body"] = orjson.dumps(body)
-
-
 def _made(make: Callable[[], Any]) -> Any:
     try:
         return make()
     except NoRegionError as error:
         raise ConfigurationError(
-            "[database] region: none is given, nor found in AWS_DEFAULT_REGION or the profile; set one, like us-east-1"
+            "[database] region: none is set, here or in AWS_DEFAULT_REGION or the profile; set one, like us-east-1"
         ) from error
     except InvalidRegionError as error:
         raise ConfigurationError(f"[database] region: {error}") from error
@@ -164,4 +158,4 @@ def _made(make: Callable[[], Any]) -> Any:
             f"the AWS credentials are incomplete ({error}): aws_access_key_id and aws_secret_access_key belong together"
         ) from error
     except (ConfigParseError, BotoCoreError, ValueError) as error:
-        raise ConfigurationError(f"[database] the settings make no client of DynamoDB's: {error}") from error
+        raise ConfigurationError(f"[database] no DynamoDB client can be made from the settings: {error}") from error

@@ -10,9 +10,9 @@ from ..errors import ConfigurationError
 from ..faults import Fault, Report
 from ..options import DURATION, Option
 from ..squelches import Squelch
-from . import items
-from .reports import Reports, belong
-from .tables import check_prefix, full_name, schemas
+from . import records
+from .agent_rows import AgentRows, is_consistent
+from .records import check_prefix, full_name, schemas
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -44,7 +44,7 @@ class DB(Contract):
         from .requests import Requests
 
         self._requests = Requests(self._connection, self.settings["retry_for"])
-        self._reports = Reports(self._requests, self._names, self._now)
+        self._agent_rows = AgentRows(self._requests, self._names, self._now)
 
     def _close(self) -> None:
         self._connection.close()
@@ -57,27 +57,27 @@ class DB(Contract):
         return table
 
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        return self._reports.touch(agent, digest, instance)
+        return self._agent_rows.touch(agent, digest, instance)
 
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
-        self._reports.replace(agent, report, instance)
+        self._agent_rows.replace(agent, report, instance)
 
     def _remove_agent(self, agent: str) -> None:
-        self._reports.remove(agent)
+        self._agent_rows.remove(agent)
 
     def _agent_faults(self, agent: str) -> Iterable[Fault]:
-        return self._reports.read(agent, f"reading the faults of agent {agent!r}")[1]
+        return self._agent_rows.read(agent, f"reading the faults of agent {agent!r}")[1]
 
     def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
         found = self._requests.scan("listing the faults", TableName=self._names["faults"])
         # No agent is named "_": older tools kept their heartbeats there.
-        return ((agent, [fault]) for agent, fault in map(items.decode_fault, found) if agent != "_")
+        return ((agent, [fault]) for agent, fault in map(records.decode_fault, found) if agent != "_")
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
         for item in self._requests.scan("listing the agents", TableName=self._names["agents"]):
-            row = items.decode_row(item).row
+            row = records.decode_row(item).row
             if row is not None:
-                yield item["name"]["S"], row
+                yield records.agent_name(item), row
 
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
         found = self._requests.scan(
@@ -86,35 +86,35 @@ class DB(Contract):
             ProjectionExpression="#name, updated",
             ExpressionAttributeNames={"#name": "name"},  # a word that DynamoDB keeps for itself
         )
-        beats = ((item["name"]["S"], items.heartbeat(item)) for item in found)
+        beats = map(records.heartbeat, found)
         return ((agent, updated) for agent, updated in beats if updated is not None)
 
     def _put_squelch(self, squelch: Squelch) -> None:
-        item = items.encode_squelch(squelch)
+        item = records.encode_squelch(squelch)
         self._requests.send("put_item", "setting a squelch", TableName=self._names["squelches"], Item=item)
 
     def _remove_squelch(self, regex: str) -> None:
-        key = {"regex": items.text(regex)}
+        key = {"regex": records.text(regex)}
         self._requests.send("delete_item", "removing a squelch", TableName=self._names["squelches"], Key=key)
 
     def _squelches(self) -> Iterable[Squelch]:
         found = self._requests.scan("listing the squelches", TableName=self._names["squelches"])
-        return map(items.decode_squelch, found)
+        return map(records.decode_squelch, found)
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self) -> Iterable[Snapshot]:
         """Each agent is whole, with the faults of one report; one agent may be seen some requests after another."""
         rows = dict(self._rows())
         found: dict[str, list[Fault]] = {}
         for agent, faults in self._all_faults():
             found.setdefault(agent, []).extend(faults)
         for agent in rows.keys() | found.keys():
-            if agent not in rows or not belong(rows[agent], found.get(agent, [])):
-                stored, found[agent] = self._reports.read(agent, f"reading agent {agent!r}")
+            if agent not in rows or not is_consistent(rows[agent], found.get(agent, [])):
+                stored, found[agent] = self._agent_rows.read(agent, f"reading agent {agent!r}")
                 if stored.row is None:
                     rows.pop(agent, None)
                 else:
                     rows[agent] = stored.row
-        return Snapshot(rows, found.items(), list(self._squelches()))
+        yield Snapshot(((name, row.updated) for name, row in rows.items()), found.items(), self._squelches())
 
 
 def connected(settings: Mapping[str, Any], *, persistent: bool = False) -> "Connection":

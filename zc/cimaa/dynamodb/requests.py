@@ -1,43 +1,37 @@
-"""Every request to DynamoDB goes through here: tried again while trying may help, and paged through.
+"""Sends every request to DynamoDB: retries transient errors, and reads all pages of a query or a scan.
 
-What passes by itself (throttling, a conflict with another transaction, an error
-of the service's, a broken connection) is tried again after a pause with jitter,
-until a bound.  Each of these is logged under ``zc.cimaa.dynamodb``: one line for
-each throttled try, with ``throttled`` in it, so that operations can count them.
+Transient errors (throttling, a conflict with another transaction, an internal error of the service, a refused or
+broken connection) are retried with exponential backoff and jitter, for at most ``retry_for``.  Each is logged under
+``zc.cimaa.dynamodb``; the line of a throttled try starts with ``throttled by DynamoDB``, so that operators can count
+them.
 
-Every request may be sent twice, as its answer may be lost on the way: so a write is
-conditional, or the same however often it is done.
+A request may arrive twice, because its response may be lost: so every write is conditional or idempotent.
 """
 
 import logging
-import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-
+from .. import backoff
 from ..errors import StoreUnavailable
-from . import trouble
+from . import errors
 from .connection import Connection
-from .items import Item
-from .replacement import ConditionFailed, Write
-from .trouble import Kind
+from .errors import ErrorKind
+from .records import Item
+from .writes import ConditionFailed, Write
 
 logger = logging.getLogger("zc.cimaa.dynamodb")
 
-# Seconds: the longest pause after the first failure, which doubles with each, and the longest of all.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
-# An address that does not answer so many times will not soon.
-_UNREACHABLE_TRIES = 3
+# Seconds: see zc.cimaa.backoff.
+_BASE_DELAY, _LONGEST_DELAY = 0.05, 5.0
 # How many parts of a table are scanned at once.
 _PARTS = 4
 
 
-class Patience:
-    """How long one thing is tried: with pauses that grow, and are random so that a fleet does not keep step."""
+class Retries:
+    """The retries of one operation, with delays that grow and are random, until a time limit."""
 
     def __init__(self, doing: str, connection: Connection, seconds: float) -> None:
         self._doing = doing
@@ -46,81 +40,85 @@ class Patience:
         self._start = time.monotonic()
         self._tries = 0
 
-    def pause(self, kind: Kind, reason: str, cause: Exception | None = None) -> None:
+    def wait(self, kind: ErrorKind, reason: str, cause: Exception | None = None) -> None:
         """Wait before the next try.
 
-        :raises StoreUnavailable: if there should be none: it says what was being done, how often and for how long.
+        :raises StoreUnavailable: if the time limit is reached: it says what was being done, how often and for how long.
         """
         self._tries += 1
         spent = time.monotonic() - self._start
-        pause = random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._tries))  # noqa: S311  # no secret
-        last = spent + pause > self._seconds or (kind is Kind.UNREACHABLE and self._tries >= _UNREACHABLE_TRIES)
+        delay = backoff.delay(self._tries, _BASE_DELAY, _LONGEST_DELAY)
+        last = spent + delay > self._seconds or self._is_hopeless(kind)
         what = f"{kind.value} {self._connection.place} while {self._doing}"
-        then = "giving up" if last else f"trying again in {pause:.2f} s"
-        # The rest is either no news when it helped to try again, or told by the error.
-        level = logging.WARNING if kind in (Kind.THROTTLED, Kind.FAILED) else logging.INFO
+        then = "giving up" if last else f"trying again in {delay:.2f} s"
+        # The others are either not worth a warning once a retry succeeds, or reported by the error.
+        level = logging.WARNING if kind in (ErrorKind.THROTTLED, ErrorKind.FAILED) else logging.INFO
         logger.log(level, "%s (try %d): %s; %s", what, self._tries, reason, then)
         if last:
             tries = "1 try" if self._tries == 1 else f"{self._tries} tries"
             raise StoreUnavailable(
-                f"{what}: gave up after {spent:.1f} s and {tries} ({reason}); {trouble.advice(kind, self._connection)}"
+                f"{what}: gave up after {spent:.1f} s and {tries} ({reason}); {errors.advice(kind, self._connection)}"
             ) from cause
-        time.sleep(pause)
+        time.sleep(delay)
 
-    def pause_for_others(self, cause: Exception) -> None:
-        """Wait before the next try at what somebody else wrote to in between.
+    def wait_for_others(self, cause: Exception) -> None:
+        """Wait before the next try to change what another writer changed in between.
 
-        :raises StoreUnavailable: if there should be none.
+        :raises StoreUnavailable: if the time limit is reached.
         """
-        self.pause(Kind.BUSY, "somebody else wrote in between", cause)
+        self.wait(ErrorKind.BUSY, "another writer was faster", cause)
+
+    def _is_hopeless(self, kind: ErrorKind) -> bool:
+        """True if the address does not answer, and was made from a region that may not exist."""
+        return kind is ErrorKind.UNREACHABLE and self._connection.unknown_region is not None
 
 
 class Requests:
     """Sends requests, for one handle.  It may be used from several threads."""
 
     def __init__(self, connection: Connection, seconds: float) -> None:
-        """Try each request again for at most so many seconds."""
+        """Retry each request for at most ``seconds``."""
         self._connection = connection
         self._seconds = seconds
 
-    def patience(self, doing: str) -> Patience:
-        """The patience for something that takes several requests."""
-        return Patience(doing, self._connection, self._seconds)
+    def retries(self, doing: str) -> Retries:
+        """The retries of an operation that takes several requests."""
+        return Retries(doing, self._connection, self._seconds)
 
     def send(self, operation: str, doing: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to a request, which is sent again while that may help.
+        """The response to a request; transient errors are retried.
 
-        ``operation`` is the name of the client's method, ``doing`` what it is for, to complete a
-        message: "reporting for agent 'x'".
+        ``operation`` is the name of the client's method; ``doing`` says what it is for, to complete
+        an error message: "reporting for agent 'x'".
 
-        :raises ~zc.cimaa.dynamodb.replacement.ConditionFailed: if the condition of a write does not hold.
-        :raises StoreError: for whatever else went wrong.
+        :raises ~zc.cimaa.dynamodb.writes.ConditionFailed: if the condition of a write does not hold.
+        :raises StoreError: for every other error.
         """
-        patience = None
+        retries = None
         while True:
             try:
                 answer: dict[str, Any] = getattr(self._connection.client, operation)(**parameters)
                 return answer
-            except (ClientError, BotoCoreError, ResponseParserError, OSError) as error:
-                kind = trouble.kind(error)
-                if kind is Kind.CONDITION:
-                    raise ConditionFailed(trouble.item(error)) from error
-                if kind is Kind.FINAL:
-                    raise trouble.translated(error, doing, self._connection) from error
-                patience = patience or self.patience(doing)
-                patience.pause(kind, trouble.reason(error), error)
+            except errors.DRIVER_ERRORS as error:
+                kind = errors.classify(error)
+                if kind is ErrorKind.CONDITION:
+                    raise ConditionFailed(errors.item_found(error)) from error
+                if kind is ErrorKind.FINAL:
+                    raise errors.translate(error, doing, self._connection, _tables(parameters)) from error
+                retries = retries or self.retries(doing)
+                retries.wait(kind, errors.reason(error), error)
 
     def write_batch(self, doing: str, table: str, writes: list[Write]) -> None:
-        """Write a batch, none of whose writes has a condition; what is left over is sent again."""
-        left: dict[str, list[Write]] = {table: writes}
-        patience = None
-        while left:
-            before = len(left[table])
-            left = self.send("batch_write_item", doing, RequestItems=left).get("UnprocessedItems", {})
-            if left:
-                if patience is None or len(left[table]) < before:
-                    patience = self.patience(doing)
-                patience.pause(Kind.THROTTLED, f"{len(left[table])} of {before} items were not processed")
+        """Write a batch, none of whose writes has a condition; unprocessed items are sent again."""
+        retries = None
+        while writes:
+            response = self.send("batch_write_item", doing, RequestItems={table: writes})
+            unprocessed: list[Write] = response.get("UnprocessedItems", {}).get(table, [])
+            if unprocessed:
+                if retries is None or len(unprocessed) < len(writes):
+                    retries = self.retries(doing)
+                retries.wait(ErrorKind.THROTTLED, f"{len(unprocessed)} of {len(writes)} items were not processed")
+            writes = unprocessed
 
     def query(self, doing: str, **parameters: Any) -> Iterator[Item]:
         """All items of a consistent query, in pages."""
@@ -164,3 +162,11 @@ class Requests:
 
 def _next(page: dict[str, Any]) -> dict[str, Any] | None:
     return {"ExclusiveStartKey": page["LastEvaluatedKey"]} if "LastEvaluatedKey" in page else None
+
+
+def _tables(parameters: Mapping[str, Any]) -> list[str]:
+    """The names of the tables in a request."""
+    if "TableName" in parameters:
+        return [parameters["TableName"]]
+    parts = [part for entry in parameters.get("TransactItems", ()) for part in entry.values()]
+    return sorted({*parameters.get("RequestItems", ()), *(part["TableName"] for part in parts)})

@@ -8,20 +8,20 @@ from .. import agents, faults
 from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
-from ..errors import ConfigurationError, StoreFull
+from ..errors import ConfigurationError
 from ..faults import Fault, Report
 from ..options import PATH, SIZE, Option
 from ..squelches import Squelch
 from ..units import format_size
 from . import records
 from .environment import Environment, Transaction
-from .heartbeats import NO_SLOT, SLOT, Heartbeats
-from .heartbeats import decode as decode_slot
+from .heartbeats import NO_SLOT, Heartbeats
+from .scan import Scan
 from .search import find_faults
 
 # What a map may be: room for a few pages at least, and no more than the address space has.
 _SMALLEST, _LARGEST = 16 * 1024, 64 * 1024**4
-# How far (microseconds) the time in a row may be from the heartbeat, which a power failure may lose.
+# How old (microseconds) the time in a row may be: a power failure may lose the heartbeats since.
 _WRITE_THROUGH = 15 * 60 * agents.MICROSECONDS
 
 
@@ -57,91 +57,119 @@ class DB(Contract):
         self._environment.release()
 
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        name = agent.encode()
+        name, condition = agent.encode(), records.condition(digest, instance)
+        key = records.AGENT + name
         with self._environment.lock(name) as heartbeats:
             now = self._now()
-            row = self._environment.read(lambda transaction: transaction.get(records.AGENT + name), heartbeats)
-            if row is None or not records.is_unchanged(row, records.condition(digest, instance)):
+            row = self._environment.read(lambda transaction: transaction.get(key), heartbeats)
+            if row is None or not records.is_unchanged(row, condition):
                 return False
-            head = records.head(row)
-            near = abs(now - head.updated) <= _WRITE_THROUGH
-            if not (near and heartbeats.write(head.slot, head.revision, now)):
-                self._environment.write(lambda transaction: _write_through(transaction, heartbeats, name, row, now))
-            return True
+            updated, revision, slot, _ = records.head(row)
+            if 0 <= now - updated <= _WRITE_THROUGH and heartbeats.write(slot, revision, now):
+                return True
+            return self._environment.write(
+                lambda transaction: _write_through(transaction, heartbeats, key, condition, now), key, heartbeats
+            )
 
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
         name = agent.encode()
         with self._environment.lock(name) as heartbeats:
             now = self._now()
             self._environment.write(
-                lambda transaction: _replace(transaction, heartbeats, name, report, instance, now), heartbeats
+                lambda transaction: _replace(transaction, heartbeats, name, report, instance, now),
+                records.AGENT + name,
+                heartbeats,
+                len(report.encoded),
             )
 
     def _remove_agent(self, agent: str) -> None:
         name = agent.encode()
-
         with self._environment.lock(name) as heartbeats:
-            try:
-                self._environment.write(lambda transaction: _remove(transaction, name, free_slot=True), heartbeats)
-            except StoreFull:  # what makes room must need none: the slot stays in use
-                self._environment.write(lambda transaction: _remove(transaction, name, free_slot=False), heartbeats)
+            self._environment.remove(lambda transaction: _remove(transaction, name), heartbeats)
 
     def _agent_faults(self, agent: str) -> Iterable[Fault]:
         value = self._environment.read(lambda transaction: transaction.get(records.FAULTS + agent.encode()))
         return records.decode_faults(value)
 
     def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
-        with self._environment.reading() as (transaction, _):
-            for key, value in _all(transaction, records.FAULTS):
-                yield records.name(key), records.decode_faults(value)
+        return self._environment.scan(_faults)
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
     ) -> list[Fault]:
         if agent is not None:
             return super()._find_faults(agent, severity, pattern, limit)
-        with self._environment.reading() as (transaction, _):
-            return find_faults(_all(transaction, records.FAULTS), severity, pattern, limit)
+        [found] = self._environment.scan(
+            lambda scan: iter([find_faults(scan.records(records.FAULTS), severity, pattern, limit)])
+        )
+        return found
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
-        with self._environment.reading() as (transaction, slots):
-            for key, value in _all(transaction, records.AGENT):
-                yield records.name(key), records.decode_row(value)._replace(updated=_heartbeat(value, slots))
+        return self._environment.scan(lambda scan: _rows(scan, 1))
+
+    def _rows_of_several(self) -> Iterable[tuple[str, Row]]:
+        return self._environment.scan(lambda scan: _rows(scan, 2))
 
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
-        with self._environment.reading() as (transaction, slots):
-            for key, value in _all(transaction, records.AGENT):
-                yield records.name(key), _heartbeat(value, slots)
+        return self._environment.scan(_heartbeats)
 
     def _put_squelch(self, squelch: Squelch) -> None:
         key, value = records.squelch_key(squelch.regex), records.encode_squelch(squelch)
-        self._environment.write(lambda transaction: transaction.put(key, value))
+        self._environment.write(lambda transaction: transaction.put(key, value), key)
 
     def _remove_squelch(self, regex: str) -> None:
-        self._environment.write(lambda transaction: transaction.delete(records.squelch_key(regex)))
+        self._environment.remove(lambda transaction: transaction.delete(records.squelch_key(regex)))
 
     def _squelches(self) -> Iterable[Squelch]:
-        with self._environment.reading() as (transaction, _):
-            return [records.decode_squelch(value) for _, value in _all(transaction, records.SQUELCH)]
+        return self._environment.scan(_squelches)
 
-    def _snapshot(self) -> Snapshot:
-        with self._environment.reading() as (transaction, slots):
-            return Snapshot(
-                {
-                    records.name(key): records.decode_row(value)._replace(updated=_heartbeat(value, slots))
-                    for key, value in _all(transaction, records.AGENT)
-                },
-                [(records.name(key), records.decode_faults(value)) for key, value in _all(transaction, records.FAULTS)],
-                [records.decode_squelch(value) for _, value in _all(transaction, records.SQUELCH)],
-            )
+    def _snapshot(self) -> Iterable[Snapshot]:
+        return self._environment.scan(_snapshot)
 
 
-def _write_through(transaction: Transaction, heartbeats: Heartbeats, name: bytes, row: bytes, now: int) -> None:
-    """Write a heartbeat to the row itself, which gets a slot if it has none."""
+def _rows(scan: Scan, instances: int) -> Iterator[tuple[str, Row]]:
+    """The rows that remember at least so many instances."""
+    for key, value in scan.records(records.AGENT):
+        if records.head(value).instances >= instances:
+            yield records.name(key), records.decode_row(value)._replace(updated=scan.heartbeat(key, value))
+
+
+def _heartbeats(scan: Scan) -> Iterator[tuple[str, int]]:
+    for key, value in scan.records(records.AGENT):
+        yield records.name(key), scan.heartbeat(key, value)
+
+
+def _faults(scan: Scan) -> Iterator[tuple[str, list[Fault]]]:
+    for key, value in scan.records(records.FAULTS):
+        yield records.name(key), records.decode_faults(value)
+
+
+def _squelches(scan: Scan) -> Iterator[Squelch]:
+    for _, value in scan.records(records.SQUELCH):
+        yield records.decode_squelch(value)
+
+
+def _snapshot(scan: Scan) -> Iterator[Snapshot]:
+    for heartbeat in _heartbeats(scan):
+        yield Snapshot(heartbeats=[heartbeat])
+    for faults_ in _faults(scan):
+        yield Snapshot(faults=[faults_])
+    yield Snapshot(squelches=[*_squelches(scan)])
+
+
+def _write_through(transaction: Transaction, heartbeats: Heartbeats, key: bytes, condition: bytes, now: int) -> bool:
+    """Write a heartbeat to the row itself, which gets a slot if it has none; False if it does not meet the condition.
+
+    The row is read again: if the file of heartbeats was replaced, the agent's lock kept nobody away.
+    """
+    row = transaction.get(key)
+    if row is None or not records.is_unchanged(row, condition):
+        return False
     slot = records.head(row).slot
     if slot == NO_SLOT:
         slot = _take_slot(transaction, heartbeats)
-    transaction.put(records.AGENT + name, records.touched(row, now, slot))
+    transaction.put(key, records.touched(row, now, slot))
+    return True
 
 
 def _replace(
@@ -151,9 +179,11 @@ def _replace(
     if stored is None:
         row, slot = None, _take_slot(transaction, heartbeats)
     else:
-        updated, revision, slot, _ = records.head(stored)
+        _, revision, slot, _ = records.head(stored)
         row = records.decode_row(stored)
-        row = row._replace(updated=heartbeats.read(slot, revision) or updated)
+        updated = heartbeats.read(slot, revision)
+        if updated is not None:
+            row = row._replace(updated=updated)
     old = records.decode_faults(transaction.get(records.FAULTS + name))
     new = agents.reported(row, report.digest, instance, now)
     reported = report.faults()
@@ -163,17 +193,17 @@ def _replace(
         _put_faults(transaction, records.FAULTS + name, _changed(old, reported, changes))
 
 
-def _remove(transaction: Transaction, name: bytes, *, free_slot: bool) -> None:
+def _remove(transaction: Transaction, name: bytes) -> None:
     row = transaction.pop(records.AGENT + name)
     transaction.delete(records.FAULTS + name)
-    if row and free_slot and (slot := records.head(row).slot) != NO_SLOT:
+    if row and (slot := records.head(row).slot) != NO_SLOT:
         transaction.put(records.free_slot_key(slot), b"")
 
 
 def _take_slot(transaction: Transaction, heartbeats: Heartbeats) -> int:
     """A slot for a row that has none: one that is free again, or one more; none if there is no space for it."""
-    free = next(_all(transaction, records.FREE_SLOT), None)
-    used = int(transaction.get(records.SLOTS_KEY) or 0)
+    free = next(records.of_kind(transaction, records.FREE_SLOT), None)
+    used = records.slots(transaction.get(records.SLOTS_KEY))
     slot = used if free is None else records.free_slot(free[0])
     if not heartbeats.allocate(slot):
         return NO_SLOT
@@ -182,22 +212,6 @@ def _take_slot(transaction: Transaction, heartbeats: Heartbeats) -> int:
     else:
         transaction.delete(free[0])
     return slot
-
-
-def _all(transaction: Transaction, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The pairs of key and value whose key starts like this."""
-    with transaction.cursor() as cursor:
-        if cursor.set_range(kind):
-            for key, value in cursor:
-                if not key.startswith(kind):
-                    break
-                yield key, value
-
-
-def _heartbeat(row: bytes, slots: bytes) -> int:
-    updated, revision, slot, _ = records.head(row)
-    found = decode_slot(slots, slot * SLOT, revision)
-    return updated if found is None else found
 
 
 def _changed(old: list[Fault], reported: list[Fault], changes: faults.Changes) -> list[Fault]:

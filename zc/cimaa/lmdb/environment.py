@@ -1,6 +1,6 @@
-"""One LMDB file in one process: opened once for all its handles, again in a fork, with its errors translated.
+"""One LMDB file in one process: opened once for all its handles, and again in a fork.
 
-What LMDB asks of its users, and what is done about it here:
+What LMDB requires of its users, and how it is met:
 
 - No process opens a file twice: handles on one directory share one environment.
 - No environment survives a fork: the child forgets it, and opens its own when it first needs one.
@@ -10,28 +10,35 @@ What LMDB asks of its users, and what is done about it here:
 - LMDB's own locks on the lock file are lost when the process closes any descriptor of it: the one that is used to
   look at its length stays open for as long as the environment.
 - A process that was killed leaves its reader's slot: the dead are cleared at open.
+- A removal needs new pages before it leaves old ones: other writes must leave some allocated, and if the map is full,
+  a removal gets a larger one.
 - A process that reads a mapped file beyond its end is killed, and one whose file was deleted goes on writing to it:
-  before each transaction the directory's time and the files' lengths are looked at, and if the files are not those
+  before each transaction the directory's time and the files' lengths are examined, and if the files are not those
   that were opened, they are opened again.  The files' own times are not asked for: the kernel would then note the next
   write's time more precisely, at the price of one more block to sync.
+- Its locks are in a file, which cannot be written on a file system that is mounted read-only: there the store is opened
+  without locks, and each read checks that nothing was overwritten meanwhile.
 """
 
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, TypeAlias, TypeVar
 
 import lmdb
 
-from ..errors import StoreClosed, StoreError, StoreUnavailable
-from .directory import Directory
-from .errors import translated
+from ..errors import StoreClosed, StoreError, StoreIncompatible, StoreUnavailable
+from . import errors, files
+from .directory import MAX_READERS, Directory
 from .heartbeats import AgentLock, Heartbeats
+from .scan import Scan
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 T = TypeVar("T")
+
+# How often a store that another host writes to is read, until nothing is written meanwhile.
+_READ_ATTEMPTS = 10
 
 
 class Environment:
@@ -44,11 +51,11 @@ class Environment:
         self._path = path
         self._map_size = map_size
         self._handles = 0
-        # Held throughout each short transaction.  A long read counts as a reader instead, and holds up only what no
-        # transaction may see: a resize of the map, the end of the environment, and a fork.
+        # Held throughout each short transaction.  A scan does not hold it, and holds up only what no transaction may
+        # see: a resize of the map, the end of the environment, and a fork.
         self._lock = threading.Lock()
-        self._readers = 0
-        self._no_readers = threading.Condition(self._lock)
+        self._scans: dict[Scan, int] = {}  # each with its thread
+        self._no_scans = threading.Condition(self._lock)
         self._directory: Directory | None = None
 
     @classmethod
@@ -75,76 +82,160 @@ class Environment:
     def lock(self, agent: bytes) -> AgentLock:
         """The agent's lock, to be held by all that writes for it; it gives the file of heartbeats."""
         with self._lock:
-            return (self._directory or self._open()).heartbeats.lock(agent)
+            directory = self._opened()
+            if directory.read_only:
+                raise errors.read_only(self._path)
+            return directory.heartbeats.lock(agent)
 
     def read(self, work: Callable[[Transaction], T], heartbeats: Heartbeats | None = None) -> T:
-        """What ``work`` makes of one snapshot of the file.
+        """What ``work`` returns for one snapshot of the file.
 
         ``heartbeats`` is the file in which an agent's lock is held: it must still be the one that is in use.
         """
-        return self._transact(work, False, heartbeats)
-
-    def write(self, work: Callable[[Transaction], T], heartbeats: Heartbeats | None = None) -> T:
-        """Do all of ``work`` in one transaction, or nothing of it; on disk when it returns."""
-        return self._transact(work, True, heartbeats)
-
-    @contextmanager
-    def reading(self) -> Iterator[tuple[Transaction, bytes]]:
-        """One snapshot of the file for a longer read, and the slots of the heartbeats as they were just before."""
         with self._lock:
             try:
-                directory = self._current()
-                slots = directory.heartbeats.copy()
-                transaction = self._begin(directory, False)
-            except (lmdb.Error, OSError) as error:
-                raise self._failed(error) from error
-            self._readers += 1
-        try:
-            yield transaction, slots
-        except lmdb.Error as error:
-            raise translated(error, self._path, self._map_size) from error
-        finally:
-            with self._lock:
-                transaction.abort()
-                self._readers -= 1
-                self._no_readers.notify_all()
-
-    def _transact(self, work: Callable[[Transaction], T], write: bool, heartbeats: Heartbeats | None) -> T:
-        with self._lock:
-            try:
-                directory = self._current()
-                if heartbeats is not None and heartbeats.identity != directory.heartbeats.identity:
-                    raise self._replaced("replaced")  # by another thread, meanwhile
-                with self._begin(directory, write) as transaction:
+                directory = self._current(heartbeats)
+                if directory.read_only:
+                    return self._read_unlocked(directory, work)
+                with self._begin(directory, False) as transaction:
                     return work(transaction)
             except (lmdb.Error, OSError) as error:
                 raise self._failed(error) from error
+
+    def write(
+        self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0
+    ) -> T:
+        """Do all of ``work`` in one transaction, or nothing of it; on disk when it returns.
+
+        It puts the record of this ``key``, and perhaps others, which may be large and have this ``size`` (bytes).
+        """
+
+        def reserved(directory: Directory) -> T:
+            with self._begin(directory, True) as transaction:
+                left = files.AFTER_ADDING if transaction.get(key) is None else files.AFTER_CHANGING
+                result = work(transaction)
+                directory.allocate(transaction, size, left)
+                return result
+
+        return self._changed_by(reserved, heartbeats)
+
+    def remove(self, work: Callable[[Transaction], T], heartbeats: Heartbeats | None = None) -> T:
+        """As :meth:`write`, for work that makes room: it may use what other writes leave."""
+
+        def unreserved(directory: Directory) -> T:
+            try:
+                with self._begin(directory, True) as transaction:
+                    return work(transaction)
+            except lmdb.MapFullError:
+                return self._remove_from_full_map(directory, work)
+
+        return self._changed_by(unreserved, heartbeats)
+
+    def scan(self, work: Callable[[Scan], Iterator[T]]) -> Iterator[T]:
+        """What ``work`` yields for one snapshot of the file, while other threads and processes may read and write."""
+        scan = self._begin_scan()
+        if scan.transaction is None:
+            yield from self.read(lambda transaction: list(work(scan.of(transaction))))
+            return
+        try:
+            yield from work(scan)
+        except lmdb.Error as error:
+            raise self._translated(error) from error
+        finally:
+            with self._lock:
+                self._end(scan)
+
+    def _begin_scan(self) -> Scan:
+        with self._lock:
+            try:
+                directory = self._current()
+                scan = Scan(directory)
+                if not directory.read_only:  # else no snapshot stays as it is
+                    scan.transaction = self._begin(directory, False)
+                    self._scans[scan] = threading.get_ident()
+            except (lmdb.Error, OSError) as error:
+                raise self._failed(error) from error
+            return scan
+
+    def _end(self, scan: Scan) -> None:
+        if self._scans.pop(scan, None) is not None:
+            scan.abort()
+            self._no_scans.notify_all()
+
+    def _changed_by(self, change: Callable[[Directory], T], heartbeats: Heartbeats | None) -> T:
+        with self._lock:
+            try:
+                directory = self._current(heartbeats)
+                if directory.read_only:
+                    raise errors.read_only(self._path)
+                return change(directory)
+            except (lmdb.Error, OSError) as error:
+                raise self._failed(error) from error
+
+    def _read_unlocked(self, directory: Directory, work: Callable[[Transaction], T]) -> T:
+        """What ``work`` returns for one snapshot, of which nothing was overwritten meanwhile.
+
+        No lock can be taken, as that is a write.  But a store that is mounted read-only here may be written to from
+        elsewhere.  LMDB's writer reuses the pages of a snapshot in the third transaction after it, and not before.
+
+        :raises StoreUnavailable: if too much is written.
+        """
+        for _ in range(_READ_ATTEMPTS):
+            before = _last_transaction(directory)
+            try:
+                with self._begin(directory, False) as transaction:
+                    result = work(transaction)
+            except (lmdb.Error, StoreIncompatible):
+                if _last_transaction(directory) <= before + 1:
+                    raise
+            else:
+                if _last_transaction(directory) <= before + 1:
+                    return result
+        raise StoreUnavailable(f"the store in {self._path} changes faster than it can be read: try again")
+
+    def _remove_from_full_map(self, directory: Directory, work: Callable[[Transaction], T]) -> T:
+        size = directory.environment.info()["map_size"]
+        self._resize(directory, size + files.SPARE)
+        try:
+            with self._begin(directory, True) as transaction:
+                return work(transaction)
+        finally:
+            directory.environment.set_mapsize(size)  # or more, if more is in use
 
     def _begin(self, directory: Directory, write: bool) -> Transaction:
         while True:
             try:
                 return directory.environment.begin(write=write)
             except lmdb.MapResizedError:  # another process made the file larger than our map
-                self._wait_for_readers()
-                directory.environment.set_mapsize(0)
+                self._resize(directory, 0)
+
+    def _translated(self, error: lmdb.Error | OSError) -> StoreError:
+        size = self._map_size if self._directory is None else self._directory.environment.info()["map_size"]
+        return errors.translate(error, self._path, size, MAX_READERS)
 
     def _failed(self, error: lmdb.Error | OSError) -> StoreError:
-        failure = translated(error, self._path, self._map_size)
+        translated = self._translated(error)
         if not isinstance(error, lmdb.MapFullError | lmdb.ReadersFullError):
             self._forget()  # LMDB may work with this environment no more: the next call opens another
-        return failure
+        return translated
 
-    def _current(self) -> Directory:
+    def _current(self, heartbeats: Heartbeats | None = None) -> Directory:
         """The files, open and whole."""
-        if self._directory is None:
-            return self._open()
-        if changed := self._directory.changed():
+        directory = self._opened()
+        if changed := directory.changed():
             self._forget()
-            raise self._replaced(changed)
-        return self._directory
+            raise self._gone(changed)
+        if heartbeats is not None and heartbeats.identity != directory.heartbeats.identity:
+            raise self._gone("replaced")  # another thread noticed, and opened the new ones
+        return directory
 
-    def _replaced(self, changed: str) -> StoreUnavailable:
+    def _gone(self, changed: str) -> StoreUnavailable:
         return StoreUnavailable(f"the files of the store in {self._path} were {changed}: the next call looks again")
+
+    def _opened(self) -> Directory:
+        if self._directory is not None and self._directory.read_only and not files.is_read_only(self._path):
+            self._forget()  # it was mounted for writing
+        return self._directory or self._open()
 
     def _open(self) -> Directory:
         if not self._handles:
@@ -157,19 +248,26 @@ class Environment:
             if map_size > self._map_size:
                 self._map_size = map_size
                 if self._directory is not None:
-                    self._wait_for_readers()
-                    self._directory.environment.set_mapsize(map_size)
+                    self._resize(self._directory, map_size)
 
     def _forget(self) -> None:
+        self._wait_for_scans()
         if self._directory is not None:
-            self._wait_for_readers()
-            directory, self._directory = self._directory, None
-            if directory is not None:
-                directory.close()  # in a fork, lmdb only drops its own notes here: the file is the parent's
+            self._directory.close()
+            self._directory = None
 
-    def _wait_for_readers(self) -> None:
-        while self._readers:
-            self._no_readers.wait()
+    def _wait_for_scans(self) -> None:
+        """Wait until no thread scans.  What this thread itself began and did not end (it was interrupted) ends here."""
+        for scan in [scan for scan, thread in self._scans.items() if thread == threading.get_ident()]:
+            self._end(scan)
+        while self._scans:
+            self._no_scans.wait()  # which releases the lock
+
+    def _resize(self, directory: Directory, map_size: int) -> None:
+        self._wait_for_scans()
+        if self._directory is not directory:
+            raise self._gone("closed by another thread")
+        directory.environment.set_mapsize(map_size)
 
     @classmethod
     def _before_fork(cls) -> None:
@@ -177,7 +275,7 @@ class Environment:
         cls._registry_lock.acquire()
         for environment in cls._shared.values():
             environment._lock.acquire()
-            environment._wait_for_readers()
+            environment._wait_for_scans()
 
     @classmethod
     def _after_fork_in_parent(cls) -> None:
@@ -189,7 +287,9 @@ class Environment:
     def _after_fork_in_child(cls) -> None:
         """The environments are the parent's: forget them."""
         for environment in cls._shared.values():
-            environment._forget()
+            directory, environment._directory = environment._directory, None
+            if directory is not None:
+                directory.close_in_fork()
         cls._after_fork_in_parent()
 
 
@@ -198,3 +298,9 @@ os.register_at_fork(
     after_in_parent=Environment._after_fork_in_parent,
     after_in_child=Environment._after_fork_in_child,
 )
+
+
+def _last_transaction(directory: Directory) -> int:
+    """The number of the last transaction that wrote."""
+    number: int = directory.environment.info()["last_txnid"]
+    return number

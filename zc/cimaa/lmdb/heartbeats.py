@@ -2,8 +2,8 @@
 
 An agent's row names its slot and carries a revision, eight random bytes drawn
 with each write of the row.  A slot counts only for the row whose revision it
-holds; its time is then the agent's heartbeat.  A slot that is missing, torn,
-zeroed, or left by an earlier life of an agent matches no row, and the time in
+holds; its time is then the agent's heartbeat.  A slot that is missing, zeroed,
+damaged, or left by an earlier life of an agent matches no row, and the time in
 the row itself counts.
 
 =======  ========================================================
@@ -15,7 +15,7 @@ bytes    of a slot
 20 to 31 unused
 =======  ========================================================
 
-Whoever touches, replaces or removes an agent holds the agent's lock: a byte
+Every touch, replacement and removal of an agent holds the agent's lock: a byte
 range of this file, for processes, and a lock of this process for its threads.
 """
 
@@ -24,13 +24,14 @@ import fcntl
 import os
 import struct
 import threading
-import time
-import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Final
+from zlib import crc32
 
 from ..errors import StoreUnavailable
+from . import files
+from .waiting import wait
 
 #: The size of a slot (bytes); no slot crosses the border of a page.
 SLOT: Final = 32
@@ -44,25 +45,34 @@ _RECORD = struct.Struct("<8sqI")
 # struct flock: type, whence, start, length, pid (0 for locks of the open file description).
 _FLOCK = struct.Struct("hhqqi4x")
 _STRIPES: Final = 64
-# How long (seconds) to wait for a process that holds an agent's lock: it is stopped, or waits for a disk.
-_PATIENCE: Final = 10.0
-_LONGEST_PAUSE: Final = 0.05
 
 
 def encode(revision: bytes, updated: int) -> bytes:
     """A slot's bytes for the row with this revision."""
     body = _BODY.pack(revision, updated)
-    return body + zlib.crc32(body).to_bytes(4, "little")
+    return body + crc32(body).to_bytes(4, "little")
 
 
-def decode(slots: bytes, offset: int, revision: bytes) -> int | None:
-    """The heartbeat in the slot at this offset, if it holds one for the row with this revision."""
-    if offset < 0 or offset + _RECORD.size > len(slots):
-        return None
-    found, updated, checksum = _RECORD.unpack_from(slots, offset)
-    if found != revision or checksum != zlib.crc32(slots[offset : offset + _BODY.size]):
-        return None
-    return int(updated)
+class Slots:
+    """A copy of slots."""
+
+    def __init__(self, copied: bytes) -> None:
+        self._copied = copied
+
+    def find(self, slot: int, revision: bytes) -> tuple[int | None, bool]:
+        """The heartbeat, if the slot has one for the row with this revision; and True if it was being written."""
+        start = slot * SLOT
+        end = start + _BODY.size
+        copied = self._copied
+        if slot < 0 or not copied.startswith(revision, start):
+            return None, False
+        try:
+            _, updated, checksum = _RECORD.unpack_from(copied, start)
+        except struct.error:  # cut short
+            return None, False
+        if checksum != crc32(copied[start:end]):
+            return None, True
+        return updated, False
 
 
 class Heartbeats:
@@ -75,18 +85,24 @@ class Heartbeats:
         """
         flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
         self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        status = os.fstat(self._descriptor)
         #: The device and the inode.
-        self.identity = status.st_dev, status.st_ino
+        self.identity = files.identity(os.fstat(self._descriptor))
+        self._lock_kind = fcntl.F_WRLCK if writable else fcntl.F_RDLCK
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
+            self.close()
+
+    def close(self) -> None:
+        """Close the file, and with it the locks that are held in it; closing it twice is no error."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def lock(self, agent: bytes) -> "AgentLock":
         """The lock of the agent with this name, to be held in a ``with`` statement."""
-        position = zlib.crc32(agent)
+        position = crc32(agent)
         return AgentLock(self, self._stripes[position % _STRIPES], position)
 
     def write(self, slot: int, revision: bytes, updated: int) -> bool:
@@ -99,13 +115,12 @@ class Heartbeats:
             return False
 
     def read(self, slot: int, revision: bytes) -> int | None:
-        """The heartbeat in a slot, if it holds one for the row with this revision.  The agent's lock is to be held."""
-        return None if slot < 0 else decode(os.pread(self._descriptor, SLOT, slot * SLOT), 0, revision)
+        """The heartbeat in a slot, if it has one for the row with this revision.  The agent's lock must be held."""
+        return None if slot < 0 else Slots(os.pread(self._descriptor, SLOT, slot * SLOT)).find(0, revision)[0]
 
-    def copy(self) -> bytes:
+    def copy(self) -> Slots:
         """All slots, as they are while they are copied.  To be taken before the rows are read."""
-        size = os.lseek(self._descriptor, 0, os.SEEK_END)
-        return os.pread(self._descriptor, size, 0)
+        return Slots(os.pread(self._descriptor, os.lseek(self._descriptor, 0, os.SEEK_END), 0))
 
     def allocate(self, slot: int) -> bool:
         """See to it that the slot has space on disk; False if there is none."""
@@ -131,7 +146,7 @@ class AgentLock:
         self._stripe.acquire()
         try:
             if not self._try():
-                self._wait()
+                wait(self._try, "another process has been writing for this agent")
         except BaseException:
             self._stripe.release()
             raise
@@ -152,19 +167,9 @@ class AgentLock:
 
     def _try(self) -> bool:
         try:
-            self._set(fcntl.F_WRLCK)
+            self._set(self._file._lock_kind)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 return False
-            raise
+            raise StoreUnavailable(f"the agent's lock cannot be taken: {error}") from error
         return True
-
-    def _wait(self) -> None:
-        end, pause = time.monotonic() + _PATIENCE, 0.0005
-        while not self._try():
-            if time.monotonic() > end:
-                raise StoreUnavailable(
-                    f"another process has been writing for this agent for more than {_PATIENCE:.0f} s: is it stopped?"
-                )
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)

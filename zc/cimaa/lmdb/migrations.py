@@ -7,17 +7,20 @@ tests, so take care to read them here alone, and not through ``records``, which
 knows only the current format.
 
 Older programs may use the store meanwhile.  Their writes wait for LMDB's write
-lock, which is held while the new file is made; then they find their file
-replaced, open the new one, and refuse its format.  A write that waited for the
-lock itself finds rows that it cannot read, and fails.
+lock, which is held while the new file is made.  At their next transaction they
+find their file replaced, open the new one, and refuse its format.  One that
+waited for the lock itself would write to a file that has no name any more: it
+is made unusable, so that LMDB refuses to begin a transaction there.
 """
 
 import fcntl
 import os
 import shutil
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,78 +28,100 @@ import lmdb
 
 from ..errors import StoreIncompatible
 from ..faults import decode, encode
-from . import records
+from . import errors, records
+from .waiting import wait
 
 Records: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 _ASIDE = "upgrade"
+_VERSION = b"%d" % records.FORMAT
+# How many records one transaction writes to the new file.
+_PART = 10_000
+# Where in a meta page the number of the last page is: after the page's header (16 bytes), the magic number, the
+# version, the address, the map's size (24 bytes together) and two databases (48 bytes each).
+_LAST_PAGE = 136
 
 
 @contextmanager
 def exclusion(path: Path) -> Iterator[None]:
     """Keeps other processes from opening the store in this directory at the same time, one of which may migrate it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def attempt() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        wait(attempt, f"another process has been opening or upgrading the store in {path}")
+        if (path / _ASIDE).exists():  # left by an upgrade that was interrupted
+            shutil.rmtree(path / _ASIDE)
         yield
     finally:
         os.close(descriptor)
 
 
-def is_needed(environment: lmdb.Environment, path: Path) -> bool:
+def is_needed(environment: lmdb.Environment, path: Path, *, read_only: bool = False) -> bool:
     """True if the file has an older format.  A new file gets the version of the current one.
 
     :raises StoreIncompatible: if the format is not known, or the file is not a store.
     """
     with environment.begin() as transaction:
         version = transaction.get(records.VERSION_KEY)
+        empty = not transaction.stat()["entries"]
+    if version is None and not empty:
+        raise StoreIncompatible(f"{path} holds an LMDB file that is not a store of zc.cimaa")
     if version is None:
-        with environment.begin(write=True) as transaction:
-            if transaction.stat()["entries"]:
-                raise StoreIncompatible(f"{path} holds an LMDB file that is not a store of zc.cimaa")
-            transaction.put(records.VERSION_KEY, b"%d" % records.FORMAT)
+        if not read_only:
+            with environment.begin(write=True) as transaction:
+                transaction.put(records.VERSION_KEY, _VERSION, overwrite=False)
         return False
     if version.isdigit() and int(version) in _MIGRATIONS:
         return True
-    if version != b"%d" % records.FORMAT:
-        raise StoreIncompatible(
-            f"the store in {path} has format {version.decode(errors='replace')}, and this version of zc.cimaa"
-            f" reads format {records.FORMAT}: upgrade zc.cimaa on this host, or give another path"
-        )
+    if version != _VERSION:
+        raise errors.other_format(path, version, records.FORMAT)
     return False
 
 
 def migrate(path: Path, map_size: int) -> None:
     """Bring the file in this directory up to date.  The process must not have it open, and holds the exclusion.
 
-    If this is interrupted, the old file is in place, whole.
+    If this is interrupted, the old file is in place, whole, or the new one.
     """
     aside = path / _ASIDE
-    shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)
     with lmdb.open(os.fsencode(path), map_size=map_size, mode=0o600) as old, old.begin(write=True) as transaction:
         stored: Records = transaction.cursor()
         for version in range(int(transaction.get(records.VERSION_KEY) or 0), records.FORMAT):
             stored = _MIGRATIONS[version](stored)
-        _write(aside, stored, old.info()["map_size"])
-        (path / "lock.mdb").unlink()  # what it says of the old file would be wrong of the new one
-        (aside / "data.mdb").rename(path / "data.mdb")
-        _sync_directory(path)
-        for key in [key for key in transaction.cursor().iternext(values=False) if key.startswith(records.AGENT)]:
-            transaction.put(key, b"")  # in the file that has no name any more: see above
+        _write(aside, stored, max(map_size, old.info()["map_size"]))
+        with (path / "data.mdb").open("r+b") as replaced:
+            (path / "lock.mdb").unlink()  # what it says of the old file would be wrong of the new one
+            (aside / "data.mdb").rename(path / "data.mdb")
+            _sync_directory(path)
+            _make_unusable(replaced.fileno(), old.stat()["psize"])
+        transaction.abort()
     shutil.rmtree(aside)
 
 
 def _write(path: Path, stored: Records, map_size: int) -> None:
+    """Write a new file, in parts that need not fit into memory together."""
     with lmdb.open(os.fsencode(path), map_size=map_size, mode=0o600, sync=False) as new:
-        with new.begin(write=True) as transaction, transaction.cursor() as cursor:
-            cursor.putmulti(stored)
-            transaction.put(records.VERSION_KEY, b"%d" % records.FORMAT)
-        # Once more, so that both of LMDB's meta pages name a whole file: a process that comes from the old file's lock
-        # may look at either.
+        remaining = iter(stored)
+        while part := list(islice(remaining, _PART)):
+            with new.begin(write=True) as transaction, transaction.cursor() as cursor:
+                cursor.putmulti(part)
         with new.begin(write=True) as transaction:
-            transaction.put(records.VERSION_KEY, b"%d" % records.FORMAT)
+            transaction.put(records.VERSION_KEY, _VERSION)
         new.sync(True)
+
+
+def _make_unusable(data: int, page_size: int) -> None:
+    """Let both of LMDB's meta pages say that the file is larger than any map; LMDB checks that in each transaction."""
+    for page in range(2):
+        os.pwrite(data, (1 << 48).to_bytes(8, sys.byteorder), page * page_size + _LAST_PAGE)
 
 
 def _sync_directory(path: Path) -> None:

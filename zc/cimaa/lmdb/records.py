@@ -34,15 +34,18 @@ then       the instances as a JSON list
 import functools
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import lmdb
 
 from ..agents import Instance, Row, Seen
 from ..errors import StoreIncompatible
 from ..faults import Fault, decode, encode
 from ..squelches import Squelch
 
+Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 Stored = TypeVar("Stored", bytes, bytes | None)
 T = TypeVar("T")
 
@@ -79,6 +82,16 @@ def _reading(decoding: Callable[[Stored], T]) -> Callable[[Stored], T]:
             ) from error
 
     return decoded
+
+
+def of_kind(transaction: Transaction, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The pairs of key and value whose key starts like this, in order."""
+    with transaction.cursor() as cursor:
+        if cursor.set_range(kind):
+            for key, value in cursor:
+                if not key.startswith(kind):
+                    break
+                yield key, value
 
 
 @_reading
@@ -161,6 +174,12 @@ def encode_squelch(squelch: Squelch) -> bytes:
 def decode_squelch(value: bytes) -> Squelch:
     """A squelch from its value."""
     return Squelch(**decode(value))
+
+
+@_reading
+def slots(value: bytes | None) -> int:
+    """How many slots the file of heartbeats has in use."""
+    return int(value or 0)
 
 
 def free_slot_key(slot: int) -> bytes:

@@ -128,10 +128,10 @@ class DB(Contract):
     def _squelches(self) -> Iterable[Squelch]:
         return [Squelch(*columns) for columns in self._read(self._sql.squelches)]
 
-    def _snapshot(self) -> Snapshot:
-        sql = self._sql
-        rows, seen, faults, stored = self._read_together(sql.rows, sql.all_instances, sql.all_faults, sql.squelches)
-        return Snapshot(dict(_joined(rows, seen)), _each(faults), [Squelch(*s) for s in stored])
+    def _snapshot(self) -> Iterable[Snapshot]:
+        rows, faults, stored = self._read_together(self._sql.rows, self._sql.all_faults, self._sql.squelches)
+        heartbeats = ((name, records.row(columns, ()).updated) for name, *columns in rows)
+        yield Snapshot(heartbeats, _each(faults), [Squelch(*s) for s in stored])
 
     def _now(self) -> int:
         given = self._given_time()

@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 from .. import faults
 from ..agents import MICROSECONDS
 from ..faults import Fault
-from . import items
-from .items import Item, Stored
+from . import records
+from .records import Item, Stored
 
 #: One write in a request of several.
 Write = Mapping[str, Mapping[str, Any]]
@@ -73,11 +73,11 @@ def changes(agent: str, old: Iterable[Fault], what: faults.Changes) -> list[Chan
     were = {fault["name"]: fault for fault in old}
     made = []
     for name in what.removed:
-        size = items.size(items.encode_fault(agent, were[name]))
-        made.append(Change(None, items.fault_key(agent, name), size))
+        size = records.size(records.encode_fault(agent, were[name]))
+        made.append(Change(None, records.fault_key(agent, name), size))
     for fault in what.put:
-        item = items.encode_fault(agent, fault)
-        made.append(Change(item, items.fault_key(agent, fault["name"]), items.size(item)))
+        item = records.encode_fault(agent, fault)
+        made.append(Change(item, records.fault_key(agent, fault["name"]), records.size(item)))
     return made
 
 
@@ -101,7 +101,7 @@ def batches(changes: Sequence[Change]) -> list[list[Write]]:
     return [requests[start : start + _BATCH] for start in range(0, len(requests), _BATCH)]
 
 
-class Agent:
+class AgentWrites:
     """Makes the writes to one agent's row."""
 
     def __init__(self, table: str, name: str) -> None:
@@ -112,13 +112,13 @@ class Agent:
         """The heartbeat is ``now``, if digest and instance still are these, beyond doubt: an ``UpdateItem``."""
         return {
             "TableName": self._table,
-            "Key": items.agent_key(self._name),
+            "Key": records.agent_key(self._name),
             "UpdateExpression": "SET updated = :now",
             "ConditionExpression": "digest = :digest AND instance = :instance AND attribute_not_exists(doubt)",
             "ExpressionAttributeValues": {
-                ":now": items.number(now),
-                ":digest": items.text(digest),
-                ":instance": items.text(instance),
+                ":now": records.number(now),
+                ":digest": records.text(digest),
+                ":instance": records.text(instance),
             },
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
@@ -126,10 +126,10 @@ class Agent:
     def mark(self, revision: str | None, mark: str) -> dict[str, Any]:
         """The row gets the revision ``mark`` and loses its digest, if its revision still is this."""
         condition = _unchanged(revision)
-        values = {**condition.get("ExpressionAttributeValues", {}), ":mark": items.text(mark)}
+        values = {**condition.get("ExpressionAttributeValues", {}), ":mark": records.text(mark)}
         return {
             "TableName": self._table,
-            "Key": items.agent_key(self._name),
+            "Key": records.agent_key(self._name),
             "UpdateExpression": "SET revision = :mark REMOVE digest",
             **condition,
             "ExpressionAttributeValues": values,
@@ -140,12 +140,12 @@ class Agent:
         """The row becomes this item, or goes, if its revision still is this."""
         condition = {"TableName": self._table, **_unchanged(revision)}
         if item is None:
-            return {"Delete": {"Key": items.agent_key(self._name), **condition}}
+            return {"Delete": {"Key": records.agent_key(self._name), **condition}}
         return {"Put": {"Item": item, **condition}}
 
 
 def _unchanged(revision: str | None) -> dict[str, Any]:
     if revision is None:
         return {"ConditionExpression": "attribute_not_exists(revision)"}
-    values = {":revision": items.text(revision)}
+    values = {":revision": records.text(revision)}
     return {"ConditionExpression": "revision = :revision", "ExpressionAttributeValues": values}

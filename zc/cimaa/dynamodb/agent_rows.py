@@ -1,27 +1,26 @@
-"""One agent's row and faults: touched, read as they belong together, replaced and removed."""
+"""One agent's row and faults: touched, read as they is_consistent together, replaced and removed."""
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from .. import agents, faults
+from .. import agents, backoff, faults
 from ..agents import Instance, Row
 from ..faults import Changes, Fault, Report
-from . import items, replacement
-from .items import NOTHING, Item, Stored
-from .replacement import ConditionFailed
+from . import records, writes
+from .records import NOTHING, Item, Stored
+from .writes import ConditionFailed
 
 if TYPE_CHECKING:
     from .requests import Requests
 
-# How often a row and faults that do not belong together are read again, and the longest pause (seconds) between.
-_LOOKS, _PAUSE = 10, 0.1
+# How often a row and faults that do not is_consistent together are read again, and the longest pause (seconds) between.
+_READ_ATTEMPTS, _READ_DELAY = 10, 0.1
 
 
-class Reports:
+class AgentRows:
     """What a handle does with one agent at a time.  It may be used from several threads."""
 
     def __init__(self, requests: "Requests", tables: Mapping[str, str], now: Callable[[], int]) -> None:
@@ -29,16 +28,16 @@ class Reports:
         self._requests = requests
         self._agents, self._faults = tables["agents"], tables["faults"]
         self._now = now
-        self._glimpses = threading.local()
+        self._last_conflict = threading.local()
 
     def touch(self, agent: str, digest: str, instance: str) -> bool:
         """Set the heartbeat to now if digest and instance still are these; true if so."""
-        request = replacement.Agent(self._agents, agent).touch(digest, instance, self._now())
+        request = writes.AgentWrites(self._agents, agent).touch(digest, instance, self._now())
         try:
             self._requests.send("update_item", f"reporting for agent {agent!r}", **request)
         except ConditionFailed as failed:
             # The answer says, for nothing, what is there instead: the replacement need not read it.
-            self._glimpses.last = agent, items.decode_row(failed.item) if failed.item else NOTHING
+            self._last_conflict.last = agent, records.decode_row(failed.item) if failed.item else NOTHING
             return False
         return True
 
@@ -50,11 +49,11 @@ class Reports:
             now = self._now()
             row = agents.reported(stored.row, report.digest, instance, now)
             changes = faults.changes(old, report.faults(), now // agents.MICROSECONDS)
-            item = items.encode_row(agent, row, revision, replacement.doubt(stored, now))
+            item = records.encode_row(agent, row, revision, writes.doubt(stored, now))
             self._write(agent, doing, stored.revision, item, old, changes)
 
-        glimpsed, stored = self._glimpses.__dict__.pop("last", (None, None))
-        self._contend(agent, doing, replace, stored if glimpsed == agent else None)
+        conflicting, stored = self._last_conflict.__dict__.pop("last", (None, None))
+        self._contend(agent, doing, replace, stored if conflicting == agent else None)
 
     def remove(self, agent: str) -> None:
         """Remove the agent's row and faults."""
@@ -67,29 +66,29 @@ class Reports:
         self._contend(agent, doing, remove)
 
     def read(self, agent: str, doing: str, stored: Stored | None = None) -> tuple[Stored, list[Fault]]:
-        """The agent's row (``stored``, if it was just read) and the faults that belong to it.
+        """The agent's row (``stored``, if it was just read) and the faults that is_consistent to it.
 
         A query may see half of a transaction, and a report in parts is half there for a while; the
         row's digest tells.  If it goes on like that, the rest of an interrupted report is what is there.
         """
-        for look in range(_LOOKS):
-            if look:
-                time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # no secret
+        for attempt in range(_READ_ATTEMPTS):
+            if attempt:
+                time.sleep(backoff.delay(0, _READ_DELAY, _READ_DELAY))
                 stored = self._row(agent, doing)
-                if stored.unfinished and look < _LOOKS - 1:
+                if stored.unfinished and attempt < _READ_ATTEMPTS - 1:
                     continue  # to read many faults would be in vain
             found = self._query(agent, doing)
             if stored is None:
                 stored = self._row(agent, doing)
-            if stored == NOTHING or (stored.row is not None and belong(stored.row, found)):
+            if stored == NOTHING or (stored.row is not None and is_consistent(stored.row, found)):
                 break
         assert stored is not None
         return stored, found
 
     def _row(self, agent: str, doing: str) -> Stored:
-        key = items.agent_key(agent)
+        key = records.agent_key(agent)
         answer = self._requests.send("get_item", doing, TableName=self._agents, Key=key, ConsistentRead=True)
-        return items.decode_row(answer["Item"]) if "Item" in answer else NOTHING
+        return records.decode_row(answer["Item"]) if "Item" in answer else NOTHING
 
     def _query(self, agent: str, doing: str) -> list[Fault]:
         found = self._requests.query(
@@ -97,9 +96,9 @@ class Reports:
             TableName=self._faults,
             KeyConditionExpression="#agent = :agent",
             ExpressionAttributeNames={"#agent": "agent"},  # a word that DynamoDB keeps for itself
-            ExpressionAttributeValues={":agent": items.text(agent)},
+            ExpressionAttributeValues={":agent": records.text(agent)},
         )
-        return [items.decode_fault(item)[1] for item in found]
+        return [records.decode_fault(item)[1] for item in found]
 
     def _contend(
         self,
@@ -109,7 +108,7 @@ class Reports:
         stored: Stored | None = None,
     ) -> None:
         """Read and write until nobody else wrote in between."""
-        patience = None
+        retries = None
         while True:
             revision = uuid4().hex
             try:
@@ -119,30 +118,30 @@ class Reports:
                 stored = self._row(agent, doing)
                 if stored.revision == revision:
                     return None  # it was this very write, whose first answer was lost
-                patience = patience or self._requests.patience(doing)
-                patience.pause_for_others(failed)
+                retries = retries or self._requests.retries(doing)
+                retries.wait_for_others(failed)
 
     def _write(
         self, agent: str, doing: str, revision: str | None, row: Item | None, old: Iterable[Fault], changes: Changes
     ) -> None:
         """Make these changes and the row that goes with them (``None``: no row), if the row is as it was read."""
-        planned = replacement.changes(agent, old, changes)
-        write = replacement.Agent(self._agents, agent).write
-        if replacement.fit(planned):
+        planned = writes.changes(agent, old, changes)
+        write = writes.AgentWrites(self._agents, agent).write
+        if writes.fit(planned):
             entries = [change.entry(self._faults) for change in planned]
             self._transact(doing, [write(row, revision), *entries])
         else:
-            mark = self._write_batches(agent, doing, revision, replacement.batches(planned))
+            mark = self._write_batches(agent, doing, revision, writes.batches(planned))
             self._transact(doing, [write(row, mark)])
 
     def _write_batches(
-        self, agent: str, doing: str, revision: str | None, batches: Iterable[list[replacement.Write]]
+        self, agent: str, doing: str, revision: str | None, batches: Iterable[list[writes.Write]]
     ) -> str:
         """Mark the row, if its revision still is this, and write the batches while the mark stands; the mark."""
         mark = self._mark(agent, doing, revision)
         start = time.monotonic()
         for batch in batches:
-            if time.monotonic() > start + replacement.MARK:
+            if time.monotonic() > start + writes.MARK:
                 mark = self._mark(agent, doing, mark)
                 start = time.monotonic()
             self._requests.write_batch(doing, self._faults, batch)
@@ -151,22 +150,22 @@ class Reports:
     def _mark(self, agent: str, doing: str, revision: str | None) -> str:
         mark = uuid4().hex
         try:
-            self._requests.send("update_item", doing, **replacement.Agent(self._agents, agent).mark(revision, mark))
+            self._requests.send("update_item", doing, **writes.AgentWrites(self._agents, agent).mark(revision, mark))
         except ConditionFailed as failed:
-            if failed.item is None or items.decode_row(failed.item).revision != mark:
+            if failed.item is None or records.decode_row(failed.item).revision != mark:
                 raise
             # It was this very mark, whose first answer was lost.
         return mark
 
-    def _transact(self, doing: str, writes: list[replacement.Write]) -> None:
-        if len(writes) > 1:
+    def _transact(self, doing: str, entries: list[writes.Write]) -> None:
+        if len(entries) > 1:
             token = uuid4().hex
-            self._requests.send("transact_write_items", doing, TransactItems=writes, ClientRequestToken=token)
+            self._requests.send("transact_write_items", doing, TransactItems=entries, ClientRequestToken=token)
         else:  # one alone costs half as much without a transaction
-            [(operation, write)] = writes[0].items()
+            [(operation, write)] = entries[0].items()
             self._requests.send(f"{operation.lower()}_item", doing, **write)
 
 
-def belong(row: Row, found: list[Fault]) -> bool:
+def is_consistent(row: Row, found: list[Fault]) -> bool:
     """True if the faults are those that the row was written with."""
     return row.digest == faults.digest(found)

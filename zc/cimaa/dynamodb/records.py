@@ -27,10 +27,13 @@ instances as are remembered.  So their parts that repeat are kept once, and time
 as differences.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from ..agents import Instance, Row, Seen
+from ..errors import ConfigurationError, StoreUnavailable
 from ..faults import Fault, decode, encode
 from ..limits import INTEGER_MAX, INTEGER_MIN
 from ..squelches import Squelch
@@ -38,6 +41,14 @@ from ..squelches import Squelch
 #: A value, and an item, as they go over the wire: ``{"S": "text"}``, ``{"name": {"S": "text"}}``.
 Value = Mapping[str, Any]
 Item = Mapping[str, Value]
+T = TypeVar("T")
+
+#: Each table's key, as boto3 writes it: the partition key and, for the faults, the sort key.
+schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
+    "agents": [{"AttributeName": "name", "KeyType": "HASH"}],
+    "faults": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "name", "KeyType": "RANGE"}],
+    "squelches": [{"AttributeName": "regex", "KeyType": "HASH"}],
+}
 
 # What an item that another tool wrote may lack, or have as something else.  (Once, no store of DynamoDB's kept an
 # empty text.)
@@ -62,6 +73,39 @@ class Stored(NamedTuple):
 
 
 NOTHING = Stored(None, None)
+
+
+def _reading(decoding: Callable[[Item], T]) -> Callable[[Item], T]:
+    """The function, with a clear error for what cannot be an item of DynamoDB."""
+
+    @functools.wraps(decoding)
+    def decoded(item: Item) -> T:
+        try:
+            return decoding(item)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise StoreUnavailable(
+                "DynamoDB's response has an item that is not one of DynamoDB's: see endpoint_url, and the proxy"
+            ) from error
+
+    return decoded
+
+
+def check_prefix(prefix: str) -> str:
+    """The prefix, if tables can be named with it.
+
+    :raises ConfigurationError: if they cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", prefix):
+        raise ConfigurationError(
+            f"[database] prefix: {prefix!r} cannot begin a table's name:"
+            " use 1 to 200 letters, digits, dots, hyphens and underscores"
+        )
+    return prefix
+
+
+def full_name(prefix: str, table: str) -> str:
+    """A table's name in DynamoDB."""
+    return f"{prefix}.{table}"
 
 
 def text(value: str) -> Value:
@@ -96,6 +140,7 @@ def encode_row(agent: str, row: Row, revision: str, doubt: int | None = None) ->
     }
 
 
+@_reading
 def decode_row(item: Item) -> Stored:
     """The agent's row from its item.  While there is no digest, the row has an empty one, which no report has."""
     revision, digest, instance, packed = (
@@ -107,9 +152,17 @@ def decode_row(item: Item) -> Stored:
     return Stored(revision, Row(updated, digest or "", instance, _unpacked(packed)), doubt)
 
 
-def heartbeat(item: Item) -> int | None:
-    """The heartbeat (microseconds) in an agent's item, if there is one."""
-    return _time(item, "updated")
+@_reading
+def heartbeat(item: Item) -> tuple[str, int | None]:
+    """The agent's name and its heartbeat (microseconds), if there is one, from the agent's item."""
+    return item["name"]["S"], _time(item, "updated")
+
+
+@_reading
+def agent_name(item: Item) -> str:
+    """The agent's name from its item in ``agents``."""
+    name: str = item["name"]["S"]
+    return name
 
 
 def _time(item: Item, key: str) -> int | None:
@@ -122,6 +175,7 @@ def encode_fault(agent: str, fault: Fault) -> Item:
     return {"agent": text(agent)} | {key: _encoded(value) for key, value in fault.items()}
 
 
+@_reading
 def decode_fault(item: Item) -> tuple[str, Fault]:
     """The agent's name, and its fault with its keys in order, from an item."""
     fault = _with_defaults(_FAULT, {key: _decoded(value) for key, value in item.items() if key != "agent"})
@@ -133,6 +187,7 @@ def encode_squelch(squelch: Squelch) -> Item:
     return {key: _encoded(value) for key, value in squelch.details().items()}
 
 
+@_reading
 def decode_squelch(item: Item) -> Squelch:
     """A squelch from its item.  One that ends at nobody knows when has ended."""
     found = {key: _decoded(value) for key, value in item.items() if key in Squelch._fields}

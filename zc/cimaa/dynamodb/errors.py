@@ -1,11 +1,10 @@
-"""What went wrong with a request, what can be done about it, and how that is told.
+"""Classifies botocore's and DynamoDB's errors (transient or final), and translates them into ours.
 
-The one place where botocore's and DynamoDB's errors become ours.
+Nothing else in this package interprets them.
 """
 
-import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any
@@ -30,28 +29,28 @@ from ..errors import StoreDenied, StoreError, StoreFull, StoreIncompatible, Stor
 from .connection import Connection
 
 
-class Kind(Enum):
-    """What an error calls for; the value begins a sentence that goes on with the store's place."""
+class ErrorKind(Enum):
+    """What can be done about an error; the value begins a sentence that continues with the store's place."""
 
-    #: Slow down, and try again.
+    #: Transient: retry, more slowly.
     THROTTLED = "throttled by"
-    #: Try again.
+    #: Transient: retry.
     FAILED = "an error of"
-    #: Try again, but not for long.
+    #: Transient: retry, unless the address cannot exist.
     UNREACHABLE = "no answer from"
-    #: Somebody else wrote in between: look again what is there.
+    #: Transient: another writer was faster; read again, and retry.
     BUSY = "other writers in the way in"
-    #: A condition does not hold: whoever set it knows what to do.
+    #: A condition does not hold: the caller that set it handles it.
     CONDITION = "a condition refused by"
-    #: Trying again is no use.
+    #: A retry does not help.
     FINAL = "an end to requests to"
 
 
-_ADVICE: Mapping[Kind, str] = {
-    Kind.THROTTLED: "give the table more capacity, or make it on-demand",
-    Kind.FAILED: "try again, and see https://health.aws.amazon.com",
-    Kind.UNREACHABLE: "see that this host can reach it: region, endpoint_url, network, proxy, firewall",
-    Kind.BUSY: "see which instances report for one agent: double_agents tells",
+_ADVICE: Mapping[ErrorKind, str] = {
+    ErrorKind.THROTTLED: "give the table more capacity, or make it on-demand",
+    ErrorKind.FAILED: "try again, and see https://health.aws.amazon.com",
+    ErrorKind.UNREACHABLE: "see that this host can reach it: region, endpoint_url, network, proxy, firewall",
+    ErrorKind.BUSY: "see which instances report for one agent: double_agents tells",
 }
 
 _THROTTLES = {
@@ -75,6 +74,8 @@ _FAILURES = {
     "ServiceUnavailableException",
 }
 _CONDITIONS = {"ConditionalCheckFailed", "ConditionalCheckFailedException"}
+#: What botocore raises, and what it lets through.
+DRIVER_ERRORS = (ClientError, BotoCoreError, ResponseParserError, OSError)
 _BROKEN = (BotoCoreConnectionError, HTTPClientError, ConnectionError, TimeoutError)
 _CREDENTIALS = (
     CredentialRetrievalError,
@@ -96,15 +97,15 @@ _REFUSED_CREDENTIALS = {
 _CLOCK = re.compile(r"signature (expired|not yet current)|RequestTimeTooSkewed|RequestExpired", re.IGNORECASE)
 
 
-def kind(error: Exception) -> Kind:
-    """What the error calls for."""
+def classify(error: Exception) -> ErrorKind:
+    """What can be done about the error."""
     if isinstance(error, ClientError):
-        return _kind_of_answer(error)
-    return Kind.UNREACHABLE if isinstance(error, _BROKEN) and not isinstance(error, SSLError) else Kind.FINAL
+        return _classify_response(error)
+    return ErrorKind.UNREACHABLE if isinstance(error, _BROKEN) and not isinstance(error, SSLError) else ErrorKind.FINAL
 
 
-def item(error: Exception) -> Any:
-    """The item that a failed condition met, if the request asked for it."""
+def item_found(error: Exception) -> Any:
+    """The item that a failed condition found, if the request asked for it."""
     assert isinstance(error, ClientError)
     return error.response.get("Item")
 
@@ -116,10 +117,10 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def translated(error: Exception, doing: str, connection: Connection) -> StoreError:
-    """What to raise for an error that trying again does not help."""
+def translate(error: Exception, doing: str, connection: Connection, tables: Sequence[str] = ()) -> StoreError:
+    """The exception to raise for an error that a retry does not help; ``tables`` are those that the request names."""
     if isinstance(error, ClientError):
-        return _translated_answer(error, doing, connection)
+        return _translate_response(error, doing, connection, tables)
     if isinstance(error, _CREDENTIALS):
         return StoreDenied(
             f"no AWS credentials for {doing} ({reason(error)}): give aws_access_key_id and aws_secret_access_key,"
@@ -129,53 +130,52 @@ def translated(error: Exception, doing: str, connection: Connection) -> StoreErr
         return StoreUnavailable(
             f"{connection.place} cannot be trusted while {doing} ({reason(error)}): see AWS_CA_BUNDLE, and the proxy"
         )
-    return _no_proper_answer(error, doing, connection)
+    return _invalid_response(error, doing, connection)
 
 
-def _no_proper_answer(error: Exception, doing: str, connection: Connection) -> StoreError:
+def _invalid_response(error: Exception, doing: str, connection: Connection) -> StoreError:
     return StoreUnavailable(
-        f"{connection.place} gave no proper answer while {doing} ({reason(error)}): see endpoint_url, and the proxy"
+        f"{connection.place} gave an invalid response while {doing} ({reason(error)}): see endpoint_url, and the proxy"
     )
 
 
 @contextmanager
-def told(doing: str, connection: Connection) -> Iterator[None]:
-    """Translate what goes wrong within, where nothing is tried again."""
+def translating(doing: str, connection: Connection) -> Iterator[None]:
+    """Translate the errors of the block; for requests that are not retried here."""
     try:
         yield
-    except (ClientError, BotoCoreError, ResponseParserError) as error:
-        what = kind(error)
-        if what is Kind.FINAL:
-            raise translated(error, doing, connection) from error
+    except DRIVER_ERRORS as error:
+        what = classify(error)
+        if what is ErrorKind.FINAL:
+            raise translate(error, doing, connection) from error
         raise StoreUnavailable(
             f"{what.value} {connection.place} while {doing} ({reason(error)}); {advice(what, connection)}"
         ) from error
 
 
-def advice(kind: Kind, connection: Connection) -> str:
-    """What an operator can do when trying again was of no use."""
-    region = connection.unknown_region if kind is Kind.UNREACHABLE else None
+def advice(kind: ErrorKind, connection: Connection) -> str:
+    """What an operator can do when retries did not help."""
+    region = connection.unknown_region if kind is ErrorKind.UNREACHABLE else None
     if region is None:
         return _ADVICE[kind]
-    near = sorted(difflib.get_close_matches(region, connection.regions, n=2))
-    return f"AWS has no region {region!r}" + (f": did you mean {' or '.join(near)}?" if near else "")
+    return f"this version of botocore knows no region {region!r}{connection.region_hint}"
 
 
-def _kind_of_answer(error: ClientError) -> Kind:
+def _classify_response(error: ClientError) -> ErrorKind:
     codes = _codes(error)
     if codes & _CONDITIONS:
-        return Kind.CONDITION
+        return ErrorKind.CONDITION
     if codes & _THROTTLES:
-        return Kind.THROTTLED
+        return ErrorKind.THROTTLED
     if codes & _BUSY:
-        return Kind.BUSY
+        return ErrorKind.BUSY
     if codes & _FAILURES or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
-        return Kind.FAILED
-    return Kind.FINAL
+        return ErrorKind.FAILED
+    return ErrorKind.FINAL
 
 
 def _codes(error: ClientError) -> set[str]:
-    """The answer's code; of a transaction, the codes of the reasons that it was cancelled for."""
+    """The response's error code; for a transaction, the codes of its cancellation reasons."""
     reasons = error.response.get("CancellationReasons")
     codes = {one.get("Code", "None") for one in reasons} - {"None"} if isinstance(reasons, list) else set()
     return codes or {error.response["Error"].get("Code", "")}
@@ -187,12 +187,12 @@ def _first_line(error: ClientError) -> str:
     return lines[0] if lines else ""
 
 
-def _translated_answer(error: ClientError, doing: str, connection: Connection) -> StoreError:
+def _translate_response(error: ClientError, doing: str, connection: Connection, tables: Sequence[str]) -> StoreError:
     codes, place, said = _codes(error), connection.place, _first_line(error)
     if "ResourceNotFoundException" in codes:
         return StoreNotSetUp(
-            f"{place} has not all of this store's tables (while {doing}): make them with setup-dynamodb CONFIG,"
-            " or see region and prefix"
+            f"{place} {_lacks(tables)}, which {doing} needs: run setup-dynamodb CONFIG, which makes what is missing,"
+            " or check region and prefix"
         )
     if _CLOCK.search(f"{said} {codes}"):
         return StoreDenied(f"{place} refused {doing}, as this host's clock is wrong: set it ({said})")
@@ -210,10 +210,15 @@ def _translated_answer(error: ClientError, doing: str, connection: Connection) -
             f"{place} has a table of that name with another key, while {doing}: choose another prefix ({said})"
         )
     if all(code.isdigit() for code in codes):
-        return _no_proper_answer(error, doing, connection)
+        return _invalid_response(error, doing, connection)
     return StoreError(f"{place} refused {doing} ({reason(error)})")
 
 
 def _action(said: str, operation: str) -> str:
     found = re.search(r"\bdynamodb:\w+", said)
     return found[0] if found else f"dynamodb:{operation}"
+
+
+def _lacks(tables: Sequence[str]) -> str:
+    # DynamoDB does not say which one is missing.
+    return f"has no table {tables[0]}" if len(tables) == 1 else f"lacks one of the tables {', '.join(tables)}"

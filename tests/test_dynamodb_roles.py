@@ -1,0 +1,227 @@
+"""Every call and every command, with the credentials of each role: IAM permits what the page's table says."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from zc.cimaa import errors
+from zc.cimaa.cli import cimaa
+from zc.cimaa.cli.setup_dynamodb import main as setup
+from zc.cimaa.db import DB as Contract
+from zc.cimaa.dynamodb import DB
+from zc.cimaa.dynamodb.setup.policies import CALLS, ROLES, policy
+from zc.cimaa.testing import fault
+
+from .dynamodb_iam import Guard, needs
+from .dynamodb_servers import Proxy
+
+PAGE = Path(__file__).parent.parent / "doctests" / "dynamodb.rst"
+OWN, OTHER = "web1", "web2"
+MANY = [fault(f"f{index:03}") for index in range(120)]
+
+
+def in_all_sizes(call: Callable[[list[dict[str, Any]]], object]) -> None:
+    for report in ([], MANY[:3], MANY[:4], MANY, MANY[:2]):
+        call(report)
+
+
+#: Each call of the contract, for one agent.
+DB_CALLS: dict[str, Callable[[DB, str], object]] = {
+    "set_faults": lambda db, agent: in_all_sizes(lambda report: db.set_faults(agent, report)),
+    "get_faults": lambda db, agent: db.get_faults(agent),
+    "find_faults": lambda db, _agent: db.find_faults(),
+    "find_faults of one agent": lambda db, agent: db.find_faults(agent),
+    "get_agents": lambda db, _agent: db.get_agents(),
+    "old_agents": lambda db, _agent: db.old_agents(0),
+    "offline_agents": lambda db, _agent: db.offline_agents(),
+    "double_agents": lambda db, _agent: db.double_agents(),
+    "remove_agent": lambda db, agent: db.remove_agent(agent),
+    "squelch": lambda db, _agent: db.squelch("new", "reason", "user"),
+    "unsquelch": lambda db, _agent: db.unsquelch("old"),
+    "get_squelches": lambda db, _agent: db.get_squelches(),
+    "get_squelch_details": lambda db, _agent: db.get_squelch_details(),
+    "dump": lambda db, _agent: db.dump(),
+}
+COMMANDS = {
+    "report AGENT": ["report", "AGENT", "report.json"],
+    "faults": ["faults"],
+    "faults --agent AGENT": ["faults", "--agent", "AGENT"],
+    "agents": ["agents"],
+    "agents --old": ["agents", "--old", "1s"],
+    "agents --offline": ["agents", "--offline"],
+    "agents --double": ["agents", "--double"],
+    "remove-agent AGENT": ["remove-agent", "AGENT"],
+    "squelch": ["squelch", "new", "reason"],
+    "unsquelch": ["unsquelch", "old"],
+    "squelches": ["squelches"],
+    "dump": ["dump"],
+    "meta-check": ["meta-check"],
+}
+SETUP = {"setup-dynamodb": [], "setup-dynamodb --check": ["--check"]}
+
+
+@pytest.fixture(params=ROLES)
+def guard(request: pytest.FixtureRequest, dynamodb_settings: dict[str, str]) -> Iterator[Guard]:
+    """The store as one role reaches it; who is an agent is ``web1``."""
+    document = policy(request.param, dynamodb_settings["prefix"], "us-east-1")
+    guard = Guard(dynamodb_settings["endpoint_url"], document, OWN)
+    guard.role = request.param  # type: ignore[attr-defined]
+    yield guard
+    guard.close()
+
+
+@pytest.fixture
+def fill(dynamodb_settings: dict[str, str]) -> Iterator[Callable[[], None]]:
+    """Fills the store with two agents and a squelch."""
+    with DB(dynamodb_settings) as db:
+
+        def fill() -> None:
+            for agent in (OWN, OTHER):
+                db.set_faults(agent, MANY[:2])
+            db.squelch("old", "reason", "user")
+
+        yield fill
+
+
+def on_page() -> dict[str, dict[str, str]]:
+    """The table of the section "Roles": each row, and its word for each role."""
+    section = PAGE.read_text().partition("\nRoles\n")[2]
+    _, head, rows = re.split(r"^=[= ]+\n", section, maxsplit=3, flags=re.MULTILINE)[:3]
+    roles = head.split()[-len(ROLES) :]
+    table = {}
+    for row in rows.splitlines():
+        found = re.fullmatch(r"``(.+?)``(?: (of one agent))?" + r" +(\w+)" * len(ROLES), row)
+        assert found, row
+        name = found[1].removeprefix("cimaa ") if found[2] is None else f"{found[1]} {found[2]}"
+        kind = "cimaa " if found[1].startswith("cimaa ") else ""
+        table[f"{kind}{name}"] = dict(zip(roles, found.groups()[2:], strict=True))
+    return table
+
+
+def word(own: bool, other: bool) -> str:
+    assert own or not other
+    return "yes" if other else "own" if own else "no"
+
+
+def test_the_table_has_every_call_every_command_and_every_role() -> None:
+    public = {name for name in vars(Contract) if not name.startswith("_") and callable(getattr(Contract, name))}
+    assert {name.partition(" ")[0] for name in DB_CALLS} == public - {"close"}
+    assert set(CALLS) == set(DB_CALLS)
+    assert set(on_page()) == {*DB_CALLS, *(f"cimaa {name}" for name in (*COMMANDS, "agent")), *SETUP}
+    assert set(on_page()["dump"]) == set(ROLES)
+
+
+def test_each_call_is_permitted_as_the_page_says(
+    guard: Guard, fill: Callable[[], None], dynamodb_settings: dict[str, str]
+) -> None:
+    def permitted(call: Callable[[DB, str], object], agent: str) -> bool:
+        fill()
+        with DB({**dynamodb_settings, "endpoint_url": guard.url}) as db:
+            try:
+                call(db, agent)
+            except errors.StoreDenied:
+                return False
+        return True
+
+    found = {name: word(permitted(call, OWN), permitted(call, OTHER)) for name, call in DB_CALLS.items()}
+    assert found == {name: on_page()[name][guard.role] for name in DB_CALLS}  # type: ignore[attr-defined]
+
+
+#: What is granted and seldom sent: after a conflict with another writer, or to read an interrupted report.
+SELDOM = {("set_faults", "agents", "GetItem"), ("dump", "agents", "GetItem"), ("dump", "faults", "Query")}
+
+
+@pytest.mark.parametrize("name", DB_CALLS)
+def test_what_a_call_sends_is_what_the_table_in_the_code_grants(
+    fill: Callable[[], None], dynamodb_settings: dict[str, str], name: str
+) -> None:
+    fill()
+    proxy = Proxy(dynamodb_settings["endpoint_url"])
+    with DB(dynamodb_settings) as direct, DB({**dynamodb_settings, "endpoint_url": proxy.url}) as db:
+        for report in (MANY[:2], MANY):  # what fits into one transaction, and what does not
+            direct.set_faults(OWN, report)
+            DB_CALLS[name](db, OWN)
+    proxy.close()
+    sent = {need for operation, body, _ in proxy.seen for need in needs(operation, body)}
+    found = {(name, need.table.rpartition(".")[2], need.action) for need in sent}
+    granted = {(name, table, action) for table, actions in CALLS[name].items() for action in actions}
+    assert found <= granted
+    assert granted - found <= SELDOM
+
+
+@pytest.fixture
+def configuration(
+    guard: Guard, dynamodb_settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for variable in list(os.environ):
+        if variable.startswith(("CIMAA", "XDG_")):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = {"class": "zc.cimaa.dynamodb", **dynamodb_settings, "endpoint_url": guard.url}
+    lines = [f"{key} = {text}" for key, text in settings.items()]
+    agent = ["[agent]", f"name = {OWN}", "directory = checks", "base_interval = 1s"]
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "service.cfg").write_text("[bad]\ncommand = sh -c 'exit 2'\n")
+    (tmp_path / "cimaa.cfg").write_text("\n".join(["[database]", *lines, *agent]))
+    (tmp_path / "report.json").write_text('[{"name": "f", "severity": 40, "message": "m"}]')
+    return tmp_path / "cimaa.cfg"
+
+
+@pytest.mark.usefixtures("configuration")
+def test_each_command_is_permitted_as_the_page_says(guard: Guard, fill: Callable[[], None]) -> None:
+    def permitted(arguments: list[str], agent: str) -> bool:
+        fill()
+        result = CliRunner().invoke(cimaa, [agent if one == "AGENT" else one for one in arguments])
+        return "do not permit dynamodb:" not in result.output
+
+    found = {name: word(permitted(one, OWN), permitted(one, OTHER)) for name, one in COMMANDS.items()}
+    assert found == {name: on_page()[f"cimaa {name}"][guard.role] for name in COMMANDS}  # type: ignore[attr-defined]
+
+
+def test_the_daemon_runs_as_the_page_says(guard: Guard, fill: Callable[[], None], configuration: Path) -> None:
+    fill()
+    command = [sys.executable, "-m", "zc.cimaa", "agent", "--count", "2"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=configuration.parent)
+    assert "TransactWriteItems" in guard.operations or guard.refused, result.stderr
+    assert word(not guard.refused, False) == on_page()["cimaa agent"][guard.role]  # type: ignore[attr-defined]
+
+
+def test_setup_is_permitted_as_the_page_says(
+    guard: Guard, configuration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, arguments in SETUP.items():
+        try:
+            setup([str(configuration), *arguments])
+        except SystemExit:
+            assert "do not permit dynamodb:" in capsys.readouterr().err
+            found = "no"
+        else:
+            found = "yes"
+        assert found == on_page()[name][guard.role]  # type: ignore[attr-defined]
+
+
+def test_an_agent_removes_itself_with_the_command(
+    dynamodb_settings: dict[str, str], fill: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command looks for the agent's name among all that there are, which an agent's credentials may not read."""
+    fill()
+    guard = Guard(dynamodb_settings["endpoint_url"], policy("agent", dynamodb_settings["prefix"], None), OWN)
+    monkeypatch.chdir(tmp_path)
+    for key, text in {**dynamodb_settings, "endpoint_url": guard.url, "class": "zc.cimaa.dynamodb"}.items():
+        monkeypatch.setenv(f"CIMAA_DATABASE_{key.upper()}", text)
+    removed = CliRunner().invoke(cimaa, ["remove-agent", OWN])
+    assert (removed.exit_code, removed.output) == (0, f"Removed {OWN}.\n")
+    refused = CliRunner().invoke(cimaa, ["remove-agent", OTHER])
+    assert refused.exit_code == 1
+    assert "do not permit dynamodb:" in refused.output
+    guard.close()
+    with DB(dynamodb_settings) as db:
+        assert [agent["name"] for agent in db.get_agents()] == [OTHER]

@@ -1,0 +1,91 @@
+"""The records in an LMDB file: one of each kind is pinned, so that a change of the format cannot go unnoticed."""
+
+from hashlib import blake2b
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from zc.cimaa.agents import Instance
+from zc.cimaa.errors import StoreIncompatible
+from zc.cimaa.faults import Fault
+from zc.cimaa.lmdb import DB
+from zc.cimaa.testing import Clock, fault
+
+NOW = 1_764_000_000
+INSTANCE = Instance("web1.example.com", 4711, "1.0", "Linux 6.1")
+ANOTHER = INSTANCE._replace(pid=4712)
+FAULTS = [fault("//web1/disk", 40, "92 % used", free=8.0, paths=["/", "/var"])]
+ROW = (
+    b"1764000000000000 c88a62fbfe94f22c15be49b04884ab28 c1b58e11c6b9aa5cd7f0cd8743cc02f6"
+    b' [["web1.example.com",4711,"1.0","Linux 6.1",1764000000000000,1764000000000000]]'
+)
+GOLDEN = {
+    b"version": b"1",
+    b"a:web1": ROW,
+    b"f:web1": b'[{"free":8.0,"message":"92 % used","name":"//web1/disk","paths":["/","/var"],"severity":40,'
+    b'"since":1764000000}]',
+    b"s:" + blake2b(b"^//web1/", digest_size=32).digest(): b'{"expires":1764003600,"permanent":false,'
+    b'"reason":"new rack","regex":"^//web1/","time":1764000000,"user":"ann"}',
+}
+
+
+def stored(path: Path) -> dict[bytes, bytes]:
+    with lmdb.open(str(path), readonly=True) as environment, environment.begin() as transaction:
+        return dict(transaction.cursor())
+
+
+def store(path: Path, pairs: dict[bytes, bytes]) -> None:
+    path.mkdir(exist_ok=True)
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        for key, value in pairs.items():
+            transaction.put(key, value)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def opened(path: Path, now: float = NOW, instance: Instance = INSTANCE) -> DB:
+    return DB({"path": str(path)}, instance=instance, clock=Clock(now))
+
+
+def test_each_kind_of_record_is_written_like_this(path: Path) -> None:
+    with opened(path) as db:
+        db.set_faults("web1", FAULTS)
+        db.squelch("^//web1/", "new rack", "ann", expires=NOW + 3600)
+    assert stored(path) == GOLDEN
+
+
+def test_each_kind_of_record_is_read_from_this(path: Path) -> None:
+    store(path, GOLDEN)
+    with opened(path) as db:
+        assert db.get_faults("web1") == [{"agent": "web1", **FAULTS[0]}]
+        assert [one["since"] for one in db.find_faults()] == [NOW]
+        instance = {**INSTANCE._asdict(), "first": NOW, "last": NOW}
+        assert db.get_agents() == [{"name": "web1", "updated": NOW, "instances": [instance]}]
+        [squelch] = db.get_squelch_details()
+    assert (squelch["regex"], squelch["expires"], squelch["permanent"]) == ("^//web1/", NOW + 3600, False)
+
+
+def test_an_unchanged_report_is_touched_and_nothing_else_is_read_or_written(path: Path) -> None:
+    """What follows the digest and the instance in the row, and the faults, are left alone: here they are not valid."""
+    damaged = {b"a:web1": ROW[:83] + b"[damaged", b"f:web1": b"[damaged"}
+    store(path, {**GOLDEN, **damaged})
+    with opened(path, NOW + 60.5) as db:
+        db.set_faults("web1", FAULTS)
+        with pytest.raises(StoreIncompatible):
+            db.get_agents()
+    assert stored(path) == {**GOLDEN, **damaged, b"a:web1": b"1764000060500000" + damaged[b"a:web1"][16:]}
+
+
+@pytest.mark.parametrize(("faults", "instance"), [([], INSTANCE), ([fault("f")], INSTANCE), (FAULTS, ANOTHER)])
+def test_any_other_report_rewrites_the_row(path: Path, faults: list[Fault], instance: Instance) -> None:
+    store(path, GOLDEN)
+    with opened(path, NOW + 60, instance) as db:
+        db.set_faults("web1", faults)
+    after = stored(path)
+    assert after[b"a:web1"][17:82] != ROW[17:82]
+    assert (after.get(b"f:web1") == GOLDEN[b"f:web1"]) == (faults == FAULTS)
+    assert (b"f:web1" in after) == bool(faults)

@@ -1,0 +1,1 @@
+"""What has to exist before a store can be used: the tables, and the permissions for each role."""
