@@ -77,6 +77,8 @@ def is_needed(environment: lmdb.Environment, path: Path, *, read_only: bool = Fa
         if not read_only:
             with environment.begin(write=True) as transaction:
                 transaction.put(records.VERSION_KEY, _VERSION, overwrite=False)
+            _sync_names(path)
+            _sync_names(path.parent)
         return False
     if version.isdigit() and int(version) in _MIGRATIONS:
         return True
@@ -100,7 +102,7 @@ def migrate(path: Path, map_size: int) -> None:
         with (path / "data.mdb").open("r+b") as replaced:
             (path / "lock.mdb").unlink()  # what it says of the old file would be wrong of the new one
             (aside / "data.mdb").rename(path / "data.mdb")
-            _sync_directory(path)
+            _sync_names(path)
             _make_unusable(replaced.fileno(), old.stat()["psize"])
         transaction.abort()
     shutil.rmtree(aside)
@@ -124,7 +126,8 @@ def _make_unusable(data: int, page_size: int) -> None:
         os.pwrite(data, (1 << 48).to_bytes(8, sys.byteorder), page * page_size + _LAST_PAGE)
 
 
-def _sync_directory(path: Path) -> None:
+def _sync_names(path: Path) -> None:
+    """Return once the names in a directory are on disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
