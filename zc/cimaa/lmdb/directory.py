@@ -80,7 +80,10 @@ class Directory:
         self.environment = lmdb.open(os.fsencode(self._path), map_size=map_size, readonly=True, lock=False)
         self._open_data(os.O_RDONLY)
         if migrations.is_needed(self.environment, self._path, read_only=True):
-            raise errors.read_only(self._path)
+            raise StoreUnavailable(
+                f"the store in {self._path} has an older format, and cannot be upgraded: its file system is mounted"
+                " read-only; mount it for writing once, or give another path"
+            )
         # An empty file stands in for heartbeats that were not copied.
         there = self._heartbeats.exists()
         self.heartbeats = Heartbeats(self._heartbeats if there else Path(os.devnull), writable=False)
