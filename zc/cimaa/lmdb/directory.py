@@ -50,6 +50,8 @@ class Directory:
     def _open_writable(self, map_size: int) -> None:
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with migrations.exclusion(self._path):
+            if not self._data.exists() or not self._data.stat().st_size:
+                migrations.create(self._path, map_size)
             self._open(map_size)
             if migrations.is_needed(self.environment, self._path):
                 self.close()

@@ -64,7 +64,7 @@ def exclusion(path: Path) -> Iterator[None]:
 
 
 def is_needed(environment: lmdb.Environment, path: Path, *, read_only: bool = False) -> bool:
-    """True if the file has an older format.  A new file gets the version of the current one.
+    """True if the file has an older format.  An empty one gets the version of the current format.
 
     :raises StoreIncompatible: if the format is not known, or the file is not a store.
     """
@@ -77,8 +77,6 @@ def is_needed(environment: lmdb.Environment, path: Path, *, read_only: bool = Fa
         if not read_only:
             with environment.begin(write=True) as transaction:
                 transaction.put(records.VERSION_KEY, _VERSION, overwrite=False)
-            _sync_names(path)
-            _sync_names(path.parent)
         return False
     if version.isdigit() and int(version) in _MIGRATIONS:
         return True
@@ -87,18 +85,28 @@ def is_needed(environment: lmdb.Environment, path: Path, *, read_only: bool = Fa
     return False
 
 
+def create(path: Path, map_size: int) -> None:
+    """Make an empty store in this directory.  The process holds the exclusion.
+
+    If this is interrupted, there is none, or all of it.
+    """
+    aside = _write(path, (), map_size)
+    (aside / "data.mdb").rename(path / "data.mdb")
+    _sync_names(path)
+    _sync_names(path.parent)
+    shutil.rmtree(aside)
+
+
 def migrate(path: Path, map_size: int) -> None:
     """Bring the file in this directory up to date.  The process must not have it open, and holds the exclusion.
 
     If this is interrupted, the old file is in place, whole, or the new one.
     """
-    aside = path / _ASIDE
-    aside.mkdir(mode=0o700)
     with lmdb.open(os.fsencode(path), map_size=map_size, mode=0o600) as old, old.begin(write=True) as transaction:
         stored: Records = transaction.cursor()
         for version in range(int(transaction.get(records.VERSION_KEY) or 0), records.FORMAT):
             stored = _MIGRATIONS[version](stored)
-        _write(aside, stored, max(map_size, old.info()["map_size"]))
+        aside = _write(path, stored, max(map_size, old.info()["map_size"]))
         with (path / "data.mdb").open("r+b") as replaced:
             (path / "lock.mdb").unlink()  # what it says of the old file would be wrong of the new one
             (aside / "data.mdb").rename(path / "data.mdb")
@@ -108,9 +116,11 @@ def migrate(path: Path, map_size: int) -> None:
     shutil.rmtree(aside)
 
 
-def _write(path: Path, stored: Records, map_size: int) -> None:
-    """Write a new file, in parts that need not fit into memory together."""
-    with lmdb.open(os.fsencode(path), map_size=map_size, mode=0o600, sync=False) as new:
+def _write(path: Path, stored: Records, map_size: int) -> Path:
+    """Write a new file in a directory aside, in parts that need not fit into memory together."""
+    aside = path / _ASIDE
+    aside.mkdir(mode=0o700)
+    with lmdb.open(os.fsencode(aside), map_size=map_size, mode=0o600, sync=False) as new:
         remaining = iter(stored)
         while part := list(islice(remaining, _PART)):
             with new.begin(write=True) as transaction, transaction.cursor() as cursor:
@@ -118,6 +128,7 @@ def _write(path: Path, stored: Records, map_size: int) -> None:
         with new.begin(write=True) as transaction:
             transaction.put(records.VERSION_KEY, _VERSION)
         new.sync(True)
+    return aside
 
 
 def _make_unusable(data: int, page_size: int) -> None:
