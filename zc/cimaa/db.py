@@ -79,10 +79,10 @@ class DB(ABC):
             self._require_open()
         agents.check_name(agent)
         instance = self._given_instance or agents.this_process()
-        unchecked = _unchecked(faults) if isinstance(faults, list) else None
-        if unchecked is None or not self._touch(agent, unchecked.digest, instance.id):
-            report = _report(agent, faults, unchecked)
-            if unchecked is not None or not self._touch(agent, report.digest, instance.id):
+        unvalidated = _encode_unvalidated(faults) if isinstance(faults, list) else None
+        if unvalidated is None or not self._touch(agent, unvalidated.digest, instance.id):
+            report = _report(agent, faults, unvalidated)
+            if unvalidated is not None or not self._touch(agent, report.digest, instance.id):
                 self._replace(agent, report, instance)
 
     def get_faults(self, agent: str) -> list[types.Fault]:
@@ -361,7 +361,7 @@ class DB(ABC):
 _NAME = itemgetter("name")
 
 # Within the class, the parameter of set_faults hides the module faults.
-_report, _unchecked = faults.report, faults.unchecked
+_report, _encode_unvalidated = faults.report, faults.encode_unvalidated
 
 
 def _sorted(heartbeats: Iterable[tuple[str, int]]) -> list[types.Heartbeat]:

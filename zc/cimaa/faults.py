@@ -5,11 +5,11 @@ extra keys its agent adds.  A store keeps one thing more with each: ``since``,
 the time (whole seconds since the epoch) when this string of failures began.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import chain
-from operator import itemgetter
+from itertools import compress
+from operator import itemgetter, ne
 from typing import Any, NamedTuple
 
 import orjson
@@ -25,6 +25,7 @@ Fault = dict[str, Any]
 SEVERITIES = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
 
 _Path = tuple[str | int, ...]
+_Row = tuple[str, int, str]
 
 # What may be in a fault that a caller passes although it is not stored: get_faults adds the one, find_faults both.
 _NOT_STORED = ("agent", "since")
@@ -39,18 +40,23 @@ _EXACT = frozenset({str, int, bool, type(None)})
 _PLAIN = 4
 
 
-class Report(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Report:
     """A checked report: the complete list of an agent's faults at one moment."""
 
     #: The faults as canonical JSON: sorted by name, keys sorted, in UTF-8.
     encoded: bytes
     #: 32 hexadecimal digits; two reports have the same exactly if they hold the same faults.
     digest: str
+    #: Each fault's name, severity and message, sorted by name, if no fault has more than these.
+    rows: list[_Row] | None = field(default=None, compare=False, repr=False)
 
     def faults(self) -> list[Fault]:
         """The faults, sorted by name; a copy that shares nothing with what the caller passed."""
-        listed: list[Fault] = decode(self.encoded)
-        return listed
+        if self.rows is None:
+            listed: list[Fault] = decode(self.encoded)
+            return listed
+        return [*map(_fault, self.rows)]
 
 
 class Changes(NamedTuple):
@@ -62,31 +68,34 @@ class Changes(NamedTuple):
     removed: list[str]
 
 
-def report(agent: str, faults: Iterable[Mapping[str, Any]], unchecked: Report | None = None) -> Report:
-    """Check what ``agent`` reports; ``unchecked`` is what :func:`unchecked` made of it, to be made only once.
+def report(agent: str, faults: Iterable[Mapping[str, Any]], unvalidated: Report | None = None) -> Report:
+    """Check what ``agent`` reports; ``unvalidated`` is what :func:`encode_unvalidated` made of it.
 
     ``agent`` and ``since`` may be among a fault's keys, so that what a store gave
     can be reported again: the one must be this agent's name, the other is ignored.
 
     :raises InvalidFault: naming the fault and the rule that it breaks.
     """
+    if unvalidated is not None and _keeps_rules(unvalidated):
+        return unvalidated
     listed = _listed(faults)
     if len(listed) > limits.FAULTS:
         raise InvalidFault(f"the report has {len(listed)} faults; at most {limits.FAULTS} are allowed")
-    if unchecked is None or not _are_plain(agent, listed, unchecked.encoded):
-        for fault in listed:
+    checked: dict[str, Mapping[str, Any]] = {}
+    for fault in listed:
+        if not _is_plain(fault):
             _check_fault(agent, fault)
-    checked = {fault["name"]: fault for fault in listed}
-    if len(checked) < len(listed):
-        names = Counter(map(_NAME, listed))
-        raise InvalidFault(f"the report has two faults named {quoted(names.most_common(1)[0][0])}")
-    made = unchecked or _encoded([_stored_part(checked[name]) for name in sorted(checked)])
+        name = fault["name"]
+        if name in checked:
+            raise InvalidFault(f"the report has two faults named {quoted(name)}")
+        checked[name] = fault
+    made = unvalidated or _encoded([_stored_part(checked[name]) for name in sorted(checked)])
     if len(made.encoded) > limits.FAULT:
         _check_sizes(made)
     return made
 
 
-def unchecked(faults: list[Fault]) -> Report | None:
+def encode_unvalidated(faults: list[Fault]) -> Report | None:
     """The report that :func:`report` would make of these faults if they keep the rules; ``None`` if only it can tell.
 
     No rule need be checked to compare the digest with that of what a store holds:
@@ -101,9 +110,11 @@ def unchecked(faults: list[Fault]) -> Report | None:
         made = _encoded(listed)
     except (KeyError, TypeError):
         return None
+    if rows := _rows(listed):
+        return Report(made.encoded, made.digest, rows)
     if b'"agent":' in made.encoded or b'"since":' in made.encoded:
         return None  # not all of it is stored, perhaps
-    exact = _EXACT.issuperset(map(type, chain.from_iterable([fault.values() for fault in listed])))
+    exact = _EXACT.issuperset([type(value) for fault in listed for value in fault.values()])
     return made if exact or decode(made.encoded) == listed else None
 
 
@@ -112,22 +123,20 @@ def digest(stored: Iterable[Fault]) -> str:
     return _encoded([_stored_part(fault) for fault in sorted(stored, key=_NAME)]).digest
 
 
-def changes(old: Iterable[Fault], new: Iterable[Fault], now: int) -> Changes:
+def changes(old: Iterable[Fault], new: Report | Iterable[Fault], now: int) -> Changes:
     """What has to be written so that ``old``, as stored, becomes ``new``, as reported at ``now``.
 
     A fault keeps its ``since`` for as long as every report has one of its name;
     a fault of a new name has failed since ``now``.
     """
+    old, new = _different([*old], new)
     was = {fault["name"]: fault for fault in old}
     put = []
     for fault in new:
         before = was.pop(fault["name"], None)
-        if before is None:
-            put.append({**fault, "since": now})
-        elif not _is_same_plain(before, fault):
-            after = {**fault, "since": before["since"]}
-            if encode(before) != encode(after):  # Python takes True for 1 and 1.0; a store must not
-                put.append(after)
+        after = {**fault, "since": now if before is None else before["since"]}
+        if before is None or not _same(before, after):
+            put.append(after)
     return Changes(sorted(put, key=by_name), sorted(was))
 
 
@@ -205,47 +214,81 @@ def _listed(faults: Iterable[Any]) -> list[Any]:
     raise InvalidFault(f"a report must be a list of faults, not {type(faults).__name__}")
 
 
-def _is_same_plain(stored: Fault, reported: Fault) -> bool:
-    """True if a look at three keys shows that nothing changed; only extra values can be of more than one kind."""
-    return (
-        len(stored) == _PLAIN
-        and len(reported) == _PLAIN - 1
-        and bool(stored["message"] == reported["message"])
-        and bool(stored["severity"] == reported["severity"])
-    )
+def _different(old: list[Fault], new: Report | Iterable[Fault]) -> tuple[list[Fault], list[Fault]]:
+    """The faults of two lists, as far as possible without those that are in both.
+
+    That is quick for faults without extra values (only these can be equal and yet of different types), if they have the
+    same names as before, as in nearly all reports.
+    """
+    if not isinstance(new, Report):
+        return old, [*new]
+    rows = new.rows
+    if rows is None or len(old) != len(rows) or {*map(len, old)} != {_PLAIN}:
+        return old, new.faults()
+    before = [*map(_RULED, old)]
+    different = [*compress(range(len(rows)), map(ne, before, rows))]
+    if any(before[index][0] != rows[index][0] for index in different):
+        return old, new.faults()
+    return [old[index] for index in different], [_fault(rows[index]) for index in different]
+
+
+def _fault(row: _Row) -> Fault:
+    return {"name": row[0], "severity": row[1], "message": row[2]}
+
+
+def _same(one: Fault, other: Fault) -> bool:
+    # Python takes True for 1 and 1.0; a store must not.  Only extra values can be of more than one kind.
+    return one == other and (len(one) == _PLAIN or encode(one) == encode(other))
 
 
 def _stored_part(fault: Mapping[str, Any]) -> Fault:
     return {key: value for key, value in fault.items() if key not in _NOT_STORED}
 
 
-def _are_plain(agent: str, faults: list[Any], encoded: bytes) -> bool:
-    """True if looking at all faults together shows that each keeps the rules, extra values apart, which are checked.
-
-    What their encoding shows need not be asked again: there is no text with half of a surrogate pair, and no value
-    that JSON does not have.  A character has at most four bytes.
-    """
-    if b"\\u0000" in encoded or {*map(type, faults)} != {dict}:
-        return False
+def _rows(faults: list[Any]) -> list[_Row] | None:
+    """Each fault's name, severity and message, if it is a dict of these, with values of exactly these types."""
+    if {*map(type, faults)} != {dict} or {*map(len, faults)} != {_PLAIN - 1}:
+        return None
     try:
-        names, severities, messages = zip(*map(_RULED, faults), strict=True)
+        rows = [*map(_RULED, faults)]
     except KeyError:
+        return None
+    names, severities, messages = zip(*rows, strict=True)
+    exact = {*map(type, names)} == {str} == {*map(type, messages)} and {*map(type, severities)} == {int}
+    return rows if exact else None
+
+
+def _keeps_rules(report: Report) -> bool:
+    """True if looking at all faults together shows that they keep the rules; else they may, or may not.
+
+    That they could be encoded shows that there is no text with half of a surrogate pair.  No text is longer than what
+    is encoded, and a character has at most four bytes.
+    """
+    if report.rows is None or len(report.rows) > limits.FAULTS or len(report.encoded) > limits.MESSAGE:
         return False
-    if not ({*map(type, names)} == {str} == {*map(type, messages)} and {*map(type, severities)} == {int}):
+    if b"\\" in report.encoded and b"\\u0000" in report.encoded:
         return False
-    lengths = [*map(len, names)]
-    if (
-        min(lengths) == 0
-        or max(lengths) > limits.FAULT_NAME // 4
-        or max(map(len, messages)) > limits.MESSAGE // 4
-        or min(severities) < limits.INTEGER_MIN
-        or max(severities) > limits.INTEGER_MAX
-    ):
-        return False
-    for fault in faults:
-        if len(fault) > _PLAIN - 1:
-            _check_extras(agent, fault["name"], fault)
-    return True
+    names, severities, _ = zip(*report.rows, strict=True)
+    levels = {*severities}
+    return (
+        names[0] != ""  # they are sorted
+        and len({*names}) == len(names)
+        and max(map(len, names)) <= limits.FAULT_NAME // 4
+        and min(levels) >= limits.INTEGER_MIN
+        and max(levels) <= limits.INTEGER_MAX
+    )
+
+
+def _is_plain(fault: Any) -> bool:
+    """True if a glance shows a fault as most are, which :func:`_check_fault` would pass."""
+    return (
+        isinstance(fault, dict)
+        and len(fault) == 3
+        and is_plain(fault.get("name"), limits.FAULT_NAME)
+        and is_plain(fault.get("message"), limits.MESSAGE)
+        and type(severity := fault.get("severity")) is int
+        and limits.INTEGER_MIN <= severity <= limits.INTEGER_MAX
+    )
 
 
 def _check_fault(agent: str, fault: Any) -> None:

@@ -61,7 +61,7 @@ class DB(Contract):
             now = self._now()
             row = agents.reported(self._store.rows.get(agent), report.digest, instance, now)
             stored = {fault["name"]: fault for fault in self._store.faults.get(agent, ())}
-            changes = faults.changes(stored.values(), report.faults(), now // agents.MICROSECONDS)
+            changes = faults.changes(stored.values(), report, now // agents.MICROSECONDS)
             for name in changes.removed:
                 del stored[name]
             stored |= {fault["name"]: fault for fault in changes.put}

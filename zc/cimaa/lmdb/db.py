@@ -186,11 +186,10 @@ def _replace(
             row = row._replace(updated=updated)
     old = records.decode_faults(transaction.get(records.FAULTS + name))
     new = agents.reported(row, report.digest, instance, now)
-    reported = report.faults()
-    changes = faults.changes(old, reported, now // agents.MICROSECONDS)
+    changes = faults.changes(old, report, now // agents.MICROSECONDS)
     transaction.put(records.AGENT + name, records.encode_row(new, slot))
     if changes.put or changes.removed:
-        _put_faults(transaction, records.FAULTS + name, _changed(old, reported, changes))
+        _put_faults(transaction, records.FAULTS + name, _changed(old, changes))
 
 
 def _remove(transaction: Transaction, name: bytes) -> None:
@@ -214,11 +213,13 @@ def _take_slot(transaction: Transaction, heartbeats: Heartbeats) -> int:
     return slot
 
 
-def _changed(old: list[Fault], reported: list[Fault], changes: faults.Changes) -> list[Fault]:
-    """The faults as they are to be stored, in the order of the report."""
+def _changed(old: list[Fault], changes: faults.Changes) -> list[Fault]:
+    """The faults as they are to be stored, sorted by name."""
     stored = {fault["name"]: fault for fault in old}
+    for name in changes.removed:
+        del stored[name]
     stored.update((fault["name"], fault) for fault in changes.put)
-    return [stored[fault["name"]] for fault in reported]
+    return sorted(stored.values(), key=faults.by_name)
 
 
 def _put_faults(transaction: Transaction, key: bytes, listed: list[Fault]) -> None:
