@@ -112,7 +112,7 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
     where it would pass for a rival of whoever comes next.
     """
     if row is not None and row.instance == instance.id and row.updated <= now:
-        return row._replace(updated=now, digest=digest)
+        return row._replace(updated=now, digest=digest)  # with the same instances: a store need not decode them
     seen = {s.instance.id: Seen(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}
     first = seen[instance.id].first if instance.id in seen else now
     seen[instance.id] = Seen(instance, first, now)

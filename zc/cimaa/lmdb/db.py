@@ -23,6 +23,8 @@ from .search import find_faults
 _SMALLEST, _LARGEST = 16 * 1024, 64 * 1024**4
 # How old (microseconds) the time in a row may be: a power failure may lose the heartbeats since.
 _WRITE_THROUGH = 15 * 60 * agents.MICROSECONDS
+# How many agents' last reports are remembered, by their digests, to spare a touch that would fail.
+_REMEMBERED = 1000
 
 
 def default_path() -> str:
@@ -51,12 +53,15 @@ class DB(Contract):
         if not _SMALLEST <= self.settings["map_size"] <= _LARGEST:
             smallest, largest = format_size(_SMALLEST), format_size(_LARGEST)
             raise ConfigurationError(f"[database] map_size: it must be from {smallest} to {largest}")
+        self._reported: dict[str, str] = {}  # the digests of what was reported last, by agent
         self._environment = Environment.acquire(Path(self.settings["path"]), self.settings["map_size"])
 
     def _close(self) -> None:
         self._environment.release()
 
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        if self._reported.get(agent, digest) != digest:
+            return False  # it would not match, unless another instance reported the same meanwhile
         name, condition = agent.encode(), records.condition(digest, instance)
         key = records.AGENT + name
         with self._environment.lock(name) as heartbeats:
@@ -81,6 +86,9 @@ class DB(Contract):
                 heartbeats,
                 len(report.encoded),
             )
+        if len(self._reported) >= _REMEMBERED:
+            self._reported.clear()
+        self._reported[agent] = report.digest
 
     def _remove_agent(self, agent: str) -> None:
         name = agent.encode()
@@ -175,21 +183,45 @@ def _write_through(transaction: Transaction, heartbeats: Heartbeats, key: bytes,
 def _replace(
     transaction: Transaction, heartbeats: Heartbeats, name: bytes, report: Report, instance: Instance, now: int
 ) -> None:
-    stored = transaction.get(records.AGENT + name)
-    if stored is None:
-        row, slot = None, _take_slot(transaction, heartbeats)
-    else:
-        _, revision, slot, _ = records.head(stored)
-        row = records.decode_row(stored)
-        updated = heartbeats.read(slot, revision)
-        if updated is not None:
-            row = row._replace(updated=updated)
-    old = records.decode_faults(transaction.get(records.FAULTS + name))
-    new = agents.reported(row, report.digest, instance, now)
+    key = records.AGENT + name
+    stored = transaction.get(key)
+    updated, revision, slot, _ = records.NO_HEAD if stored is None else records.head(stored)
+    if (found := heartbeats.read(slot, revision)) is not None:
+        updated = found
+    if slot == NO_SLOT:
+        slot = _take_slot(transaction, heartbeats)
+    value = None
+    if stored is not None and updated <= now:  # as agents.reported would make it
+        value = records.reported(stored, now, report.digest, instance.id, slot)
+    if value is None:
+        row = None if stored is None else records.decode_row(stored)._replace(updated=updated)
+        value = records.encode_row(agents.reported(row, report.digest, instance, now), slot)
+    transaction.put(key, value)
+    _replace_faults(transaction, records.FAULTS + name, report, now)
+
+
+def _replace_faults(transaction: Transaction, key: bytes, report: Report, now: int) -> None:
+    old = records.decode_faults(transaction.get(key))
     changes = faults.changes(old, report, now // agents.MICROSECONDS)
-    transaction.put(records.AGENT + name, records.encode_row(new, slot))
     if changes.put or changes.removed:
-        _put_faults(transaction, records.FAULTS + name, _changed(old, changes))
+        if listed := _changed(old, changes):
+            transaction.put(key, records.encode_faults(listed))
+        else:
+            transaction.delete(key)
+
+
+def _changed(old: list[Fault], changes: faults.Changes) -> list[Fault]:
+    """The faults as they are to be stored, sorted by name."""
+    stored = {fault["name"]: fault for fault in old}
+    for name in changes.removed:
+        del stored[name]
+    left = len(stored)
+    for fault in changes.put:
+        stored[fault["name"]] = fault
+    listed = [*stored.values()]
+    if len(listed) > left:
+        listed.sort(key=faults.by_name)
+    return listed
 
 
 def _remove(transaction: Transaction, name: bytes) -> None:
@@ -211,19 +243,3 @@ def _take_slot(transaction: Transaction, heartbeats: Heartbeats) -> int:
     else:
         transaction.delete(free[0])
     return slot
-
-
-def _changed(old: list[Fault], changes: faults.Changes) -> list[Fault]:
-    """The faults as they are to be stored, sorted by name."""
-    stored = {fault["name"]: fault for fault in old}
-    for name in changes.removed:
-        del stored[name]
-    stored.update((fault["name"], fault) for fault in changes.put)
-    return sorted(stored.values(), key=faults.by_name)
-
-
-def _put_faults(transaction: Transaction, key: bytes, listed: list[Fault]) -> None:
-    if listed:
-        transaction.put(key, records.encode_faults(listed))
-    else:
-        transaction.delete(key)

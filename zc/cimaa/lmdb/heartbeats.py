@@ -145,8 +145,8 @@ class AgentLock:
     def __enter__(self) -> Heartbeats:
         self._stripe.acquire()
         try:
-            if not self._try():
-                wait(self._try, "another process has been writing for this agent")
+            if not self._set(self._file._lock_kind):
+                wait(lambda: self._set(self._file._lock_kind), "another process has been writing for this agent")
         except BaseException:
             self._stripe.release()
             raise
@@ -160,14 +160,12 @@ class AgentLock:
         finally:
             self._stripe.release()
 
-    def _set(self, kind: int) -> None:
+    def _set(self, kind: int) -> bool:
+        """Take the lock, or release it; False if another process holds it."""
         # Locks of the open file description: those of the process would be lost when any of its threads closes the
         # file.  fcntl.fcntl releases the interpreter.
-        fcntl.fcntl(self._file._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, self._position, 1, 0))
-
-    def _try(self) -> bool:
         try:
-            self._set(self._file._lock_kind)
+            fcntl.fcntl(self._file._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, self._position, 1, 0))
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 return False

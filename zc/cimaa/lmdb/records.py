@@ -36,6 +36,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import lmdb
@@ -57,6 +58,7 @@ AGENT, FAULTS, SQUELCH, FREE_SLOT = b"a:", b"f:", b"s:", b"x:"
 _HEAD = struct.Struct("<q8sqB")
 _LENGTH = struct.Struct("<H")
 _WORST = struct.Struct("<qq")
+_SEVERITY, _SINCE = itemgetter("severity"), itemgetter("since")
 
 
 class Head(NamedTuple):
@@ -66,6 +68,10 @@ class Head(NamedTuple):
     revision: bytes
     slot: int
     instances: int
+
+
+#: Of a row that is not there.
+NO_HEAD = Head(0, b"", -1, 0)
 
 
 def _reading(decoding: Callable[[Stored], T]) -> Callable[[Stored], T]:
@@ -132,17 +138,33 @@ def encode_row(row: Row, slot: int) -> bytes:
 @_reading
 def decode_row(value: bytes) -> Row:
     """A row from its value; the heartbeat is the row's own."""
-    start = _HEAD.size + _LENGTH.size
-    (length,) = _LENGTH.unpack_from(value, _HEAD.size)
-    digest, instance, *_ = value[start : start + length].decode().split()
-    seen = tuple(Seen(Instance(*who), first, last) for *who, first, last in decode(value[start + length :]))
+    digest, instance, encoded = _parts(value)
+    seen = tuple(Seen(Instance(*who), first, last) for *who, first, last in decode(encoded))
     return Row(head(value).updated, digest, instance, seen)
+
+
+def reported(value: bytes, updated: int, digest: str, instance: str, slot: int) -> bytes | None:
+    """A row's value after another report of this instance, with a new revision; ``None`` if another reported last."""
+    _, last, encoded = _parts(value)
+    if last != instance:
+        return None
+    start = _HEAD.pack(updated, os.urandom(8), slot, value[_HEAD.size - 1])
+    return b"%b%b%b" % (start, condition(digest, last), encoded)
+
+
+@_reading
+def _parts(value: bytes) -> tuple[str, str, bytes]:
+    """The digest, the instance's id, and the instances as they are stored."""
+    start = _HEAD.size + _LENGTH.size
+    end = start + _LENGTH.unpack_from(value, _HEAD.size)[0]
+    digest, last, *_ = value[start:end].decode().split()
+    return digest, last, value[end:]
 
 
 def encode_faults(faults: list[Fault]) -> bytes:
     """The value for an agent's faults, of which there is one at least, sorted by name."""
-    worst = max(fault["severity"] for fault in faults)
-    since = min(fault["since"] for fault in faults if fault["severity"] == worst)
+    worst = max(map(_SEVERITY, faults))
+    since = min(map(_SINCE, [fault for fault in faults if fault["severity"] == worst]))
     return _WORST.pack(worst, since) + encode(faults)
 
 
