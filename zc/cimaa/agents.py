@@ -124,6 +124,9 @@ def instances(row: Row | None) -> list[Seen]:
     """The instances that a row remembers, each with the time of its last report."""
     if row is None:
         return []
+    if len(row.instances) == 1:  # nearly always; it is the one that reported last
+        [(instance, first, _)] = row.instances
+        return [Seen(instance, first, row.updated)]
     current = (s._replace(last=row.updated) if s.instance.id == row.instance else s for s in row.instances)
     return [s for s in current if not is_old(s.last, INSTANCE_MEMORY, row.updated)]
 
@@ -151,6 +154,20 @@ def rivals(row: Row, within: float, now: int) -> list[Seen]:
 def shown(name: str, row: Row, seen: Iterable[Seen]) -> Agent:
     """An agent as ``get_agents`` and ``double_agents`` return it, with these of its instances."""
     return {**heartbeat(name, row.updated), "instances": [_shown_instance(s) for s in seen]}
+
+
+def shown_alone(name: str, updated: int, host: str, pid: int | None, version: str, system: str, first: int) -> Agent:
+    """As :func:`shown`, of an agent for which only this instance reported: the one that reported last."""
+    seconds = updated // MICROSECONDS
+    instance: AgentInstance = {
+        "host": host,
+        "pid": pid,
+        "version": version,
+        "os": system,
+        "first": first // MICROSECONDS,
+        "last": seconds,
+    }
+    return {"name": name, "updated": seconds, "instances": [instance]}
 
 
 def heartbeat(name: str, updated: int) -> Heartbeat:

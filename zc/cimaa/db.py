@@ -126,8 +126,7 @@ class DB(ABC):
         ``version``, ``os``, and the times of its ``first`` and ``last`` report.
         """
         self._require_open()
-        found = (agents.shown(name, row, agents.instances(row)) for name, row in self._rows())
-        return sorted(found, key=_NAME)
+        return sorted(self._shown_agents(), key=_NAME)
 
     def old_agents(self, age: float) -> list[types.Heartbeat]:
         """``name`` and ``updated`` of the agents whose last report is at least ``age`` seconds old, sorted by name.
@@ -214,11 +213,11 @@ class DB(ABC):
         found: list[Squelch] = []
         for part in self._snapshot():
             for name, updated in part.heartbeats:
-                listed.append({"agent": "_", "message": "", **agents.heartbeat(name, updated)})
+                listed.append({"agent": "_", "name": name, "message": "", "updated": updated // agents.MICROSECONDS})
             for agent, stored in part.faults:
                 listed += cast(list[types.Fault], [faults.shown(agent, fault) for fault in stored])
             found += part.squelches
-        listed.sort(key=lambda fault: (fault["agent"], fault["name"]))
+        listed.sort(key=itemgetter("agent", "name"))
         return {"faults": listed, "squelches": [s.details() for s in squelches.by_regex(found)]}
 
     def close(self) -> None:
@@ -325,6 +324,10 @@ class DB(ABC):
             search = squelches.compiled(pattern).search
             stored = ((name, [one for one in listed if search(one["name"])]) for name, listed in stored)
         return faults.worst_first(stored, limit)
+
+    def _shown_agents(self) -> Iterable[types.Agent]:
+        """See :meth:`get_agents`; in any order."""
+        return (agents.shown(name, row, agents.instances(row)) for name, row in self._rows())
 
     def _rows_of_several(self) -> Iterable[tuple[str, Row]]:
         """The rows of at least those agents for which several instances reported."""

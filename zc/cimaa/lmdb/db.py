@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
-from .. import agents, faults
+from .. import agents, faults, types
 from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
@@ -25,6 +26,8 @@ _SMALLEST, _LARGEST = 16 * 1024, 64 * 1024**4
 _WRITE_THROUGH = 15 * 60 * agents.MICROSECONDS
 # How many agents' last reports are remembered, by their digests, to spare a touch that would fail.
 _REMEMBERED = 1000
+# How many agents a part of a snapshot has.
+_PART = 1000
 
 
 def default_path() -> str:
@@ -66,10 +69,10 @@ class DB(Contract):
         key = records.AGENT + name
         with self._environment.lock(name) as heartbeats:
             now = self._now()
-            row = self._environment.read(lambda transaction: transaction.get(key), heartbeats)
-            if row is None or not records.is_unchanged(row, condition):
+            found = self._environment.read(lambda transaction: _unchanged(transaction.get(key), condition), heartbeats)
+            if found is None:
                 return False
-            updated, revision, slot, _ = records.head(row)
+            updated, revision, slot, _ = found
             if 0 <= now - updated <= _WRITE_THROUGH and heartbeats.write(slot, revision, now):
                 return True
             return self._environment.write(
@@ -96,8 +99,8 @@ class DB(Contract):
             self._environment.remove(lambda transaction: _remove(transaction, name), heartbeats)
 
     def _agent_faults(self, agent: str) -> Iterable[Fault]:
-        value = self._environment.read(lambda transaction: transaction.get(records.FAULTS + agent.encode()))
-        return records.decode_faults(value)
+        key = records.FAULTS + agent.encode()
+        return self._environment.read(lambda transaction: records.decode_faults(transaction.get(key)))
 
     def _all_faults(self) -> Iterable[tuple[str, list[Fault]]]:
         return self._environment.scan(_faults)
@@ -118,6 +121,9 @@ class DB(Contract):
     def _rows_of_several(self) -> Iterable[tuple[str, Row]]:
         return self._environment.scan(lambda scan: _rows(scan, 2))
 
+    def _shown_agents(self) -> Iterable[types.Agent]:
+        return self._environment.scan(_shown_agents)
+
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
         return self._environment.scan(_heartbeats)
 
@@ -135,16 +141,25 @@ class DB(Contract):
         return self._environment.scan(_snapshot)
 
 
-def _rows(scan: Scan, instances: int) -> Iterator[tuple[str, Row]]:
+def _rows(scan: Scan, least: int) -> Iterator[tuple[str, Row]]:
     """The rows that remember at least so many instances."""
-    for key, value in scan.records(records.AGENT):
-        if records.head(value).instances >= instances:
-            yield records.name(key), records.decode_row(value)._replace(updated=scan.heartbeat(key, value))
+    for key, row, updated, instances in scan.rows():
+        if instances >= least:
+            yield records.name(key), records.decode_row(row, updated)
+
+
+def _shown_agents(scan: Scan) -> Iterator[types.Agent]:
+    for key, row, updated, instances in scan.rows():
+        if instances == 1:  # nearly always: decoded no further than it is shown
+            yield agents.shown_alone(records.name(key), updated, *records.only_instance(row))
+        else:
+            decoded = records.decode_row(row, updated)
+            yield agents.shown(records.name(key), decoded, agents.instances(decoded))
 
 
 def _heartbeats(scan: Scan) -> Iterator[tuple[str, int]]:
-    for key, value in scan.records(records.AGENT):
-        yield records.name(key), scan.heartbeat(key, value)
+    for key, _, updated, _ in scan.rows():
+        yield records.name(key), updated
 
 
 def _faults(scan: Scan) -> Iterator[tuple[str, list[Fault]]]:
@@ -158,11 +173,17 @@ def _squelches(scan: Scan) -> Iterator[Squelch]:
 
 
 def _snapshot(scan: Scan) -> Iterator[Snapshot]:
-    for heartbeat in _heartbeats(scan):
-        yield Snapshot(heartbeats=[heartbeat])
-    for faults_ in _faults(scan):
-        yield Snapshot(faults=[faults_])
+    heartbeats, stored = _heartbeats(scan), _faults(scan)
+    while some := [*islice(heartbeats, _PART)]:
+        yield Snapshot(heartbeats=some)
+    while others := [*islice(stored, _PART)]:
+        yield Snapshot(faults=others)
     yield Snapshot(squelches=[*_squelches(scan)])
+
+
+def _unchanged(row: bytes | None, condition: bytes) -> tuple[int, bytes, int, int] | None:
+    """The head of a row that meets the condition."""
+    return None if row is None or not records.is_unchanged(row, condition) else records.head(row)
 
 
 def _write_through(transaction: Transaction, heartbeats: Heartbeats, key: bytes, condition: bytes, now: int) -> bool:
@@ -173,7 +194,7 @@ def _write_through(transaction: Transaction, heartbeats: Heartbeats, key: bytes,
     row = transaction.get(key)
     if row is None or not records.is_unchanged(row, condition):
         return False
-    slot = records.head(row).slot
+    _, _, slot, _ = records.head(row)
     if slot == NO_SLOT:
         slot = _take_slot(transaction, heartbeats)
     transaction.put(key, records.touched(row, now, slot))
@@ -194,7 +215,7 @@ def _replace(
     if stored is not None and updated <= now:  # as agents.reported would make it
         value = records.reported(stored, now, report.digest, instance.id, slot)
     if value is None:
-        row = None if stored is None else records.decode_row(stored)._replace(updated=updated)
+        row = None if stored is None else records.decode_row(stored, updated)
         value = records.encode_row(agents.reported(row, report.digest, instance, now), slot)
     transaction.put(key, value)
     _replace_faults(transaction, records.FAULTS + name, report, now)
@@ -227,7 +248,8 @@ def _changed(old: list[Fault], changes: faults.Changes) -> list[Fault]:
 def _remove(transaction: Transaction, name: bytes) -> None:
     row = transaction.pop(records.AGENT + name)
     transaction.delete(records.FAULTS + name)
-    if row and (slot := records.head(row).slot) != NO_SLOT:
+    _, _, slot, _ = records.NO_HEAD if row is None else records.head(row)
+    if slot != NO_SLOT:
         transaction.put(records.free_slot_key(slot), b"")
 
 

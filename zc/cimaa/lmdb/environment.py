@@ -28,8 +28,8 @@ from typing import ClassVar, TypeAlias, TypeVar
 
 import lmdb
 
-from ..errors import StoreClosed, StoreError, StoreIncompatible, StoreUnavailable
-from . import errors, files
+from ..errors import StoreClosed, StoreError, StoreUnavailable
+from . import errors, files, records
 from .directory import MAX_READERS, Directory
 from .heartbeats import AgentLock, Heartbeats
 from .scan import Scan
@@ -101,6 +101,8 @@ class Environment:
                     return work(transaction)
             except (lmdb.Error, OSError) as error:
                 raise self._failed(error) from error
+            except records.UNREADABLE as error:
+                raise errors.unreadable(self._path) from error
 
     def write(
         self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0
@@ -141,6 +143,8 @@ class Environment:
             yield from work(scan)
         except lmdb.Error as error:
             raise self._translated(error) from error
+        except records.UNREADABLE as error:
+            raise errors.unreadable(self._path) from error
         finally:
             with self._lock:
                 self._end(scan)
@@ -171,6 +175,8 @@ class Environment:
                 return change(directory)
             except (lmdb.Error, OSError) as error:
                 raise self._failed(error) from error
+            except records.UNREADABLE as error:
+                raise errors.unreadable(self._path) from error
 
     def _read_unlocked(self, directory: Directory, work: Callable[[Transaction], T]) -> T:
         """What ``work`` returns for one snapshot, of which nothing was overwritten meanwhile.
@@ -185,7 +191,7 @@ class Environment:
             try:
                 with self._begin(directory, False) as transaction:
                     result = work(transaction)
-            except (lmdb.Error, StoreIncompatible):
+            except (lmdb.Error, *records.UNREADABLE):
                 if _last_transaction(directory) <= before + 1:
                     raise
             else:

@@ -53,26 +53,22 @@ def encode(revision: bytes, updated: int) -> bytes:
     return body + crc32(body).to_bytes(4, "little")
 
 
-class Slots:
-    """A copy of slots."""
+def find(slots: bytes, slot: int, revision: bytes) -> int | None:
+    """The heartbeat, if the slot has one for the row with this revision.
 
-    def __init__(self, copied: bytes) -> None:
-        self._copied = copied
+    :raises TornError: if it was being written.
+    """
+    start = slot * SLOT
+    if slot < 0 or not slots.startswith(revision, start) or len(slots) < start + _RECORD.size:
+        return None
+    _, updated, checksum = _RECORD.unpack_from(slots, start)
+    if checksum != crc32(slots[start : start + _BODY.size]):
+        raise TornError
+    return int(updated)
 
-    def find(self, slot: int, revision: bytes) -> tuple[int | None, bool]:
-        """The heartbeat, if the slot has one for the row with this revision; and True if it was being written."""
-        start = slot * SLOT
-        end = start + _BODY.size
-        copied = self._copied
-        if slot < 0 or not copied.startswith(revision, start):
-            return None, False
-        try:
-            _, updated, checksum = _RECORD.unpack_from(copied, start)
-        except struct.error:  # cut short
-            return None, False
-        if checksum != crc32(copied[start:end]):
-            return None, True
-        return updated, False
+
+class TornError(Exception):
+    """A slot was copied while it was being written, or it is damaged."""
 
 
 class Heartbeats:
@@ -116,11 +112,16 @@ class Heartbeats:
 
     def read(self, slot: int, revision: bytes) -> int | None:
         """The heartbeat in a slot, if it has one for the row with this revision.  The agent's lock must be held."""
-        return None if slot < 0 else Slots(os.pread(self._descriptor, SLOT, slot * SLOT)).find(0, revision)[0]
+        if slot < 0:
+            return None
+        try:
+            return find(os.pread(self._descriptor, SLOT, slot * SLOT), 0, revision)
+        except TornError:
+            return None
 
-    def copy(self) -> Slots:
+    def copy(self) -> bytes:
         """All slots, as they are while they are copied.  To be taken before the rows are read."""
-        return Slots(os.pread(self._descriptor, os.lseek(self._descriptor, 0, os.SEEK_END), 0))
+        return os.pread(self._descriptor, os.lseek(self._descriptor, 0, os.SEEK_END), 0)
 
     def allocate(self, slot: int) -> bool:
         """See to it that the slot has space on disk; False if there is none."""

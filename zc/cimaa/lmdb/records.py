@@ -31,24 +31,23 @@ then       the instances as a JSON list
 =========  ==================================================================================
 """
 
-import functools
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from operator import itemgetter
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import lmdb
 
 from ..agents import Instance, Row, Seen
-from ..errors import StoreIncompatible
 from ..faults import Fault, decode, encode
 from ..squelches import Squelch
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
-Stored = TypeVar("Stored", bytes, bytes | None)
-T = TypeVar("T")
+
+#: What the functions below raise for a record that another program wrote, or that the disk damaged.
+UNREADABLE = (ValueError, TypeError, KeyError, struct.error)
 
 FORMAT = 2
 
@@ -61,33 +60,8 @@ _WORST = struct.Struct("<qq")
 _SEVERITY, _SINCE = itemgetter("severity"), itemgetter("since")
 
 
-class Head(NamedTuple):
-    """The start of a row."""
-
-    updated: int
-    revision: bytes
-    slot: int
-    instances: int
-
-
-#: Of a row that is not there.
-NO_HEAD = Head(0, b"", -1, 0)
-
-
-def _reading(decoding: Callable[[Stored], T]) -> Callable[[Stored], T]:
-    """The function, with an error that says what to do if the record is not what a store wrote."""
-
-    @functools.wraps(decoding)
-    def decoded(stored: Stored) -> T:
-        try:
-            return decoding(stored)
-        except (ValueError, TypeError, KeyError, struct.error) as error:
-            raise StoreIncompatible(
-                "the embedded store has a record that cannot be read: its data.mdb is damaged: move it away, or put"
-                " back a backup"
-            ) from error
-
-    return decoded
+#: The head of a row that is not there.
+NO_HEAD = (0, b"", -1, 0)
 
 
 def of_kind(transaction: Transaction, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -100,7 +74,6 @@ def of_kind(transaction: Transaction, kind: bytes) -> Iterator[tuple[bytes, byte
                 yield key, value
 
 
-@_reading
 def name(key: bytes) -> str:
     """The agent's name in a key."""
     return key[2:].decode()
@@ -117,10 +90,9 @@ def is_unchanged(row: bytes, wanted: bytes) -> bool:
     return row.startswith(wanted, _HEAD.size)
 
 
-@_reading
-def head(row: bytes) -> Head:
-    """The start of a row."""
-    return Head._make(_HEAD.unpack_from(row))
+def head(row: bytes) -> tuple[int, bytes, int, int]:
+    """The start of a row: its own heartbeat, its revision, its slot, and how many instances it remembers."""
+    return _HEAD.unpack_from(row)
 
 
 def touched(row: bytes, updated: int, slot: int) -> bytes:
@@ -135,12 +107,20 @@ def encode_row(row: Row, slot: int) -> bytes:
     return b"%b%b%b" % (start, condition(row.digest, row.instance), seen)
 
 
-@_reading
-def decode_row(value: bytes) -> Row:
-    """A row from its value; the heartbeat is the row's own."""
+def decode_row(value: bytes, updated: int) -> Row:
+    """A row from its value, with this heartbeat."""
     digest, instance, encoded = _parts(value)
-    seen = tuple(Seen(Instance(*who), first, last) for *who, first, last in decode(encoded))
-    return Row(head(value).updated, digest, instance, seen)
+    seen = [
+        Seen(Instance(host, pid, version, system), first, last)
+        for host, pid, version, system, first, last in decode(encoded)
+    ]
+    return Row(updated, digest, instance, tuple(seen))
+
+
+def only_instance(value: bytes) -> tuple[str, int | None, str, str, int]:
+    """Host, pid, version, operating system and first report of the only instance that a row remembers."""
+    [(host, pid, version, system, first, _)] = decode(_parts(value)[2])
+    return host, pid, version, system, first
 
 
 def reported(value: bytes, updated: int, digest: str, instance: str, slot: int) -> bytes | None:
@@ -152,7 +132,6 @@ def reported(value: bytes, updated: int, digest: str, instance: str, slot: int) 
     return b"%b%b%b" % (start, condition(digest, last), encoded)
 
 
-@_reading
 def _parts(value: bytes) -> tuple[str, str, bytes]:
     """The digest, the instance's id, and the instances as they are stored."""
     start = _HEAD.size + _LENGTH.size
@@ -168,14 +147,12 @@ def encode_faults(faults: list[Fault]) -> bytes:
     return _WORST.pack(worst, since) + encode(faults)
 
 
-@_reading
 def decode_faults(value: bytes | None) -> list[Fault]:
     """An agent's faults from their value, sorted by name."""
     faults: list[Fault] = [] if value is None else decode(value[_WORST.size :])
     return faults
 
 
-@_reading
 def worst(value: bytes) -> tuple[int, int]:
     """The worst severity of an agent's faults, and since when the longest standing of that severity stands."""
     severity, since = _WORST.unpack_from(value)
@@ -192,13 +169,11 @@ def encode_squelch(squelch: Squelch) -> bytes:
     return encode(squelch._asdict())
 
 
-@_reading
 def decode_squelch(value: bytes) -> Squelch:
     """A squelch from its value."""
     return Squelch(**decode(value))
 
 
-@_reading
 def slots(value: bytes | None) -> int:
     """How many slots the file of heartbeats has in use."""
     return int(value or 0)
@@ -209,7 +184,6 @@ def free_slot_key(slot: int) -> bytes:
     return FREE_SLOT + slot.to_bytes(8, "big")
 
 
-@_reading
 def free_slot(key: bytes) -> int:
     """The slot that a key marks as free."""
     return int.from_bytes(key[len(FREE_SLOT) :], "big")

@@ -6,6 +6,7 @@ import lmdb
 
 from . import records
 from .directory import Directory
+from .heartbeats import TornError, find
 
 
 class Scan:
@@ -31,13 +32,16 @@ class Scan:
         assert self.transaction is not None
         return records.of_kind(self.transaction, kind)
 
-    def heartbeat(self, key: bytes, row: bytes) -> int:
-        """The heartbeat of the agent with this row (microseconds)."""
-        updated, revision, slot, _ = records.head(row)
-        found, torn = self._slots.find(slot, revision)
-        if torn:
-            return self._heartbeat_now(key, row)
-        return updated if found is None else found
+    def rows(self) -> Iterator[tuple[bytes, bytes, int, int]]:
+        """Each agent's key, row, heartbeat (microseconds), and how many instances the row remembers."""
+        slots, head = self._slots, records.head
+        for key, row in self.records(records.AGENT):
+            updated, revision, slot, instances = head(row)
+            try:
+                found = find(slots, slot, revision)
+            except TornError:
+                found = self._heartbeat_now(key, row)
+            yield key, row, updated if found is None else found, instances
 
     def _heartbeat_now(self, key: bytes, row: bytes) -> int:
         """The heartbeat once it is not being written.
