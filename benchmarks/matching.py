@@ -3,8 +3,8 @@
 import re
 
 import re2
-from turns import by_turns
 
+from benchmarks.turns import by_turns
 from zc.cimaa.squelches import Matcher
 
 REGEXES = [rf"^//host{number}\.example/.*disk{number % 7}$" for number in range(1000)]

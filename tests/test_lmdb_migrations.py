@@ -107,11 +107,15 @@ def test_an_upgrade_may_be_killed_at_any_moment(tmp_path: Path) -> None:
     origin = tmp_path / "origin"
     store(origin, [*FORMAT_1.items(), *rows])
     upgraded = 0
+    shutil.copytree(origin, tmp_path / "timed")
+    start = time.monotonic()
+    assert finished(in_fork(lambda: opened(tmp_path / "timed").get_squelches())) == 0
+    takes = time.monotonic() - start
     for number in range(40):
         path = tmp_path / f"store{number}"
         shutil.copytree(origin, path)
         pid = in_fork(lambda path=path: opened(path).get_squelches())  # type: ignore[misc]
-        time.sleep(dice.random() * 0.06)
+        time.sleep(dice.random() * 2 * takes)
         os.kill(pid, signal.SIGKILL)
         finished(pid)
         upgraded += records(path)[b"version"] == b"2"

@@ -133,7 +133,12 @@ def instances(row: Row | None) -> list[Seen]:
 
 def is_old(updated: int, age: float, now: int) -> bool:
     """True if ``updated`` lies ``age`` seconds or more before ``now`` (both in microseconds)."""
-    return updated <= now - age * MICROSECONDS
+    return updated <= latest_old(age, now)
+
+
+def latest_old(age: float, now: int) -> float:
+    """The latest time that lies ``age`` seconds before ``now`` (both in microseconds)."""
+    return now - age * MICROSECONDS
 
 
 def is_offline(updated: int, seen_within: float, silent_for: float, now: int) -> bool:

@@ -212,10 +212,12 @@ class DB(ABC):
         listed: list[types.Fault | types.DumpedHeartbeat] = []
         found: list[Squelch] = []
         for part in self._snapshot():
-            for name, updated in part.heartbeats:
-                listed.append({"agent": "_", "name": name, "message": "", "updated": updated // agents.MICROSECONDS})
-            for agent, stored in part.faults:
-                listed += cast(list[types.Fault], [faults.shown(agent, fault) for fault in stored])
+            listed += [
+                {"agent": "_", "name": name, "message": "", "updated": updated // agents.MICROSECONDS}
+                for name, updated in part.heartbeats
+            ]
+            shown = [faults.shown(agent, fault) for agent, stored in part.faults for fault in stored]
+            listed += cast(list[types.Fault], shown)
             found += part.squelches
         listed.sort(key=itemgetter("agent", "name"))
         return {"faults": listed, "squelches": [s.details() for s in squelches.by_regex(found)]}
@@ -339,8 +341,8 @@ class DB(ABC):
 
     def _old_agents(self, age: float) -> list[types.Heartbeat]:
         """See :meth:`old_agents`."""
-        now = self._now()
-        return _sorted(pair for pair in self._heartbeats() if agents.is_old(pair[1], age, now))
+        latest = agents.latest_old(age, self._now())
+        return _sorted(pair for pair in self._heartbeats() if pair[1] <= latest)
 
     def _offline_agents(self, seen_within: float, silent_for: float) -> list[types.Heartbeat]:
         """See :meth:`offline_agents`."""

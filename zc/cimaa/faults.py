@@ -163,10 +163,15 @@ def worst_first(stored: Iterable[tuple[str, list[Fault]]], limit: int | None = N
         if len(faults) > 1:
             faults.sort(key=_NAME)
         listed += faults
+    return ranked(listed)[:limit]
+
+
+def ranked(listed: list[Fault]) -> list[Fault]:
+    """Faults, sorted by agent and name before, as :func:`worst_first` gives them; sorted in place."""
     # One key at a time, the weightiest last: sorting is stable, and quick where there is little to move.
     listed.sort(key=_SINCE)
     listed.sort(key=_SEVERITY, reverse=True)
-    return listed[:limit]
+    return listed
 
 
 def by_name(fault: Fault) -> str:

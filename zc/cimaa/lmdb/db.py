@@ -143,9 +143,8 @@ class DB(Contract):
 
 def _rows(scan: Scan, least: int) -> Iterator[tuple[str, Row]]:
     """The rows that remember at least so many instances."""
-    for key, row, updated, instances in scan.rows():
-        if instances >= least:
-            yield records.name(key), records.decode_row(row, updated)
+    for key, row, updated, _ in scan.rows(least):
+        yield records.name(key), records.decode_row(row, updated)
 
 
 def _shown_agents(scan: Scan) -> Iterator[types.Agent]:

@@ -12,7 +12,7 @@ bytes    of a slot
 0 to 7   the revision of the row
 8 to 15  the time of the report (microseconds since the epoch)
 16 to 19 the CRC-32 of the bytes before
-20 to 31 unused
+20 to 31 zero
 =======  ========================================================
 
 Every touch, replacement and removal of an agent holds the agent's lock: a byte
@@ -41,6 +41,7 @@ NO_SLOT: Final = -1
 # The file grows by this many bytes at a time.
 _CHUNK: Final = 64 * 1024
 _BODY = struct.Struct("<8sq")
+_CHECKSUM = struct.Struct("<I12x")
 _RECORD = struct.Struct("<8sqI")
 # struct flock: type, whence, start, length, pid (0 for locks of the open file description).
 _FLOCK = struct.Struct("hhqqi4x")
@@ -50,7 +51,7 @@ _STRIPES: Final = 64
 def encode(revision: bytes, updated: int) -> bytes:
     """A slot's bytes for the row with this revision."""
     body = _BODY.pack(revision, updated)
-    return body + crc32(body).to_bytes(4, "little")
+    return body + _CHECKSUM.pack(crc32(body))
 
 
 def find(slots: bytes, slot: int, revision: bytes) -> int | None:
@@ -59,12 +60,23 @@ def find(slots: bytes, slot: int, revision: bytes) -> int | None:
     :raises TornError: if it was being written.
     """
     start = slot * SLOT
-    if slot < 0 or not slots.startswith(revision, start) or len(slots) < start + _RECORD.size:
-        return None
+    return decode(slots, start) if slot >= 0 and slots.startswith(revision, start) else None
+
+
+def decode(slots: bytes, start: int) -> int:
+    """The time in the slot that begins here.
+
+    :raises TornError: if it was being written.
+    """
     _, updated, checksum = _RECORD.unpack_from(slots, start)
     if checksum != crc32(slots[start : start + _BODY.size]):
         raise TornError
     return int(updated)
+
+
+def _whole(slots: bytes) -> bytes:
+    """Without the last slot if it was cut short."""
+    return slots[: len(slots) // SLOT * SLOT]
 
 
 class TornError(Exception):
@@ -106,7 +118,7 @@ class Heartbeats:
         if slot < 0:
             return False
         try:
-            return os.pwrite(self._descriptor, encode(revision, updated), slot * SLOT) == _RECORD.size
+            return os.pwrite(self._descriptor, encode(revision, updated), slot * SLOT) == SLOT
         except OSError:  # no space on a file system that copies on write, or a failing disk
             return False
 
@@ -115,13 +127,14 @@ class Heartbeats:
         if slot < 0:
             return None
         try:
-            return find(os.pread(self._descriptor, SLOT, slot * SLOT), 0, revision)
+            return find(_whole(os.pread(self._descriptor, SLOT, slot * SLOT)), 0, revision)
         except TornError:
             return None
 
     def copy(self) -> bytes:
         """All slots, as they are while they are copied.  To be taken before the rows are read."""
-        return os.pread(self._descriptor, os.lseek(self._descriptor, 0, os.SEEK_END), 0)
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        return _whole(os.pread(self._descriptor, size, 0))
 
     def allocate(self, slot: int) -> bool:
         """See to it that the slot has space on disk; False if there is none."""

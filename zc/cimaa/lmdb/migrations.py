@@ -120,7 +120,7 @@ def _write(path: Path, stored: Records, map_size: int) -> Path:
     """Write a new file in a directory aside, in parts that need not fit into memory together."""
     aside = path / _ASIDE
     aside.mkdir(mode=0o700)
-    with lmdb.open(os.fsencode(aside), map_size=map_size, mode=0o600, sync=False) as new:
+    with lmdb.open(os.fsencode(aside), map_size=map_size, mode=0o600, sync=False, lock=False) as new:
         remaining = iter(stored)
         while part := list(islice(remaining, _PART)):
             with new.begin(write=True) as transaction, transaction.cursor() as cursor:

@@ -6,7 +6,7 @@ import lmdb
 
 from . import records
 from .directory import Directory
-from .heartbeats import TornError, find
+from .heartbeats import SLOT, TornError, decode
 
 
 class Scan:
@@ -32,16 +32,18 @@ class Scan:
         assert self.transaction is not None
         return records.of_kind(self.transaction, kind)
 
-    def rows(self) -> Iterator[tuple[bytes, bytes, int, int]]:
-        """Each agent's key, row, heartbeat (microseconds), and how many instances the row remembers."""
-        slots, head = self._slots, records.head
+    def rows(self, least: int = 0) -> Iterator[tuple[bytes, bytes, int, int]]:
+        """Each agent's key, row, heartbeat (microseconds), and how many instances the row remembers, at ``least``."""
+        slots, head, starts = self._slots, records.head, self._slots.startswith
         for key, row in self.records(records.AGENT):
             updated, revision, slot, instances = head(row)
-            try:
-                found = find(slots, slot, revision)
-            except TornError:
-                found = self._heartbeat_now(key, row)
-            yield key, row, updated if found is None else found, instances
+            if instances >= least:
+                if starts(revision, slot * SLOT):
+                    try:
+                        updated = decode(slots, slot * SLOT)
+                    except TornError:
+                        updated = self._heartbeat_now(key, row)
+                yield key, row, updated, instances
 
     def _heartbeat_now(self, key: bytes, row: bytes) -> int:
         """The heartbeat once it is not being written.

@@ -14,9 +14,14 @@ Stored: TypeAlias = Iterable[tuple[bytes, bytes]]
 def find_faults(stored: Stored, severity: int | None, pattern: str | None, limit: int | None) -> list[Fault]:
     """Faults from the records of all agents, in the order and by the rules of ``DB.find_faults``."""
     matches = None if pattern is None else squelches.compiled(pattern).search
-    if limit is None:
-        return faults.worst_first(_chosen(stored, severity, matches))
-    return _worst(stored, severity, matches, limit)
+    if limit is not None:
+        return _worst(stored, severity, matches, limit)
+    found: list[Fault] = []
+    for agent, listed in _chosen(stored, severity, matches):  # records come sorted by agent, and faults by name
+        for fault in listed:
+            fault["agent"] = agent
+        found += listed
+    return faults.ranked(found)
 
 
 def _chosen(stored: Stored, severity: int | None, matches: Any) -> Iterator[tuple[str, list[Fault]]]:
