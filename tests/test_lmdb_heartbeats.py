@@ -349,6 +349,36 @@ def test_a_fork_does_not_keep_the_locks_of_a_parent_that_was_killed(path: Path, 
         os.kill(child, signal.SIGKILL)
 
 
+def test_heartbeats_and_reads_wait_for_no_writer(path: Path, clock: Clock) -> None:
+    """Another process holds LMDB's write lock, and a thread of this one waits for it."""
+    with opened(path, clock) as db:
+        for agent in ("waiting", "agent"):
+            db.set_faults(agent, [])
+    ready, started = os.pipe()
+
+    def hold() -> None:
+        with lmdb.open(str(path)) as environment, environment.begin(write=True):
+            os.write(started, b"x")
+            signal.pause()
+
+    pid = in_fork(hold)
+    os.read(ready, 1)
+    with opened(path, clock) as db:
+        writer = threading.Thread(target=lambda: db.set_faults("waiting", [fault("f")]))
+        writer.start()
+        try:
+            clock.now += 60
+            db.set_faults("agent", [])
+            assert heartbeats(db)["agent"] == START + 60
+            assert db.get_faults("waiting") == []
+            assert writer.is_alive()
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            finished(pid)
+            writer.join()
+        assert len(db.get_faults("waiting")) == 1
+
+
 SCALE = 1000  # so that whole seconds show milliseconds, and a second has more than a quarter of an hour
 
 

@@ -51,11 +51,13 @@ class Environment:
         self._path = path
         self._map_size = map_size
         self._handles = 0
-        # Held throughout each short transaction.  A scan does not hold it, and holds up only what no transaction may
-        # see: a resize of the map, the end of the environment, and a fork.
+        # Held throughout each short read.  Scans and the thread that writes (which waits for the disk) do not hold it;
+        # they hold up only what no transaction may see: a resize of the map, the end of the environment, and a fork.
         self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
         self._scans: dict[Scan, int] = {}  # each with its thread
-        self._no_scans = threading.Condition(self._lock)
+        self._writer: int | None = None
+        self._writing = threading.Lock()  # taken before the other
         self._directory: Directory | None = None
 
     @classmethod
@@ -97,7 +99,7 @@ class Environment:
                 directory = self._current(heartbeats)
                 if directory.read_only:
                     return self._read_unlocked(directory, work)
-                with self._begin(directory, False) as transaction:
+                with self._begin_read(directory) as transaction:
                     return work(transaction)
             except (lmdb.Error, OSError) as error:
                 raise self._failed(error) from error
@@ -113,7 +115,7 @@ class Environment:
         """
 
         def reserved(directory: Directory) -> T:
-            with self._begin(directory, True) as transaction:
+            with self._begin_write(directory) as transaction:
                 left = files.AFTER_ADDING if transaction.get(key) is None else files.AFTER_CHANGING
                 result = work(transaction)
                 directory.allocate(transaction, size, left)
@@ -126,7 +128,7 @@ class Environment:
 
         def unreserved(directory: Directory) -> T:
             try:
-                with self._begin(directory, True) as transaction:
+                with self._begin_write(directory) as transaction:
                     return work(transaction)
             except lmdb.MapFullError:
                 return self._remove_from_full_map(directory, work)
@@ -155,7 +157,7 @@ class Environment:
                 directory = self._current()
                 scan = Scan(directory)
                 if not directory.read_only:  # else no snapshot stays as it is
-                    scan.transaction = self._begin(directory, False)
+                    scan.transaction = self._begin_read(directory)
                     self._scans[scan] = threading.get_ident()
             except (lmdb.Error, OSError) as error:
                 raise self._failed(error) from error
@@ -164,19 +166,30 @@ class Environment:
     def _end(self, scan: Scan) -> None:
         if self._scans.pop(scan, None) is not None:
             scan.abort()
-            self._no_scans.notify_all()
+            self._idle.notify_all()
 
     def _changed_by(self, change: Callable[[Directory], T], heartbeats: Heartbeats | None) -> T:
-        with self._lock:
-            try:
-                directory = self._current(heartbeats)
+        """Let one thread after the other write; meanwhile, others may read."""
+        with self._writing:
+            with self._lock:
+                try:
+                    directory = self._current(heartbeats)
+                except (lmdb.Error, OSError) as error:
+                    raise self._failed(error) from error
                 if directory.read_only:
                     raise errors.read_only(self._path)
+                self._writer = threading.get_ident()
+            try:
                 return change(directory)
             except (lmdb.Error, OSError) as error:
-                raise self._failed(error) from error
+                with self._lock:
+                    raise self._failed(error) from error
             except records.UNREADABLE as error:
                 raise errors.unreadable(self._path) from error
+            finally:
+                with self._lock:
+                    self._writer = None
+                    self._idle.notify_all()
 
     def _read_unlocked(self, directory: Directory, work: Callable[[Transaction], T]) -> T:
         """What ``work`` returns for one snapshot, of which nothing was overwritten meanwhile.
@@ -189,7 +202,7 @@ class Environment:
         for _ in range(_READ_ATTEMPTS):
             before = _last_transaction(directory)
             try:
-                with self._begin(directory, False) as transaction:
+                with self._begin_read(directory) as transaction:
                     result = work(transaction)
             except (lmdb.Error, *records.UNREADABLE):
                 if _last_transaction(directory) <= before + 1:
@@ -201,18 +214,28 @@ class Environment:
 
     def _remove_from_full_map(self, directory: Directory, work: Callable[[Transaction], T]) -> T:
         size = directory.environment.info()["map_size"]
-        self._resize(directory, size + files.SPARE)
+        with self._lock:
+            self._resize(directory, size + files.SPARE)
         try:
-            with self._begin(directory, True) as transaction:
+            with self._begin_write(directory) as transaction:
                 return work(transaction)
         finally:
-            directory.environment.set_mapsize(size)  # or more, if more is in use
+            with self._lock:
+                self._resize(directory, size)  # or more, if more is in use
 
-    def _begin(self, directory: Directory, write: bool) -> Transaction:
+    def _begin_write(self, directory: Directory) -> Transaction:
         while True:
             try:
-                return directory.environment.begin(write=write)
+                return directory.environment.begin(write=True)
             except lmdb.MapResizedError:  # another process made the file larger than our map
+                with self._lock:
+                    self._resize(directory, 0)
+
+    def _begin_read(self, directory: Directory) -> Transaction:
+        while True:
+            try:
+                return directory.environment.begin()
+            except lmdb.MapResizedError:
                 self._resize(directory, 0)
 
     def _translated(self, error: lmdb.Error | OSError) -> StoreError:
@@ -257,20 +280,21 @@ class Environment:
                     self._resize(self._directory, map_size)
 
     def _forget(self) -> None:
-        self._wait_for_scans()
+        self._wait()
         if self._directory is not None:
             self._directory.close()
             self._directory = None
 
-    def _wait_for_scans(self) -> None:
-        """Wait until no thread scans.  What this thread itself began and did not end (it was interrupted) ends here."""
-        for scan in [scan for scan, thread in self._scans.items() if thread == threading.get_ident()]:
+    def _wait(self) -> None:
+        """Wait until no other thread scans or writes.  What this thread itself scans (it was interrupted) ends here."""
+        this = threading.get_ident()
+        for scan in [scan for scan, thread in self._scans.items() if thread == this]:
             self._end(scan)
-        while self._scans:
-            self._no_scans.wait()  # which releases the lock
+        while self._scans or self._writer not in (None, this):
+            self._idle.wait()  # which releases the lock
 
     def _resize(self, directory: Directory, map_size: int) -> None:
-        self._wait_for_scans()
+        self._wait()
         if self._directory is not directory:
             raise self._gone("closed by another thread")
         directory.environment.set_mapsize(map_size)
@@ -281,7 +305,7 @@ class Environment:
         cls._registry_lock.acquire()
         for environment in cls._shared.values():
             environment._lock.acquire()
-            environment._wait_for_scans()
+            environment._wait()
 
     @classmethod
     def _after_fork_in_parent(cls) -> None:
@@ -296,6 +320,7 @@ class Environment:
             directory, environment._directory = environment._directory, None
             if directory is not None:
                 directory.close_in_fork()
+            environment._writing = threading.Lock()  # another thread of the parent may have been about to write
         cls._after_fork_in_parent()
 
 
