@@ -1,4 +1,4 @@
-"""What the DynamoDB backend costs its client, against boto3's client alone: ``python benchmarks/dynamodb.py``.
+"""What the DynamoDB backend costs its client, against boto3's client alone: ``python -m benchmarks.dynamodb``.
 
 A server in another process gives answers that it has ready, so that nothing is measured but the client: the
 processor time of this process, of each way by turns.  Bare is boto3's client as anybody would make it.

@@ -1,4 +1,4 @@
-"""Matching 20,000 names against 1,000 squelches, against a bare ``re2.Set``: ``python benchmarks/matching.py``."""
+"""Matching 20,000 names against 1,000 squelches, against a bare ``re2.Set``: ``python -m benchmarks.matching``."""
 
 import re
 

@@ -2,7 +2,7 @@
 
 Both run by turns, so that what else the machine does strikes both; the ratio of the medians is what counts.
 
-    python benchmarks/startup.py [RUNS]
+    python -m benchmarks.startup [RUNS]
 """
 
 import os
