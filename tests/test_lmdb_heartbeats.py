@@ -349,6 +349,21 @@ def test_a_fork_does_not_keep_the_locks_of_a_parent_that_was_killed(path: Path, 
         os.kill(child, signal.SIGKILL)
 
 
+def test_a_list_that_was_interrupted_keeps_nobody_waiting(path: Path, clock: Clock) -> None:
+    """As by Ctrl-C: what was read is still referred to by the traceback when the store is closed."""
+    with opened(path, clock) as db:
+        for number in range(10):
+            db.set_faults(f"agent{number}", [])
+        interrupted = iter(db._heartbeats())
+        next(interrupted)
+        with opened(path, clock) as larger:
+            larger.set_faults("another", [fault("f")])
+    with opened(path, clock) as db:
+        assert len(db.get_agents()) == 11
+    with pytest.raises(errors.StoreError):
+        next(interrupted)
+
+
 def test_heartbeats_and_reads_wait_for_no_writer(path: Path, clock: Clock) -> None:
     """Another process holds LMDB's write lock, and a thread of this one waits for it."""
     with opened(path, clock) as db:

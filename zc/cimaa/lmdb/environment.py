@@ -53,7 +53,8 @@ class Environment:
         self._handles = 0
         # Held throughout each short read.  Scans and the thread that writes (which waits for the disk) do not hold it;
         # they hold up only what no transaction may see: a resize of the map, the end of the environment, and a fork.
-        self._lock = threading.Lock()
+        # The garbage collector may end a scan that was interrupted, and may run while its thread has the lock.
+        self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         self._scans: dict[Scan, int] = {}  # each with its thread
         self._writer: int | None = None
