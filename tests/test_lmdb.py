@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -56,6 +57,25 @@ def test_only_the_owner_may_read_the_store(path: Path) -> None:
         "lock.mdb": 0o600,
         "heartbeats": 0o600,
     }
+
+
+def test_the_directory_around_the_store_need_not_be_readable() -> None:
+    """As /var/lib/private for a systemd service with a dynamic user."""
+    with tempfile.TemporaryDirectory() as around:
+        path = Path(around, "store")
+        path.mkdir()
+        if os.geteuid() == 0:
+            os.chown(path, 65534, 65534)
+        Path(around).chmod(0o311)
+
+        def as_nobody() -> None:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            with opened(path) as db:
+                db.set_faults("agent", [])
+
+        assert finished(in_fork(as_nobody)) == 0
+        Path(around).chmod(0o700)
 
 
 def test_nothing_is_made_before_it_is_needed(path: Path) -> None:
@@ -172,6 +192,25 @@ def test_a_store_that_is_gone_while_in_use_is_made_anew(path: Path, what: str) -
         db.set_faults("new", [])
         with_others = ["new", "other"] if what == "replace" else ["new"]
         assert [agent["name"] for agent in db.get_agents()] == with_others
+
+
+def test_a_data_file_that_is_deleted_in_use_is_made_again_for_all(path: Path) -> None:
+    with opened(path) as db:
+        for number in range(5):
+            db.set_faults(f"old{number}", [fault("f")])
+        (path / "data.mdb").unlink()
+
+        def other() -> None:
+            with opened(path) as another:
+                another.set_faults("other", [fault("f")])
+                another.set_faults("other", [fault("g")])
+
+        assert finished(in_fork(other)) == 0
+        with pytest.raises(errors.StoreUnavailable, match="were replaced"):
+            db.set_faults("new", [])
+        db.set_faults("new", [fault("f")])
+        assert [agent["name"] for agent in db.get_agents()] == ["new", "other"]
+        assert finished(in_fork(other)) == 0
 
 
 @pytest.mark.parametrize("key", [b"a:web1", b"f:web1", b"s:x", b"f:\xff"])

@@ -13,13 +13,13 @@ waited for the lock itself would write to a file that has no name any more: it
 is made unusable, so that LMDB refuses to begin a transaction there.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -42,7 +42,7 @@ _PART = 10_000
 _LAST_PAGE = 136
 
 
-@contextmanager
+@contextlib.contextmanager
 def exclusion(path: Path) -> Iterator[None]:
     """Keeps other processes from opening the store in this directory at the same time, one of which may migrate it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -91,9 +91,11 @@ def create(path: Path, map_size: int) -> None:
     If this is interrupted, there is none, or all of it.
     """
     aside = _write(path, (), map_size)
+    (path / "lock.mdb").unlink(missing_ok=True)  # it may be of a file that was deleted, and in use
     (aside / "data.mdb").rename(path / "data.mdb")
     _sync_names(path)
-    _sync_names(path.parent)
+    with contextlib.suppress(PermissionError):  # who may write to a directory need not be able to list its parent
+        _sync_names(path.parent)
     shutil.rmtree(aside)
 
 
