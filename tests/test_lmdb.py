@@ -213,14 +213,27 @@ def test_a_data_file_that_is_deleted_in_use_is_made_again_for_all(path: Path) ->
         assert finished(in_fork(other)) == 0
 
 
-@pytest.mark.parametrize("key", [b"a:web1", b"f:web1", b"s:x", b"f:\xff"])
-def test_a_record_that_cannot_be_read_is_an_error_that_says_what_to_do(path: Path, key: bytes) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, b'[{"name": "\xed"}]') for key in (b"a:web1", b"f:web1", b"s:x", b"f:\xff")),
+        *((b"f:web1", b"" if value is None else bytes(16) + value) for value in (None, b"5", b"null", b'"x"', b"[5]")),
+        *((b"f:web1", bytes(16) + value) for value in (b"[{}]", b'[{"name": "f"}]')),
+        *((b"s:x", value) for value in (b"5", b"[]", b"{}")),
+        *((b"a:web1", value) for value in (b"", b"5", b"x" * 90)),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_an_error_that_says_what_to_do(path: Path, key: bytes, value: bytes) -> None:
     with opened(path) as db:
         db.set_faults("web1", [fault("f")])
     with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
-        transaction.put(key, b'[{"name": "\xed"}]')
-    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="a record that cannot be read"):
-        db.dump()
+        transaction.put(key, value)
+    with opened(path) as db:
+        read = db.get_agents if key.startswith(b"a:") else db.dump
+        for work in (read, lambda: db.set_faults("web1", [fault("g")])):
+            if work is read or key in (b"a:web1", b"f:web1"):
+                with pytest.raises(errors.StoreIncompatible, match="a record that cannot be read"):
+                    work()
 
 
 @pytest.mark.parametrize(

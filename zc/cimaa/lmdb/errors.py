@@ -68,7 +68,7 @@ def unreadable(path: Path) -> StoreIncompatible:
 def other_format(path: Path, found: bytes, known: int) -> StoreIncompatible:
     """The error of a store whose format has another version than the one that is ``known``."""
     what = f"the store in {path} has format {found.decode(errors='backslashreplace')}"
-    if not found.isdigit():
+    if not (found.isdigit() and len(found) < 10):
         return StoreIncompatible(f"{what}, which is no version: it is damaged; move it away, or put back a backup")
     if int(found) > known:
         return StoreIncompatible(

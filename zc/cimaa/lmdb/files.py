@@ -18,7 +18,7 @@ def is_read_only(path: Path) -> bool:
     """True if the directory is there, and its file system is mounted read-only."""
     try:
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except FileNotFoundError:
+    except OSError:  # opening it says what is wrong
         return False
 
 

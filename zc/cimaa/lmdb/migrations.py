@@ -78,7 +78,7 @@ def is_needed(environment: lmdb.Environment, path: Path, *, read_only: bool = Fa
             with environment.begin(write=True) as transaction:
                 transaction.put(records.VERSION_KEY, _VERSION, overwrite=False)
         return False
-    if version.isdigit() and int(version) in _MIGRATIONS:
+    if version in [b"%d" % older for older in _MIGRATIONS]:
         return True
     if version != _VERSION:
         raise errors.other_format(path, version, records.FORMAT)

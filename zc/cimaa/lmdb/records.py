@@ -47,7 +47,7 @@ from ..squelches import Squelch
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 
 #: What the functions below raise for a record that another program wrote, or that the disk damaged.
-UNREADABLE = (ValueError, TypeError, KeyError, struct.error)
+UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, struct.error)
 
 FORMAT = 2
 
@@ -58,6 +58,8 @@ _HEAD = struct.Struct("<q8sqB")
 _LENGTH = struct.Struct("<H")
 _WORST = struct.Struct("<qq")
 _SEVERITY, _SINCE = itemgetter("severity"), itemgetter("since")
+# What every stored fault has.
+_REQUIRED = itemgetter("name", "severity", "message", "since")
 
 
 #: The head of a row that is not there.
@@ -150,6 +152,7 @@ def encode_faults(faults: list[Fault]) -> bytes:
 def decode_faults(value: bytes | None) -> list[Fault]:
     """An agent's faults from their value, sorted by name."""
     faults: list[Fault] = [] if value is None else decode(value[_WORST.size :])
+    list(map(_REQUIRED, faults))  # else a record that is not ours would fail elsewhere
     return faults
 
 
