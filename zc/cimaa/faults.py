@@ -266,19 +266,20 @@ def _rows(faults: list[Any]) -> list[_Row] | None:
 def _keeps_rules(report: Report) -> bool:
     """True if looking at all faults together shows that they keep the rules; else they may, or may not.
 
-    That they could be encoded shows that there is no text with half of a surrogate pair.  No text is longer than what
-    is encoded, and a character has at most four bytes.
+    That they could be encoded shows that there is no text with half of a surrogate pair.  No text is longer than the
+    encoding, and a character has at most four bytes.
     """
-    if report.rows is None or len(report.rows) > limits.FAULTS or len(report.encoded) > limits.MESSAGE:
+    if report.rows is None or len(report.rows) > limits.FAULTS or len(report.encoded) > limits.FAULT:
         return False
     if b"\\" in report.encoded and b"\\u0000" in report.encoded:
         return False
-    names, severities, _ = zip(*report.rows, strict=True)
+    names, severities, messages = zip(*report.rows, strict=True)
     levels = {*severities}
     return (
         names[0] != ""  # they are sorted
         and len({*names}) == len(names)
         and max(map(len, names)) <= limits.FAULT_NAME // 4
+        and (len(report.encoded) <= limits.MESSAGE or max(map(len, messages)) <= limits.MESSAGE // 4)
         and min(levels) >= limits.INTEGER_MIN
         and max(levels) <= limits.INTEGER_MAX
     )
