@@ -3,7 +3,7 @@
 Real agents run, with real checks, which are shell scripts; each figure is printed with its limit.  The
 processor time is the agent's own, without that of its checks.
 
-    python benchmarks/agent.py [MINUTES]
+    python -m benchmarks.agent [MINUTES]
 """
 
 import contextlib

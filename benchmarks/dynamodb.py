@@ -1,4 +1,4 @@
-"""The processor time of the DynamoDB backend, compared with boto3's client alone: ``python benchmarks/dynamodb.py``.
+"""The processor time of the DynamoDB backend, compared with boto3's client alone: ``python -m benchmarks.dynamodb``.
 
 A server in another process gives answers that it has ready, so that nothing is measured but the client: the
 processor time of this process, of the variants alternately.  Bare is a client of boto3 with defaults.

@@ -1,10 +1,10 @@
-"""Matching 20,000 names against 1,000 squelches, against a bare ``re2.Set``: ``python benchmarks/matching.py``."""
+"""Matching 20,000 names against 1,000 squelches, against a bare ``re2.Set``: ``python -m benchmarks.matching``."""
 
 import re
 
 import re2
-from turns import by_turns
 
+from benchmarks.turns import by_turns
 from zc.cimaa.squelches import Matcher
 
 REGEXES = [rf"^//host{number}\.example/.*disk{number % 7}$" for number in range(1000)]

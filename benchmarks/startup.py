@@ -2,7 +2,7 @@
 
 Both run alternately, so that other load of the machine affects both; the result is the ratio of the medians.
 
-    python benchmarks/startup.py [RUNS]
+    python -m benchmarks.startup [RUNS]
 """
 
 import os

@@ -63,13 +63,13 @@ def test_the_digest_tells_kinds_apart(pair: tuple[object, object]) -> None:
 
 @given(reports)
 def test_the_report_made_without_a_check_is_the_same(report: list[FaultDict]) -> None:
-    assert faults.unchecked(report) in (faults.report("a", report), None)
+    assert faults.encode_unvalidated(report) in (faults.report("a", report), None)
 
 
 def test_the_report_made_without_a_check_is_found_for_plain_faults() -> None:
     report = [fault("g"), fault("f", x={"y": [1, 2.5, None, True, ""]})]
-    assert faults.unchecked(report) == faults.report("a", report)
-    assert faults.unchecked([]) == faults.report("a", [])
+    assert faults.encode_unvalidated(report) == faults.report("a", report)
+    assert faults.encode_unvalidated([]) == faults.report("a", [])
 
 
 @given(reports.filter(bool), st.sampled_from(sorted(REFUSED)))
@@ -81,21 +81,24 @@ def test_the_digest_of_what_is_refused_is_never_that_of_a_report(report: list[Fa
     with pytest.raises(errors.InvalidFault) as refused:
         faults.report("a", mixed)
     assert str(refused.value)
-    unchecked = faults.unchecked(mixed)
-    assert unchecked is None or unchecked.digest != faults.report("a", report).digest
+    unvalidated = faults.encode_unvalidated(mixed)
+    assert unvalidated is None or unvalidated.digest != faults.report("a", report).digest
     with pytest.raises(errors.InvalidFault):
-        faults.report("a", mixed, unchecked)
+        faults.report("a", mixed, unvalidated)
 
 
 @given(reports, reports, reports)
 def test_changes_lead_from_one_report_to_the_next(
     first: list[FaultDict], second: list[FaultDict], third: list[FaultDict]
 ) -> None:
-    now = applied([], faults.changes([], first, 1))
+    now = applied([], faults.changes([], faults.report("a", first), 1))
     assert exact(now) == exact(stored(sorted(first, key=faults.by_name), 1))
     for time, report in ((2, second), (3, second), (4, third)):
         before = {one["name"]: one["since"] for one in now}
-        now = applied(now, faults.changes(now, report, time))
+        in_one_way = faults.changes(now, report, time)
+        for same in (faults.report("a", report), faults.encode_unvalidated(report)):
+            assert same is None or exact(faults.changes(now, same, time)) == exact(in_one_way)
+        now = applied(now, in_one_way)
         expected = [{**one, "since": before.get(one["name"], time)} for one in sorted(report, key=faults.by_name)]
         assert exact(now) == exact(expected)
 
@@ -103,6 +106,7 @@ def test_changes_lead_from_one_report_to_the_next(
 @given(reports)
 def test_no_change_is_no_write(report: list[FaultDict]) -> None:
     assert faults.changes(stored(report, 1), report, 2) == Changes([], [])
+    assert faults.changes(stored(report, 1), faults.report("a", report), 2) == Changes([], [])
 
 
 def test_changes_are_only_what_differs() -> None:
@@ -133,9 +137,65 @@ def test_changes_are_only_what_differs() -> None:
     ],
 )
 def test_an_error_names_the_culprit(wrong: list[FaultDict], message: str) -> None:
-    with pytest.raises(errors.InvalidFault) as refused:
-        faults.report("a", wrong)
-    assert message in str(refused.value)
+    unvalidated = faults.encode_unvalidated(wrong) if isinstance(wrong, list) else None
+    for encoded in (None, unvalidated):
+        with pytest.raises(errors.InvalidFault) as refused:
+            faults.report("a", wrong, encoded)
+        assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        fault(""),
+        fault("f\0"),
+        fault("f", message="\0"),
+        fault("d" * 1025),
+        fault("\u20ac" * 342),
+        fault("f", message="m" * (32 * 1024 + 1)),
+        fault("f", message="\u20ac" * 11_000),
+        fault("f", 2**63),
+        fault("f", -(2**63) - 1),
+        fault("f", True),
+        fault("f", 1.0),  # type: ignore[arg-type]
+        fault("\ud800"),
+        fault("f", message="\udfff"),
+    ],
+    ids=lambda one: repr(one)[:40],
+)
+def test_every_rule_holds_among_plain_faults(one: FaultDict) -> None:
+    """These are checked together, without a look at each."""
+    report = [fault(f"fault{number}") for number in range(20)] + [one]
+    with pytest.raises(errors.InvalidFault):
+        faults.report("a", report, faults.encode_unvalidated(report))
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        fault("d" * 1024),
+        fault("\u20ac" * 341),
+        fault("f", message=""),
+        fault("f", message="\\u0000"),
+        fault("f", message="m" * (32 * 1024)),
+        fault("f", 2**63 - 1),
+        fault("f", -(2**63)),
+    ],
+    ids=lambda one: repr(one)[:40],
+)
+def test_what_keeps_the_rules_barely_is_stored_as_it_is(one: FaultDict) -> None:
+    report = [fault(f"fault{number}") for number in range(20)] + [one]
+    checked = faults.report("a", report, faults.encode_unvalidated(report))
+    assert checked.faults() == sorted(report, key=faults.by_name)
+    assert faults.digest(stored(report, 1)) == checked.digest
+
+
+def test_a_copy_of_the_faults_is_not_the_callers() -> None:
+    report = [fault("f"), fault("g")]
+    checked = faults.encode_unvalidated(report)
+    assert checked is not None
+    report[0]["message"] = "changed"
+    assert checked.faults() == [fault("f"), fault("g")]
 
 
 def test_severities_have_names() -> None:

@@ -1,7 +1,9 @@
 """The records in an LMDB file: one of each kind is pinned, so that a change of the format cannot go unnoticed."""
 
+import os
 from hashlib import blake2b
 from pathlib import Path
+from zlib import crc32
 
 import lmdb
 import pytest
@@ -16,18 +18,28 @@ NOW = 1_764_000_000
 INSTANCE = Instance("web1.example.com", 4711, "1.0", "Linux 6.1")
 ANOTHER = INSTANCE._replace(pid=4712)
 FAULTS = [fault("//web1/disk", 40, "92 % used", free=8.0, paths=["/", "/var"])]
-ROW = (
-    b"1764000000000000 c88a62fbfe94f22c15be49b04884ab28 c1b58e11c6b9aa5cd7f0cd8743cc02f6"
-    b' [["web1.example.com",4711,"1.0","Linux 6.1",1764000000000000,1764000000000000]]'
+CONDITION = b"c88a62fbfe94f22c15be49b04884ab28 c1b58e11c6b9aa5cd7f0cd8743cc02f6"
+SEEN = b'[["web1.example.com",4711,"1.0","Linux 6.1",1764000000000000,1764000000000000]]'
+REVISION = b"revision"
+# The time, the revision, the slot, the number of instances, the length of the condition.
+ROW = (1_764_000_000_000_000).to_bytes(8, "little") + REVISION + bytes(8) + b"\1" + b"\x41\0" + CONDITION + SEEN
+STORED = (
+    b'[{"free":8.0,"message":"92 % used","name":"//web1/disk","paths":["/","/var"],"severity":40,"since":1764000000}]'
 )
-GOLDEN = {
-    b"version": b"1",
-    b"a:web1": ROW,
-    b"f:web1": b'[{"free":8.0,"message":"92 % used","name":"//web1/disk","paths":["/","/var"],"severity":40,'
-    b'"since":1764000000}]',
+SQUELCH = {
     b"s:" + blake2b(b"^//web1/", digest_size=32).digest(): b'{"expires":1764003600,"permanent":false,'
-    b'"reason":"new rack","regex":"^//web1/","time":1764000000,"user":"ann"}',
+    b'"reason":"new rack","regex":"^//web1/","time":1764000000,"user":"ann"}'
 }
+GOLDEN = {
+    b"version": b"2",
+    b"a:web1": ROW,
+    b"f:web1": bytes([40, 0, 0, 0, 0, 0, 0, 0]) + (1_764_000_000).to_bytes(8, "little") + STORED,
+    b"slots": b"1",
+    **SQUELCH,
+}
+# A slot after a touch 60.5 seconds later: the revision, the time, their CRC-32.
+SLOT = REVISION + (1_764_000_060_500_000).to_bytes(8, "little")
+SLOT += crc32(SLOT).to_bytes(4, "little")
 
 
 def stored(path: Path) -> dict[bytes, bytes]:
@@ -51,11 +63,19 @@ def opened(path: Path, now: float = NOW, instance: Instance = INSTANCE) -> DB:
     return DB({"path": str(path)}, instance=instance, clock=Clock(now))
 
 
+@pytest.fixture(autouse=True)
+def revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Revisions are drawn at random, but not here."""
+    monkeypatch.setattr(os, "urandom", lambda size: REVISION[:size])
+
+
 def test_each_kind_of_record_is_written_like_this(path: Path) -> None:
     with opened(path) as db:
         db.set_faults("web1", FAULTS)
         db.squelch("^//web1/", "new rack", "ann", expires=NOW + 3600)
-    assert stored(path) == GOLDEN
+        db.set_faults("gone", [])
+        db.remove_agent("gone")
+    assert stored(path) == {**GOLDEN, b"slots": b"2", b"x:" + bytes([0, 0, 0, 0, 0, 0, 0, 1]): b""}
 
 
 def test_each_kind_of_record_is_read_from_this(path: Path) -> None:
@@ -69,15 +89,28 @@ def test_each_kind_of_record_is_read_from_this(path: Path) -> None:
     assert (squelch["regex"], squelch["expires"], squelch["permanent"]) == ("^//web1/", NOW + 3600, False)
 
 
-def test_an_unchanged_report_is_touched_and_nothing_else_is_read_or_written(path: Path) -> None:
+def test_an_unchanged_report_writes_a_slot_and_reads_nothing_else(path: Path) -> None:
     """What follows the digest and the instance in the row, and the faults, are left alone: here they are not valid."""
-    damaged = {b"a:web1": ROW[:83] + b"[damaged", b"f:web1": b"[damaged"}
-    store(path, {**GOLDEN, **damaged})
+    damaged = {**GOLDEN, b"a:web1": ROW.replace(SEEN, b"[damaged"), b"f:web1": b"[damaged"}
+    store(path, damaged)
     with opened(path, NOW + 60.5) as db:
         db.set_faults("web1", FAULTS)
         with pytest.raises(StoreIncompatible):
             db.get_agents()
-    assert stored(path) == {**GOLDEN, **damaged, b"a:web1": b"1764000060500000" + damaged[b"a:web1"][16:]}
+        assert [one["updated"] for one in db.old_agents(0)] == [NOW + 60]
+    assert stored(path) == damaged
+    assert (path / "heartbeats").read_bytes().rstrip(b"\0") == SLOT.rstrip(b"\0")
+
+
+def test_a_condition_that_a_later_version_writes_is_kept(path: Path) -> None:
+    """What is compared may become longer: the instances follow it, however long it is."""
+    longer = CONDITION + b" and more"
+    head = ROW[:25] + len(longer).to_bytes(2, "little")
+    store(path, {**GOLDEN, b"a:web1": head + longer + SEEN})
+    with opened(path, NOW + 60) as db:
+        assert [one["instances"][0]["pid"] for one in db.get_agents()] == [4711]
+        db.set_faults("web1", FAULTS)
+    assert stored(path)[b"a:web1"][25:] == ROW[25:]
 
 
 @pytest.mark.parametrize(("faults", "instance"), [([], INSTANCE), ([fault("f")], INSTANCE), (FAULTS, ANOTHER)])
@@ -86,6 +119,6 @@ def test_any_other_report_rewrites_the_row(path: Path, faults: list[FaultDict], 
     with opened(path, NOW + 60, instance) as db:
         db.set_faults("web1", faults)
     after = stored(path)
-    assert after[b"a:web1"][17:82] != ROW[17:82]
+    assert after[b"a:web1"][27:92] != CONDITION
     assert (after.get(b"f:web1") == GOLDEN[b"f:web1"]) == (faults == FAULTS)
     assert (b"f:web1" in after) == bool(faults)

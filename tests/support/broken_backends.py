@@ -151,9 +151,9 @@ class DumpsWithoutHeartbeats(memory.DB):
 
     breaks = 26
 
-    def _snapshot(self) -> Snapshot:
-        whole = super()._snapshot()
-        return whole._replace(agents={name: row for name, row in whole.agents.items() if self._store.faults[name]})
+    def _snapshot(self) -> Iterable[Snapshot]:
+        for part in super()._snapshot():
+            yield part._replace(heartbeats=[one for one in part.heartbeats if self._store.faults[one[0]]])
 
 
 class WritesBeforeItChecks(memory.DB):

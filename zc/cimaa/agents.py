@@ -113,7 +113,7 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
     their instances rivals of every later one.
     """
     if row is not None and row.instance == instance.id and row.updated <= now:
-        return row._replace(updated=now, digest=digest)
+        return row._replace(updated=now, digest=digest)  # with the same instances: a store need not decode them
     seen = {s.instance.id: SeenInstance(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}
     first = seen[instance.id].first if instance.id in seen else now
     seen[instance.id] = SeenInstance(instance, first, now)
@@ -126,13 +126,21 @@ def instances(row: Row | None) -> list[SeenInstance]:
     """The instances of a row that are not forgotten, each with the time of its last report."""
     if row is None:
         return []
+    if len(row.instances) == 1:  # nearly always; it is the one that reported last
+        [(instance, first, _)] = row.instances
+        return [SeenInstance(instance, first, row.updated)]
     current = (s._replace(last=row.updated) if s.instance.id == row.instance else s for s in row.instances)
     return [s for s in current if not is_old(s.last, INSTANCE_MEMORY, row.updated)]
 
 
 def is_old(updated: int, age: float, now: int) -> bool:
     """True if ``updated`` is at least ``age`` seconds before ``now`` (both in microseconds)."""
-    return updated <= now - age * MICROSECONDS
+    return updated <= latest_old(age, now)
+
+
+def latest_old(age: float, now: int) -> float:
+    """The latest time that is ``age`` seconds before ``now`` (both in microseconds)."""
+    return now - age * MICROSECONDS
 
 
 def is_offline(updated: int, seen_within: float, silent_for: float, now: int) -> bool:
@@ -153,6 +161,20 @@ def rivals(row: Row, within: float, now: int) -> list[SeenInstance]:
 def shown(name: str, row: Row, seen: Iterable[SeenInstance]) -> Agent:
     """An agent as ``get_agents`` and ``double_agents`` return it, with these of its instances."""
     return {**heartbeat(name, row.updated), "instances": [_shown_instance(s) for s in seen]}
+
+
+def shown_alone(name: str, updated: int, host: str, pid: int | None, version: str, system: str, first: int) -> Agent:
+    """As :func:`shown`, of an agent for which only this instance reported: the one that reported last."""
+    seconds = updated // MICROSECONDS
+    instance: AgentInstance = {
+        "host": host,
+        "pid": pid,
+        "version": version,
+        "os": system,
+        "first": first // MICROSECONDS,
+        "last": seconds,
+    }
+    return {"name": name, "updated": seconds, "instances": [instance]}
 
 
 def heartbeat(name: str, updated: int) -> Heartbeat:

@@ -9,6 +9,7 @@ any order.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
@@ -24,12 +25,13 @@ Clock = Callable[[], float]
 
 
 class Snapshot(NamedTuple):
-    """The contents of a store at one moment."""
+    """What a store holds at one moment, or a part of it."""
 
-    agents: Mapping[str, Row]
-    #: Pairs of an agent's name and faults of it, as :meth:`DB._all_faults` returns them.
-    faults: Iterable[tuple[str, list[FaultDict]]]
-    squelches: Iterable[StoredSquelch]
+    #: Each agent's name and the time of its last report (microseconds).
+    heartbeats: Iterable[tuple[str, int]] = ()
+    #: Each agent's name with faults of it, as :meth:`DB._all_faults` gives them.
+    faults: Iterable[tuple[str, list[FaultDict]]] = ()
+    squelches: Iterable[StoredSquelch] = ()
 
 
 class DB(ABC):
@@ -77,10 +79,10 @@ class DB(ABC):
             self._require_open()
         agents.check_name(agent)
         instance = self._given_instance or agents.this_process()
-        unchecked = _unchecked(faults) if isinstance(faults, list) else None
-        if unchecked is None or not self._touch(agent, unchecked.digest, instance.id):
-            report = _report(agent, faults, unchecked)
-            if unchecked is not None or not self._touch(agent, report.digest, instance.id):
+        unvalidated = _encode_unvalidated(faults) if isinstance(faults, list) else None
+        if unvalidated is None or not self._touch(agent, unvalidated.digest, instance.id):
+            report = _report(agent, faults, unvalidated)
+            if unvalidated is not None or not self._touch(agent, report.digest, instance.id):
                 self._replace(agent, report, instance)
 
     def get_faults(self, agent: str) -> list[types.Fault]:
@@ -124,7 +126,7 @@ class DB(ABC):
         ``version``, ``os``, and the times of its ``first`` and ``last`` report.
         """
         self._require_open()
-        return [agents.shown(name, row, agents.instances(row)) for name, row in sorted(self._rows())]
+        return sorted(self._shown_agents(), key=_NAME)
 
     def old_agents(self, age: float) -> list[types.Heartbeat]:
         """``name`` and ``updated`` of the agents whose last report is at least ``age`` seconds old, sorted by name.
@@ -200,20 +202,25 @@ class DB(ABC):
     # The whole
 
     def dump(self) -> types.Dump:
-        """All ``faults`` and all ``squelches`` at one moment.
+        """All ``faults`` and all ``squelches`` of one moment; heartbeats may be older by the time it took to copy them.
 
         The faults are those of :meth:`get_faults`, sorted by agent and name, and include
         each heartbeat as ``{'agent': '_', 'name': AGENT, 'message': '', 'updated': T}``.
         The squelches are those of :meth:`get_squelch_details`.
         """
         self._require_open()
-        snapshot = self._snapshot()
-        shown = [faults.shown(agent, fault) for agent, stored in snapshot.faults for fault in stored]
-        listed = cast(list[types.Fault | types.DumpedHeartbeat], shown)
-        for name, row in snapshot.agents.items():
-            listed.append({"agent": "_", "message": "", **agents.heartbeat(name, row.updated)})
-        listed.sort(key=lambda fault: (fault["agent"], fault["name"]))
-        return {"faults": listed, "squelches": [s.details() for s in squelches.by_regex(snapshot.squelches)]}
+        listed: list[types.Fault | types.DumpedHeartbeat] = []
+        found: list[StoredSquelch] = []
+        for part in self._snapshot():
+            listed += [
+                {"agent": "_", "name": name, "message": "", "updated": updated // agents.MICROSECONDS}
+                for name, updated in part.heartbeats
+            ]
+            shown = [faults.shown(agent, fault) for agent, stored in part.faults for fault in stored]
+            listed += cast(list[types.Fault], shown)
+            found += part.squelches
+        listed.sort(key=itemgetter("agent", "name"))
+        return {"faults": listed, "squelches": [s.details() for s in squelches.by_regex(found)]}
 
     def close(self) -> None:
         """Release all resources; closing twice is not an error.
@@ -303,8 +310,8 @@ class DB(ABC):
         """All squelches, those that ended included."""
 
     @abstractmethod
-    def _snapshot(self) -> Snapshot:
-        """Everything, at one moment if the store can do that."""
+    def _snapshot(self) -> Iterable[Snapshot]:
+        """Everything, in parts, as it was at one moment where the store can tell; heartbeats may be a little older."""
 
     # What a backend may implement, if its store can do better or has its own clock
 
@@ -332,14 +339,22 @@ class DB(ABC):
             stored = ((name, [one for one in listed if search(one["name"])]) for name, listed in stored)
         return faults.worst_first(stored, limit)
 
+    def _shown_agents(self) -> Iterable[types.Agent]:
+        """See :meth:`get_agents`; in any order."""
+        return (agents.shown(name, row, agents.instances(row)) for name, row in self._rows())
+
+    def _rows_of_several(self) -> Iterable[tuple[str, Row]]:
+        """The rows of at least those agents for which several instances reported."""
+        return self._rows()
+
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
         """Each agent's name and the time of its last report (microseconds)."""
         return ((name, row.updated) for name, row in self._rows())
 
     def _old_agents(self, age: float) -> list[types.Heartbeat]:
         """See :meth:`old_agents`."""
-        now = self._now()
-        return _sorted(pair for pair in self._heartbeats() if agents.is_old(pair[1], age, now))
+        latest = agents.latest_old(age, self._now())
+        return _sorted(pair for pair in self._heartbeats() if pair[1] <= latest)
 
     def _offline_agents(self, seen_within: float, silent_for: float) -> list[types.Heartbeat]:
         """See :meth:`offline_agents`."""
@@ -350,8 +365,8 @@ class DB(ABC):
     def _double_agents(self, within: float) -> list[types.Agent]:
         """See :meth:`double_agents`."""
         now = self._now()
-        doubles = ((name, row, agents.rivals(row, within, now)) for name, row in sorted(self._rows()))
-        return [agents.shown(name, row, seen) for name, row, seen in doubles if seen]
+        doubles = ((name, row, agents.rivals(row, within, now)) for name, row in self._rows_of_several())
+        return sorted((agents.shown(name, row, seen) for name, row, seen in doubles if seen), key=_NAME)
 
     # Helpers of this class alone
 
@@ -360,8 +375,10 @@ class DB(ABC):
             raise StoreClosed(f"this {type(self).__module__} store has been closed")
 
 
-# In the class, a parameter of set_faults hides the module faults.
-_report, _unchecked = faults.report, faults.unchecked
+_NAME = itemgetter("name")
+
+# Within the class, the parameter of set_faults hides the module faults.
+_report, _encode_unvalidated = faults.report, faults.encode_unvalidated
 
 
 def _sorted(heartbeats: Iterable[tuple[str, int]]) -> list[types.Heartbeat]:

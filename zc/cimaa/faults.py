@@ -6,8 +6,10 @@ the time (whole seconds since the epoch) when this string of failures began.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from operator import itemgetter
+from itertools import compress
+from operator import itemgetter, ne
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,11 +29,13 @@ CRITICAL, ERROR, WARNING, INFO, DEBUG = 50, 40, 30, 20, 10
 SEVERITIES = {"critical": CRITICAL, "error": ERROR, "warning": WARNING, "info": INFO, "debug": DEBUG}
 
 _Path = tuple[str | int, ...]
+_Row = tuple[str, int, str]
 
 # What may be in a fault that a caller passes although it is not stored: get_faults adds the one, find_faults both.
 _NOT_STORED = ("agent", "since")
 
 _NAME = itemgetter("name")
+_RULED = itemgetter("name", "severity", "message")
 _SINCE = itemgetter("since")
 _SEVERITY = itemgetter("severity")
 # The types whose values have encodings of their own, all of them.
@@ -40,18 +44,23 @@ _EXACT = frozenset({str, int, bool, type(None)})
 _PLAIN = 4
 
 
-class Report(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Report:
     """A checked report: the complete list of an agent's faults at one moment."""
 
     #: The faults as canonical JSON: sorted by name, keys sorted, in UTF-8.
     encoded: bytes
     #: 32 hexadecimal digits; two reports have the same exactly if they hold the same faults.
     digest: str
+    #: Each fault's name, severity and message, sorted by name, if no fault has more than these.
+    rows: list[_Row] | None = field(default=None, compare=False, repr=False)
 
     def faults(self) -> list[FaultDict]:
         """The faults, sorted by name; a copy that shares nothing with what the caller passed."""
-        listed: list[FaultDict] = decode(self.encoded)
-        return listed
+        if self.rows is None:
+            listed: list[FaultDict] = decode(self.encoded)
+            return listed
+        return [*map(_fault, self.rows)]
 
 
 class Changes(NamedTuple):
@@ -63,14 +72,16 @@ class Changes(NamedTuple):
     removed: list[str]
 
 
-def report(agent: str, faults: Iterable[Mapping[str, Any]], unchecked: Report | None = None) -> Report:
-    """Check what ``agent`` reports; ``unchecked`` is what :func:`unchecked` made of it, to be made only once.
+def report(agent: str, faults: Iterable[Mapping[str, Any]], unvalidated: Report | None = None) -> Report:
+    """Check what ``agent`` reports; ``unvalidated`` is what :func:`encode_unvalidated` made of it.
 
     ``agent`` and ``since`` may be among a fault's keys, so that what a store gave
     can be reported again: the one must be this agent's name, the other is ignored.
 
     :raises InvalidFault: naming the fault and the rule that it breaks.
     """
+    if unvalidated is not None and _keeps_rules(unvalidated):
+        return unvalidated
     listed = _listed(faults)
     if len(listed) > limits.FAULTS:
         raise InvalidFault(f"the report has {len(listed)} faults; at most {limits.FAULTS} are allowed")
@@ -82,13 +93,13 @@ def report(agent: str, faults: Iterable[Mapping[str, Any]], unchecked: Report | 
         if name in checked:
             raise InvalidFault(f"the report has two faults named {quoted(name)}")
         checked[name] = fault
-    made = unchecked or _encoded([_stored_part(checked[name]) for name in sorted(checked)])
+    made = unvalidated or _encoded([_stored_part(checked[name]) for name in sorted(checked)])
     if len(made.encoded) > limits.FAULT:
         _check_sizes(made)
     return made
 
 
-def unchecked(faults: list[FaultDict]) -> Report | None:
+def encode_unvalidated(faults: list[FaultDict]) -> Report | None:
     """The report that :func:`report` would make of these faults if they keep the rules; ``None`` if only it can tell.
 
     No rule need be checked to compare the digest with that of what a store holds:
@@ -103,6 +114,8 @@ def unchecked(faults: list[FaultDict]) -> Report | None:
         made = _encoded(listed)
     except (KeyError, TypeError):
         return None
+    if rows := _rows(listed):
+        return Report(made.encoded, made.digest, rows)
     if b'"agent":' in made.encoded or b'"since":' in made.encoded:
         return None  # not all of it is stored, perhaps
     exact = _EXACT.issuperset([type(value) for fault in listed for value in fault.values()])
@@ -114,12 +127,13 @@ def digest(stored: Iterable[FaultDict]) -> str:
     return _encoded([_stored_part(fault) for fault in sorted(stored, key=_NAME)]).digest
 
 
-def changes(old: Iterable[FaultDict], new: Iterable[FaultDict], now: int) -> Changes:
+def changes(old: Iterable[FaultDict], new: Report | Iterable[FaultDict], now: int) -> Changes:
     """What has to be written so that ``old``, as stored, becomes ``new``, as reported at ``now``.
 
     A fault keeps its ``since`` for as long as every report has one of its name;
     a fault of a new name has failed since ``now``.
     """
+    old, new = _different([*old], new)
     was = {fault["name"]: fault for fault in old}
     put = []
     for fault in new:
@@ -153,10 +167,15 @@ def worst_first(stored: Iterable[tuple[str, list[FaultDict]]], limit: int | None
         if len(faults) > 1:
             faults.sort(key=_NAME)
         listed += faults
+    return ranked(listed)[:limit]
+
+
+def ranked(listed: list[FaultDict]) -> list[FaultDict]:
+    """Faults, sorted by agent and name before, as :func:`worst_first` gives them; sorted in place."""
     # One key at a time, the weightiest last: sorting is stable, and quick where there is little to move.
     listed.sort(key=_SINCE)
     listed.sort(key=_SEVERITY, reverse=True)
-    return listed[:limit]
+    return listed
 
 
 def by_name(fault: FaultDict) -> str:
@@ -204,6 +223,28 @@ def _listed(faults: Iterable[Any]) -> list[Any]:
     raise InvalidFault(f"a report must be a list of faults, not {type(faults).__name__}")
 
 
+def _different(old: list[FaultDict], new: Report | Iterable[FaultDict]) -> tuple[list[FaultDict], list[FaultDict]]:
+    """The faults of two lists, as far as possible without those that are in both.
+
+    That is quick for faults without extra values (only these can be equal and yet of different types), if they have the
+    same names as before, as in nearly all reports.
+    """
+    if not isinstance(new, Report):
+        return old, [*new]
+    rows = new.rows
+    if rows is None or len(old) != len(rows) or {*map(len, old)} != {_PLAIN}:
+        return old, new.faults()
+    before = [*map(_RULED, old)]
+    different = [*compress(range(len(rows)), map(ne, before, rows))]
+    if any(before[index][0] != rows[index][0] for index in different):
+        return old, new.faults()
+    return [old[index] for index in different], [_fault(rows[index]) for index in different]
+
+
+def _fault(row: _Row) -> FaultDict:
+    return {"name": row[0], "severity": row[1], "message": row[2]}
+
+
 def _same(one: FaultDict, other: FaultDict) -> bool:
     # Python takes True for 1 and 1.0; a store must not.  Only extra values can be of more than one kind.
     return one == other and (len(one) == _PLAIN or encode(one) == encode(other))
@@ -211,6 +252,41 @@ def _same(one: FaultDict, other: FaultDict) -> bool:
 
 def _stored_part(fault: Mapping[str, Any]) -> FaultDict:
     return {key: value for key, value in fault.items() if key not in _NOT_STORED}
+
+
+def _rows(faults: list[Any]) -> list[_Row] | None:
+    """Each fault's name, severity and message, if it is a dict of these, with values of exactly these types."""
+    if {*map(type, faults)} != {dict} or {*map(len, faults)} != {_PLAIN - 1}:
+        return None
+    try:
+        rows = [*map(_RULED, faults)]
+    except KeyError:
+        return None
+    names, severities, messages = zip(*rows, strict=True)
+    exact = {*map(type, names)} == {str} == {*map(type, messages)} and {*map(type, severities)} == {int}
+    return rows if exact else None
+
+
+def _keeps_rules(report: Report) -> bool:
+    """True if looking at all faults together shows that they keep the rules; else they may, or may not.
+
+    That they could be encoded shows that there is no text with half of a surrogate pair.  No text is longer than the
+    encoding, and a character has at most four bytes.
+    """
+    if report.rows is None or len(report.rows) > limits.FAULTS or len(report.encoded) > limits.FAULT:
+        return False
+    if b"\\" in report.encoded and b"\\u0000" in report.encoded:
+        return False
+    names, severities, messages = zip(*report.rows, strict=True)
+    levels = {*severities}
+    return (
+        names[0] != ""  # they are sorted
+        and len({*names}) == len(names)
+        and max(map(len, names)) <= limits.FAULT_NAME // 4
+        and (len(report.encoded) <= limits.MESSAGE or max(map(len, messages)) <= limits.MESSAGE // 4)
+        and min(levels) >= limits.INTEGER_MIN
+        and max(levels) <= limits.INTEGER_MAX
+    )
 
 
 def _is_plain(fault: Any) -> bool:

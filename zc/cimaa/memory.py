@@ -61,7 +61,7 @@ class DB(Contract):
             now = self._now()
             row = agents.reported(self._store.rows.get(agent), report.digest, instance, now)
             stored = {fault["name"]: fault for fault in self._store.faults.get(agent, ())}
-            changes = faults.changes(stored.values(), report.faults(), now // agents.MICROSECONDS)
+            changes = faults.changes(stored.values(), report, now // agents.MICROSECONDS)
             for name in changes.removed:
                 del stored[name]
             stored |= {fault["name"]: fault for fault in changes.put}
@@ -78,10 +78,12 @@ class DB(Contract):
             return deepcopy(self._store.faults.get(agent, []))
 
     def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
-        return self._snapshot().faults
+        with self._store.lock:
+            return deepcopy(self._store.faults).items()
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
-        return self._snapshot().agents.items()
+        with self._store.lock:
+            return list(self._store.rows.items())
 
     def _put_squelch(self, squelch: StoredSquelch) -> None:
         with self._store.lock:
@@ -92,9 +94,11 @@ class DB(Contract):
             self._store.squelches.pop(regex, None)
 
     def _squelches(self) -> Iterable[StoredSquelch]:
-        return self._snapshot().squelches
-
-    def _snapshot(self) -> Snapshot:
         with self._store.lock:
+            return list(self._store.squelches.values())
+
+    def _snapshot(self) -> Iterable[Snapshot]:
+        with self._store.lock:
+            heartbeats = [(agent, row.updated) for agent, row in self._store.rows.items()]
             stored = deepcopy(self._store.faults)
-            return Snapshot(dict(self._store.rows), stored.items(), list(self._store.squelches.values()))
+            return [Snapshot(heartbeats, stored.items(), list(self._store.squelches.values()))]

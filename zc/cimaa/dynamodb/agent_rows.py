@@ -48,7 +48,7 @@ class AgentRows:
         def replace(stored: Stored, old: list[FaultDict], revision: str) -> None:
             now = self._now()
             row = agents.reported(stored.row, report.digest, instance, now)
-            changes = faults.changes(old, report.faults(), now // agents.MICROSECONDS)
+            changes = faults.changes(old, report, now // agents.MICROSECONDS)
             item = records.encode_row(agent, row, revision, writes.unsettled_until(stored, now))
             self._write(agent, doing, stored.revision, item, old, changes)
 

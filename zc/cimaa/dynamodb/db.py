@@ -113,7 +113,7 @@ class DB(Contract):
         found = self._requests.scan("listing the squelches", TableName=self._names["squelches"])
         return map(records.decode_squelch, found)
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self) -> Iterable[Snapshot]:
         """Each agent has its row and the faults of one report, but agents may be read at different times."""
         rows = dict(self._rows())
         found: dict[str, list[FaultDict]] = {}
@@ -126,7 +126,7 @@ class DB(Contract):
                     rows.pop(agent, None)
                 else:
                     rows[agent] = stored.row
-        return Snapshot(rows, found.items(), list(self._squelches()))
+        yield Snapshot(((name, row.updated) for name, row in rows.items()), found.items(), self._squelches())
 
 
 def connected(settings: Mapping[str, Any], *, persistent: bool = False) -> "Connection":

@@ -4,34 +4,39 @@ What LMDB requires of its users, and how it is met:
 
 - No process opens a file twice: handles on one directory share one environment.
 - No environment survives a fork: the child forgets it, and opens its own when it first needs one.
-- The map is resized only while this process has no transaction: there is one at a time.
+- The map is resized only while this process has no transaction.
 - The lock file is written through a mapping, and a full disk would kill the process there (``SIGBUS``):
   its space is allocated before LMDB maps it.
+- LMDB's own locks on the lock file are lost when the process closes any descriptor of it: the one that is used to
+  look at its length stays open for as long as the environment.
 - A process that was killed leaves its reader's slot: the dead are cleared at open.
-- A process that reads a mapped file beyond its end is killed, too, and a deleted file is written to as if nothing had
-  happened: the files are examined before each transaction, and opened again if they are not what was opened.
+- A removal needs new pages before it leaves old ones: other writes must leave some allocated, and if the map is full,
+  a removal gets a larger one.
+- A process that reads a mapped file beyond its end is killed, and one whose file was deleted goes on writing to it:
+  before each transaction the directory's time and the files' lengths are examined, and if the files are not those
+  that were opened, they are opened again.  The files' own times are not asked for: the kernel would then note the next
+  write's time more precisely, at the price of one more block to sync.
 - Its locks are in a file, which cannot be written on a file system that is mounted read-only: there the store is opened
   without locks, and each read checks that nothing was overwritten meanwhile.
 """
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar, TypeAlias, TypeVar
 
 import lmdb
 
-from ..errors import StoreClosed, StoreError, StoreIncompatible, StoreUnavailable
+from ..errors import StoreClosed, StoreError, StoreUnavailable
 from . import errors, files, records
+from .directory import MAX_READERS, Directory
+from .heartbeats import AgentLock, Heartbeats
+from .scan import Scan
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 T = TypeVar("T")
 
-# Processes and threads that may read at the same time; LMDB's own default is 126.
-_MAX_READERS = 1024
-# The size LMDB gives to a lock file for that many.
-_LOCK_FILE_SIZE = 64 * (_MAX_READERS + 2)
 # How often a store that another host writes to is read, until nothing is written meanwhile.
 _READ_ATTEMPTS = 10
 
@@ -46,14 +51,15 @@ class Environment:
         self._path = path
         self._map_size = map_size
         self._handles = 0
-        self._lock = threading.Lock()
-        self._lmdb: lmdb.Environment | None = None
-        self._data, self._lock_file = os.fspath(path / "data.mdb"), os.fspath(path / "lock.mdb")
-        # What the open files are, data and lock: each device and inode.  And with which size the data was whole.
-        self._files: list[tuple[int, int]] = []
-        self._whole = 0
-        # True while the file system is mounted read-only.
-        self._read_only = False
+        # Held throughout each short read.  Scans and the thread that writes (which waits for the disk) do not hold it;
+        # they hold up only what no transaction may see: a resize of the map, the end of the environment, and a fork.
+        # The garbage collector may end a scan that was interrupted, and may run while its thread has the lock.
+        self._lock = threading.RLock()
+        self._idle = threading.Condition(self._lock)
+        self._scans: dict[Scan, int] = {}  # each with its thread
+        self._writer: int | None = None
+        self._writing = threading.Lock()  # taken before the other
+        self._directory: Directory | None = None
 
     @classmethod
     def acquire(cls, path: Path, map_size: int) -> "Environment":
@@ -76,32 +82,118 @@ class Environment:
                 with self._lock:
                     self._forget()
 
-    def read(self, work: Callable[[Transaction], T]) -> T:
-        """What ``work`` makes of one snapshot of the file."""
-        return self._transact(work, False)
+    def lock(self, agent: bytes) -> AgentLock:
+        """The agent's lock, to be held by all that writes for it; it gives the file of heartbeats."""
+        with self._lock:
+            directory = self._opened()
+            if directory.read_only:
+                raise errors.read_only(self._path)
+            return directory.heartbeats.lock(agent)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Do all of ``work`` in one transaction, or nothing of it.
+    def read(self, work: Callable[[Transaction], T], heartbeats: Heartbeats | None = None) -> T:
+        """What ``work`` returns for one snapshot of the file.
 
-        When it returns, other processes see it, and all that was written before is
-        on disk; this write itself is after the next one, or after :meth:`sync`.
+        ``heartbeats`` is the file in which an agent's lock is held: it must still be the one that is in use.
         """
-        return self._transact(work, True)
-
-    def _transact(self, work: Callable[[Transaction], T], write: bool) -> T:
         with self._lock:
             try:
-                environment = self._current()
-                if self._read_only:
-                    if write:
-                        raise errors.read_only(self._path)
-                    return self._read_unlocked(environment, work)
-                return _done(environment, work, write)
-            except lmdb.Error as error:
+                directory = self._current(heartbeats)
+                if directory.read_only:
+                    return self._read_unlocked(directory, work)
+                with self._begin_read(directory) as transaction:
+                    return work(transaction)
+            except (lmdb.Error, OSError) as error:
                 raise self._failed(error) from error
+            except records.UNREADABLE as error:
+                raise errors.unreadable(self._path) from error
 
-    def _read_unlocked(self, environment: lmdb.Environment, work: Callable[[Transaction], T]) -> T:
-        """What ``work`` makes of one snapshot, of which nothing was overwritten meanwhile.
+    def write(
+        self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0
+    ) -> T:
+        """Do all of ``work`` in one transaction, or nothing of it; on disk when it returns.
+
+        It puts the record of this ``key``, and perhaps others, which may be large and have this ``size`` (bytes).
+        """
+
+        def reserved(directory: Directory) -> T:
+            with self._begin_write(directory) as transaction:
+                left = files.AFTER_ADDING if transaction.get(key) is None else files.AFTER_CHANGING
+                result = work(transaction)
+                directory.allocate(transaction, size, left)
+                return result
+
+        return self._changed_by(reserved, heartbeats)
+
+    def remove(self, work: Callable[[Transaction], T], heartbeats: Heartbeats | None = None) -> T:
+        """As :meth:`write`, for work that makes room: it may use what other writes leave."""
+
+        def unreserved(directory: Directory) -> T:
+            try:
+                with self._begin_write(directory) as transaction:
+                    return work(transaction)
+            except lmdb.MapFullError:
+                return self._remove_from_full_map(directory, work)
+
+        return self._changed_by(unreserved, heartbeats)
+
+    def scan(self, work: Callable[[Scan], Iterator[T]]) -> Iterator[T]:
+        """What ``work`` yields for one snapshot of the file, while other threads and processes may read and write."""
+        scan = self._begin_scan()
+        if scan.transaction is None:
+            yield from self.read(lambda transaction: list(work(scan.of(transaction))))
+            return
+        try:
+            yield from work(scan)
+        except lmdb.Error as error:
+            raise self._translated(error) from error
+        except records.UNREADABLE as error:
+            raise errors.unreadable(self._path) from error
+        finally:
+            with self._lock:
+                self._end(scan)
+
+    def _begin_scan(self) -> Scan:
+        with self._lock:
+            try:
+                directory = self._current()
+                scan = Scan(directory)
+                if not directory.read_only:  # else no snapshot stays as it is
+                    scan.transaction = self._begin_read(directory)
+                    self._scans[scan] = threading.get_ident()
+            except (lmdb.Error, OSError) as error:
+                raise self._failed(error) from error
+            return scan
+
+    def _end(self, scan: Scan) -> None:
+        if self._scans.pop(scan, None) is not None:
+            scan.abort()
+            self._idle.notify_all()
+
+    def _changed_by(self, change: Callable[[Directory], T], heartbeats: Heartbeats | None) -> T:
+        """Let one thread after the other write; meanwhile, others may read."""
+        with self._writing:
+            with self._lock:
+                try:
+                    directory = self._current(heartbeats)
+                except (lmdb.Error, OSError) as error:
+                    raise self._failed(error) from error
+                if directory.read_only:
+                    raise errors.read_only(self._path)
+                self._writer = threading.get_ident()
+            try:
+                return change(directory)
+            except (lmdb.Error, OSError) as error:
+                with self._lock:
+                    raise self._failed(error) from error
+            except records.UNREADABLE as error:
+                raise errors.unreadable(self._path) from error
+            finally:
+                with self._lock:
+                    self._writer = None
+                    self._idle.notify_all()
+
+    def _read_unlocked(self, directory: Directory, work: Callable[[Transaction], T]) -> T:
+        """What ``work`` returns for one snapshot, of which nothing was overwritten meanwhile.
 
         No lock can be taken, as that is a write.  But a store that is mounted read-only here may be written to from
         elsewhere.  LMDB's writer reuses the pages of a snapshot in the third transaction after it, and not before.
@@ -109,128 +201,104 @@ class Environment:
         :raises StoreUnavailable: if too much is written.
         """
         for _ in range(_READ_ATTEMPTS):
-            before = _last_transaction(environment)
+            before = _last_transaction(directory)
             try:
-                result = _done(environment, work, False)
-            except lmdb.Error:
-                if _last_transaction(environment) <= before + 1:
+                with self._begin_read(directory) as transaction:
+                    result = work(transaction)
+            except (lmdb.Error, *records.UNREADABLE):
+                if _last_transaction(directory) <= before + 1:
                     raise
             else:
-                if _last_transaction(environment) <= before + 1:
+                if _last_transaction(directory) <= before + 1:
                     return result
         raise StoreUnavailable(f"the store in {self._path} changes faster than it can be read: try again")
 
-    def sync(self) -> None:
-        """Return once all that was written is on disk."""
+    def _remove_from_full_map(self, directory: Directory, work: Callable[[Transaction], T]) -> T:
+        size = directory.environment.info()["map_size"]
         with self._lock:
+            self._resize(directory, size + files.SPARE)
+        try:
+            with self._begin_write(directory) as transaction:
+                return work(transaction)
+        finally:
+            with self._lock:
+                self._resize(directory, size)  # or more, if more is in use
+
+    def _begin_write(self, directory: Directory) -> Transaction:
+        while True:
             try:
-                self._current().sync(True)
-            except lmdb.Error as error:
-                raise self._failed(error) from error
+                return directory.environment.begin(write=True)
+            except lmdb.MapResizedError:  # another process made the file larger than our map
+                with self._lock:
+                    self._resize(directory, 0)
+
+    def _begin_read(self, directory: Directory) -> Transaction:
+        while True:
+            try:
+                return directory.environment.begin()
+            except lmdb.MapResizedError:
+                self._resize(directory, 0)
 
     def _translated(self, error: lmdb.Error | OSError) -> StoreError:
-        size = self._map_size if self._lmdb is None else self._lmdb.info()["map_size"]
-        return errors.translate(error, self._path, size, _MAX_READERS)
+        size = self._map_size if self._directory is None else self._directory.environment.info()["map_size"]
+        return errors.translate(error, self._path, size, MAX_READERS)
 
-    def _failed(self, error: lmdb.Error) -> StoreError:
+    def _failed(self, error: lmdb.Error | OSError) -> StoreError:
         translated = self._translated(error)
         if not isinstance(error, lmdb.MapFullError | lmdb.ReadersFullError):
             self._forget()  # LMDB may work with this environment no more: the next call opens another
         return translated
 
-    def _current(self) -> lmdb.Environment:
-        """The environment, open and whole."""
-        if self._lmdb is not None and self._read_only and not files.is_read_only(self._path):
-            self._forget()  # it was mounted for writing
-        if self._lmdb is None:
-            return self._open()
-        try:
-            changed = self._changed(self._lmdb)
-        except OSError:
-            changed = "deleted, or moved away"
-        if changed:
+    def _current(self, heartbeats: Heartbeats | None = None) -> Directory:
+        """The files, open and whole."""
+        directory = self._opened()
+        if changed := directory.changed():
             self._forget()
-            raise StoreUnavailable(f"the files of the store in {self._path} were {changed}: the next call looks again")
-        return self._lmdb
+            raise self._gone(changed)
+        if heartbeats is not None and heartbeats.identity != directory.heartbeats.identity:
+            raise self._gone("replaced")  # another thread noticed, and opened the new ones
+        return directory
 
-    def _changed(self, environment: lmdb.Environment) -> str:
-        """What became of the files since they were opened, if anything."""
-        data = os.stat(self._data)  # noqa: PTH116  # before each transaction: cheap
-        identities = [files.identity(data)]
-        if not self._read_only:
-            lock = os.stat(self._lock_file)  # noqa: PTH116
-            identities.append(files.identity(lock))
-        if identities != self._files:
-            return "replaced"
-        if not self._read_only and lock.st_size < _LOCK_FILE_SIZE:
-            files.allocate(self._lock_file, _LOCK_FILE_SIZE)  # else closing it would end the process
-            return "cut short"
-        if data.st_size != self._whole:
-            if files.is_cut(environment, data.st_size):
-                return "cut short"
-            self._whole = data.st_size
-        return ""
+    def _gone(self, changed: str) -> StoreUnavailable:
+        return StoreUnavailable(f"the files of the store in {self._path} were {changed}: the next call looks again")
 
-    def _open(self) -> lmdb.Environment:
+    def _opened(self) -> Directory:
+        if self._directory is not None and self._directory.read_only and not files.is_read_only(self._path):
+            self._forget()  # it was mounted for writing
+        return self._directory or self._open()
+
+    def _open(self) -> Directory:
         if not self._handles:
             raise StoreClosed(f"the store in {self._path} was closed by another thread")
-        try:
-            self._read_only = files.is_read_only(self._path)
-            environment = self._lmdb = self._open_read_only() if self._read_only else self._open_writable()
-            used = [self._data] if self._read_only else [self._data, self._lock_file]
-            self._files = [files.identity(Path(path).stat()) for path in used]
-            if files.is_cut(environment, Path(self._data).stat().st_size):
-                raise StoreIncompatible(f"{self._data} was cut short: move it away, or put back a backup")
-            if not self._read_only:
-                environment.reader_check()
-            self._check_format(environment)
-        except OSError as error:
-            raise self._translated(error) from error
-        except BaseException:
-            self._forget()
-            raise
-        return environment
-
-    def _open_writable(self) -> lmdb.Environment:
-        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files.allocate(self._lock_file, _LOCK_FILE_SIZE)
-        return lmdb.open(
-            os.fsencode(self._path), map_size=self._map_size, max_readers=_MAX_READERS, mode=0o600, metasync=False
-        )
-
-    def _open_read_only(self) -> lmdb.Environment:
-        if not Path(self._data).exists():
-            raise StoreUnavailable(
-                f"there is no store in {self._path}, and none can be made: its file system is mounted read-only;"
-                " mount it for writing, or give another path"
-            )
-        return lmdb.open(os.fsencode(self._path), map_size=self._map_size, readonly=True, lock=False)
-
-    def _check_format(self, environment: lmdb.Environment) -> None:
-        with environment.begin() as transaction:
-            version = transaction.get(records.VERSION_KEY)
-            empty = not transaction.stat()["entries"]
-        if version is not None:
-            if version != b"%d" % records.FORMAT:
-                raise errors.other_format(self._path, version, records.FORMAT)
-        elif not empty:
-            raise StoreIncompatible(f"{self._path} holds an LMDB file that is not a store of zc.cimaa")
-        elif not self._read_only:
-            with environment.begin(write=True) as transaction:
-                transaction.put(records.VERSION_KEY, b"%d" % records.FORMAT, overwrite=False)
-            self._check_format(environment)  # another process may have been faster
+        self._directory = Directory(self._path, self._map_size)
+        return self._directory
 
     def _widen(self, map_size: int) -> None:
         with self._lock:
             if map_size > self._map_size:
                 self._map_size = map_size
-                if self._lmdb is not None:
-                    self._lmdb.set_mapsize(map_size)
+                if self._directory is not None:
+                    self._resize(self._directory, map_size)
 
     def _forget(self) -> None:
-        if self._lmdb is not None:
-            self._lmdb.close()  # in a fork, lmdb only drops its own notes here: the file is the parent's
-            self._lmdb = None
+        self._wait()
+        if self._directory is not None:
+            self._directory.close()
+            self._directory = None
+
+    def _wait(self) -> None:
+        """Wait until no other thread scans or writes.  What this thread itself scans (it was interrupted) ends here."""
+        this = threading.get_ident()
+        for scan in [scan for scan, thread in self._scans.items() if thread == this]:
+            self._end(scan)
+        while self._scans or self._writer not in (None, this):
+            self._idle.wait()  # which releases the lock
+
+    def _resize(self, directory: Directory, map_size: int) -> None:
+        self._wait()
+        if self._directory is not directory:
+            raise self._gone("closed by another thread")
+        directory.environment.set_mapsize(map_size)
 
     @classmethod
     def _before_fork(cls) -> None:
@@ -238,6 +306,7 @@ class Environment:
         cls._registry_lock.acquire()
         for environment in cls._shared.values():
             environment._lock.acquire()
+            environment._wait()
 
     @classmethod
     def _after_fork_in_parent(cls) -> None:
@@ -249,7 +318,10 @@ class Environment:
     def _after_fork_in_child(cls) -> None:
         """The environments are the parent's: forget them."""
         for environment in cls._shared.values():
-            environment._forget()
+            directory, environment._directory = environment._directory, None
+            if directory is not None:
+                directory.close_in_fork()
+            environment._writing = threading.Lock()  # another thread of the parent may have been about to write
         cls._after_fork_in_parent()
 
 
@@ -260,17 +332,7 @@ os.register_at_fork(
 )
 
 
-def _done(environment: lmdb.Environment, work: Callable[[Transaction], T], write: bool) -> T:
-    """What ``work`` returns, done in one transaction."""
-    while True:
-        try:
-            with environment.begin(write=write) as transaction:
-                return work(transaction)
-        except lmdb.MapResizedError:  # another process made the file larger than our map
-            environment.set_mapsize(0)
-
-
-def _last_transaction(environment: lmdb.Environment) -> int:
+def _last_transaction(directory: Directory) -> int:
     """The number of the last transaction that wrote."""
-    number: int = environment.info()["last_txnid"]
+    number: int = directory.environment.info()["last_txnid"]
     return number

@@ -57,6 +57,14 @@ def read_only(path: Path) -> StoreUnavailable:
     )
 
 
+def unreadable(path: Path) -> StoreIncompatible:
+    """The error of a record that another program wrote, or that the disk damaged."""
+    return StoreIncompatible(
+        f"the store in {path} has a record that cannot be read: its data.mdb is damaged: move it away, or put back"
+        " a backup"
+    )
+
+
 def other_format(path: Path, found: bytes, known: int) -> StoreIncompatible:
     """The error of a store whose format has another version than the one that is ``known``."""
     what = f"the store in {path} has format {found.decode(errors='backslashreplace')}"

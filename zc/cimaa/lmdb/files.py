@@ -1,10 +1,17 @@
-"""Questions about the files of an LMDB environment that LMDB itself does not ask."""
+"""Questions about the files of an LMDB environment that LMDB itself does not ask, and space allocated for them."""
 
 import os
 import resource
 from pathlib import Path
+from typing import Final
 
 import lmdb
+
+# LMDB writes a new copy of each page that it changes, and uses the old one again two transactions later.  So two
+# removals or changes in a row need this much (bytes), each of which may copy ten pages for each of three keys.
+SPARE: Final = 256 * 1024
+#: What must be left for later writes by one that adds an agent or a squelch, and by one that does not.
+AFTER_ADDING, AFTER_CHANGING = 3 * SPARE, 2 * SPARE
 
 
 def is_read_only(path: Path) -> bool:
@@ -22,19 +29,27 @@ def identity(status: os.stat_result) -> tuple[int, int]:
 
 def is_cut(environment: lmdb.Environment, size: int) -> bool:
     """True if a file of this size lacks pages; the first two are needed to ask LMDB for the others."""
-    if size < 2 * resource.getpagesize():
-        return True
-    pages: int = environment.info()["last_pgno"] + 1
-    return bool(size < pages * environment.stat()["psize"])
+    return size < 2 * resource.getpagesize() or size < _used(environment)
 
 
-def allocate(path: str, size: int) -> None:
-    """Make the file if it is missing, and allocate ``size`` bytes of disk for it.
+def allocate(transaction: "lmdb.Transaction[bytes]", data: int, put: int, left: int) -> None:
+    """See that the data file has disk for what a transaction changed, and ``left`` bytes for later ones.
+
+    ``put`` is the size of the values that it put (bytes): the old ones take their pages for as long as those of two
+    transactions are not used again.  ``data`` is the file's descriptor.
 
     :raises OSError: if there is no room.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    finally:
-        os.close(descriptor)
+    status = transaction.stat()
+    pages = status["branch_pages"] + status["leaf_pages"] + status["overflow_pages"]
+    wanted = pages * status["psize"] + 2 * put + left
+    allocated = os.lseek(data, 0, os.SEEK_END)
+    if allocated < wanted:
+        os.posix_fallocate(data, allocated, wanted + SPARE - allocated)
+
+
+def _used(environment: lmdb.Environment) -> int:
+    """The size of all pages that are or were in use."""
+    pages: int = environment.info()["last_pgno"] + 1
+    size: int = environment.stat()["psize"]
+    return pages * size

@@ -164,9 +164,8 @@ class DB(Contract):
     def _squelches(self) -> Iterable[StoredSquelch]:
         return self._read(self._sql.squelches, (), lambda columns: StoredSquelch(*columns))
 
-    def _snapshot(self) -> Snapshot:
-        sql = self._sql
-        return self._read_together((sql.rows, sql.all_instances, sql.all_faults, sql.squelches), _snapshot)
+    def _snapshot(self) -> Iterable[Snapshot]:
+        return [self._read_together((self._sql.rows, self._sql.all_faults, self._sql.squelches), _snapshot)]
 
     def _now(self) -> int:
         given = self._given_time()
@@ -254,10 +253,9 @@ def _check_response_timeout(response: int, statement: int) -> None:
         )
 
 
-def _snapshot(rows: Rows, seen: Rows, faults: Rows, stored: Rows) -> Snapshot:
-    return Snapshot(
-        dict(_joined(rows, seen)), [_each(fault) for fault in faults], [StoredSquelch(*each) for each in stored]
-    )
+def _snapshot(rows: Rows, faults: Rows, stored: Rows) -> Snapshot:
+    heartbeats = [(name, records.row(columns, ()).updated) for name, *columns in rows]
+    return Snapshot(heartbeats, [_each(fault) for fault in faults], [StoredSquelch(*each) for each in stored])
 
 
 def _joined(rows: Rows, seen: Rows) -> list[tuple[str, Row]]:

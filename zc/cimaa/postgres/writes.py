@@ -23,7 +23,7 @@ def replace(
     try:
         row, old, now = _locked(session, sql, name, given)
         new = agents.reported(row, report.digest, instance, now)
-        changes = faults.changes(old, report.faults(), now // agents.MICROSECONDS)
+        changes = faults.changes(old, report, now // agents.MICROSECONDS)
         level = session.durable if changes.put or changes.removed else session.heartbeats
         values = (
             *(name, b"%d" % new.updated, new.digest.encode(), new.instance.encode(), level.encode()),
