@@ -42,22 +42,11 @@ IMPURE = {
 }
 
 # The same role in sibling rooms: backends, alerters, sinks.
-SIBLING_FILES = {"config", "db", "errors", "log", "records"}
+SIBLING_FILES = {"config", "db", "errors", "install", "log", "records", "writes"}
 SIBLING_CLASSES = {"Alerter", "Connection", "DB", "Sink"}
 
 # The contract and its suite are read from top to bottom, and are as long as what they promise.
-LONG_CLASSES = {"db.DB", "testing.conformance.Conformance"}
-
-# What is still to be mended: each set must be emptied, and a test fails for an entry that no longer offends.
-PRESENT_CIRCLES: list[set[str]] = [{"cli.completion", "cli.main"}, {"cli.output", "cli.tables"}]
-PRESENT_CLASSES = {"Clock", "File", "Finding", "Metric"}
-PRESENT_LONG_CLASSES = {
-    "agent.daemon.Daemon",
-    "agent.notifier.Alerts",
-    "lmdb.environment.Environment",
-    "postgres.db.DB",
-}
-PRESENT_LONG_FUNCTIONS = {"cli.nagios.plugin_options"}
+LONG_CLASSES = {"db.DB", "postgres.db.DB", "testing.conformance.Conformance"}
 
 
 def module_name(path: Path) -> str:
@@ -129,7 +118,7 @@ def test_a_circle_is_found_however_long() -> None:
 
 def test_no_circle_of_imports_is_in_any_room() -> None:
     """Imports in functions count, too: they only hide a circle."""
-    assert sorted(map(sorted, circles(IMPORTS))) == sorted(map(sorted, PRESENT_CIRCLES))
+    assert sorted(map(sorted, circles(IMPORTS))) == []
 
 
 def is_pure(path: Path) -> bool:
@@ -171,17 +160,17 @@ def test_a_public_class_name_means_one_thing() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 modules[node.name].append(module)
     twice = {name: where for name, where in modules.items() if len(where) > 1}
-    assert set(twice) - SIBLING_CLASSES == PRESENT_CLASSES, twice
+    assert set(twice) - SIBLING_CLASSES == set(), twice
 
 
 def test_no_class_is_longer_than_150_lines() -> None:
     long = {name for name, node in definitions(ast.ClassDef) if length(node) > 150}
-    assert long - LONG_CLASSES == PRESENT_LONG_CLASSES
+    assert long - LONG_CLASSES == set()
 
 
 def test_functions_are_short() -> None:
     lengths = [(name, length(node)) for name, node in definitions(ast.FunctionDef, ast.AsyncFunctionDef)]
-    assert {name for name, lines in lengths if lines > 40} == PRESENT_LONG_FUNCTIONS
+    assert {name for name, lines in lengths if lines > 40} == set()
     assert median(lines for _, lines in lengths) <= 8
 
 

@@ -207,8 +207,8 @@ def test_groups_take_filters_and_the_options_of_a_listing(fleet: Cimaa) -> None:
             ["--sort", "worst"],
             "there is no column 'worst'; the columns are severity,for,agent,fault,message,squelched-by",
         ),
-        (["--group-by", "agent", "--limit", "1"], "--group-by is not for use with --limit"),
-        (["--group-by", "agent", "--prometheus"], "--prometheus is not for use with"),
+        (["--group-by", "agent", "--limit", "1"], "--group-by excludes --limit"),
+        (["--group-by", "agent", "--prometheus"], "--prometheus excludes"),
         (["--group-by", "team"], "'team' is not one of 'agent', 'name', 'severity'"),
     ],
 )

@@ -7,7 +7,7 @@ holds alerts back until the store has answered that, but not beyond its second t
 from enum import Enum, auto
 
 
-class State(Enum):
+class HoldState(Enum):
     """Whether alerts are held back."""
 
     #: Alerts are held back if one is due; none was yet.
@@ -32,35 +32,35 @@ class Event(Enum):
 
 
 TRANSITIONS = {
-    (State.READY, Event.RESULTS): State.HOLDING,
-    (State.READY, Event.RELEASE): State.RELEASED,
-    (State.HOLDING, Event.RELEASE): State.RELEASED,
-    (State.READY, Event.END): State.ENDED,
-    (State.HOLDING, Event.END): State.ENDED,
-    (State.RELEASED, Event.END): State.ENDED,
+    (HoldState.READY, Event.RESULTS): HoldState.HOLDING,
+    (HoldState.READY, Event.RELEASE): HoldState.RELEASED,
+    (HoldState.HOLDING, Event.RELEASE): HoldState.RELEASED,
+    (HoldState.READY, Event.END): HoldState.ENDED,
+    (HoldState.HOLDING, Event.END): HoldState.ENDED,
+    (HoldState.RELEASED, Event.END): HoldState.ENDED,
 }
 
 
 class AlertHold:
     """Whether alerts are held back; an event without a transition changes nothing."""
 
-    def __init__(self, state: State = State.READY) -> None:
+    def __init__(self, state: HoldState = HoldState.READY) -> None:
         self.state = state
 
     def may_send(self) -> bool:
         """True if alerts may be sent now; if not, they are held back."""
         self._enter(Event.RESULTS)
-        return self.state is State.RELEASED
+        return self.state is HoldState.RELEASED
 
     def release(self) -> bool:
         """Let alerts be sent from now on; True if some were held back, and have to be considered again."""
-        return self._enter(Event.RELEASE) is State.HOLDING
+        return self._enter(Event.RELEASE) is HoldState.HOLDING
 
     def end(self) -> None:
         """Let no alert be sent any more."""
         self._enter(Event.END)
 
-    def _enter(self, event: Event) -> State:
+    def _enter(self, event: Event) -> HoldState:
         """Take over the state after the event; the state before it."""
         before = self.state
         self.state = TRANSITIONS.get((before, event), before)

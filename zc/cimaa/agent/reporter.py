@@ -10,7 +10,7 @@ from ..errors import StoreError
 from ..faults import SEVERITIES, FaultDict
 from ..naming import fault_name
 from . import clock
-from .alert_hold import AlertHold, State
+from .alert_hold import AlertHold, HoldState
 from .check_state import CheckStates
 from .clock import AsyncClock
 from .config import Settings
@@ -164,7 +164,7 @@ class Reporter:
                 return
 
     def _alerts_changed(self) -> None:
-        if self.hold.state is not State.ENDED:
+        if self.hold.state is not HoldState.ENDED:
             self._reporting.request()
 
     async def _restore(self) -> None:

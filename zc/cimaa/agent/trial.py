@@ -85,4 +85,4 @@ def _near(name: str, known: dict[str, Check | Broken]) -> str:
     if "/" in name and not name.startswith(GLOBAL):
         return nearest(name, known)
     hint = nearest(name, sections)
-    return hint if hint.startswith("did you mean") else f"there is: {', '.join(known)}"
+    return hint if hint.startswith("did you mean") else f"available: {', '.join(known)}"

@@ -17,7 +17,7 @@ _SILENT = 24 * 60 * 60
 _NEVER = "no agent has reported to this store (see: cimaa agent --help, cimaa config)"
 
 
-class Fleet:
+class AskedAgents:
     """The agents whose faults were asked for."""
 
     def __init__(self, db: DB, agent: str | None, wanted: "Filter[FaultItem] | None") -> None:
@@ -35,6 +35,9 @@ class Fleet:
             return
         if known and self._agent is not None and self._agent not in known:
             raise InvalidInput(unknown("agent", self._agent, known, "cimaa agents"))
+        if known and self._agent is not None:
+            self._heartbeats = {self._agent: known[self._agent]}
+            return
         self._heartbeats = admitted(known, agent, wanted)
         if known and not self._heartbeats:
             raise InvalidInput("the filter's terms on agent hold for no agent of this store (see: cimaa agents)")

@@ -113,7 +113,7 @@ def faults(
             _expose(db, agent, wanted, chosen)
         shown = chosen[:limit]
         unsquelched = exit_code and fault_list.any_unsquelched(shown)
-        fleet = no_faults.Fleet(db, agent, wanted) if not chosen or (exit_code and not unsquelched) else None
+        fleet = no_faults.AskedAgents(db, agent, wanted) if not chosen or (exit_code and not unsquelched) else None
     if fleet and exit_code:
         fleet.require_reports()
     if fleet and not (chosen or prometheus):

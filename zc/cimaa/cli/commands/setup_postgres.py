@@ -15,7 +15,7 @@ from .setup import settings
 
 if TYPE_CHECKING:
     from ...postgres.setup.install import Installation
-    from ...postgres.setup.plan import Report
+    from ...postgres.setup.plan import SetupReport
 
 BACKEND = "zc.cimaa.postgres"
 
@@ -129,7 +129,7 @@ def _check_combination(params: dict[str, Any], action: str | None) -> None:
         raise click.UsageError("--list-agents lists all agents: leave out --agent and --agents-from")
 
 
-def _show_report(report: "Report", as_json: bool) -> None:
+def _show_report(report: "SetupReport", as_json: bool) -> None:
     if as_json:
         write_json(report._asdict())
     else:
@@ -162,9 +162,9 @@ def _installation(
     connections: int,
 ) -> "Installation":
     from ...postgres.setup.install import Installation  # late: a missing driver has been reported by now
-    from ...postgres.setup.logins import MAKE, Request, checked
+    from ...postgres.setup.logins import MAKE, LoginRequest, checked
 
-    request = Request(checked(names), action or MAKE, connections)
+    request = LoginRequest(checked(names), action or MAKE, connections)
     echo = click.echo if show else None
     return Installation(settings, message, place=place, wait=wait, show=echo, request=request)
 

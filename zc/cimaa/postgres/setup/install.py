@@ -18,10 +18,10 @@ from ..errors import LOCKED, is_lost, setup_failed
 from ..session import Bounded
 from ..sql import check_schema
 from .facts import Facts
-from .logins import Request
+from .logins import LoginRequest
 from .passwords import passfile
-from .plan import Plan, Report, plan, report
-from .runner import Show
+from .plan import Plan, SetupReport, plan, report
+from .step_runner import Show
 from .steps import Steps
 from .versions import VERSION
 
@@ -46,7 +46,7 @@ class Installation:
         place: str | None = None,
         wait: int = 600,
         show: Show | None = None,
-        request: Request | None = None,
+        request: LoginRequest | None = None,
     ) -> None:
         """Prepare it: ``place`` is ``local``, ``remote`` or neither; ``notify`` gets messages for the user.
 
@@ -59,9 +59,9 @@ class Installation:
         self._wait = wait
         self._show = show
         self._notify = notify
-        self._request = request or Request()
+        self._request = request or LoginRequest()
 
-    def check(self) -> Report:
+    def check(self) -> SetupReport:
         """What is there, and what a run would do; nothing is changed.
 
         :raises Error: if the server cannot be asked.

@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 _DIGEST = 16
 
 
-class Request(NamedTuple):
+class LoginRequest(NamedTuple):
     """What to do with the logins of these agents."""
 
     agents: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ def login_name(schema: str, agent: str) -> str:
     return f"{prefix}{re.sub(r'[^A-Za-z0-9._-]', '_', agent)[:room]}{end}"
 
 
-def wanted(request: Request, schema: str, known: Mapping[str, str]) -> dict[str, str]:
+def wanted(request: LoginRequest, schema: str, known: Mapping[str, str]) -> dict[str, str]:
     """The logins that the request is for, by agent; ``known`` are those that exist.
 
     :raises StoreNotSetUp: if one is to be renewed or removed and does not exist.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from . import roles
 from .facts import Facts
-from .logins import MAKE, REMOVE, RENEW, Request, wanted
+from .logins import MAKE, REMOVE, RENEW, LoginRequest, wanted
 from .versions import VERSION
 
 
@@ -32,7 +32,7 @@ class Plan(NamedTuple):
         return {"made": self.new_logins, "renewed": self.renewed_logins, "removed": self.removed_logins}
 
 
-def plan(facts: Facts, schema: str, *, makes_roles: bool, request: Request) -> Plan:
+def plan(facts: Facts, schema: str, *, makes_roles: bool, request: LoginRequest) -> Plan:
     """What to do where these are the facts; ``makes_roles`` says whether the roles of the store are to be made.
 
     :raises StoreNotSetUp: if a login is to be renewed or removed and does not exist.
@@ -57,7 +57,7 @@ def plan(facts: Facts, schema: str, *, makes_roles: bool, request: Request) -> P
     )
 
 
-class Report(NamedTuple):
+class SetupReport(NamedTuple):
     """What is there, and what a run would do."""
 
     #: The schema of the tables, their version (0: there are none), the oldest version that a program may know and still
@@ -90,10 +90,10 @@ class Report(NamedTuple):
         ]
 
 
-def report(schema: str, plan: Plan) -> Report:
+def report(schema: str, plan: Plan) -> SetupReport:
     """What is there, and what would be done."""
     facts = plan.facts
-    return Report(
+    return SetupReport(
         schema=schema,
         version=facts.versions.current,
         oldest=facts.versions.oldest,

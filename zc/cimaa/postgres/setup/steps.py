@@ -8,7 +8,7 @@ from psycopg.errors import DependentObjectsStillExist
 from ...errors import StoreIncompatible
 from . import roles, versions
 from .facts import MAKES_LARGE_OBJECTS, Facts, read
-from .runner import Runner
+from .step_runner import Runner
 from .versions import VERSION
 
 
