@@ -1,4 +1,4 @@
-"""How agents, faults and squelches are stored in the file: one key space, told apart by the key's first bytes.  Pure.
+"""How agents, faults and squelches are stored in the file: one key space, told apart by the key's first bytes.
 
 =================  ==========================================================================
 key                value
