@@ -180,6 +180,11 @@ def severity_name(severity: int) -> str:
     return next((name for name, level in SEVERITIES.items() if level == severity), str(severity))
 
 
+def severity_level(severity: int) -> str:
+    """The name of the most severe level that a severity reaches; below them all it is the least severe one."""
+    return next((name for name, level in SEVERITIES.items() if severity >= level), "debug")
+
+
 def encode(value: Any) -> bytes:
     """Canonical JSON in UTF-8: equal values, and only those, have equal encodings."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

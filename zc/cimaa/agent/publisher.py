@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ..errors import ConfigurationError, unexpected
-from ..faults import SEVERITIES
+from ..faults import SEVERITIES, severity_level
 from ..metrics import Sample, Sink
 from ..text import storable
 from ..threads import Call
@@ -115,8 +115,8 @@ def _start_and_write(sink: Sink, found: Sequence[Sample]) -> None:
 
 def _figures(daemon: Daemon) -> dict[str, float]:
     calls, alerts = daemon.link.figures, daemon.alerts
-    severities = [fault["severity"] for fault in daemon.faults()]
-    counts = {f"faults_{name}": float(severities.count(level)) for name, level in SEVERITIES.items()}
+    levels = [severity_level(fault["severity"]) for fault in daemon.faults()]
+    counts = {f"faults_{name}": float(levels.count(name)) for name in SEVERITIES}
     return counts | {
         "checks": float(len(daemon.standing())),
         "missed_ticks": float(daemon.missed),

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ..faults import SEVERITIES
+from ..faults import SEVERITIES, severity_level
 from . import Sample
 
 Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily
@@ -83,7 +83,7 @@ def of_store(
         "Current faults, by agent, severity, and whether a squelch silences them.",
         labels=["agent", "severity", "squelched"],
     )
-    counts = Counter((agent, _level(severity), "yes" if squelched else "no") for agent, severity, squelched in faults)
+    counts = Counter((agent, severity_level(severity), "yes" if squelched else "no") for agent, severity, squelched in faults)
     for labels, count in sorted(counts.items()):
         counted.add_metric(labels, count)
     beats = GaugeMetricFamily(
@@ -129,8 +129,3 @@ def _add(families: dict[str, Family], kind: _Kind, labels: Mapping[str, str], va
     if kind.name not in families:
         families[kind.name] = kind.family(kind.name, kind.help, labels=list(labels))
     families[kind.name].add_metric(list(labels.values()), value)
-
-
-def _level(severity: int) -> str:
-    """The name of the worst severity that this one reaches: they are few, and numbers may be any."""
-    return next((name for name, level in SEVERITIES.items() if severity >= level), "debug")
