@@ -445,7 +445,7 @@ REFUSALS: dict[str, tuple[Way, type[errors.Error], str]] = {
     "clock": (
         refused("InvalidSignatureException", "Signature expired: 20261122T0 is now earlier than 20261122T1"),
         errors.StoreDenied,
-        "clock is wrong",
+        "clock of this host is wrong",
     ),
     "signature": (
         refused("InvalidSignatureException", "The signature does not match.\nThe Canonical String is\ntoken"),
@@ -673,7 +673,7 @@ class TestSettings:
             assert "AWS_ACCESS_KEY_ID" in message_of(lambda: db.set_faults("a", []), errors.StoreDenied)
 
     def test_no_region(self) -> None:
-        assert "set one, like us-east-1" in message_of(lambda: DB({}), errors.ConfigurationError)
+        assert "set one, such as us-east-1" in message_of(lambda: DB({}), errors.ConfigurationError)
 
     @pytest.mark.parametrize(
         ("region", "meant"),

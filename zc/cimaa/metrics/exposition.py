@@ -83,7 +83,9 @@ def of_store(
         "Current faults, by agent, severity, and whether a squelch silences them.",
         labels=["agent", "severity", "squelched"],
     )
-    counts = Counter((agent, severity_level(severity), "yes" if squelched else "no") for agent, severity, squelched in faults)
+    counts = Counter(
+        (agent, severity_level(severity), "yes" if squelched else "no") for agent, severity, squelched in faults
+    )
     for labels, count in sorted(counts.items()):
         counted.add_metric(labels, count)
     beats = GaugeMetricFamily(
