@@ -76,6 +76,16 @@ def test_what_is_no_secret_stays(url: str, shown: str) -> None:
         "post https://h/hook?t=hush",
         "AWS_SECRET_ACCESS_KEY=hush aws",
         "x --client-secret=hush",
+        "curl http://u:hu'hush@h/x",
+        'curl "http://u:hu<hush@h/x"',
+        "check_ipmi --pass hush",
+        "DB_PASS=hush check_db",
+        "curl -H 'Authorization: Digest hush'",
+        "openssl --private-key=hush",
+        'say {"credentials": "hush"}',
+        r'say {"password": "x\"hush"}',
+        r"mysql --password=x\ hush",
+        "mysql --password=it'hush",
     ],
 )
 def test_a_credential_in_a_command_line_is_masked(text: str) -> None:
@@ -89,6 +99,8 @@ def test_a_credential_in_a_command_line_is_masked(text: str) -> None:
         "sh -c 'cat >> alerts.json'",
         "check_http -H www.example.com -u /status -w 1",
         "the token expired, the password was wrong",
+        "pass: 3, fail: 0",
+        "curl 'http://h/' --mail ann@example.com",
         "curl https://example.com/a/b",
     ],
 )

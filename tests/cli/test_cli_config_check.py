@@ -75,6 +75,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(cimaa: Cimaa, text: str | None)
 WRONG_CHECKS = {
     "a.cfg": ("[x]\ncomand = x\n", "checks/a.cfg: [x] has no option 'comand'; did you mean command?"),
     "b.cfg": ("[x\n", "the closing ] is missing"),
+    "ba.cfg": ("[]\n", "line 1 is a [section] without a name"),
     "c.cfg": ("[x]\ncommand = x\nthresholds = many\n", "checks/c.cfg: [x] thresholds: "),
 }
 

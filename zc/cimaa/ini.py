@@ -30,7 +30,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
 def _without_text(error: configparser.Error) -> str:
     if isinstance(error, configparser.MissingSectionHeaderError):
         if error.line.lstrip().startswith("["):
-            return _unfinished(error.lineno)
+            return _unfinished(error.lineno, error.line)
         return f"line {error.lineno} is before any [section]"
     if isinstance(error, configparser.DuplicateOptionError):
         return f"line {error.lineno}: the section [{error.section}] has {error.option!r} twice"
@@ -39,10 +39,12 @@ def _without_text(error: configparser.Error) -> str:
     if isinstance(error, configparser.ParsingError):
         number, line = error.errors[0]  # the line is quoted
         if line[1:].lstrip().startswith("["):
-            return _unfinished(number)
+            return _unfinished(number, line)
         return f"line {number} is neither a [section] nor key = value"
     return type(error).__name__
 
 
-def _unfinished(line: int) -> str:
+def _unfinished(line: int, text: str) -> str:
+    if "[]" in text:
+        return f"line {line} is a [section] without a name"
     return f"line {line} starts a [section], but the closing ] is missing"

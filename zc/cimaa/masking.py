@@ -7,14 +7,16 @@ MASK = "********"
 
 _SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:/+")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+[^\s'\"<>]+")
+# In text a quote ends a URL, unless an @ further on in the same word shows that it is part of a password.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+(?:[^\s/?#@]*@)?[^\s'\"<>]*")
 # A word that announces a credential: password=x, "token": "x", --api-key x, Authorization: Bearer x.
 _SECRET = re.compile(
     r"""(?P<before> (?P<option> --? )? [\w-]*
-            (?: password | passwd | passphrase | pwd | secret | token | api[-_]?key | access[-_]?key | authorization )
+            (?: (?<=[-_])pass | password | passwd | passphrase | pwd | secret | credentials? | token
+              | (?: api | access | private | secret )[-_]?key | authorization )
             ["']? (?(option) (?: \s*[=:]\s* | \s+ ) | \s*[=:]\s* ) )
-        (?: (?P<scheme> bearer | basic | token ) \s+ )?
-        (?: "[^"]*" | '[^']*' | [^\s"']+ )""",
+        (?: (?P<scheme> bearer | basic | digest | negotiate | token ) \s+ )?
+        (?: "(?: \\. | [^"\\] )*" | '[^']*' | (?: \\. | [^\s"'\\] | ["'](?=\w) )+ )""",
     re.IGNORECASE | re.VERBOSE,
 )
 
