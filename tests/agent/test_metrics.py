@@ -89,27 +89,6 @@ def test_each_interval_the_checks_figures_and_the_agent_s_own(tmp_path: Path) ->
     assert own >= {"store_seconds", "missed_ticks", "alerts_sent", "alerts_failed", "faults_critical"}
 
 
-async def between_the_levels(clock: SimulatedClock, check: Check) -> Finished:
-    found = [{"name": str(n), "severity": n, "message": "m"} for n in (60, 50, 45, 20, 5)]
-    return Finished(0, json.dumps({"faults": found}).encode(), b"")
-
-
-def test_a_fault_counts_at_the_most_severe_level_that_its_severity_reaches(tmp_path: Path) -> None:
-    sink = Collecting()
-    simulation = Simulation(memory.DB(), "[a]\ncommand = x\n", between_the_levels, tmp_path)
-    sinks = Measuring({"s": sink}, simulation.clock)
-    simulation.daemon.on_report = lambda: sinks.publish(simulation.daemon)
-    simulation.run(1)
-    counts = {sample.name: sample.value for sample in sink.batches[-1] if sample.name.startswith("faults_")}
-    assert counts == {
-        "faults_critical": 2,
-        "faults_error": 1,
-        "faults_warning": 0,
-        "faults_info": 1,
-        "faults_debug": 1,
-    }
-
-
 def test_a_sink_that_hangs_is_not_called_again_before_it_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
