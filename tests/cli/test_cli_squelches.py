@@ -55,6 +55,7 @@ def test_a_dry_run_shows_the_same_and_sets_nothing(fleet: Cimaa) -> None:
         (["(", "x"], "is not a valid RE2 regular expression"),
         (["(?=x)", "x"], "RE2 does not support look-around"),
         (["", "x"], "regular expression is empty"),
+        (["--exact", "", "x"], "the name of the fault is empty"),
         (["x" * 1025, "x"], "at most 1024 are allowed"),
         (["x", "x" * 4097], "at most 4096 are allowed"),
         (["x", "x", "--user", "u" * 4097], "at most 4096 are allowed"),

@@ -274,7 +274,14 @@ def fail(failures: int, seed: int) -> int:
         root = Path(directory, "root")
         root.mkdir()
         acknowledgements = Path(directory, "acknowledgements")
-        program = [sys.executable, "-m", "tests.power_failure", "write", str(root / "store"), str(acknowledgements)]
+        program = [
+            sys.executable,
+            "-m",
+            "tests.support.power_failure",
+            "write",
+            str(root / "store"),
+            str(acknowledgements),
+        ]
         calls = record([*program, str(seed)], Path(directory, "log"))
         moments = sorted(dice.randrange(len(calls)) for _ in range(failures))
         disk, begun, done = Disk(root), [], {}

@@ -109,7 +109,12 @@ def searching(regex: str) -> Callable[[str], object]:
 
 
 def exactly(name: str) -> str:
-    """The regular expression that matches only this name."""
+    """The regular expression that matches only this name.
+
+    :raises InvalidSquelch: if the name is empty, as no fault's is.
+    """
+    if not name:
+        raise InvalidSquelch("the name of the fault is empty")
     return "^" + _SPECIAL.sub(r"\\\g<0>", name) + "$"
 
 
