@@ -36,7 +36,7 @@ ROOMS = [
     {"agents", "squelches", "options"},
     {"db", "entrypoints"},
     {"config"},
-    {"memory", "lmdb", "postgres", "dynamodb"},
+    {"memory", "lmdb", "postgres", "dynamodb", "cfengine"},
     {"testing", "checks", "alerters", "metrics", "systemd"},
     {"agent"},
     {"meta"},

@@ -17,6 +17,8 @@ The rooms, each importing only those before it:
     :class:`~zc.cimaa.db.DB`.
 ``memory``, ``lmdb``, ``postgres``, ``dynamodb``
     The backends.  None imports another.
+``cfengine``
+    What CFEngine keeps in its own databases on a host.
 ``testing``
     The conformance suite that every backend passes, other people's included.
 ``checks``, ``alerters``, ``metrics``

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from ..errors import Error
@@ -33,17 +32,23 @@ _BATCH = 16
 # Bytes that it may write about one file.
 _LONGEST = 64 * 1024
 _ROOM = Path(__file__).parents[3]
-_CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from zc.cimaa.cfengine import snapshot; snapshot.main(sys.argv[2:])"
+_CHILD = """\
+import sys
+sys.path.insert(0, sys.argv[1])
+from zc.cimaa.cfengine import snapshot
+snapshot.main(sys.argv[2:])
+"""
 
 _REPAIR = "repair it with 'cf-check repair', or put back its .backup"
-_READERS = (
+#: How a file that only root can read is made readable.
+READERS = (
     "let its user read it, through a group or 'setfacl -m u:USER:r FILE' (and x for the directories above it), or run"
     " this as root: 'cimaa report' can pass on what root's cron job found"
 )
 #: Why a file is not read, by the kind of the reason: ``{0}`` is what is known about it.
 KINDS = {
     "missing": "there is no such file",
-    "denied": "no permission to read it{0}: " + _READERS,
+    "denied": "no permission to read it{0}: " + READERS,
     "empty": "it is empty: it is not an LMDB file yet",
     "other": "it is not an LMDB file{0}",
     "foreign": "it is the LMDB file{0}, and can be read only there",
@@ -55,6 +60,7 @@ KINDS = {
     "time": "reading it was given up{0}",
     "version": "its layout is not known{0}",
     "system": "it cannot be read{0}",
+    "bug": "reading it failed{0}: this is a bug in zc.cimaa, please report it",
 }
 
 
@@ -144,9 +150,8 @@ class Snapshot:
 
         copy = f"/proc/self/fd/{self._copy}"
         try:
-            with lmdb.open(copy, subdir=False, readonly=True, lock=False) as environment:
-                with environment.begin() as transaction:
-                    yield transaction
+            with lmdb.open(copy, subdir=False, readonly=True, lock=False) as opened, opened.begin() as transaction:
+                yield transaction
         except lmdb.Error as error:
             raise Unreadable(self.path, "damaged", str(error)) from error
 
@@ -157,7 +162,7 @@ class Snapshot:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
@@ -183,7 +188,7 @@ def databases(directory: str) -> list[str]:
         names = sorted(os.listdir(directory))  # noqa: PTH208
     except PermissionError:
         owner = _owner(directory)
-        raise NoState(f"no permission to list {directory}{f', {owner}' if owner else ''}: {_READERS}") from None
+        raise NoState(f"no permission to list {directory}{f', {owner}' if owner else ''}: {READERS}") from None
     except OSError as error:
         raise NoState(f"{directory} cannot be listed: {error.strerror}") from None
     return [os.path.join(directory, name) for name in names if name.endswith(SUFFIX)]  # noqa: PTH118
@@ -267,7 +272,7 @@ class _Child:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._process.kill()
         assert self._process.stdout is not None
         self._process.stdout.close()
@@ -310,7 +315,7 @@ def _owner(path: str) -> str:
     """Who may read the file or the directory above it that keeps others out."""
     for place in (path, *map(str, Path(os.path.abspath(path)).parents)):  # noqa: PTH100
         try:
-            user = os.stat(place).st_uid
+            user = Path(place).stat().st_uid
         except OSError:
             continue
         if place != path and os.access(place, os.X_OK):

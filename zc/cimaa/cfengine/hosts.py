@@ -74,9 +74,10 @@ class Lastseen:
 
         of_key = _several((key, address) for address, key in self._keys.items())
         of_address = _several((address, key) for key, address in self._addresses.items())
+        keys, addresses = self._keys, self._addresses
         return [
-            *(pair("key", key, one, self._addresses.get(key) == one) for key, some in of_key for one in some),
-            *(pair("address", one, address, self._keys.get(address) == one) for address, some in of_address for one in some),
+            *(pair("key", key, one, addresses.get(key) == one) for key, some in of_key for one in some),
+            *(pair("address", one, address, keys.get(address) == one) for address, some in of_address for one in some),
         ]
 
 

@@ -112,24 +112,23 @@ def holder(lock: Lock, process: Process | None, booted: float) -> Holder:
     return Holder.ALIVE if process.start == lock.start else Holder.REUSED
 
 
+def is_daemon(lock: Lock, process: Process | None) -> bool:
+    """True if the lock is one that a daemon holds or held, and not the agent; ``process`` is its holder."""
+    return lock.bundle in _DAEMON_BUNDLES or (process is not None and process.name in _DAEMONS)
+
+
 def last_done(found: Iterable[Lock], process: Find, booted: float) -> Lock | None:
     """The last thing that the agent did, as far as it is known; nothing if there is none.
 
     What a daemon did does not count: its bundle or its process tells.
     """
-    done = [lock for lock in found if lock.kind in (Kind.DONE, Kind.HASHED) and lock.bundle not in _DAEMON_BUNDLES]
-    daemons: dict[tuple[int, int], bool] = {}
+    done = [lock for lock in found if lock.kind in (Kind.DONE, Kind.HASHED)]
     for lock in sorted(done, key=lambda lock: lock.time, reverse=True):
-        who = lock.pid, lock.start
-        if who not in daemons:
-            daemons[who] = _is_daemon(lock, process(lock.pid), booted)
-        if not daemons[who]:
+        found_now = process(lock.pid)
+        alive = holder(lock, found_now, booted) is Holder.ALIVE
+        if not is_daemon(lock, found_now if alive else None):
             return lock
     return None
-
-
-def _is_daemon(lock: Lock, process: Process | None, booted: float) -> bool:
-    return process is not None and process.name in _DAEMONS and holder(lock, process, booted) is Holder.ALIVE
 
 
 def _is_lock(key: object, value: object, known: bool) -> bool:

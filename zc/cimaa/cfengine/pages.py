@@ -9,7 +9,7 @@ The others form two trees, the entries and the list of free pages.
 """
 
 from collections.abc import Callable, Iterator
-from operator import lt
+from operator import add, lt
 from struct import Struct, unpack_from
 from typing import NamedTuple
 
@@ -156,7 +156,7 @@ def check(read: Read, meta: Meta, length: int) -> Contents:
     """
     walk = _Walk(read, meta, length)
     free = {page for number, leaf in walk.leaves(meta.free, _integer) for page in walk.free_pages(number, leaf)}
-    count = sum(len(leaf) for _, leaf in walk.leaves(meta.main, bytes))
+    count = sum(len(leaf.keys) for _, leaf in walk.leaves(meta.main, None))
     if taken := sorted(page for page in free if walk.seen[page]):
         raise Damaged(taken[0], "it is in use, and listed as free")
     missing = range(length // meta.page_size, meta.last_page + 1)
@@ -170,9 +170,16 @@ def _integer(key: bytes) -> bytes:
     return _PAGE_NUMBER.unpack(key)[0].to_bytes(8, "big") if len(key) == _PAGE_NUMBER.size else b""
 
 
-Order = Callable[[bytes], bytes]
-#: The keys of a leaf page, in the order's terms, and where in the file each value is: offset and size.
-Leaf = list[tuple[bytes, int, int]]
+#: Gives keys the order of bytes, where they have another.
+Order = Callable[[bytes], bytes] | None
+
+
+class Leaf(NamedTuple):
+    """The entries of a leaf page."""
+
+    keys: list[bytes]
+    #: Where in the file each value is: offset and size.
+    values: list[tuple[int, int]]
 
 
 class _Walk:
@@ -191,7 +198,7 @@ class _Walk:
         count, source = 0, self._meta.transaction % 2
         if tree.root != _NO_PAGE:
             for number, leaf in self._below(source, tree.root, tree.depth, order, b"", None):
-                count += len(leaf)
+                count += len(leaf.keys)
                 yield number, leaf
         elif tree.depth:
             raise Damaged(source, "it lacks the root of a tree")
@@ -199,9 +206,9 @@ class _Walk:
             raise Damaged(source, f"it states {tree.entries} entries, and there are {count}")
 
     def free_pages(self, number: int, leaf: Leaf) -> set[int]:
-        """The pages that the entries of this leaf of the list of free pages list: each their count, and their numbers."""
+        """The pages that a leaf of the list of free pages lists: each entry has their count, and their numbers."""
         pages: set[int] = set()
-        for _, offset, size in leaf:
+        for offset, size in leaf.values:
             listed = unpack_from(f"={size // 8}Q", self._read(offset, size))
             pages.update(listed[1:])
             if not listed or size % 8 or listed[0] != len(listed) - 1:
@@ -218,14 +225,14 @@ class _Walk:
         if flags != (_LEAF if depth == 1 else _BRANCH):
             raise Damaged(number, "it is at the wrong depth of its tree")
         if depth == 1:
-            leaf = self._leaf(number, page, offsets, order)
-            _require_order(number, [low, leaf[0][0]] if leaf[0][0] != low else [], high)
-            _require_order(number, [key for key, _, _ in leaf], high)
+            leaf = self._leaf(number, page, offsets)
+            keys = [order(key) for key in leaf.keys] if order else leaf.keys
+            _require_order(number, low, keys, high)
             yield number, leaf
             return
         children = self._children(number, page, offsets, order, low)
         starts = [start for start, _ in children]
-        _require_order(number, starts, high)
+        _require_order(number, low, starts, high)
         for (start, child), end in zip(children, [*starts[1:], high], strict=True):
             yield from self._below(number, child, depth - 1, order, start, end)
 
@@ -243,42 +250,41 @@ class _Walk:
             raise Damaged(number, "an entry is outside of it")
         return page, offsets, flags
 
-    def _leaf(self, number: int, page: bytes, offsets: tuple[int, ...], order: Order) -> Leaf:
-        leaf, used, base = [], 0, number * self._size
-        for offset in offsets:
-            size, flags, key_size = _NODE.unpack_from(page, offset)
-            start = offset + _NODE.size
-            middle = start + key_size
-            end = middle + (_PAGE_NUMBER.size if flags else size)
-            if end > self._size or flags not in (0, _ON_OVERFLOW) or not 0 < key_size <= _MAX_KEY:
-                raise Damaged(number, "an entry is broken")
-            used += (end - offset + 1) & ~1
-            at = self._overflow(number, page[middle:end], size) if flags else base + middle
-            leaf.append((order(page[start:middle]), at, size))
-        _require_filled(number, page, used)
-        return leaf
+    def _leaf(self, number: int, page: bytes, offsets: tuple[int, ...]) -> Leaf:
+        nodes = [_NODE.unpack_from(page, offset) for offset in offsets]
+        sizes = [key_size + (_PAGE_NUMBER.size if flags else size) for size, flags, key_size in nodes]
+        _require_filled(number, page, offsets, sizes)
+        key_sizes = [key_size for _, _, key_size in nodes]
+        if min(key_sizes) < 1 or max(key_sizes) > _MAX_KEY:
+            raise Damaged(number, "the key of an entry is broken")
+        starts = [offset + _NODE.size for offset in offsets]
+        ends = list(map(add, starts, key_sizes))
+        base = number * self._size
+        values = [(base + end, size) for end, (size, _, _) in zip(ends, nodes, strict=True)]
+        for index in [index for index, (_, flags, _) in enumerate(nodes) if flags]:
+            if nodes[index][1] != _ON_OVERFLOW:
+                raise Damaged(number, "an entry is of a kind that CFEngine does not use")
+            size, end = nodes[index][0], ends[index]
+            values[index] = self._overflow(number, page[end : end + _PAGE_NUMBER.size], size), size
+        return Leaf([page[start:end] for start, end in zip(starts, ends, strict=True)], values)
 
     def _children(
         self, number: int, page: bytes, offsets: tuple[int, ...], order: Order, low: bytes
     ) -> list[tuple[bytes, int]]:
         """Each child's lowest key, and the number of its page."""
-        children, used = [], 0
-        for offset in offsets:
-            child, upper_bits, key_size = _NODE.unpack_from(page, offset)
-            start = offset + _NODE.size
-            if start + key_size > self._size or key_size > _MAX_KEY:
-                raise Damaged(number, "an entry is broken")
-            # The first one's key is not used.
-            children.append((order(page[start : start + key_size]) if children else low, child | upper_bits << 32))
-            used += (_NODE.size + key_size + 1) & ~1
-        _require_filled(number, page, used)
-        if len(children) < 2:
+        nodes = [_NODE.unpack_from(page, offset) for offset in offsets]
+        _require_filled(number, page, offsets, [key_size for _, _, key_size in nodes])
+        if len(nodes) < 2:
             raise Damaged(number, "it has only one entry")
-        return children
+        children = [lower_bits | upper_bits << 32 for lower_bits, upper_bits, _ in nodes]
+        starts = [offset + _NODE.size for offset in offsets]
+        keys = [page[start : start + key_size] for start, (_, _, key_size) in zip(starts, nodes, strict=True)]
+        keys = [low, *(order(key) if order else key for key in keys[1:])]  # the first one's is not used
+        return list(zip(keys, children, strict=True))
 
     def _overflow(self, source: int, pointer: bytes, size: int) -> int:
         """Where the value of ``size`` bytes is that has pages of its own."""
-        (first,) = _PAGE_NUMBER.unpack(pointer)
+        first: int = _PAGE_NUMBER.unpack(pointer)[0]
         header = self._take(source, first)
         found, _, flags, _, _ = _HEADER.unpack_from(header)
         (count,) = _COUNT.unpack_from(header, _COUNT_AT)
@@ -305,14 +311,16 @@ class _Walk:
         self.seen[number] = 1
 
 
-def _require_order(number: int, keys: list[bytes], end: bytes | None) -> None:
-    """Require that the keys of this page ascend, and come before the end."""
-    ascending = all(map(lt, keys, keys[1:]))
-    if not ascending or end is not None and keys and keys[-1] >= end:
+def _require_order(number: int, low: bytes, keys: list[bytes], high: bytes | None) -> None:
+    """Require that the keys of this page ascend, from ``low`` on, and come before ``high``."""
+    ascending = low <= keys[0] and all(map(lt, keys, keys[1:]))
+    if not ascending or (high is not None and keys[-1] >= high):
         raise Damaged(number, "its keys are not in order")
 
 
-def _require_filled(number: int, page: bytes, used: int) -> None:
-    """Require that the entries of this page, which have so many bytes, fill all that is not free."""
-    if used != len(page) - _HEADER.unpack_from(page)[4]:
+def _require_filled(number: int, page: bytes, offsets: tuple[int, ...], sizes: list[int]) -> None:
+    """Require that the entries of this page fill all that is not free, and each ends where the next one starts."""
+    nodes = sorted(zip(offsets, sizes, strict=True))
+    ends = [offset + ((_NODE.size + size + 1) & ~1) for offset, size in nodes]
+    if [*(offset for offset, _ in nodes), len(page)] != [_HEADER.unpack_from(page)[4], *ends]:
         raise Damaged(number, "the sizes of its entries are broken")

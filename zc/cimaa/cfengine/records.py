@@ -1,6 +1,7 @@
 """The layouts of CFEngine's keys and values, by the name of the file, the size, and the version.  Pure.
 
-They are those of a 64-bit program of this machine's byte order.  What does not fit is left as bytes: nothing is guessed.
+They are those of a 64-bit program of this machine's byte order.  What does not fit is left as bytes; nothing is
+guessed.
 """
 
 import math
@@ -158,7 +159,7 @@ def _class(_key: str, raw: bytes) -> Value | None:
         return None
     expires, policy = _CLASS.unpack_from(raw)
     tags = text(raw[_CLASS.size :])
-    if policy >= len(_POLICIES) or tags is None or len(raw) > _CLASS.size and not raw.endswith(b"\0"):
+    if policy >= len(_POLICIES) or tags is None or (len(raw) > _CLASS.size and not raw.endswith(b"\0")):
         return None
     return {"expires": expires, "policy": _POLICIES[policy], "tags": tags}
 

@@ -14,6 +14,7 @@ import resource
 import stat
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from . import pages
@@ -69,12 +70,14 @@ def outcome(path: str, copy: int) -> dict[str, Any]:
         return {"kind": "system", "errno": error.errno, "reason": error.strerror}
     except MemoryError:
         return {"kind": "damaged", "reason": "reading it takes more memory than a file of CFEngine's can need"}
+    except Exception as error:
+        return {"kind": "bug", "reason": f"{type(error).__name__}: {error}"}
 
 
 def _copied(path: str, copy: int) -> dict[str, Any]:
     for _ in range(ATTEMPTS):
         # Before it is opened: opening a FIFO or a device does something to it.
-        _require_regular(os.stat(path))
+        _require_regular(Path(path).stat())
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             return _attempt(path, descriptor, copy)
@@ -149,18 +152,18 @@ def _require_lmdb(start: bytes) -> None:
         raise Refused("empty")
     native = pages.MAGIC.to_bytes(4, sys.byteorder)
     other = native[::-1]
-    found = {(offset, magic): start[offset : offset + 4] == magic for offset in (12, 16, 24) for magic in (native, other)}
-    if found[16, native]:
+    magic = {offset: start[offset : offset + 4] for offset in (12, 16, 24)}
+    if magic[16] == native:
         version = int.from_bytes(start[20:24], sys.byteorder)
         if version == pages.FORMAT and len(start) < pages.META_SIZE:
             raise Refused("cut", f"it has {len(start)} bytes, which is less than its first page")
         if version != pages.FORMAT:
             raise Refused("newer", f"its format is {version}")
-    elif found[16, other]:
+    elif magic[16] == other:
         raise Refused("foreign", "of a computer with the other byte order")
-    elif found[12, native] or found[12, other]:
+    elif magic[12] in (native, other):
         raise Refused("foreign", "of a 32-bit program")
-    elif found[24, native] or found[24, other]:
+    elif magic[24] in (native, other):
         raise Refused("newer", "its format is 2 or later")
     elif any(start[size + 16 : size + 20] == native for size in pages.PAGE_SIZES):
         raise Refused("damaged", "page 0: it is not a meta page")
@@ -204,6 +207,6 @@ def _require_moment(path: str, descriptor: int, meta: Meta) -> None:
 
 
 def _require_same(path: str, descriptor: int) -> None:
-    opened, there = os.fstat(descriptor), os.stat(path)
+    opened, there = os.fstat(descriptor), Path(path).stat()
     if (opened.st_dev, opened.st_ino) != (there.st_dev, there.st_ino):
         raise _Changed

@@ -26,6 +26,7 @@ COMMANDS = {
     "agents": "agents:agents",
     "remove-agent": "agents:remove_agent",
     "meta-check": "meta:meta_check",
+    "cfengine": "cfengine:cfengine",
     "report": "report:report",
     "dump": "report:dump",
     "config": "settings:config",

@@ -17,6 +17,7 @@ from ..checks import processes as process_table
 from ..checks import swap as swaps
 from ..checks import tcp as ports
 from ..checks.ranges import Range, Thresholds, parse_percent
+from .check_cfengine import cfengine
 from .parameters import Parsed, examples
 from .plugins import Plugins, finish, plugin_options
 
@@ -95,6 +96,9 @@ def check() -> None:
     included).  A RANGE says which values are good: 10 (0 to 10), 10: (10 or more), 10:20, ~:10 (10 or less); or, with
     @10:20, which are bad.
     """
+
+
+check.add_command(cfengine)
 
 
 @check.command(epilog=examples("cimaa check disk", "cimaa check disk -p / -p /var -w 80 -c 90"))

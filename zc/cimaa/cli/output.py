@@ -71,23 +71,39 @@ def write_json(value: Any) -> None:
     write("\n".join(map(json_safe, encoded.split("\n"))))
 
 
+def write_json_list(values: Iterable[Any]) -> None:
+    """Write a list as JSON, one value after the other: memory does not grow with it."""
+    before = "[\n  "
+    for value in values:
+        encoded = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+        sys.stdout.write(before + "\n  ".join(map(json_safe, encoded.split("\n"))))
+        before = ",\n  "
+    write("[]" if before.startswith("[") else "\n]")
+
+
 def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: View | None = None) -> None:
     """Write rows, each with a cell for each title: a table for people, or lines for programs."""
     view = view or View()
-    rows = _sorted(titles, rows, view)
-    if not rows:
-        return
+    if view.sort is not None or view.reverse:
+        rows = _sorted(titles, rows, view)
     if view.columns is not None:
         shown = [titles.index(title) for title in view.columns]
-        titles, rows = view.columns, [[row[number] for number in shown] for row in rows]
+        titles, rows = view.columns, ([row[number] for number in shown] for row in rows)
     if view.table or sys.stdout.isatty():
-        from . import tables
+        _draw(titles, list(rows))
+    else:  # row by row, as there may be more than memory is to hold
+        sys.stdout.writelines("\t".join([one_line(text(cell)) for cell in row]) + "\n" for row in rows)
+        sys.stdout.flush()
 
-        tables.draw(titles, rows[:ROWS])
-        if len(rows) > ROWS:
-            message(f"{len(rows) - ROWS} more are not shown: narrow them down, or send them through a pipe.")
-    else:
-        write("\n".join("\t".join(one_line(text(cell)) for cell in row) for row in rows))
+
+def _draw(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    if not rows:
+        return
+    from . import tables
+
+    tables.draw(titles, rows[:ROWS])
+    if len(rows) > ROWS:
+        message(f"{len(rows) - ROWS} more are not shown: narrow them down, or send them through a pipe.")
 
 
 def _sorted(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: View) -> list[Sequence[Cell]]:
