@@ -1,6 +1,7 @@
 """The hosts that ``cf_lastseen`` knows.  Pure."""
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
 from .records import Entry
@@ -63,7 +64,7 @@ class Lastseen:
         """The last contacts, the longest silent first."""
         addresses = self._addresses
         contacts = [Contact(key, addresses.get(key, ""), way, seen, usual) for key, way, seen, usual in self._seen]
-        return sorted(contacts, key=lambda contact: (contact.seen, contact.address, contact.key))
+        return sorted(contacts, key=attrgetter("seen", "address", "key"))
 
     def shared(self) -> list[Shared]:
         """The keys that several addresses have, and the addresses that have several keys."""

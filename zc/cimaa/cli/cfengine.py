@@ -146,7 +146,8 @@ def hosts_(silent: int | None, direction: str | None, double: bool, state: str |
         _show(seen.shared(), _shared_json, _DOUBLE, lambda pair: _shared_row(pair, now), view, "hosts with a double")
     else:
         wanted = [one for one in seen.contacts() if _is_wanted(one, now, silent, direction)]
-        _show(wanted, lambda one: _contact_json(one, now), _HOSTS, lambda one: _contact_row(one, now), view, "hosts")
+        row = _contact_row if view.sort is None else _sortable_row
+        _show(wanted, lambda one: _contact_json(one, now), _HOSTS, lambda one: row(one, now), view, "hosts")
     _report_unknown(_LASTSEEN, seen.unknown)
 
 
@@ -346,17 +347,25 @@ def _contact_json(contact: Contact, now: float) -> dict[str, Any]:
     return {**contact._asdict(), "ago": round(now - contact.seen), "late": _late(contact, now)}
 
 
-def _contact_row(contact: Contact, now: float) -> Sequence[Cell]:
+def _contact_row(contact: Contact, now: float) -> Sequence[str]:
+    """The texts of a row: a hub has tens of thousands of hosts."""
     late = _late(contact, now)
     return (
         contact.address,
         contact.direction,
         _time(contact.seen),
-        Styled(f"{_duration(int(now - contact.seen))} ago", order=-contact.seen),
-        Styled("" if contact.interval is None else _duration(int(contact.interval)), order=contact.interval or 0),
-        Styled("" if late is None or late < 1 else _duration(int(late)), order=late or 0),
+        f"{_duration(int(now - contact.seen))} ago",
+        "" if contact.interval is None else _duration(int(contact.interval)),
+        "" if late is None or late < 1 else _duration(int(late)),
         contact.key,
     )
+
+
+def _sortable_row(contact: Contact, now: float) -> Sequence[Cell]:
+    orders = {"last seen": contact.seen, "ago": -contact.seen, "interval": contact.interval or 0}
+    orders["late"] = _late(contact, now) or 0
+    cells = zip(_HOSTS, _contact_row(contact, now), strict=True)
+    return [Styled(text, order=orders[title]) if title in orders else text for title, text in cells]
 
 
 def _shared_json(pair: Shared) -> dict[str, Any]:
@@ -380,7 +389,7 @@ def _lock_row(lock: Lock, holder: Holder, now: float) -> Sequence[Cell]:
         lock.bundle,
         lock.promise,
         lock.kind.value,
-        _time(lock.time),
+        Styled(format_time(lock.time), order=lock.time),
         Styled(format_duration(now - lock.time), order=now - lock.time),
         Styled(str(lock.pid), order=lock.pid),
         Styled("" if lock.kind is Kind.PURGED else holder.value, style),
@@ -388,11 +397,12 @@ def _lock_row(lock: Lock, holder: Holder, now: float) -> Sequence[Cell]:
     )
 
 
-def _time(seconds: int) -> Styled:
+def _time(seconds: int) -> str:
+    """As :func:`format_time` has it."""
     if not 0 <= seconds < _FAR:
-        return Styled(format_time(seconds), order=seconds)
+        return format_time(seconds)
     minutes, rest = divmod(seconds, 60)
-    return Styled(f"{_minute(minutes)}{rest:02}", order=seconds)
+    return f"{_minute(minutes)}{rest:02}"
 
 
 @lru_cache(_CACHED)
