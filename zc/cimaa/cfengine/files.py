@@ -69,7 +69,7 @@ class Unreadable(Error):
 
     def __init__(self, path: str, kind: str, detail: str = "") -> None:
         """``kind`` is one of :data:`KINDS`."""
-        link = {"foreign": " ", "denied": " "}.get(kind, ": " if kind in ("cut", "damaged", "system") else " (")
+        link = {"foreign": " "}.get(kind, ": " if kind in ("cut", "damaged", "system") else " (")
         shown = f"{link}{detail}{')' if link == ' (' else ''}" if detail else ""
         self.path, self.kind = path, kind
         self.reason = one_line(KINDS[kind].format(shown))
@@ -188,7 +188,7 @@ def databases(directory: str) -> list[str]:
         names = sorted(os.listdir(directory))  # noqa: PTH208
     except PermissionError:
         owner = _owner(directory)
-        raise NoState(f"no permission to list {directory}{f', {owner}' if owner else ''}: {READERS}") from None
+        raise NoState(f"no permission to list {directory}{f' ({owner})' if owner else ''}: {READERS}") from None
     except OSError as error:
         raise NoState(f"{directory} cannot be listed: {error.strerror}") from None
     return [os.path.join(directory, name) for name in names if name.endswith(SUFFIX)]  # noqa: PTH118
@@ -215,9 +215,8 @@ def read_all(paths: Iterable[str], timeout: float = TIMEOUT) -> Iterator[Snapsho
         done = 0
         with _Child(left[:_BATCH]) as child:
             for path in left[:_BATCH]:
+                yield child.result(done, path, timeout)
                 done += 1
-                found = child.next(path, timeout)
-                yield found
                 if not child.goes_on:
                     break
         left = left[done:]
@@ -229,8 +228,10 @@ class _Child:
     def __init__(self, paths: Sequence[str]) -> None:
         if not hasattr(os, "memfd_create"):
             raise Error("CFEngine's files can only be read on Linux")
-        self._copies = {path: os.memfd_create("cimaa", os.MFD_CLOEXEC) for path in dict.fromkeys(paths)}
-        arguments = [f"{self._copies[path]}:{os.path.abspath(path)}" for path in paths]  # noqa: PTH100
+        # One for each, also of those that are the same: the process goes on while a copy is read.
+        self._copies = [os.memfd_create("cimaa", os.MFD_CLOEXEC) for _ in paths]
+        places = zip(self._copies, paths, strict=True)
+        arguments = [f"{copy}:{os.path.abspath(path)}" for copy, path in places]  # noqa: PTH100
         command = [sys.executable, "-I", "-S", "-c", _CHILD, os.fspath(_ROOM), *arguments]
         self._process = subprocess.Popen(
             command,
@@ -238,14 +239,14 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            pass_fds=list(self._copies.values()),
+            pass_fds=self._copies,
         )
         self._read = b""
         #: False once it ended, and told nothing about the files that are left.
         self.goes_on = True
 
-    def next(self, path: str, timeout: float) -> Snapshot | Unreadable:
-        """What became of the next file, which has this path."""
+    def result(self, index: int, path: str, timeout: float) -> Snapshot | Unreadable:
+        """What became of the file of this index and path; they are asked for in their order."""
         line = self._line(time.monotonic() + timeout)
         if line is None:
             self.goes_on = False
@@ -253,7 +254,7 @@ class _Child:
         if not line.endswith(b"\n"):
             self.goes_on = False
             return _died(path, self._process.wait())
-        return _result(path, json.loads(line), os.dup(self._copies[path]))
+        return _result(path, json.loads(line), os.dup(self._copies[index]))
 
     def _line(self, end: float) -> bytes | None:
         """Its next line, what it wrote of one before it ended, or nothing once the time is over."""
@@ -280,7 +281,7 @@ class _Child:
             self._process.wait(1)
         except subprocess.TimeoutExpired:  # it waits for a dead disk, and cannot be killed
             self._process.returncode = -signal.SIGKILL
-        for copy in self._copies.values():
+        for copy in self._copies:
             os.close(copy)
 
 

@@ -8,6 +8,7 @@ Page 0 and page 1 are the meta pages: each describes the state after one transac
 The others form two trees, the entries and the list of free pages.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from operator import add, lt
 from struct import Struct, unpack_from
@@ -77,6 +78,8 @@ class Meta(NamedTuple):
     main: Tree
     last_page: int
     transaction: int
+    #: True if the transaction cannot but have replaced a page, so that the list of free pages tells of it.
+    frees: bool = False
 
     @property
     def size(self) -> int:
@@ -111,11 +114,15 @@ def latest(first: bytes, second: bytes) -> Meta:
     metas = [_meta(number, page) for number, page in enumerate((first, second))]
     ages = [meta.transaction for meta in metas]
     if abs(ages[0] - ages[1]) > 1:
-        older = ages.index(min(ages))
-        raise Damaged(older, f"it is {abs(ages[0] - ages[1])} transactions behind page {1 - older}")
+        behind = ages.index(min(ages))
+        raise Damaged(behind, f"it is {abs(ages[0] - ages[1])} transactions behind page {1 - behind}")
     if metas[0].page_size != metas[1].page_size:
         raise Damaged(1, f"it states a page size of {metas[1].page_size} bytes, and page 0 one of {len(first)}")
-    return max(metas, key=lambda meta: meta.transaction)
+    older, newer = sorted(metas, key=lambda meta: meta.transaction)
+    if newer.last_page < older.last_page:  # a file never has fewer pages than before
+        raise Damaged(newer.transaction % 2, "it is older than the other one, and states to be newer")
+    frees = newer.transaction == older.transaction + 1 and older.main.root != _NO_PAGE
+    return newer._replace(frees=frees)
 
 
 def _meta(number: int, page: bytes) -> Meta:
@@ -155,7 +162,14 @@ def check(read: Read, meta: Meta, length: int) -> Contents:
     :raises Damaged: naming the first page that is not whole.
     """
     walk = _Walk(read, meta, length)
-    free = {page for number, leaf in walk.leaves(meta.free, _integer) for page in walk.free_pages(number, leaf)}
+    free: set[int] = set()
+    latest_freed = 0
+    for number, leaf in walk.leaves(meta.free, _integer):
+        free |= walk.free_pages(number, leaf)
+        latest_freed = int.from_bytes(leaf.keys[-1], sys.byteorder)
+    if latest_freed > meta.transaction or (meta.frees and latest_freed < meta.transaction):
+        text = f"it is of transaction {latest_freed}, and states to be of {meta.transaction}"
+        raise Damaged(meta.transaction % 2, text)
     count = sum(len(leaf.keys) for _, leaf in walk.leaves(meta.main, None))
     if taken := sorted(page for page in free if walk.seen[page]):
         raise Damaged(taken[0], "it is in use, and listed as free")
