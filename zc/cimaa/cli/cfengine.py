@@ -225,10 +225,10 @@ def _show(
         message(f"No {what}.")
 
 
-def _report_unknown(name: str, count: int) -> None:
+def _report_unknown(name: str, count: int, how: str = "left out: 'cimaa cfengine dump' shows them.") -> None:
     if count:
         entries = "1 entry" if count == 1 else f"{count} entries"
-        message(f"{name}: {entries} of an unknown layout; 'cimaa cfengine dump' shows them.")
+        message(f"{name}: {entries} of an unknown layout, {how}")
 
 
 def _listed(found: Snapshot | Unreadable) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def _dump(snapshot: Snapshot, file: str | None, keys: bool, as_json: bool) -> No
     else:
         _dump_rows(counted(), file, keys)
     sys.stdout.flush()
-    _report_unknown(snapshot.path, unknown)
+    _report_unknown(snapshot.path, unknown, "shown as bytes.")
 
 
 def _dump_json(entries: Iterable[Entry], file: str | None, keys: bool) -> None:
