@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,12 +277,19 @@ def test_the_check_of_an_agent_has_a_fault_for_each_thing(cimaa: Cimaa, state: P
 
 
 def test_an_agent_runs_it_as_a_check(cimaa: Cimaa, state: Path) -> None:
-    (cimaa.directory / "cfengine.cfg").write_text(
-        f"[cfengine]\ncommand = cimaa check cfengine --json --state {state}\nformat = json\n"
+    program = Path(sys.executable).with_name("cimaa")
+    (cimaa.directory / "checks").mkdir()
+    (cimaa.directory / "checks" / "host.cfg").write_text(
+        f"[cfengine]\ncommand = {program} check cfengine --json --state {state}\n"
     )
+    with (cimaa.directory / "cimaa.cfg").open("a") as configuration:
+        configuration.write("[agent]\nname = web1\ndirectory = checks\n")
     result = cimaa("run", "cfengine", "--json")
-    if result.exit_code == 2:
-        pytest.skip(result.stderr)
+    assert result.exit_code == 0, result.stderr
+    assert [fault["name"] for fault in json.loads(result.stdout)["faults"]] == [
+        "//web1/host/cfengine#agent",
+        "//web1/host/cfengine#lock:left",
+    ]
 
 
 def test_without_cfengine_it_is_not_known_that_all_is_well(cimaa: Cimaa, tmp_path: Path) -> None:

@@ -48,12 +48,11 @@ def test_a_dump_of_several_files_names_them(cimaa: Cimaa, state: Path) -> None:
     samples.write(state / "cf_lock.lmdb", {b"CF_CRITICAL_SECTION\0": samples.lock(7, 8, 9)})
     samples.write(state / "cf_state.lmdb", {b"kept\0": samples.persistent(10, 1, "a\x1b[2J")})
     place = ("--state", str(state), "cf_lock.lmdb", "cf_state.lmdb")
-    one, other = shown(cimaa, "dump", *place)
-    assert one == [
-        f"{state}/cf_lock.lmdb",
-        "CF_CRITICAL_SECTION",
-        f"pid=7 time={format_time(8).replace(' ', 'T')} process_start=9",
-    ]
+    result = cimaa("cfengine", "dump", *place)
+    assert result.stderr == f"{state}/cf_state.lmdb: 1 entry of an unknown layout, shown as bytes.\n"
+    one, other = (line.split("\t") for line in result.stdout.splitlines())
+    value = f"pid=7 time={format_time(8).replace(' ', 'T')} process_start=9"
+    assert one == [f"{state}/cf_lock.lmdb", "CF_CRITICAL_SECTION", value]
     assert other[2].startswith("bytes of an unknown layout: 0a000000")
     keys = cimaa("cfengine", "dump", "--keys", *place).stdout
     assert keys == f"{state}/cf_lock.lmdb\tCF_CRITICAL_SECTION\n{state}/cf_state.lmdb\tkept\n"
@@ -131,9 +130,8 @@ def test_machines_that_were_cloned_with_their_key(cimaa: Cimaa, state: Path) -> 
     for wrong in (("--silent", "1h"), ("--direction", "in")):
         assert cimaa("cfengine", "hosts", "--double", *wrong).exit_code == 2
     result = cimaa("cfengine", "hosts", "--double", "--state", str(state), "--sort", "ago")
-    assert (result.exit_code, "the columns are shared,key,address" in result.stderr) == (1, True) or "column" in str(
-        result.exception
-    )
+    assert result.exit_code == 1
+    assert "there is no column 'ago' here; the columns are shared,key,address" in result.stderr
 
 
 def test_locks_and_whether_their_holders_live(cimaa: Cimaa, state: Path) -> None:
