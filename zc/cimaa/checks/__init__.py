@@ -8,6 +8,8 @@ The rooms, each importing only those before it:
     Pure: what a check tells of each thing it looked at, and that as a Nagios plugin's output.
 ``disk``, ``load``, ``memory``, ``swap``, ``processes``, ``http``, ``tcp``, ``file_age``
     The checks.  Each has a function that reads, and a pure ``judge``.
+``cfengine``
+    The check of CFEngine's agent, which reads its databases through the room of that name.
 ``host``
     Those that an agent runs if nobody gave it any.
 ``bounded``
