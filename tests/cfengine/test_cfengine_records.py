@@ -123,9 +123,9 @@ def test_contacts_are_the_longest_silent_first() -> None:
         (samples.text(f"qi{OTHER}x"), b""),
     )
     assert found.contacts() == [
-        Contact(KEY, "10.0.0.1", "in", 50, 290.5),
-        Contact(OTHER, "", "in", 60, 310),
-        Contact(KEY, "10.0.0.1", "out", 70, None),
+        Contact(50, "10.0.0.1", KEY, "in", 290.5),
+        Contact(60, "", OTHER, "in", 310),
+        Contact(70, "10.0.0.1", KEY, "out", None),
     ]
     assert found.unknown == 1
     assert found.shared() == []

@@ -1,7 +1,6 @@
 """The hosts that ``cf_lastseen`` knows.  Pure."""
 
 from collections.abc import Iterable
-from operator import attrgetter
 from typing import NamedTuple
 
 from .records import Entry
@@ -13,13 +12,13 @@ _DIRECTIONS = {"qi": INCOMING, "qo": OUTGOING}
 class Contact(NamedTuple):
     """The last contact with a host in one direction."""
 
-    key: str
-    #: Empty if the file has none for the key.
-    address: str
-    #: ``in`` if the host came to this one, ``out`` if this one went there.
-    direction: str
     #: Seconds since the epoch.
     seen: int
+    #: Empty if the file has none for the key.
+    address: str
+    key: str
+    #: ``in`` if the host came to this one, ``out`` if this one went there.
+    direction: str
     #: The usual number of seconds between contacts; ``None`` until there is one.
     interval: float | None
 
@@ -63,8 +62,7 @@ class Lastseen:
     def contacts(self) -> list[Contact]:
         """The last contacts, the longest silent first."""
         addresses = self._addresses
-        contacts = [Contact(key, addresses.get(key, ""), way, seen, usual) for key, way, seen, usual in self._seen]
-        return sorted(contacts, key=attrgetter("seen", "address", "key"))
+        return sorted(Contact(seen, addresses.get(key, ""), key, way, usual) for key, way, seen, usual in self._seen)
 
     def shared(self) -> list[Shared]:
         """The keys that several addresses have, and the addresses that have several keys."""

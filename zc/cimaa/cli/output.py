@@ -92,8 +92,15 @@ def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: Vie
     if view.table or sys.stdout.isatty():
         _draw(titles, list(rows))
     else:  # row by row, as there may be more than memory is to hold
-        sys.stdout.writelines("\t".join([one_line(text(cell)) for cell in row]) + "\n" for row in rows)
+        sys.stdout.writelines(map(_line, rows))
         sys.stdout.flush()
+
+
+def _line(row: Sequence[Cell]) -> str:
+    texts = [cell.text if isinstance(cell, Styled) else cell for cell in row]
+    if not "".join(texts).isprintable():
+        texts = list(map(one_line, texts))
+    return "\t".join(texts) + "\n"
 
 
 def _draw(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
