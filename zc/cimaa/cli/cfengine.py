@@ -140,7 +140,10 @@ def hosts_(silent: int | None, direction: str | None, double: bool, state: str |
     _require_columns(view, _DOUBLE if double else _HOSTS)
     with files.read(_path(state, _LASTSEEN)) as snapshot:
         snapshot.version()
-        seen = Lastseen(records.decode(snapshot.name, snapshot.entries()))
+        entries = snapshot.entries()
+        if not double:  # which key an address has is of no use then
+            entries = (entry for entry in entries if not entry[0].startswith(b"a"))
+        seen = Lastseen(records.decode(snapshot.name, entries))
     now = time.time()
     if double:
         _show(seen.shared(), _shared_json, _DOUBLE, lambda pair: _shared_row(pair, now), view, "hosts with a double")
