@@ -72,7 +72,7 @@ def list_(state: str | None, view: View) -> None:
     if view.as_json:
         write_json(found)
     else:
-        now = time.time()
+        now = int(time.time())
         write_table(_LIST, (_list_row(one, now) for one in found), view)
         if not found:
             message("No files.")
@@ -144,7 +144,7 @@ def hosts_(silent: int | None, direction: str | None, double: bool, state: str |
         if not double:  # which key an address has is of no use then
             entries = (entry for entry in entries if not entry[0].startswith(b"a"))
         seen = Lastseen(records.decode(snapshot.name, entries))
-    now = time.time()
+    now = int(time.time())
     if double:
         _show(seen.shared(), _shared_json, _DOUBLE, lambda pair: _shared_row(pair, now), view, "hosts with a double")
     else:
@@ -165,7 +165,7 @@ def locks_(every: bool, state: str | None, view: View) -> None:
     """
     with files.read(_path(state, _LOCK)) as snapshot:
         found = locks.locks(records.decode(snapshot.name, snapshot.entries()))
-    now, booted = time.time(), processes.booted()
+    now, booted = int(time.time()), processes.booted()
     wanted = sorted(found.entries, key=lambda lock: (lock.kind is not Kind.HELD, lock.time)) if every else found.held
 
     def holder(lock: Lock) -> Holder:
@@ -257,7 +257,7 @@ def _listed(found: Snapshot | Unreadable) -> dict[str, Any]:
     }
 
 
-def _list_row(one: dict[str, Any], now: float) -> Sequence[Cell]:
+def _list_row(one: dict[str, Any], now: int) -> Sequence[Cell]:
     name = Path(one["file"]).name
     if "error" in one:
         return name, one["description"], "", "", "", "", "", Styled(one["reason"], "red")
@@ -336,35 +336,31 @@ def _field(name: str, field: Any) -> str:
     return str(field).lower() if isinstance(field, bool) else str(field)
 
 
-def _is_wanted(contact: Contact, now: float, silent: int | None, direction: str | None) -> bool:
+def _is_wanted(contact: Contact, now: int, silent: int | None, direction: str | None) -> bool:
     long_enough = silent is None or now - contact.seen >= silent
     return long_enough and direction in (None, contact.direction)
 
 
-def _late(contact: Contact, now: float) -> float | None:
+def _late(contact: Contact, now: int) -> float | None:
     """Seconds that the present silence is beyond the usual one; negative if it is not over yet."""
     return None if contact.interval is None else now - contact.seen - contact.interval
 
 
-def _contact_json(contact: Contact, now: float) -> dict[str, Any]:
-    return {**contact._asdict(), "ago": round(now - contact.seen), "late": _late(contact, now)}
+def _contact_json(contact: Contact, now: int) -> dict[str, Any]:
+    return {**contact._asdict(), "ago": now - contact.seen, "late": _late(contact, now)}
 
 
-def _contact_row(contact: Contact, now: float) -> Sequence[str]:
+def _contact_row(contact: Contact, now: int) -> Sequence[str]:
     """The texts of a row: a hub has tens of thousands of hosts."""
-    late = _late(contact, now)
-    return (
-        contact.address,
-        contact.direction,
-        _time(contact.seen),
-        f"{_duration(int(now - contact.seen))} ago",
-        "" if contact.interval is None else _duration(int(contact.interval)),
-        "" if late is None or late < 1 else _duration(int(late)),
-        contact.key,
-    )
+    seen, address, key, direction, interval = contact
+    silent, usual, late = now - seen, "", ""
+    if interval is not None:
+        usual = _duration(int(interval))
+        late = _duration(int(silent - interval)) if silent - interval >= 1 else ""
+    return address, direction, _time(seen), f"{_duration(silent)} ago", usual, late, key
 
 
-def _sortable_row(contact: Contact, now: float) -> Sequence[Cell]:
+def _sortable_row(contact: Contact, now: int) -> Sequence[Cell]:
     orders = {"last seen": contact.seen, "ago": -contact.seen, "interval": contact.interval or 0}
     orders["late"] = _late(contact, now) or 0
     cells = zip(_HOSTS, _contact_row(contact, now), strict=True)
@@ -375,7 +371,7 @@ def _shared_json(pair: Shared) -> dict[str, Any]:
     return pair._asdict()
 
 
-def _shared_row(pair: Shared, now: float) -> Sequence[Cell]:
+def _shared_row(pair: Shared, now: int) -> Sequence[Cell]:
     times = ("" if seen is None else ago(seen, now) for seen in (pair.incoming, pair.outgoing))
     return pair.shared, pair.key, pair.address, "latest" if pair.latest else "", *times
 
@@ -386,7 +382,7 @@ def _lock_json(lock: Lock, holder: Holder) -> dict[str, Any]:
     return told
 
 
-def _lock_row(lock: Lock, holder: Holder, now: float) -> Sequence[Cell]:
+def _lock_row(lock: Lock, holder: Holder, now: int) -> Sequence[Cell]:
     style = "red" if lock.kind is Kind.HELD and holder is not Holder.ALIVE else ""
     return (
         lock.bundle,
