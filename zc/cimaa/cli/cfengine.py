@@ -1,27 +1,24 @@
 """The commands about what CFEngine keeps in its own databases on this host."""
 
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from ..cfengine import files, hosts, locks, processes, records
 from ..cfengine.files import Snapshot, Unreadable
 from ..cfengine.hosts import Contact, Lastseen, Shared
 from ..cfengine.locks import Holder, Kind, Lock
-from ..cfengine.records import Entry, Value
 from ..errors import InvalidInput
-from ..text import json_safe, one_line, storable
+from ..text import storable
 from ..units import format_duration, format_size, format_time
+from .cfengine_dump import dump_entries, report_unknown
 from .listing import ago, ago_cell
 from .main import FAILED, HELP_OPTIONS, Failure
-from .output import ROWS, Cell, Styled, View, message, write_json, write_json_list, write_table
+from .output import Cell, Styled, View, message, write_json, write_json_list, write_table
 from .parameters import DURATION, examples, json_option, listing_options
 
 # How many texts of times and durations are kept for use again.
@@ -103,7 +100,7 @@ def dump(paths: Sequence[str], keys: bool, state: str | None, as_json: bool) -> 
         try:
             with _required(found) as snapshot:
                 snapshot.version()
-                _dump(snapshot, path if len(paths) > 1 else None, keys, as_json)
+                dump_entries(snapshot, path if len(paths) > 1 else None, keys, as_json)
         except Unreadable as error:
             failed = True
             Failure(str(error)).show()
@@ -151,7 +148,7 @@ def hosts_(silent: int | None, direction: str | None, double: bool, state: str |
         wanted = [one for one in seen.contacts() if _is_wanted(one, now, silent, direction)]
         row = _contact_row if view.sort is None else _sortable_row
         _show(wanted, lambda one: _contact_json(one, now), _HOSTS, lambda one: row(one, now), view, "hosts")
-    _report_unknown(_LASTSEEN, seen.unknown)
+    report_unknown(_LASTSEEN, seen.unknown)
 
 
 @cfengine.command("locks", epilog=examples("cimaa cfengine locks", "cimaa cfengine locks --all --sort since"))
@@ -181,7 +178,7 @@ def locks_(every: bool, state: str | None, view: View) -> None:
     )
     if found.hashed and not every:
         message(f"The keys in {_LOCK} are digests, as up to CFEngine 3.12: --all shows what is held or done.")
-    _report_unknown(_LOCK, found.unknown)
+    report_unknown(_LOCK, found.unknown)
 
 
 def _path(state: str | None, name: str) -> str:
@@ -228,12 +225,6 @@ def _show(
         message(f"No {what}.")
 
 
-def _report_unknown(name: str, count: int, how: str = "left out: 'cimaa cfengine dump' shows them.") -> None:
-    if count:
-        entries = "1 entry" if count == 1 else f"{count} entries"
-        message(f"{name}: {entries} of an unknown layout, {how}")
-
-
 def _listed(found: Snapshot | Unreadable) -> dict[str, Any]:
     """A file as JSON has it."""
     name = Path(found.path).name
@@ -272,68 +263,6 @@ def _list_row(one: dict[str, Any], now: int) -> Sequence[Cell]:
         ago_cell(one["changed"], now),
         "",
     )
-
-
-def _dump(snapshot: Snapshot, file: str | None, keys: bool, as_json: bool) -> None:
-    """Write the entries of a file; with its path where that is given."""
-    unknown = 0
-
-    def counted() -> Iterator[Entry]:
-        nonlocal unknown
-        for entry in records.decode(snapshot.name, snapshot.entries()):
-            unknown += not entry.known
-            yield entry
-
-    if as_json:
-        _dump_json(counted(), file, keys)
-    else:
-        _dump_rows(counted(), file, keys)
-    sys.stdout.flush()
-    _report_unknown(snapshot.path, unknown, "shown as bytes.")
-
-
-def _dump_json(entries: Iterable[Entry], file: str | None, keys: bool) -> None:
-    write, dumps = sys.stdout.write, orjson.dumps
-    first = {"file": storable(file)} if file is not None else {}
-    for key, value, known in entries:
-        entry: dict[str, Any] = {**first, "key": key}
-        if not keys:
-            entry["value"] = value
-        if not known:
-            entry["unknown"] = True
-        write(json_safe(dumps(entry, _as_hex).decode()) + "\n")
-
-
-def _as_hex(value: bytes) -> dict[str, str]:
-    return {"hex": value.hex()}
-
-
-def _dump_rows(entries: Iterable[Entry], file: str | None, keys: bool) -> None:
-    """Write a table for people, of which a terminal gets the first rows; else each row as it comes."""
-    shown = slice(0 if file is not None else 1, 2 if keys else 3)
-    rows = ((file or "", _shown(key), "" if keys else _shown(value))[shown] for key, value, _ in entries)
-    if not sys.stdout.isatty():
-        for row in rows:
-            sys.stdout.write("\t".join(map(one_line, row)) + "\n")
-        return
-    write_table(("file", "key", "value")[shown], islice(rows, ROWS))
-    if left := sum(1 for _ in rows):
-        message(f"{left} more are not shown: send them through a pipe.")
-
-
-def _shown(value: Value) -> str:
-    """A key or a value for people."""
-    if isinstance(value, bytes):
-        return f"bytes of an unknown layout: {value.hex()}"
-    if isinstance(value, str):
-        return value
-    return " ".join(f"{name}={_field(name, field)}" for name, field in value.items())
-
-
-def _field(name: str, field: Any) -> str:
-    if name in ("time", "expires"):
-        return format_time(field).replace(" ", "T")
-    return str(field).lower() if isinstance(field, bool) else str(field)
 
 
 def _is_wanted(contact: Contact, now: int, silent: int | None, direction: str | None) -> bool:
