@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..needs import missing
 
-PROGRAMS = ("cf-agent", "cf-check", "cf-key", "cf-promises", "cf-serverd", "mdb_dump", "mdb_stat")
+PROGRAMS = ("cf-agent", "cf-check", "cf-key", "cf-promises", "cf-serverd", "mdb_dump", "mdb_stat", "strace")
 
 _HUB = """
 body common control { bundlesequence => { "main" }; }
@@ -50,7 +50,7 @@ body action measured { measurement_class => "truth"; }
 def require() -> None:
     """Skip the test where CFEngine or LMDB's tools are not installed; in the continuous integration fail it."""
     if absent := [program for program in PROGRAMS if shutil.which(program) is None]:
-        missing(f"needs CFEngine 3 and LMDB's tools (cfengine3, lmdb-utils): {', '.join(absent)}")
+        missing(f"needs programs of cfengine3, lmdb-utils and strace: {', '.join(absent)}")
 
 
 class Host:

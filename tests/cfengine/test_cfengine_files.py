@@ -18,7 +18,6 @@ from zc.cimaa.cfengine import files, locks, records, snapshot
 from zc.cimaa.cfengine.files import Unreadable
 
 from ..conftest import Cimaa
-from ..needs import missing
 from . import real, samples, writer
 from .real import Site
 
@@ -152,8 +151,7 @@ def test_nothing_is_written_and_no_file_appears(cimaa: Cimaa, tmp_path: Path) ->
 
 
 def test_no_file_is_opened_for_writing(tmp_path: Path) -> None:
-    if shutil.which("strace") is None:
-        missing("needs strace")
+    real.require()
     path = samples.write(tmp_path / "cf_lastseen.lmdb", samples.hosts(50, 1))
     trace = tmp_path / "trace"
     command = [Path(sys.executable).with_name("cimaa"), "cfengine", "dump", path]

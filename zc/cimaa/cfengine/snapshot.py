@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import stat
+import struct
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -125,12 +126,9 @@ def _attempt(path: str, descriptor: int, copy: int) -> dict[str, Any]:
 def _state(descriptor: int) -> tuple[Meta, bytes, bytes]:
     """The latest state of the file, and both meta pages.
 
-    They are read until they are the same twice: a writer may be at them.
+    :raises _Changed: if a writer is at them all the time.
     """
-    for _ in range(ATTEMPTS):
-        start = os.pread(descriptor, _START, 0)
-        if start == os.pread(descriptor, _START, 0):
-            break
+    start = _settled(descriptor)
     _require_lmdb(start)
     try:
         size = pages.page_size(start)
@@ -143,6 +141,24 @@ def _state(descriptor: int) -> tuple[Meta, bytes, bytes]:
     if meta.size > LARGEST:
         raise Refused("large", f"{meta.size} bytes of it are in use")
     return meta, first, second
+
+
+def _settled(descriptor: int) -> bytes:
+    """The start of the file, read twice: if the meta pages are the same both times, they are of one moment."""
+    for _ in range(ATTEMPTS):
+        start = os.pread(descriptor, _START, 0)
+        again = os.pread(descriptor, _START, 0)
+        if _metas(start) == _metas(again):
+            return start
+    raise _Changed
+
+
+def _metas(start: bytes) -> bytes:
+    """The first two pages; all of it where their size is not known."""
+    try:
+        return start[: 2 * pages.page_size(start)]
+    except (Damaged, struct.error):
+        return start
 
 
 def _require_lmdb(start: bytes) -> None:

@@ -124,7 +124,7 @@ def dump(paths: Sequence[str], keys: bool, state: str | None, as_json: bool) -> 
 @state_option
 @listing_options((*_HOSTS, *(title for title in _DOUBLE if title not in _HOSTS)))
 def hosts_(silent: int | None, direction: str | None, double: bool, state: str | None, view: View) -> None:
-    """List the hosts that this one has seen, the longest silent first.
+    """List the hosts seen, the longest silent first; or those cloned (--double).
 
     INTERVAL is the usual time between contacts, and LATE how far the present silence is beyond it.
 
@@ -156,9 +156,10 @@ def hosts_(silent: int | None, direction: str | None, double: bool, state: str |
 @state_option
 @listing_options(_LOCKS)
 def locks_(every: bool, state: str | None, view: View) -> None:
-    """List the locks that are held: by which process, since when, and whether it lives.
+    """List the locks that are held, and which process holds each.
 
-    The processes are those of this host.  A process that is gone left its lock over.
+    It shows since when, and whether the process lives.  The processes are those of this host.  A process that is gone
+    left its lock over.
     """
     with files.read(_path(state, _LOCK)) as snapshot:
         found = locks.locks(records.decode(snapshot.name, snapshot.entries()))
