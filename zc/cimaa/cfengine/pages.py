@@ -2,7 +2,8 @@
 
 LMDB trusts its file.  With a damaged one it ends the process, or returns bytes that were never stored.  So each page is
 examined here before LMDB reads it: its number and kind, its entries, which must fill it exactly, their order, and all
-that refers to other pages.  What no page tells is a change within a key or a value, as LMDB has no checksums.
+that refers to other pages.  What no page tells is a change within a key or a value, or of the size of a value that has pages of its own, if it still
+fits in them: LMDB has no checksums.
 
 Page 0 and page 1 are the meta pages: each describes the state after one transaction, and the later one counts.
 The others form two trees, the entries and the list of free pages.
@@ -118,6 +119,8 @@ def latest(first: bytes, second: bytes) -> Meta:
         raise Damaged(behind, f"it is {abs(ages[0] - ages[1])} transactions behind page {1 - behind}")
     if metas[0].page_size != metas[1].page_size:
         raise Damaged(1, f"it states a page size of {metas[1].page_size} bytes, and page 0 one of {len(first)}")
+    if ages[0] == ages[1] and metas[0].main != metas[1].main:
+        raise Damaged(1, "it states to be of the same transaction as page 0")
     older, newer = sorted(metas, key=lambda meta: meta.transaction)
     if newer.last_page < older.last_page:  # a file never has fewer pages than before
         raise Damaged(newer.transaction % 2, "it is older than the other one, and states to be newer")
@@ -130,7 +133,7 @@ def _meta(number: int, page: bytes) -> Meta:
     magic, version, _, map_size = _META.unpack_from(page, _HEADER.size)
     at = _HEADER.size + _META.size
     size, *free = _TREE.unpack_from(page, at)
-    _, *main = _TREE.unpack_from(page, at + _TREE.size)
+    key_size, *main = _TREE.unpack_from(page, at + _TREE.size)
     last, transaction = _STATE.unpack_from(page, at + 2 * _TREE.size)
     meta = Meta(size, map_size, _tree(free), _tree(main), last, transaction)
     wrong = {
@@ -138,7 +141,7 @@ def _meta(number: int, page: bytes) -> Meta:
         "the number of its transaction belongs to the other one": transaction and transaction % 2 != number,
         f"its last page is {last}": last < 1 or meta.size > map_size,
         "its list of free pages is of another kind": not free[0] & _INTEGER_KEYS,
-        "its entries are of a kind that CFEngine does not use": main[0] & 0x7FFF,
+        "its entries are of a kind that CFEngine does not use": key_size or main[0],
     }
     for reason, is_so in wrong.items():
         if is_so:
