@@ -2,8 +2,10 @@
 
 LMDB trusts its file.  With a damaged one it ends the process, or returns bytes that were never stored.  So each page is
 examined here before LMDB reads it: its number and kind, its entries, which must fill it exactly, their order, and all
-that refers to other pages.  What no page tells is a change within a key or a value, or of the size of a value that has pages of its own, if it still
-fits in them: LMDB has no checksums.
+that refers to other pages.
+
+What no page tells is a change within a key or a value, or of the size of a value that has pages of its own and still
+fits in them, as LMDB has no checksums.
 
 Page 0 and page 1 are the meta pages: each describes the state after one transaction, and the later one counts.
 The others form two trees, the entries and the list of free pages.

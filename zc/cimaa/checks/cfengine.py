@@ -86,16 +86,18 @@ def look(state: str, timeout: float) -> Found:
 
     :raises Error: if the directory cannot be read.
     """
-    seen, held = [], None
+    seen: list[File] = []
+    held: Locks | None = None
     for found in files.read_all(files.databases(state), timeout):
-        name = Path(found.path).name
-        if isinstance(found, Unreadable):
-            seen.append(File(name, None, found))
-            continue
-        with found:
-            seen.append(File(name, found.facts.used))
-            if name == _LOCK_FILE:
-                held = locks.locks(records.decode(name, found.entries()))
+        try:
+            if isinstance(found, Unreadable):
+                raise found
+            with found:
+                if found.name == _LOCK_FILE:
+                    held = locks.locks(records.decode(found.name, found.entries()))
+                seen.append(File(found.name, found.facts.used))
+        except Unreadable as error:
+            seen.append(File(Path(error.path).name, None, error))
     return Found(seen, held, _marks(state))
 
 
