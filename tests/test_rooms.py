@@ -25,7 +25,7 @@ ROOMS = [
     {"filters"},
     {"db", "entrypoints"},
     {"config"},
-    {"memory", "lmdb", "postgres", "dynamodb"},
+    {"memory", "lmdb", "postgres", "dynamodb", "cfengine"},
     {"testing", "checks", "alerters", "metrics", "systemd"},
     {"agent"},
     {"metacheck"},

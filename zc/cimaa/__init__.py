@@ -17,6 +17,8 @@ The rooms (modules and packages), each of which imports only those before it:
     A configuration file, read once: its sections and settings, and the store that it describes.
 ``memory``, ``lmdb``, ``postgres``, ``dynamodb``
     The backends.  No backend imports another.
+``cfengine``
+    Reads CFEngine's own databases on a host.
 ``testing``
     The conformance suite for backends, including those of other projects.
 ``checks``, ``alerters``, ``metrics``

@@ -13,7 +13,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 def one_line(text: str, also: str = "") -> str:
     """The text on one line, with an escape for each character that can control a terminal, or that is in ``also``."""
-    escaped = _STEERING.sub(_escape, text)
+    escaped = text if text.isprintable() else _STEERING.sub(_escape, text)
     for character in also:
         escaped = escaped.replace(character, f"\\x{ord(character):02x}")
     return escaped
@@ -21,7 +21,7 @@ def one_line(text: str, also: str = "") -> str:
 
 def json_safe(encoded: str) -> str:
     """One line of JSON, with JSON's own escapes for the characters that can control a terminal: the same value."""
-    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded)
+    return encoded if encoded.isprintable() else _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded)
 
 
 def quoted(text: str, most: int = 60) -> str:

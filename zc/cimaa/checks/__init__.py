@@ -8,6 +8,8 @@ The modules; each imports only those before it:
     Pure: the result for each item that a check examined, and the output of a Nagios plugin.
 ``disk``, ``load``, ``available_memory``, ``swap``, ``processes``, ``http``, ``tcp``, ``file_age``
     The checks.  Each has a function that reads, and a pure ``judge``.
+``cfengine``
+    The check of CFEngine's agent, which reads its databases through the room of that name.
 ``host``
     The checks that an agent runs if none are configured.
 

@@ -67,23 +67,46 @@ def write_json(value: Any) -> None:
     write("\n".join(map(json_safe, encoded.split("\n"))))
 
 
+def write_json_list(values: Iterable[Any]) -> None:
+    """Write a list as JSON, one value after the other: memory does not grow with it."""
+    before = "[\n  "
+    for value in values:
+        encoded = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+        sys.stdout.write(before + "\n  ".join(map(json_safe, encoded.split("\n"))))
+        before = ",\n  "
+    write("[]" if before.startswith("[") else "\n]")
+
+
 def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: View | None = None) -> None:
     """Write rows, which have a cell for each title: as a table, or as lines with tabs between the columns."""
     view = view or View()
-    rows = _sorted(titles, rows, view)
-    if not rows:
-        return
+    if view.sort is not None or view.reverse:
+        rows = _sorted(titles, rows, view)
     if view.columns is not None:
         shown = [titles.index(title) for title in view.columns]
-        titles, rows = view.columns, [[row[number] for number in shown] for row in rows]
+        titles, rows = view.columns, ([row[number] for number in shown] for row in rows)
     if view.table or sys.stdout.isatty():
-        from . import terminal
+        _draw(titles, list(rows))
+    else:  # row by row: there may be more than fit into memory
+        sys.stdout.writelines(map(_line, rows))
+        sys.stdout.flush()
 
-        terminal.draw(titles, [list(map(_clean, row)) for row in rows[:ROWS]])
-        if len(rows) > ROWS:
-            message(f"{len(rows) - ROWS} more are not shown: use a filter, or a pipe.")
-    else:
-        write("\n".join("\t".join(one_line(text(cell)) for cell in row) for row in rows))
+
+def _line(row: Sequence[Cell]) -> str:
+    texts = [text(cell) for cell in row]
+    if not "".join(texts).isprintable():
+        texts = list(map(one_line, texts))
+    return "\t".join(texts) + "\n"
+
+
+def _draw(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    if not rows:
+        return
+    from . import terminal
+
+    terminal.draw(titles, [list(map(_clean, row)) for row in rows[:ROWS]])
+    if len(rows) > ROWS:
+        message(f"{len(rows) - ROWS} more are not shown: use a filter, or a pipe.")
 
 
 def _clean(cell: Cell) -> Cell:

@@ -19,6 +19,7 @@ from ...checks import tcp as ports
 from ...checks.ranges import Range, Thresholds, parse_percent
 from ..nagios import Plugins, finish, plugin_options
 from ..params import PORT, Parsed, examples
+from .check_cfengine import cfengine
 
 # A method or the name of a header, and a header's value, as HTTP has them.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -95,6 +96,9 @@ def check() -> None:
     A RANGE is the range of the good values: 10 (0 to 10), 10: (10 or more), 10:20, ~:10 (10 or less); or, as @10:20,
     of the bad ones.
     """
+
+
+check.add_command(cfengine)
 
 
 @check.command(epilog=examples("cimaa check disk", "cimaa check disk -p / -p /var -w 80 -c 90"))
