@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from zc.cimaa.cfengine import files
-from zc.cimaa.cfengine.files import Snapshot, Unreadable
-
-from . import samples
+from tests.cfengine import samples
+from zc.cimaa.cfengine import state_files
+from zc.cimaa.cfengine.state_files import FileSnapshot, Unreadable
 
 PAGE = 4096
 SECONDS, MEGABYTES = 5, 200
@@ -66,14 +65,14 @@ def cases(directory: Path, originals: list[Path], number: int, seed: int) -> Ite
 def verdict(case: Case) -> tuple[str, str]:
     """What reading it came to, and what is wrong with that, if anything."""
     start = time.monotonic()
-    (found,) = files.read_all([str(case.path)])
+    (found,) = state_files.read_all([str(case.path)])
     try:
         if isinstance(found, Unreadable):
             outcome, wrong = found.kind, _wrong_reason(case, found)
         else:
             outcome, wrong = "read", _wrong_reading(case, found)
     finally:
-        if isinstance(found, Snapshot):
+        if isinstance(found, FileSnapshot):
             found.close()
     if time.monotonic() - start > SECONDS:
         wrong = f"it took {time.monotonic() - start:.1f} s"
@@ -86,7 +85,7 @@ def _wrong_reason(case: Case, found: Unreadable) -> str:
     return "" if str(found).count("\n") == 0 and "Error" not in str(found) else f"not one line: {found}"
 
 
-def _wrong_reading(case: Case, found: Snapshot) -> str:
+def _wrong_reading(case: Case, found: FileSnapshot) -> str:
     """A reading is whole if it has every entry, and differs only where the bytes of the file do."""
     if None not in case.kinds:
         return f"it was read, and should be one of {case.kinds}"

@@ -9,19 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.cfengine import samples
+from tests.conftest import Cimaa
 from zc.cimaa.cfengine import locks, records
-from zc.cimaa.cfengine.files import Unreadable
-from zc.cimaa.cfengine.locks import Process
-from zc.cimaa.checks import cfengine as checked
-from zc.cimaa.checks.cfengine import File, Found, Limits, Mark
+from zc.cimaa.cfengine.locks import LockProcess
+from zc.cimaa.cfengine.state_files import Unreadable
+from zc.cimaa.checks import cfengine_agent as checked
+from zc.cimaa.checks.cfengine_agent import File, Found, Limits, Mark
 from zc.cimaa.checks.file_age import parse_range
 from zc.cimaa.checks.items import Item
 from zc.cimaa.checks.ranges import Thresholds
 from zc.cimaa.checks.states import State
 from zc.cimaa.faults import SEVERITIES
-
-from ..conftest import Cimaa
-from . import samples
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 WARNING, ERROR, INFO = SEVERITIES["warning"], SEVERITIES["error"], SEVERITIES["info"]
@@ -36,7 +35,7 @@ class Host:
     def __init__(self) -> None:
         self.now = START
         self.entries: dict[bytes, bytes] = {}
-        self.processes: dict[int, Process] = {}
+        self.processes: dict[int, LockProcess] = {}
         self.used = {"cf_lock.lmdb": 3.0, "cf_lastseen.lmdb": 1.0}
         self.marks: list[Mark] = []
         self._next = 100
@@ -46,7 +45,7 @@ class Host:
 
     def start(self, name: str) -> int:
         self._next += 1
-        self.processes[self._next] = Process(name, self.now - BOOTED)
+        self.processes[self._next] = LockProcess(name, self.now - BOOTED)
         return self._next
 
     def hold(self, bundle: str, pid: int) -> None:
@@ -87,7 +86,7 @@ def test_a_day_in_which_each_thing_goes_wrong_once() -> None:
         if minute == 10 * 60:
             del host.processes[hangs]  # killed
         if minute == 11 * 60:
-            host.processes[hangs] = Process("bash", host.now - BOOTED)  # another has its number
+            host.processes[hangs] = LockProcess("bash", host.now - BOOTED)  # another has its number
         if minute == 12 * 60:
             host.run_agent("slow")  # the lock has expired, and the next run takes it
         host.used["cf_lock.lmdb"] = {15: 76.0, 16: 91.0}.get(minute // 60, 3.0)
@@ -158,7 +157,7 @@ def test_a_holder_that_is_gone_and_one_whose_number_was_given_to_another() -> No
     del host.processes[pid]
     assert item(host, "lock:slow").state is State.WARNING
     assert item(host, "lock:slow").message.endswith("which is gone: it is left over after a crash")
-    host.processes[pid] = Process("bash", 1)
+    host.processes[pid] = LockProcess("bash", 1)
     assert item(host, "lock:slow").message.endswith("and another has its number: it is left over after a crash")
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from zc.cimaa.cfengine import files, processes
+from tests.cfengine import samples
+from tests.conftest import Cimaa
+from zc.cimaa.cfengine import lock_holders, state_files
 from zc.cimaa.units import format_time
-
-from ..conftest import Cimaa
-from . import samples
 
 
 @pytest.fixture
@@ -136,7 +135,7 @@ def test_machines_that_were_cloned_with_their_key(cimaa: Cimaa, state: Path) -> 
 
 def test_locks_and_whether_their_holders_live(cimaa: Cimaa, state: Path) -> None:
     now, own = int(time.time()), os.getpid()
-    process = processes.find(own)
+    process = lock_holders.find(own)
     assert process is not None
     assert process.start is not None
     samples.write(
@@ -180,10 +179,10 @@ def test_a_version_that_is_not_known_is_named_and_not_read(cimaa: Cimaa, state: 
 
 
 def test_an_error_names_the_places_that_were_looked_at(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "DIRECTORIES", ("/nowhere/cfengine/state", "/nowhere/cfengine3/state"))
+    monkeypatch.setattr(state_files, "DIRECTORIES", ("/nowhere/cfengine/state", "/nowhere/cfengine3/state"))
     result = cimaa("cfengine", "hosts")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert all(directory in result.stderr for directory in (*files.DIRECTORIES, "--state"))
+    assert all(directory in result.stderr for directory in (*state_files.DIRECTORIES, "--state"))
 
 
 def test_a_table_on_a_terminal(cimaa: Cimaa, state: Path) -> None:

@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.pages import ROOT
 
-from zc.cimaa.cfengine import files
-
-from ..conftest import Cimaa
-from ..pages import ROOT
-from . import damage, samples
+from tests.cfengine import damage, samples
+from tests.conftest import Cimaa
+from zc.cimaa.cfengine import state_files
 
 
 def test_damaged_files_get_an_answer_of_the_right_kind() -> None:
@@ -34,8 +33,8 @@ def test_a_file_that_is_cut_at_any_page_is_never_read_as_whole(tmp_path: Path, n
         paths.append(tmp_path / f"{length}" / name)
         paths[-1].parent.mkdir()
         paths[-1].write_bytes(whole[:length])
-    for path, found in zip(paths, files.read_all(map(str, paths)), strict=True):
-        if isinstance(found, files.Unreadable):
+    for path, found in zip(paths, state_files.read_all(map(str, paths)), strict=True):
+        if isinstance(found, state_files.Unreadable):
             assert found.kind == ("cut" if path.parent.name != "0" else "empty"), found
         else:
             with found:
@@ -47,8 +46,8 @@ def test_damage_names_the_page_and_the_way_out(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[5 * 4096 : 6 * 4096] = bytes(4096)
     path.write_bytes(data)
-    with pytest.raises(files.Unreadable) as raised:
-        files.read(str(path))
+    with pytest.raises(state_files.Unreadable) as raised:
+        state_files.read(str(path))
     assert str(raised.value) == (
         f"{path}: it is damaged: page 5: it is numbered 0; repair it with 'cf-check repair', or put back its .backup"
     )
@@ -72,8 +71,8 @@ def test_what_is_no_such_file_is_told_by_what_it_is(tmp_path: Path, make: damage
     whole = samples.write(tmp_path / "whole.lmdb", samples.hosts(3, 1)).read_bytes()
     path = tmp_path / "cf_lastseen.lmdb"
     make(path, whole, random.Random(3))
-    with pytest.raises(files.Unreadable, match=re.escape(text)) as raised:
-        files.read(str(path))
+    with pytest.raises(state_files.Unreadable, match=re.escape(text)) as raised:
+        state_files.read(str(path))
     assert raised.value.kind == kind
 
 
@@ -103,8 +102,8 @@ def test_a_file_that_only_root_may_read_says_whose_it_is_and_what_to_do(tmp_path
         status = 1
         try:
             os.setuid(65534)
-            files.read(str(path))
-        except files.Unreadable as error:
+            state_files.read(str(path))
+        except state_files.Unreadable as error:
             wanted = f"{path}: no permission to read it (it belongs to root): let its user read it, through a group or"
             status = 0 if error.kind == "denied" and str(error).startswith(wanted) else 2
         finally:

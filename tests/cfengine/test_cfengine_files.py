@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from zc.cimaa.cfengine import files, locks, records, snapshot
-from zc.cimaa.cfengine.files import Unreadable
-
-from ..conftest import Cimaa
-from . import real, samples, writer
-from .real import Site
+from tests.cfengine import real, samples, writer
+from tests.cfengine.real import Site
+from tests.conftest import Cimaa
+from zc.cimaa.cfengine import locks, records, snapshot, state_files
+from zc.cimaa.cfengine.state_files import Unreadable
 
 IN_NONBLOCK = os.O_NONBLOCK
 # Anything but opening, reading, and closing what was open for reading.
@@ -46,7 +45,7 @@ def watched(directory: Path) -> Iterator[list[bytes]]:
 
 
 def read_times(path: Path, times: int) -> Iterator[dict[bytes, bytes] | Unreadable]:
-    for found in files.read_all([str(path)] * times):
+    for found in state_files.read_all([str(path)] * times):
         if isinstance(found, Unreadable):
             yield found
         else:
@@ -196,7 +195,7 @@ def test_a_reading_that_a_signal_ends_is_damage_and_the_next_file_is_read(
 ) -> None:
     path = samples.write(tmp_path / "cf_lastseen.lmdb", samples.hosts(50, 1))
     with struck(number):
-        first, second = files.read_all([str(path), str(path)])
+        first, second = state_files.read_all([str(path), str(path)])
     assert isinstance(first, Unreadable)
     assert str(first).startswith(f"{path}: it is damaged: reading it ended with {number.name}; repair it")
     assert not isinstance(second, Unreadable)
@@ -206,7 +205,7 @@ def test_a_reading_that_a_signal_ends_is_damage_and_the_next_file_is_read(
 def test_a_reading_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     path = samples.write(tmp_path / "cf_lastseen.lmdb", samples.hosts(50, 1))
     with struck(signal.SIGSTOP) as child:
-        (found,) = files.read_all([str(path)], timeout=0.2)
+        (found,) = state_files.read_all([str(path)], timeout=0.2)
     assert isinstance(found, Unreadable)
     assert str(found) == f"{path}: reading it was given up (it took longer than 0.2 s)"
     assert not Path(f"/proc/{child[0]}").exists()
@@ -242,8 +241,6 @@ def test_a_file_that_keeps_changing_is_refused(tmp_path: Path) -> None:
 
 
 def test_importing_the_room_loads_no_lmdb() -> None:
-    code = (
-        "import sys, zc.cimaa.cfengine, zc.cimaa.cfengine.files, zc.cimaa.cfengine.hosts; print('lmdb' in sys.modules)"
-    )
+    code = "import sys, zc.cimaa.cfengine, zc.cimaa.cfengine.state_files, zc.cimaa.cfengine.hosts; print('lmdb' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "False\n"

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from zc.cimaa.cfengine import files, locks, processes, records
-
-from ..conftest import Cimaa
-from . import real, samples
-from .real import Site
+from tests.cfengine import real, samples
+from tests.cfengine.real import Site
+from tests.conftest import Cimaa
+from zc.cimaa.cfengine import lock_holders, locks, records, state_files
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +86,14 @@ def test_every_entry_equals_what_cf_check_shows(cimaa: Cimaa, site: Site) -> Non
 
 def test_every_byte_equals_what_mdb_dump_shows(site: Site) -> None:
     for path in copies(site):
-        with files.read(str(path)) as snapshot:
+        with state_files.read(str(path)) as snapshot:
             assert dict(snapshot.entries()) == of_mdb_dump(path)
 
 
 def test_the_figures_equal_what_mdb_stat_shows(site: Site) -> None:
     for path in copies(site):
         shown = subprocess.run(["mdb_stat", "-nef", path], capture_output=True, text=True, check=True).stdout
-        with files.read(str(path)) as snapshot:
+        with state_files.read(str(path)) as snapshot:
             facts = snapshot.facts
         for name, value in (
             ("Map size", facts.map_size),
@@ -137,7 +136,7 @@ def test_hosts_equal_what_cf_key_shows(cimaa: Cimaa, site: Site) -> None:
 def test_a_run_in_the_middle_holds_a_lock(cimaa: Cimaa, site: Site) -> None:
     (held,) = json.loads(cimaa("cfengine", "locks", "--state", str(site.agent.state), "--json").stdout)
     assert (held["bundle"], held["promise"], held["holder"]) == ("slow", "commands", "alive")
-    process = processes.find(held["pid"])
+    process = lock_holders.find(held["pid"])
     assert process is not None
     assert (process.name, process.start) == ("cf-agent", held["process_start"])
     line = cimaa("cfengine", "locks", "--state", str(site.agent.state)).stdout
@@ -162,10 +161,10 @@ def test_the_check_of_a_host_that_works(cimaa: Cimaa, site: Site) -> None:
 
 
 def test_the_agent_and_the_server_are_told_apart(site: Site) -> None:
-    with files.read(str(site.hub.state / "cf_lock.lmdb")) as snapshot:
+    with state_files.read(str(site.hub.state / "cf_lock.lmdb")) as snapshot:
         found = locks.locks(records.decode(snapshot.name, snapshot.entries()))
     assert any(lock.kind is locks.Kind.DONE for lock in found.entries)
-    assert locks.last_done(found.entries, processes.find, processes.booted()) is None
+    assert locks.last_done(found.entries, lock_holders.find, lock_holders.booted()) is None
 
 
 def test_files_of_other_versions_equal_what_mdb_dump_shows(tmp_path: Path) -> None:
@@ -179,5 +178,5 @@ def test_files_of_other_versions_equal_what_mdb_dump_shows(tmp_path: Path) -> No
     }
     for name, entries in contents.items():
         path = samples.write(tmp_path / name, entries, commits=7)
-        with files.read(str(path)) as snapshot:
+        with state_files.read(str(path)) as snapshot:
             assert dict(snapshot.entries()) == of_mdb_dump(path) == entries

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cfengine import samples
 from zc.cimaa.cfengine import locks, records
-from zc.cimaa.cfengine.hosts import Contact, Lastseen, Shared
-from zc.cimaa.cfengine.locks import Holder, Kind, Lock, Process
-
-from . import samples
+from zc.cimaa.cfengine.hosts import Contact, Lastseen, SharedKey
+from zc.cimaa.cfengine.locks import Holder, Kind, Lock, LockProcess
 
 KEY, OTHER = samples.host_key(1), samples.host_key(2, "MD5")
 QUALITY = {"time": 5, "last": 1.5, "expected": 2.5, "variance": 3.5, "change": -4.5}
@@ -141,10 +140,10 @@ def test_a_key_with_several_addresses_and_an_address_with_several_keys() -> None
         (samples.text(f"qo{OTHER}"), samples.quality(40)),
     )
     assert found.shared() == [
-        Shared("key", KEY, "10.0.0.1", False, 50, None),
-        Shared("key", KEY, "10.0.0.2", True, 50, None),
-        Shared("address", OTHER, "10.0.0.2", False, None, 40),
-        Shared("address", KEY, "10.0.0.2", True, 50, None),
+        SharedKey("key", KEY, "10.0.0.1", False, 50, None),
+        SharedKey("key", KEY, "10.0.0.2", True, 50, None),
+        SharedKey("address", OTHER, "10.0.0.2", False, None, 40),
+        SharedKey("address", KEY, "10.0.0.2", True, 50, None),
     ]
 
 
@@ -174,17 +173,17 @@ def test_keys_of_locks() -> None:
 @pytest.mark.parametrize(
     ("start", "process", "booted", "holder"),
     [
-        (50, Process("cf-agent", 50), 0, Holder.ALIVE),
-        (50, Process("cf-agent", 51), 0, Holder.REUSED),
+        (50, LockProcess("cf-agent", 50), 0, Holder.ALIVE),
+        (50, LockProcess("cf-agent", 51), 0, Holder.REUSED),
         (50, None, 0, Holder.GONE),
-        (50, Process(), 0, Holder.UNKNOWN),
-        (50, Process("cf-agent", 50), 1001, Holder.REUSED),  # the machine was started later
+        (50, LockProcess(), 0, Holder.UNKNOWN),
+        (50, LockProcess("cf-agent", 50), 1001, Holder.REUSED),  # the machine was started later
         (50, None, 1001, Holder.GONE),
-        (0, Process("cf-agent", 50), 0, Holder.ALIVE),
-        (0, Process("bash", 50), 0, Holder.REUSED),
+        (0, LockProcess("cf-agent", 50), 0, Holder.ALIVE),
+        (0, LockProcess("bash", 50), 0, Holder.REUSED),
     ],
 )
-def test_what_became_of_a_holder(start: int, process: Process | None, booted: float, holder: Holder) -> None:
+def test_what_became_of_a_holder(start: int, process: LockProcess | None, booted: float, holder: Holder) -> None:
     assert locks.holder(Lock(Kind.HELD, "k", "b", "p", 7, 1000, start), process, booted) is holder
 
 
@@ -193,7 +192,10 @@ def test_what_daemons_do_is_not_what_the_agent_did() -> None:
         return Lock(Kind.DONE, "k", bundle, "p", pid, time, pid)
 
     found = [done("server_cfengine_bundle", 1, 90), done("x", 2, 80), done("main", 3, 70), done("main", 4, 60)]
-    processes = {2: Process("cf-monitord", 2), 3: Process("cf-execd", 5)}  # the number of 3 was given to another
+    processes = {
+        2: LockProcess("cf-monitord", 2),
+        3: LockProcess("cf-execd", 5),
+    }  # the number of 3 was given to another
     last = locks.last_done(found, processes.get, 0)
     assert last is not None
     assert last.pid == 3

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import lmdb
 
-from . import samples
+from tests.cfengine import samples
 
 KEYS = 60
 _FILL = 300

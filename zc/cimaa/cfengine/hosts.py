@@ -23,7 +23,7 @@ class Contact(NamedTuple):
     interval: float | None
 
 
-class Shared(NamedTuple):
+class SharedKey(NamedTuple):
     """A key that several addresses have, or an address that has several keys: one pair of them."""
 
     #: What several pairs share: ``key`` or ``address``.
@@ -64,12 +64,12 @@ class Lastseen:
         addresses = self._addresses
         return sorted(Contact(seen, addresses.get(key, ""), key, way, usual) for key, way, seen, usual in self._seen)
 
-    def shared(self) -> list[Shared]:
+    def shared(self) -> list[SharedKey]:
         """The keys that several addresses have, and the addresses that have several keys."""
         times = {(key, direction): seen for key, direction, seen, _ in self._seen}
 
-        def pair(shared: str, key: str, address: str, latest: bool) -> Shared:
-            return Shared(shared, key, address, latest, times.get((key, INCOMING)), times.get((key, OUTGOING)))
+        def pair(shared: str, key: str, address: str, latest: bool) -> SharedKey:
+            return SharedKey(shared, key, address, latest, times.get((key, INCOMING)), times.get((key, OUTGOING)))
 
         of_key = _several((key, address) for address, key in self._keys.items())
         of_address = _several((address, key) for key, address in self._addresses.items())

@@ -38,7 +38,7 @@ class Holder(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Process(NamedTuple):
+class LockProcess(NamedTuple):
     """The process that has a number now."""
 
     #: Its program, as far as it may be seen.
@@ -86,7 +86,7 @@ class Locks(NamedTuple):
 
 
 #: Finds the process that has a number.
-Find = Callable[[int], Process | None]
+Find = Callable[[int], LockProcess | None]
 
 
 def locks(entries: Iterable[Entry]) -> Locks:
@@ -101,7 +101,7 @@ def locks(entries: Iterable[Entry]) -> Locks:
     return Locks(found, unknown)
 
 
-def holder(lock: Lock, process: Process | None, booted: float) -> Holder:
+def holder(lock: Lock, process: LockProcess | None, booted: float) -> Holder:
     """What became of the process in an entry; ``process`` has its number now, on a machine started at ``booted``."""
     if process is None or lock.time < int(booted):
         return Holder.GONE if process is None else Holder.REUSED
@@ -112,7 +112,7 @@ def holder(lock: Lock, process: Process | None, booted: float) -> Holder:
     return Holder.ALIVE if process.start == lock.start else Holder.REUSED
 
 
-def is_daemon(lock: Lock, process: Process | None) -> bool:
+def is_daemon(lock: Lock, process: LockProcess | None) -> bool:
     """True if the lock is one that a daemon holds or held, and not the agent; ``process`` is its holder."""
     return lock.bundle in _DAEMON_BUNDLES or (process is not None and process.name in _DAEMONS)
 

@@ -62,7 +62,7 @@ class Cut(Damaged):
     """A page that is beyond the end of the file."""
 
 
-class Tree(NamedTuple):
+class PageTree(NamedTuple):
     """What a meta page says about one of the two trees."""
 
     flags: int
@@ -77,8 +77,8 @@ class Meta(NamedTuple):
     page_size: int
     #: Bytes to which the file may grow.
     map_size: int
-    free: Tree
-    main: Tree
+    free: PageTree
+    main: PageTree
     last_page: int
     transaction: int
     #: True if the transaction cannot but have replaced a page, so that the list of free pages tells of it.
@@ -151,9 +151,9 @@ def _meta(number: int, page: bytes) -> Meta:
     return meta
 
 
-def _tree(fields: list[int]) -> Tree:
+def _tree(fields: list[int]) -> PageTree:
     flags, depth, _, _, _, entries, root = fields
-    return Tree(flags, depth, entries, root)
+    return PageTree(flags, depth, entries, root)
 
 
 def same_for_both(page: bytes, number: int) -> bytes:
@@ -209,7 +209,7 @@ class _Walk:
         self._size = meta.page_size
         self.seen = bytearray(meta.last_page + 1)
 
-    def leaves(self, tree: Tree, order: Order) -> Iterator[tuple[int, Leaf]]:
+    def leaves(self, tree: PageTree, order: Order) -> Iterator[tuple[int, Leaf]]:
         """The leaf pages of a tree, whose keys ascend in this order: their numbers, and their entries.
 
         :raises Damaged: at the first page that is not whole.

@@ -41,7 +41,7 @@ class Refused(Exception):
     """A file that is not read: the kind of the reason, and the reason."""
 
     def __init__(self, kind: str, reason: str = "") -> None:
-        """``kind`` is one of :data:`zc.cimaa.cfengine.files.KINDS`."""
+        """``kind`` is one of :data:`zc.cimaa.cfengine.state_files.KINDS`."""
         super().__init__(kind, reason)
         self.kind, self.reason = kind, reason
 

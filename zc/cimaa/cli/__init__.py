@@ -26,7 +26,7 @@ COMMANDS = {
     "agents": "commands.list_agents:agents",
     "remove-agent": "commands.list_agents:remove_agent",
     "meta-check": "commands.meta_check:meta_check",
-    "cfengine": "commands.cfengine:cfengine",
+    "cfengine": "commands.show_cfengine:cfengine",
     "report": "commands.report_dump:report",
     "dump": "commands.report_dump:dump",
     "config": "commands.show_config:config",

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from ...cfengine import records
-from ...cfengine.files import Snapshot
 from ...cfengine.records import Entry, Value
+from ...cfengine.state_files import FileSnapshot
 from ...text import json_safe, one_line, storable
 from ...units import format_time
 from ..output import ROWS, message, write_table
@@ -22,7 +22,7 @@ def report_unknown(name: str, count: int, how: str = "left out: 'cimaa cfengine 
         message(f"{name}: {entries} of an unknown layout, {how}")
 
 
-def dump_entries(snapshot: Snapshot, file: str | None, keys: bool, as_json: bool) -> None:
+def dump_entries(snapshot: FileSnapshot, file: str | None, keys: bool, as_json: bool) -> None:
     """Write the entries of a file; with its path where that is given."""
     unknown = 0
 

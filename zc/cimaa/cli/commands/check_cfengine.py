@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from ...cfengine import files
-from ...checks import cfengine as checked
+from ...cfengine import state_files
+from ...checks import cfengine_agent as checked
 from ...checks import file_age
-from ...checks.cfengine import Limits
+from ...checks.cfengine_agent import Limits
 from ...checks.items import Item
 from ...checks.ranges import Range, Thresholds
 from ...checks.states import worst
@@ -18,7 +18,7 @@ from ...threads import within
 from ..nagios import Plugin, finish, plugin_options
 from ..output import write_json
 from ..params import DURATION, Parsed, examples
-from .cfengine import state_option
+from .show_cfengine import state_option
 
 
 @click.command(
@@ -64,7 +64,7 @@ def cfengine(
     limits = Limits(Thresholds(warning, critical), full, locks)
 
     def look() -> list[Item]:
-        return checked.read(files.state_directory(state), limits, time.time(), timeout * 0.9)
+        return checked.read(state_files.state_directory(state), limits, time.time(), timeout * 0.9)
 
     if as_json:
         _write_faults(look, timeout)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cfengine import files, locks, processes, records
-from ..cfengine.files import Unreadable
+from ..cfengine import lock_holders, locks, records, state_files
 from ..cfengine.locks import Find, Holder, Lock, Locks
+from ..cfengine.state_files import Unreadable
 from ..faults import SEVERITIES
 from ..units import format_duration, format_time
 from . import Problem
@@ -78,7 +78,7 @@ def read(state: str, limits: Limits, now: float, timeout: float) -> list[Item]:
 
     :raises Error: if the directory cannot be read.
     """
-    return judge(look(state, timeout), limits, now, processes.find, processes.booted())
+    return judge(look(state, timeout), limits, now, lock_holders.find, lock_holders.booted())
 
 
 def look(state: str, timeout: float) -> Found:
@@ -88,7 +88,7 @@ def look(state: str, timeout: float) -> Found:
     """
     seen: list[File] = []
     held: Locks | None = None
-    for found in files.read_all(files.databases(state), timeout):
+    for found in state_files.read_all(state_files.databases(state), timeout):
         try:
             if isinstance(found, Unreadable):
                 raise found
@@ -177,7 +177,7 @@ def _files(found: Iterable[File], limits: Thresholds) -> Iterator[Item]:
             state = State.UNKNOWN if error.kind in _UNKNOWN else State.CRITICAL
             yield Item(f"file:{name}", state, f"{name}: {error.reason}")
     if others := [name for name in denied if name != _LOCK_FILE]:
-        yield Item("files", State.UNKNOWN, f"no permission to read {', '.join(others)}: {files.READERS}")
+        yield Item("files", State.UNKNOWN, f"no permission to read {', '.join(others)}: {state_files.READERS}")
 
 
 def _mark(mark: Mark) -> Item:

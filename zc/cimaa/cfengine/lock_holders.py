@@ -4,22 +4,22 @@ import os
 import time
 from functools import cache
 
-from .locks import Process
+from .locks import LockProcess
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def find(pid: int) -> Process | None:
+def find(pid: int) -> LockProcess | None:
     """The process that has this number now."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # as short as it gets: there may be thousands
             before, _, after = file.read().rpartition(b")")
     except OSError:
-        return Process() if _exists(pid) else None
+        return LockProcess() if _exists(pid) else None
     fields = after.split()
     if len(fields) < 20 or fields[0] in (b"Z", b"X"):  # it ended
         return None
-    return Process(before.partition(b"(")[2].decode(errors="replace"), int(fields[19]) // _TICKS)
+    return LockProcess(before.partition(b"(")[2].decode(errors="replace"), int(fields[19]) // _TICKS)
 
 
 @cache

@@ -80,7 +80,7 @@ class NoState(Error):
     """There is no directory of CFEngine's."""
 
 
-class Facts(NamedTuple):
+class FileFacts(NamedTuple):
     """The figures of a file at one moment."""
 
     entries: int
@@ -104,10 +104,10 @@ class Facts(NamedTuple):
         return 100 * (self.pages - self.free_pages) * self.page_size / self.map_size
 
 
-class Snapshot:
+class FileSnapshot:
     """A file at one moment: a copy in memory that is whole.  To be closed."""
 
-    def __init__(self, path: str, facts: Facts, copy: int) -> None:
+    def __init__(self, path: str, facts: FileFacts, copy: int) -> None:
         """``copy`` is the descriptor of the copy."""
         self.path, self.facts = path, facts
         self._copy = copy
@@ -194,7 +194,7 @@ def databases(directory: str) -> list[str]:
     return [os.path.join(directory, name) for name in names if name.endswith(SUFFIX)]  # noqa: PTH118
 
 
-def read(path: str, timeout: float = TIMEOUT) -> Snapshot:
+def read(path: str, timeout: float = TIMEOUT) -> FileSnapshot:
     """The file at one moment.
 
     :raises Unreadable: if it cannot be read within ``timeout`` seconds.
@@ -205,7 +205,7 @@ def read(path: str, timeout: float = TIMEOUT) -> Snapshot:
     return found
 
 
-def read_all(paths: Iterable[str], timeout: float = TIMEOUT) -> Iterator[Snapshot | Unreadable]:
+def read_all(paths: Iterable[str], timeout: float = TIMEOUT) -> Iterator[FileSnapshot | Unreadable]:
     """Each file at one moment, or why it cannot be read, in the order of the paths.
 
     ``timeout`` (seconds) is for each of them.  Each snapshot is to be closed before the next is asked for.
@@ -245,7 +245,7 @@ class _Child:
         #: False once it ended, and told nothing about the files that are left.
         self.goes_on = True
 
-    def result(self, index: int, path: str, timeout: float) -> Snapshot | Unreadable:
+    def result(self, index: int, path: str, timeout: float) -> FileSnapshot | Unreadable:
         """What became of the file of this index and path; they are asked for in their order."""
         line = self._line(time.monotonic() + timeout)
         if line is None:
@@ -285,9 +285,9 @@ class _Child:
             os.close(copy)
 
 
-def _result(path: str, told: dict[str, Any], copy: int) -> Snapshot | Unreadable:
+def _result(path: str, told: dict[str, Any], copy: int) -> FileSnapshot | Unreadable:
     if "kind" not in told:
-        return Snapshot(path, Facts(**told), copy)
+        return FileSnapshot(path, FileFacts(**told), copy)
     os.close(copy)
     return Unreadable(path, *_kind(path, told))
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from ...cfengine import files, hosts, locks, processes, records
-from ...cfengine.files import Snapshot, Unreadable
-from ...cfengine.hosts import Contact, Lastseen, Shared
+from ...cfengine import hosts, lock_holders, locks, records, state_files
+from ...cfengine.hosts import Contact, Lastseen, SharedKey
 from ...cfengine.locks import Holder, Kind, Lock
+from ...cfengine.state_files import FileSnapshot, Unreadable
 from ...errors import InvalidInput
 from ...text import storable
 from ...units import format_duration, format_size, format_time
@@ -36,7 +36,7 @@ state_option = click.option(
     "--state",
     metavar="DIR",
     type=click.Path(),
-    help=f"CFEngine's state directory; by default {' or '.join(files.DIRECTORIES)}.",
+    help=f"CFEngine's state directory; by default {' or '.join(state_files.DIRECTORIES)}.",
 )
 
 
@@ -66,7 +66,7 @@ def list_(state: str | None, view: View) -> None:
 
     USED is the percentage of the size to which the file may grow (100 MiB); when it is full, agents fail.
     """
-    found = list(map(_listed, files.read_all(files.databases(files.state_directory(state)))))
+    found = list(map(_listed, state_files.read_all(state_files.databases(state_files.state_directory(state)))))
     if view.as_json:
         write_json(found)
     else:
@@ -97,7 +97,7 @@ def dump(paths: Sequence[str], keys: bool, state: str | None, as_json: bool) -> 
     """
     paths = [_located(path, state) for path in paths]
     failed = False
-    for path, found in zip(paths, files.read_all(paths), strict=True):
+    for path, found in zip(paths, state_files.read_all(paths), strict=True):
         try:
             with _required(found) as snapshot:
                 snapshot.version()
@@ -136,7 +136,7 @@ def hosts_(silent: int | None, direction: str | None, double: bool, state: str |
     if double and (silent is not None or direction):
         raise click.UsageError("--double is not for use with --silent and --direction.")
     _require_columns(view, _DOUBLE if double else _HOSTS)
-    with files.read(_path(state, _LASTSEEN)) as snapshot:
+    with state_files.read(_path(state, _LASTSEEN)) as snapshot:
         snapshot.version()
         entries = snapshot.entries()
         if not double:  # which key an address has is of no use then
@@ -162,13 +162,13 @@ def locks_(every: bool, state: str | None, view: View) -> None:
     It shows since when, and whether the process lives.  The processes are those of this host.  A process that is gone
     left its lock over.
     """
-    with files.read(_path(state, _LOCK)) as snapshot:
+    with state_files.read(_path(state, _LOCK)) as snapshot:
         found = locks.locks(records.decode(snapshot.name, snapshot.entries()))
-    now, booted = int(time.time()), processes.booted()
+    now, booted = int(time.time()), lock_holders.booted()
     wanted = sorted(found.entries, key=lambda lock: (lock.kind is not Kind.HELD, lock.time)) if every else found.held
 
     def holder(lock: Lock) -> Holder:
-        return locks.holder(lock, processes.find(lock.pid), booted)
+        return locks.holder(lock, lock_holders.find(lock.pid), booted)
 
     _show(
         wanted,
@@ -184,7 +184,7 @@ def locks_(every: bool, state: str | None, view: View) -> None:
 
 
 def _path(state: str | None, name: str) -> str:
-    return str(Path(files.state_directory(state)) / name)
+    return str(Path(state_files.state_directory(state)) / name)
 
 
 def _located(path: str, state: str | None) -> str:
@@ -192,12 +192,12 @@ def _located(path: str, state: str | None) -> str:
     if "/" in path or Path(path).exists():
         return path
     try:
-        return str(Path(files.state_directory(state)) / path)
-    except files.NoState:
+        return str(Path(state_files.state_directory(state)) / path)
+    except state_files.NoState:
         return path
 
 
-def _required(found: Snapshot | Unreadable) -> Snapshot:
+def _required(found: FileSnapshot | Unreadable) -> FileSnapshot:
     if isinstance(found, Unreadable):
         raise found
     return found
@@ -227,7 +227,7 @@ def _show(
         message(f"No {what}.")
 
 
-def _listed(found: Snapshot | Unreadable) -> dict[str, Any]:
+def _listed(found: FileSnapshot | Unreadable) -> dict[str, Any]:
     """A file as JSON has it."""
     name = Path(found.path).name
     known = {"file": storable(found.path), "description": records.describe(name)}
@@ -298,11 +298,11 @@ def _sortable_row(contact: Contact, now: int) -> Sequence[Cell]:
     return [Styled(text, order=orders[title]) if title in orders else text for title, text in cells]
 
 
-def _shared_json(pair: Shared) -> dict[str, Any]:
+def _shared_json(pair: SharedKey) -> dict[str, Any]:
     return pair._asdict()
 
 
-def _shared_row(pair: Shared, now: int) -> Sequence[Cell]:
+def _shared_row(pair: SharedKey, now: int) -> Sequence[Cell]:
     times = ("" if seen is None else ago(seen, now) for seen in (pair.incoming, pair.outgoing))
     return pair.shared, pair.key, pair.address, "latest" if pair.latest else "", *times
 
