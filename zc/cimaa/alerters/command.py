@@ -1,6 +1,7 @@
 """Runs a program for each alert."""
 
 import asyncio
+import atexit
 import logging
 import os
 import subprocess
@@ -14,7 +15,7 @@ from ..errors import AlertError, ConfigurationError
 from ..faults import encode
 from ..masking import mask_text
 from ..options import COMMAND, Option
-from ..process_tree import Tree
+from ..process_tree import PATIENCE, Tree
 from . import Alert
 from . import Alerter as Base
 
@@ -26,6 +27,10 @@ _SHOWN, _KEPT = 200, 1024
 _LINGER = 1
 # Seconds between two looks at what the program put into the background.
 _PAUSE = 0.2
+
+# Set when this process ends; and the threads that then end at once what programs put into the background.
+_exiting = threading.Event()
+_enders: set[threading.Thread] = set()
 
 
 class Alerter(Base):
@@ -42,7 +47,7 @@ class Alerter(Base):
         """Run the program; if it takes too long, it is killed with all processes that it started.
 
         Its exit status alone tells whether the alert was passed on.  What it put into
-        the background may go on until the timeout is over.
+        the background may go on until the timeout is over, or this process ends.
         """
         command: list[str] = self.settings["command"]
         end = time.monotonic() + self.timeout
@@ -60,7 +65,8 @@ class Alerter(Base):
         except subprocess.TimeoutExpired as error:
             asyncio.run(tree.end())
             raise AlertError(f"{command[0]} took longer than {self.timeout} s, and was killed") from error
-        _in_background(_end_at, tree, end, command[0])
+        _enders.difference_update([ender for ender in tuple(_enders) if not ender.is_alive()])
+        _enders.add(_in_background(_end_at, tree, end, command[0]))
         if status:
             said = errors.end()
             raise AlertError(f"{command[0]} ended with status {status}{f': {said}' if said else ''}")
@@ -103,11 +109,18 @@ def _write(stream: IO[bytes], data: bytes) -> None:
 
 
 def _end_at(tree: Tree, end: float, program: str) -> None:
-    """Kill what is left of the program when that time (of the monotonic clock) has come."""
-    while not tree.is_over() and time.monotonic() < end:
-        time.sleep(_PAUSE)
+    """Kill what is left of the program when that time (of the monotonic clock) has come, or this process ends."""
+    while not tree.is_over() and time.monotonic() < end and not _exiting.wait(_PAUSE):
+        pass
     if left := asyncio.run(tree.end()):
         _LOG.warning("%s left processes behind that could not be ended: %s", program, ", ".join(left))
+
+
+@atexit.register
+def _end_all() -> None:
+    _exiting.set()
+    for ender in tuple(_enders):
+        ender.join(PATIENCE)
 
 
 def _in_background(function: Callable[..., None], *arguments: Any) -> threading.Thread:
