@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -725,3 +726,14 @@ def test_alerters_need_no_library_that_they_do_not_use() -> None:
 
     code = "import sys, zc.cimaa.agent.service; print('apprise' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_what_a_program_put_into_the_background_ends_with_the_agent(tmp_path: Path) -> None:
+    program = (
+        "from zc.cimaa.alerters import Alert, command\n"
+        "alerter = command.Alerter({'timeout': 60, 'command': ['sh', '-c', 'sleep 600 & echo $! > pid; exit 0']})\n"
+        "alerter.send(Alert('triggered', '//a/b', 'a', '//a/b', 50, 'm', 1))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=30)
+    pid = int((tmp_path / "pid").read_text())
+    assert not Path(f"/proc/{pid}").exists()

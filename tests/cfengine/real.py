@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.needs import missing
+from tests.support.needs import missing
 
 PROGRAMS = ("cf-agent", "cf-check", "cf-key", "cf-promises", "cf-serverd", "mdb_dump", "mdb_stat", "strace")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cfengine import samples
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.cfengine import locks, records
 from zc.cimaa.cfengine.locks import LockProcess
 from zc.cimaa.cfengine.state_files import Unreadable

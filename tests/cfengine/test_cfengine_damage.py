@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.pages import ROOT
 
 from tests.cfengine import damage, samples
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
+from tests.support.pages import ROOT
 from zc.cimaa.cfengine import state_files
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cfengine import real, samples
 from tests.cfengine.real import Site
-from tests.conftest import Cimaa
+from tests.support.command import Cimaa
 from zc.cimaa.cfengine import lock_holders, locks, records, state_files
 
 

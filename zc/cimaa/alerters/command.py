@@ -1,6 +1,7 @@
 """Runs a program for each alert."""
 
 import asyncio
+import atexit
 import logging
 import os
 import subprocess
@@ -14,7 +15,7 @@ from ..errors import AlertError, ConfigurationError
 from ..faults import encode
 from ..masking import mask_text
 from ..options import COMMAND, Option
-from ..process_tree import Tree
+from ..process_tree import PATIENCE, Tree
 from . import Alert
 from . import Alerter as Base
 
@@ -26,6 +27,10 @@ _SHOWN, _KEPT = 200, 1024
 _LINGER = 1
 # Seconds between checks whether background processes of the program have ended.
 _PAUSE = 0.2
+
+# Set when this process ends; and the threads that then end at once what programs put into the background.
+_exiting = threading.Event()
+_enders: set[threading.Thread] = set()
 
 
 class Alerter(Base):
@@ -41,11 +46,16 @@ class Alerter(Base):
     def send(self, alert: Alert) -> None:
         """Run the program.  At the timeout it is killed with all processes that it started.
 
+<<<<<<< HEAD
         Only its exit status says whether the alert was sent.  Its background processes may run
         until the timeout.
 
         :raises AlertError: if it cannot be run, or its exit status is not 0.
         :raises TimeoutError: if it was killed at the timeout: it may have sent the alert.
+=======
+        Its exit status alone tells whether the alert was passed on.  What it put into
+        the background may go on until the timeout is over, or this process ends.
+>>>>>>> eyes9
         """
         command: list[str] = self.settings["command"]
         end = time.monotonic() + self.timeout
@@ -62,9 +72,15 @@ class Alerter(Base):
             status = process.wait(self.timeout)
         except subprocess.TimeoutExpired as error:
             asyncio.run(tree.end())
+<<<<<<< HEAD
             reason = f"{command[0]} took longer than {self.timeout} s and was killed: it may have sent the alert"
             raise TimeoutError(reason) from error
         _in_background(_end_at, tree, end, command[0])
+=======
+            raise AlertError(f"{command[0]} took longer than {self.timeout} s, and was killed") from error
+        _enders.difference_update([ender for ender in tuple(_enders) if not ender.is_alive()])
+        _enders.add(_in_background(_end_at, tree, end, command[0]))
+>>>>>>> eyes9
         if status:
             said = errors.end()
             raise AlertError(f"{command[0]} exited with status {status}{f': {said}' if said else ''}")
@@ -107,11 +123,24 @@ def _write(stream: IO[bytes], data: bytes) -> None:
 
 
 def _end_at(tree: Tree, end: float, program: str) -> None:
+<<<<<<< HEAD
     """Kill the remaining processes of the program at that time (of the monotonic clock)."""
     while not tree.is_over() and time.monotonic() < end:
         time.sleep(_PAUSE)
+=======
+    """Kill what is left of the program when that time (of the monotonic clock) has come, or this process ends."""
+    while not tree.is_over() and time.monotonic() < end and not _exiting.wait(_PAUSE):
+        pass
+>>>>>>> eyes9
     if left := asyncio.run(tree.end()):
         _LOG.warning("%s left processes behind that could not be killed: %s", program, ", ".join(left))
+
+
+@atexit.register
+def _end_all() -> None:
+    _exiting.set()
+    for ender in tuple(_enders):
+        ender.join(PATIENCE)
 
 
 def _in_background(function: Callable[..., None], *arguments: Any) -> threading.Thread:
