@@ -46,16 +46,11 @@ class Alerter(Base):
     def send(self, alert: Alert) -> None:
         """Run the program.  At the timeout it is killed with all processes that it started.
 
-<<<<<<< HEAD
         Only its exit status says whether the alert was sent.  Its background processes may run
-        until the timeout.
+        until the timeout, or until this process ends.
 
         :raises AlertError: if it cannot be run, or its exit status is not 0.
         :raises TimeoutError: if it was killed at the timeout: it may have sent the alert.
-=======
-        Its exit status alone tells whether the alert was passed on.  What it put into
-        the background may go on until the timeout is over, or this process ends.
->>>>>>> eyes9
         """
         command: list[str] = self.settings["command"]
         end = time.monotonic() + self.timeout
@@ -72,15 +67,10 @@ class Alerter(Base):
             status = process.wait(self.timeout)
         except subprocess.TimeoutExpired as error:
             asyncio.run(tree.end())
-<<<<<<< HEAD
             reason = f"{command[0]} took longer than {self.timeout} s and was killed: it may have sent the alert"
             raise TimeoutError(reason) from error
-        _in_background(_end_at, tree, end, command[0])
-=======
-            raise AlertError(f"{command[0]} took longer than {self.timeout} s, and was killed") from error
         _enders.difference_update([ender for ender in tuple(_enders) if not ender.is_alive()])
         _enders.add(_in_background(_end_at, tree, end, command[0]))
->>>>>>> eyes9
         if status:
             said = errors.end()
             raise AlertError(f"{command[0]} exited with status {status}{f': {said}' if said else ''}")
@@ -123,15 +113,9 @@ def _write(stream: IO[bytes], data: bytes) -> None:
 
 
 def _end_at(tree: Tree, end: float, program: str) -> None:
-<<<<<<< HEAD
-    """Kill the remaining processes of the program at that time (of the monotonic clock)."""
-    while not tree.is_over() and time.monotonic() < end:
-        time.sleep(_PAUSE)
-=======
-    """Kill what is left of the program when that time (of the monotonic clock) has come, or this process ends."""
+    """Kill the remaining processes of the program at that time (of the monotonic clock), or when this process ends."""
     while not tree.is_over() and time.monotonic() < end and not _exiting.wait(_PAUSE):
         pass
->>>>>>> eyes9
     if left := asyncio.run(tree.end()):
         _LOG.warning("%s left processes behind that could not be killed: %s", program, ", ".join(left))
 
