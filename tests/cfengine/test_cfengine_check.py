@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cfengine import samples
+from tests.support.cfengine import samples
 from tests.support.command import Cimaa
 from zc.cimaa.cfengine import locks, records
 from zc.cimaa.cfengine.locks import LockProcess

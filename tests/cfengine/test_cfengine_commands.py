@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cfengine import samples
+from tests.support.cfengine import samples
 from tests.support.command import Cimaa
 from zc.cimaa.cfengine import lock_holders, state_files
 from zc.cimaa.units import format_time

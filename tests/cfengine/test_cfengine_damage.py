@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cfengine import damage, samples
+from tests.support.cfengine import damage, samples
 from tests.support.command import Cimaa
 from tests.support.pages import ROOT
 from zc.cimaa.cfengine import state_files
@@ -18,7 +18,7 @@ from zc.cimaa.cfengine import state_files
 
 def test_damaged_files_get_an_answer_of_the_right_kind() -> None:
     """A short form of the command for 2,000 or more of them; as it, in a process of its own, whose memory counts."""
-    command = [sys.executable, "-m", "tests.cfengine.damage", "200", "1"]
+    command = [sys.executable, "-m", "tests.support.cfengine.damage", "200", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "wrong: 0" in done.stdout

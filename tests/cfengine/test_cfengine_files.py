@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cfengine import real, samples, writer
-from tests.cfengine.real import Site
+from tests.support.cfengine import real, samples, writer
+from tests.support.cfengine.real import Site
 from tests.support.command import Cimaa
 from zc.cimaa.cfengine import locks, records, snapshot, state_files
 from zc.cimaa.cfengine.state_files import Unreadable

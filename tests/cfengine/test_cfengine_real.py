@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.cfengine import real, samples
-from tests.cfengine.real import Site
+from tests.support.cfengine import real, samples
+from tests.support.cfengine.real import Site
 from tests.support.command import Cimaa
 from zc.cimaa.cfengine import lock_holders, locks, records, state_files
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cfengine import samples
+from tests.support.cfengine import samples
 from zc.cimaa.cfengine import locks, records
 from zc.cimaa.cfengine.hosts import Contact, Lastseen, SharedKey
 from zc.cimaa.cfengine.locks import Holder, Kind, Lock, LockProcess

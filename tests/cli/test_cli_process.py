@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cfengine import samples
 from tests.support.command import Cimaa
 from zc.cimaa.cli import COMMANDS, reference
 from zc.cimaa.cli import cimaa as command
@@ -336,6 +337,11 @@ def test_every_example_in_a_help_works(fleet: Cimaa, example: str) -> None:
         for pattern in ("^//web1/", "^//web1/disk#/var$"):
             db.squelch(pattern, "x", "ann")
     example = example.replace("/etc/cimaa/cimaa.cfg", "cimaa.cfg")
+    if example.startswith("cimaa cfengine"):
+        Path("state").mkdir()
+        samples.write(Path("state/cf_lastseen.lmdb"), samples.hosts(3, 1))
+        samples.write(Path("state/cf_lock.lmdb"), samples.hashed_locks(3, 1))
+        example = f"{example.replace('/var/cfengine/state', 'state')} --state state"
     result = run("-c", f"set -o pipefail; {example}", program="bash")
     # The status of a plugin depends on the host; wrong usage would be 3.
     good = (0, 1, 2) if example.startswith("cimaa check") else (0,)

@@ -1,6 +1,6 @@
 """Damaged files, made from whole ones, and what reading each must come to.
 
-python -m tests.cfengine.damage [NUMBER] [SEED]
+python -m tests.support.cfengine.damage [NUMBER] [SEED]
 """
 
 import os
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.cfengine import samples
+from tests.support.cfengine import samples
 from zc.cimaa.cfengine import state_files
 from zc.cimaa.cfengine.state_files import FileSnapshot, Unreadable
 

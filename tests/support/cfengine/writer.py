@@ -16,7 +16,7 @@ from pathlib import Path
 
 import lmdb
 
-from tests.cfengine import samples
+from tests.support.cfengine import samples
 
 KEYS = 60
 _FILL = 300
@@ -70,8 +70,8 @@ class Running:
 @contextmanager
 def writing(path: Path) -> Iterator[Running]:
     """A writer to the file, for as long as the context lasts; it fails if a commit does."""
-    command = [sys.executable, "-m", "tests.cfengine.writer", os.fspath(path)]
-    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "tests.support.cfengine.writer", os.fspath(path)]
+    root = Path(__file__).parents[3]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
         assert process.stdin is not None
         assert process.stdout is not None
