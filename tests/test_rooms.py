@@ -54,7 +54,6 @@ PRESENT_CLASSES = {"Clock", "File", "Finding", "Metric"}
 PRESENT_LONG_CLASSES = {
     "agent.daemon.Daemon",
     "agent.notifier.Alerts",
-    "lmdb.environment.Environment",
     "postgres.db.DB",
 }
 PRESENT_LONG_FUNCTIONS = {"cli.nagios.plugin_options"}
