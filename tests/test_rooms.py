@@ -54,6 +54,7 @@ PRESENT_CLASSES = {"Clock", "File", "Finding", "Metric"}
 PRESENT_LONG_CLASSES = {
     "agent.daemon.Daemon",
     "agent.notifier.Alerts",
+    "lmdb.environment.Environment",
     "postgres.db.DB",
 }
 PRESENT_LONG_FUNCTIONS = {"cli.nagios.plugin_options"}
