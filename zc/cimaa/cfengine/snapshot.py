@@ -215,7 +215,7 @@ def _require_moment(path: str, descriptor: int, meta: Meta) -> None:
     _require_same(path, descriptor)
     try:
         now = _state(descriptor)[0].transaction
-    except Refused:  # somebody is at it: the next attempt says what is wrong
+    except Refused:  # a writer is at it: the next attempt says what is wrong
         raise _Changed from None
     if not meta.transaction <= now <= meta.transaction + 1:
         raise _Changed
