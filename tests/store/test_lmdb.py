@@ -238,9 +238,9 @@ def test_a_record_that_cannot_be_read_is_an_error_that_says_what_to_do(path: Pat
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"path": ""}, "'' is no path"),
-        ({"path": "a\0b"}, "is no path"),
-        ({"path": "~no-such-user/x"}, "whose home ~ stands for is not known"),
+        ({"path": ""}, "'' is not a path"),
+        ({"path": "a\0b"}, "is not a path"),
+        ({"path": "~no-such-user/x"}, "the home directory of ~ is unknown"),
         ({"map_size": "99999TiB"}, "map_size: it must be from 16KiB to 64TiB"),
         ({"map_size": "1KiB"}, "map_size: it must be from 16KiB to 64TiB"),
     ],

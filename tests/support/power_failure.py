@@ -274,8 +274,8 @@ def fail(failures: int, seed: int) -> int:
         root = Path(directory, "root")
         root.mkdir()
         acknowledgements = Path(directory, "acknowledgements")
-        program = [sys.executable, "-m", "tests.power_failure", "write", str(root / "store"), str(acknowledgements)]
-        calls = record([*program, str(seed)], Path(directory, "log"))
+        program = [sys.executable, "-m", "tests.support.power_failure", "write"]
+        calls = record([*program, str(root / "store"), str(acknowledgements), str(seed)], Path(directory, "log"))
         moments = sorted(dice.randrange(len(calls)) for _ in range(failures))
         disk, begun, done = Disk(root), [], {}
         for number, call in enumerate(calls):
