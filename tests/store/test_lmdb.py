@@ -21,7 +21,8 @@ import pytest
 from tests.support.forks import finished, in_fork
 from zc.cimaa import errors
 from zc.cimaa.lmdb import DB
-from zc.cimaa.lmdb.environment import Environment, Transaction
+from zc.cimaa.lmdb.environment import Environment
+from zc.cimaa.lmdb.shared import Transaction
 from zc.cimaa.testing import Conformance, Opener, fault
 
 
@@ -572,7 +573,7 @@ def test_what_others_may_have_overwritten_is_read_again(
     """A read-only mount takes no lock, so a writer elsewhere may reuse pages that are being read."""
     with opened(path) as db:
         db.set_faults("agent", [])
-    environment = Environment.acquire(read_only(), 2**20)
+    environment = Environment(read_only(), 2**20)
     made = []
 
     def work(transaction: "Transaction") -> bytes | None:
@@ -582,7 +583,7 @@ def test_what_others_may_have_overwritten_is_read_again(
         return transaction.get(b"f:agent")
 
     found = environment.read(work)
-    environment.release()
+    environment.close()
     assert len(made) == attempts
     assert (found is None) == (attempts == 1)
 
@@ -592,10 +593,10 @@ def test_a_store_that_changes_all_the_time_cannot_be_read_without_locks(
 ) -> None:
     with opened(path) as db:
         db.set_faults("agent", [])
-    environment = Environment.acquire(read_only(), 2**20)
+    environment = Environment(read_only(), 2**20)
     with pytest.raises(errors.StoreUnavailable, match="changes faster than it can be read"):
         environment.read(lambda _transaction: write_elsewhere(path, 2))
-    environment.release()
+    environment.close()
 
 
 # What it costs

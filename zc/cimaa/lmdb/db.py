@@ -15,10 +15,11 @@ from ..options import PATH, SIZE, Option
 from ..squelches import StoredSquelch
 from ..units import format_size
 from . import records
-from .environment import Environment, Transaction
+from .environment import Environment
 from .heartbeats import NO_SLOT, Heartbeats
 from .scan import Scan
 from .search import find_faults
+from .shared import Transaction
 
 # What a map may be: room for a few pages at least, and no more than the address space has.
 _SMALLEST, _LARGEST = 16 * 1024, 64 * 1024**4
@@ -57,10 +58,10 @@ class DB(Contract):
             smallest, largest = format_size(_SMALLEST), format_size(_LARGEST)
             raise ConfigurationError(f"[database] map_size: it must be from {smallest} to {largest}")
         self._reported: dict[str, str] = {}  # the digests of what was reported last, by agent
-        self._environment = Environment.acquire(Path(self.settings["path"]), self.settings["map_size"])
+        self._environment = Environment(Path(self.settings["path"]), self.settings["map_size"])
 
     def _close(self) -> None:
-        self._environment.release()
+        self._environment.close()
 
     def _touch(self, agent: str, digest: str, instance: str) -> bool:
         if self._reported.get(agent, digest) != digest:

@@ -1,0 +1,58 @@
+"""Keeps the map from being resized or closed, and the process from forking, while a thread has a transaction."""
+
+import threading
+
+from .scan import Scan
+
+
+class Gate:
+    """The locks between the threads that use one environment.
+
+    ``lock`` is held throughout each short read.  Scans and the thread that writes (which waits for the disk) do not
+    hold it; they hold up only what no transaction may see: a resize of the map, the end of the environment, and a fork.
+    It is reentrant: the garbage collector may end a scan that was interrupted, and may run while its thread has the
+    lock.
+
+    ``writing`` is held by the thread that writes, and taken before ``lock``.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.writing = threading.Lock()
+        self._idle = threading.Condition(self.lock)
+        self._scans: dict[Scan, int] = {}  # each with its thread
+        self._writer: int | None = None
+
+    def begin_scan(self, scan: Scan) -> None:
+        """Note that this thread scans.  ``lock`` must be held."""
+        self._scans[scan] = threading.get_ident()
+
+    def end_scan(self, scan: Scan) -> None:
+        """End the scan's transaction; ending it twice does nothing.  ``lock`` must be held."""
+        if self._scans.pop(scan, None) is not None:
+            scan.abort()
+            self._idle.notify_all()
+
+    def begin_write(self) -> None:
+        """Note that this thread writes.  ``writing`` and ``lock`` must be held."""
+        self._writer = threading.get_ident()
+
+    def end_write(self) -> None:
+        """Note that no thread writes any more.  ``writing`` and ``lock`` must be held."""
+        self._writer = None
+        self._idle.notify_all()
+
+    def wait(self) -> None:
+        """Wait until no other thread scans or writes.  This thread's own scans (they were interrupted) end here.
+
+        ``lock`` must be held.  It is released while this waits, and held again when it returns.
+        """
+        this = threading.get_ident()
+        for scan in [scan for scan, thread in self._scans.items() if thread == this]:
+            self.end_scan(scan)
+        while self._scans or self._writer not in (None, this):
+            self._idle.wait()  # which releases the lock
+
+    def reset_in_fork(self) -> None:
+        """Let the child write: another thread of the parent may have been about to."""
+        self.writing = threading.Lock()
