@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lmdb as driver
 import psycopg
@@ -98,6 +98,12 @@ def test_on_lmdb_an_idle_tick_is_at_most_one_transaction(tmp_path: Path, monkeyp
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self._environment, name)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_error: object) -> None:
+            self._environment.close()
 
     monkeypatch.setattr(driver, "open", Environment)
     with lmdb.DB({"path": str(tmp_path / "store")}) as db:

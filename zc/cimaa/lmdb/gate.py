@@ -28,7 +28,7 @@ class Gate:
         self._scans[scan] = threading.get_ident()
 
     def end_scan(self, scan: Scan) -> None:
-        """End the scan's transaction; ending it twice is no error.  ``lock`` must be held."""
+        """End the scan's transaction; ending it twice does nothing.  ``lock`` must be held."""
         if self._scans.pop(scan, None) is not None:
             scan.abort()
             self._idle.notify_all()

@@ -85,7 +85,7 @@ class SharedDirectory:
                     self.resize(directory, 0)
 
     def resize(self, directory: Directory, map_size: int) -> None:
-        """Resize the map once no other thread uses it; 0 stands for the size of the file.
+        """Resize the map once no other thread uses it; 0 means the size of the file.
 
         :raises StoreUnavailable: if another thread closed the directory meanwhile.
         """
