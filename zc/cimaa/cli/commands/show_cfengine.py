@@ -62,7 +62,7 @@ def cfengine() -> None:
 @state_option
 @listing_options(_LIST)
 def list_(state: str | None, view: View) -> None:
-    """List the files: what each is, how full, or that it is damaged.
+    """List the files, how full each is, and whether it is damaged.
 
     USED is the percentage of the size to which the file may grow (100 MiB); when it is full, agents fail.
     """
