@@ -51,9 +51,9 @@ state_option = click.option(
     ),
 )
 def cfengine() -> None:
-    """Show what CFEngine's databases on this host tell.
+    """Show the contents of CFEngine's databases on this host.
 
-    They are read without locks, and never written to: CFEngine notices nothing.  A file that cannot be read is
+    They are read without locks, and never written to, so CFEngine is not affected.  A file that cannot be read is
     reported on one line, the others are shown, and the exit status is 1.  See also: cimaa check cfengine --help
     """
 
@@ -62,7 +62,7 @@ def cfengine() -> None:
 @state_option
 @listing_options(_LIST)
 def list_(state: str | None, view: View) -> None:
-    """List the files: what each is, how full, or that it is damaged.
+    """List the files, how full each is, and whether it is damaged.
 
     USED is the percentage of the size to which the file may grow (100 MiB); when it is full, agents fail.
     """
@@ -92,8 +92,8 @@ def dump(paths: Sequence[str], keys: bool, state: str | None, as_json: bool) -> 
     """Show each entry of FILES, decoded, in the order of the file.
 
     A name without a directory is that of a file here, or else in the state directory.  With --json each entry is an
-    object on a line of its own, with the FILE if there are several; bytes are {"hex": ...}, and "unknown" marks what
-    fits no layout.
+    object on its own line, with the FILE if there are several; bytes are {"hex": ...}, and "unknown" marks a value
+    that has no known layout.
     """
     paths = [_located(path, state) for path in paths]
     failed = False
@@ -127,7 +127,7 @@ def dump(paths: Sequence[str], keys: bool, state: str | None, as_json: bool) -> 
 def hosts_(silent: int | None, direction: str | None, double: bool, state: str | None, view: View) -> None:
     """List the hosts seen, the longest silent first; or those cloned (--double).
 
-    INTERVAL is the usual time between contacts, and LATE how far the present silence is beyond it.
+    INTERVAL is the usual time between contacts, and LATE the time by which the current silence exceeds it.
 
     With --double a key with several addresses is a machine cloned with its key, or one whose address changed; an
     address with several keys is a machine with a new key, or an address that was given to another.  LATEST marks the
@@ -159,8 +159,8 @@ def hosts_(silent: int | None, direction: str | None, double: bool, state: str |
 def locks_(every: bool, state: str | None, view: View) -> None:
     """List the locks that are held, and which process holds each.
 
-    It shows since when, and whether the process lives.  The processes are those of this host.  A process that is gone
-    left its lock over.
+    It shows since when, and whether the process is running on this host.  A process that is gone has left its lock
+    behind.
     """
     with state_files.read(_path(state, _LOCK)) as snapshot:
         found = locks.locks(records.decode(snapshot.name, snapshot.entries()))
