@@ -113,9 +113,9 @@ def test_a_store_that_breaks_ends_no_agent(
 
 
 def test_a_full_disk_ends_no_agent(host: Cimaa, reporting: subprocess.Popen[str]) -> None:
-    size = (host.directory / "store" / "data.mdb").stat().st_size
     _, hard = resource.prlimit(reporting.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(reporting.pid, resource.RLIMIT_FSIZE, (size, hard))
+    # Less than the data file has allocated, and not enough for the report.
+    resource.prlimit(reporting.pid, resource.RLIMIT_FSIZE, (48 * 1024, hard))
     say(
         host, {"severity": "critical", "message": "bad"}, *({"name": f"n{n}", "message": "x" * 500} for n in range(100))
     )

@@ -608,7 +608,7 @@ def test_a_command_s_cimaa_uses_the_agent_s_configuration(tmp_path: Path) -> Non
         ("[alerter:a]\nclass = command\ncomand = x\n", "has no option 'comand'; did you mean command"),
         ("[alerter:a]\nclass = command\ncommand = 'x\n", r"\[alerter:a\] command .*No closing quotation"),
         ("[alerter:a]\nclass = command\ncommand =\n", r"\[alerter:a\] command .*the command is missing"),
-        ("[alerter:a]\nclass = log\ntimeout = 0s\n", "leaves no time"),
+        ("[alerter:a]\nclass = log\ntimeout = 0s\n", "is too short"),
         ("[alerter:]\nclass = log\n", "unknown section"),
         ("[alerters]\nclass = log\n", "did you mean alerter:NAME"),
         ("[alerter:a]\nclass = apprise\nurls = nonsense\n", r"\[alerter:a\] urls: Apprise cannot read URL 1$"),
