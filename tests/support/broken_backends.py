@@ -224,7 +224,7 @@ class MixesUpThreads(memory.DB):
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
         self._report = report
         try:
-            self.company.wait(0.05)
+            self.company.wait(0.1)
         except threading.BrokenBarrierError:
             self.company.reset()
         super()._replace(agent, self._report, instance)
