@@ -74,6 +74,12 @@ def test_the_list_of_files(cimaa: Cimaa, state: Path) -> None:
     assert other["error"] == "empty"
 
 
+def test_a_directory_without_files_is_named(cimaa: Cimaa, tmp_path: Path) -> None:
+    result = cimaa("cfengine", "list", "--state", str(tmp_path))
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"No LMDB files in {tmp_path}.\n")
+    assert "error: '' cannot be listed: No such file" in cimaa("cfengine", "list", "--state", "").stderr
+
+
 def test_hosts(cimaa: Cimaa, state: Path) -> None:
     now = int(time.time())
     key, other = samples.host_key(1), samples.host_key(2, "MD5")

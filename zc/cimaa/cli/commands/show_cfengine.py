@@ -65,15 +65,17 @@ def list_(state: str | None, view: View) -> None:
     """List the files: what each is, how full, or that it is damaged.
 
     USED is the percentage of the size to which the file may grow (100 MiB); when it is full, agents fail.
+    To check a single file, wherever it is, use dump.
     """
-    found = list(map(_listed, state_files.read_all(state_files.databases(state_files.state_directory(state)))))
+    directory = state_files.state_directory(state)
+    found = list(map(_listed, state_files.read_all(state_files.databases(directory))))
     if view.as_json:
         write_json(found)
     else:
         now = int(time.time())
         write_table(_LIST, (_list_row(one, now) for one in found), view)
         if not found:
-            message("No files.")
+            message(f"No LMDB files in {directory}.")
     if any("error" in one for one in found):
         raise click.exceptions.Exit(FAILED)
 
@@ -308,9 +310,9 @@ def _shared_row(pair: SharedKey, now: int) -> Sequence[Cell]:
 
 
 def _lock_json(lock: Lock, holder: Holder) -> dict[str, Any]:
-    told = {**lock._asdict(), "kind": lock.kind.value, "process_start": lock.start, "holder": holder.value}
-    del told["start"]
-    return told
+    entry = {**lock._asdict(), "kind": lock.kind.value, "process_start": lock.start, "holder": holder.value}
+    del entry["start"]
+    return entry
 
 
 def _lock_row(lock: Lock, holder: Holder, now: int) -> Sequence[Cell]:
