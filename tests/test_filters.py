@@ -363,7 +363,7 @@ def test_no_filter_takes_longer_than_its_length_explains(start: str, piece: str)
             "filter term 2, 'sevrity>=error' at character 11: unknown key 'sevrity'; did you mean severity?",
         ),
         ("sevrity>=error", 'an extra key with this name is written in quotes: "sevrity"'),
-        ("severity>=eror", "severity: 'eror' is no severity: give a number or one of critical, error"),
+        ("severity>=eror", "severity: invalid severity 'eror': give a number or one of critical, error"),
         ("severity >= error", "term 2, '>=' at character 10: there is no key; write KEY OPERATOR VALUE without blanks"),
         ("team=", 'there is no value; write KEY OPERATOR VALUE without blanks, and team="" for an empty text'),
         ("severity==error", "invalid operator '=='"),
