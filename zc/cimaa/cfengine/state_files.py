@@ -242,7 +242,7 @@ class _Child:
             pass_fds=self._copies,
         )
         self._read = b""
-        #: False once it ended, with no result for the files that are left.
+        #: False once it ended, and told nothing about the files that are left.
         self.goes_on = True
 
     def result(self, index: int, path: str, timeout: float) -> FileSnapshot | Unreadable:
@@ -285,23 +285,23 @@ class _Child:
             os.close(copy)
 
 
-def _result(path: str, answer: dict[str, Any], copy: int) -> FileSnapshot | Unreadable:
-    if "kind" not in answer:
-        return FileSnapshot(path, FileFacts(**answer), copy)
+def _result(path: str, told: dict[str, Any], copy: int) -> FileSnapshot | Unreadable:
+    if "kind" not in told:
+        return FileSnapshot(path, FileFacts(**told), copy)
     os.close(copy)
-    return Unreadable(path, *_kind(path, answer))
+    return Unreadable(path, *_kind(path, told))
 
 
-def _kind(path: str, answer: dict[str, Any]) -> tuple[str, str]:
+def _kind(path: str, told: dict[str, Any]) -> tuple[str, str]:
     """The kind of the reason, and what is known about it."""
-    if answer["kind"] != "system":
-        return answer["kind"], answer["reason"]
-    error = OSError(answer["errno"], answer["reason"])
+    if told["kind"] != "system":
+        return told["kind"], told["reason"]
+    error = OSError(told["errno"], told["reason"])
     if isinstance(error, FileNotFoundError):
         return "missing", ""
     if isinstance(error, PermissionError):
         return "denied", _owner(path)
-    return "system", answer["reason"]
+    return "system", told["reason"]
 
 
 def _died(path: str, status: int) -> Unreadable:

@@ -310,9 +310,9 @@ def _shared_row(pair: SharedKey, now: int) -> Sequence[Cell]:
 
 
 def _lock_json(lock: Lock, holder: Holder) -> dict[str, Any]:
-    entry = {**lock._asdict(), "kind": lock.kind.value, "process_start": lock.start, "holder": holder.value}
-    del entry["start"]
-    return entry
+    told = {**lock._asdict(), "kind": lock.kind.value, "process_start": lock.start, "holder": holder.value}
+    del told["start"]
+    return told
 
 
 def _lock_row(lock: Lock, holder: Holder, now: int) -> Sequence[Cell]:
