@@ -12,13 +12,12 @@ from ...cfengine import hosts, lock_holders, locks, records, state_files
 from ...cfengine.hosts import Contact, Lastseen, SharedKey
 from ...cfengine.locks import Holder, Kind, Lock
 from ...cfengine.state_files import FileSnapshot, Unreadable
-from ...errors import InvalidInput
 from ...text import storable
 from ...units import format_duration, format_size, format_time
 from ..cells import Cell, Styled
 from ..fault_list import ago, ago_cell
 from ..output import View, message, write_json, write_json_list, write_table
-from ..params import DURATION, examples, json_option, listing_options
+from ..params import DURATION, check_view, examples, json_option, listing_options
 from ..program import FAILED, HELP_OPTIONS, Failure
 from .cfengine_dump import dump_entries, report_unknown
 
@@ -93,9 +92,11 @@ def list_(state: str | None, view: View) -> None:
 def dump(paths: Sequence[str], keys: bool, state: str | None, as_json: bool) -> None:
     """Show each entry of FILES, decoded, in the order of the file.
 
-    A name without a directory is that of a file here, or else in the state directory.  With --json each entry is an
-    object on a line of its own, with the FILE if there are several; bytes are {"hex": ...}, and "unknown" marks what
-    fits no layout.
+    A name without a directory is that of a file here, or else in the state directory.  The layout of the entries
+    follows from the file's name: that of a copy must begin in the same way, as cf_lock.lmdb.backup does.
+
+    With --json each entry is an object on a line of its own, with the FILE if there are several; bytes are
+    {"hex": ...}, and "unknown" marks what fits no layout.
     """
     paths = [_located(path, state) for path in paths]
     failed = False
@@ -137,7 +138,7 @@ def hosts_(silent: int | None, direction: str | None, double: bool, state: str |
     """
     if double and (silent is not None or direction):
         raise click.UsageError("--double is not for use with --silent and --direction.")
-    _require_columns(view, _DOUBLE if double else _HOSTS)
+    check_view(view, _DOUBLE if double else _HOSTS)
     with state_files.read(_path(state, _LASTSEEN)) as snapshot:
         snapshot.version()
         entries = snapshot.entries()
@@ -203,14 +204,6 @@ def _required(found: FileSnapshot | Unreadable) -> FileSnapshot:
     if isinstance(found, Unreadable):
         raise found
     return found
-
-
-def _require_columns(view: View, titles: Sequence[str]) -> None:
-    """Require columns that this listing has: with --double they are others."""
-    asked = [*(view.columns or ()), *([view.sort] if view.sort else [])]
-    if wrong := [title for title in asked if title not in titles]:
-        names = ",".join(title.replace(" ", "-") for title in titles)
-        raise InvalidInput(f"there is no column {wrong[0]!r} here; the columns are {names}")
 
 
 def _show(
