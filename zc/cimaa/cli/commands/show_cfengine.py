@@ -92,11 +92,12 @@ def list_(state: str | None, view: View) -> None:
 def dump(paths: Sequence[str], keys: bool, state: str | None, as_json: bool) -> None:
     """Show each entry of FILES, decoded, in the order of the file.
 
-    A name without a directory is that of a file here, or else in the state directory.  The layout of the entries
-    follows from the file's name: that of a copy must begin in the same way, as cf_lock.lmdb.backup does.
+    The layout of the entries follows from the file's name: that of a copy must begin in the same way, as
+    cf_lock.lmdb.backup does.
 
-    With --json each entry is an object on a line of its own, with the FILE if there are several; bytes are
-    {"hex": ...}, and "unknown" marks what fits no layout.
+    A name without a directory is that of a file here, or else in the state directory.  With --json each entry is an
+    object on a line of its own, with the FILE if there are several; bytes are {"hex": ...}, and "unknown" marks what
+    fits no layout.
     """
     paths = [_located(path, state) for path in paths]
     failed = False
