@@ -3,8 +3,8 @@
 A server in another process gives answers that it has ready, so that nothing is measured but the client: the
 processor time of this process, of the variants alternately.  Bare is a client of boto3 with defaults.
 
-Requests are counted; capacity is reckoned from the items' sizes as Amazon does (tests/test_dynamodb.py has dynalite
-count that of the touch).
+Requests are counted; capacity is reckoned from the items' sizes as Amazon does (tests/store/test_dynamodb.py has
+dynalite count that of the touch).
 """
 
 import multiprocessing

@@ -33,3 +33,10 @@ def test_the_tests_mirror_the_package() -> None:
     for directory in ("agent", "cli", "checks"):
         assert (ROOT / "zc" / "cimaa" / directory).is_dir()
         assert list((ROOT / "tests" / directory).glob("test_*.py"))
+
+
+def test_the_paths_of_tests_that_modules_name_exist() -> None:
+    for directory in ("zc", "tests", "benchmarks"):
+        for path in (ROOT / directory).rglob("*.py"):
+            for named in re.findall(r"\btests/[\w/]+\.py\b", path.read_text()):
+                assert (ROOT / named).exists(), f"{path}: {named}"

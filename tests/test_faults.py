@@ -208,5 +208,5 @@ def test_severities_have_names() -> None:
         "45",
     ]
     assert [faults.parse_severity(text) for text in ("CRITICAL", "warning", "45", "-1")] == [50, 30, 45, -1]
-    with pytest.raises(ValueError, match="'bad' is no severity: give a number or one of critical, error"):
+    with pytest.raises(ValueError, match="invalid severity 'bad': give a number or one of critical, error"):
         faults.parse_severity("bad")

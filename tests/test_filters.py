@@ -363,7 +363,7 @@ def test_no_filter_takes_longer_than_its_length_explains(start: str, piece: str)
             "filter term 2, 'sevrity>=error' at character 11: unknown key 'sevrity'; did you mean severity?",
         ),
         ("sevrity>=error", 'an extra key with this name is written in quotes: "sevrity"'),
-        ("severity>=eror", "severity: 'eror' is no severity: give a number or one of critical, error"),
+        ("severity>=eror", "severity: invalid severity 'eror': give a number or one of critical, error"),
         ("severity >= error", "term 2, '>=' at character 10: there is no key; write KEY OPERATOR VALUE without blanks"),
         ("team=", 'there is no value; write KEY OPERATOR VALUE without blanks, and team="" for an empty text'),
         ("severity==error", "invalid operator '=='"),
@@ -373,6 +373,9 @@ def test_no_filter_takes_longer_than_its_length_explains(start: str, piece: str)
             "disk age",
             "term 2, 'age' at character 6: the key age has no operator and no value; in a shell, put the whole",
         ),
+        ("severity~error", "invalid operator '~' after the key severity; use =, !=, =~, !~, <, <=, > or >="),
+        ("disk severity:error", "term 2, 'severity:error' at character 6: invalid operator ':' after the key severity"),
+        ("age≥1d", "invalid operator '≥' after the key age"),
         ('""', "there is no text to search for"),
         ('message="disk full', 'the quote " is not closed'),
         ("name=~(?=x)", "RE2 does not support look-around"),
@@ -388,6 +391,7 @@ def test_a_mistake_is_explained(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("os:Linux", "invalid operator ':' after the key os"),
         ("hots=old1", "unknown key 'hots'; did you mean host?"),
         ('"hots"=old1', "unknown key 'hots'; did you mean host?"),
         ("team=shop", "unknown key 'team'; the keys are agent, silent, host, pid, os, version"),
@@ -427,6 +431,7 @@ def test_a_key_in_quotes_is_the_faults_own() -> None:
 def test_columns_are_keys_too() -> None:
     fault = {"name": "n", "agent": "a", "message": "m", "severity": 40, "since": int(NOW) - 60}
     assert parse("fault=n for>=1m", FAULTS)(FaultItem(fault, NOW))
+    assert parse("last-report>1m", AGENTS)(AgentItem("a", 61))
 
 
 @pytest.mark.parametrize("op", ["=", "!="])

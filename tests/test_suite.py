@@ -16,7 +16,7 @@ def run_pytest(*arguments: str | Path, python: str = sys.executable, before: str
 
 
 def test_it_passes_in_a_background_job_where_signals_are_ignored() -> None:
-    output = run_pytest("tests/agent/test_agent_rounds.py", "-k", "ended_takes_its", before="trap '' HUP INT QUIT TERM")
+    output = run_pytest("tests/agent/test_agent_checks.py", "-k", "ended_takes_its", before="trap '' HUP INT QUIT TERM")
     assert "4 passed" in output, output
 
 

@@ -90,7 +90,7 @@ def test_bad_json_is_refused_and_the_place_named(text: str, wrong: str) -> None:
         ({}, "no 'faults'; its keys are: none"),
         ({"fault": []}, "its keys are: 'fault'"),
         ({"faults": {}}, "must be a list, not an object"),
-        ({"faults": [{"name": "x", "severity": "bad"}]}, "fault 'x': 'bad' is no severity"),
+        ({"faults": [{"name": "x", "severity": "bad"}]}, "fault 'x': invalid severity 'bad'"),
     ],
 )
 def test_a_document_without_faults_is_refused(document: Any, wrong: str) -> None:
@@ -220,7 +220,7 @@ def test_a_check_that_dies_after_its_json_loses_none_of_it() -> None:
         ('{"faults": [{"name": "x"}]}', "has no message"),
         ('{"faults": [{"message": 7}]}', "must be text, not int"),
         ('{"faults": [{"message": "", "severity": true}]}', "severity must be an integer"),
-        ('{"faults": [{"message": "", "severity": "awful"}]}', "'awful' is no severity"),
+        ('{"faults": [{"message": "", "severity": "awful"}]}', "invalid severity 'awful'"),
         ('{"faults": [{"message": ""}, {"message": ""}]}', "two faults named '//web1/disks/var'"),
         ('{"faults": [{"message": "", "agent": "other"}]}', "is of agent 'other'"),
         ('{"faults": [{"message": "", "x": 1e300}]}', "float"),

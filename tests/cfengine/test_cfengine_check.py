@@ -140,7 +140,7 @@ def test_messages_are_the_same_for_as_long_as_it_lasts(monkeypatch: pytest.Monke
     assert [item.message for item in host.items()] == first
     assert first == [
         "the agent got nothing done since 2027-01-15 08:00:00 (main commands)",
-        f"slow (commands) is locked since 2027-01-15 08:00:00 by process {pid}, it hangs",
+        f"slow (commands) is locked since 2027-01-15 08:00:00 by process {pid}, which hangs",
         "cf_lock.lmdb is 3 % full",
         "cf_lastseen.lmdb is 1 % full",
     ]
@@ -167,7 +167,7 @@ def test_locks_of_one_bundle_are_one_fault() -> None:
     for what in "abc":
         host.entries[samples.lock_key("lock", "slow", what=what)] = samples.lock(pid, host.now, START - BOOTED)
     host.now += 3 * HOUR
-    assert item(host, "lock:slow").message.endswith("it hangs; 3 locks of it in all")
+    assert item(host, "lock:slow").message.endswith("which hangs; 3 locks of it in all")
 
 
 def test_a_clock_that_jumped_back_is_no_age() -> None:

@@ -74,6 +74,12 @@ def test_the_list_of_files(cimaa: Cimaa, state: Path) -> None:
     assert other["error"] == "empty"
 
 
+def test_a_directory_without_files_is_named(cimaa: Cimaa, tmp_path: Path) -> None:
+    result = cimaa("cfengine", "list", "--state", str(tmp_path))
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"No LMDB files in {tmp_path}.\n")
+    assert "error: '' cannot be listed: No such file" in cimaa("cfengine", "list", "--state", "").stderr
+
+
 def test_hosts(cimaa: Cimaa, state: Path) -> None:
     now = int(time.time())
     key, other = samples.host_key(1), samples.host_key(2, "MD5")
@@ -129,8 +135,8 @@ def test_machines_that_were_cloned_with_their_key(cimaa: Cimaa, state: Path) -> 
     for wrong in (("--silent", "1h"), ("--direction", "in")):
         assert cimaa("cfengine", "hosts", "--double", *wrong).exit_code == 2
     result = cimaa("cfengine", "hosts", "--double", "--state", str(state), "--sort", "ago")
-    assert result.exit_code == 1
-    assert "there is no column 'ago' here; the columns are shared,key,address" in result.stderr
+    assert result.exit_code == 2
+    assert "there is no column 'ago'; the columns are shared,key,address" in result.stderr
 
 
 def test_locks_and_whether_their_holders_live(cimaa: Cimaa, state: Path) -> None:

@@ -43,7 +43,7 @@ def test_one_report_after_the_other_counts_as_the_same_reporter(cimaa: Cimaa) ->
         (b"[7]", "a fault must be a dict, not int"),
         (b'[{"severity": 40, "message": ""}]', "a fault has no name"),
         (b'[{"name": "x", "message": ""}]', "fault 'x' has no severity"),
-        (b'[{"name": "x", "severity": "awful", "message": ""}]', "fault 'x': 'awful' is no severity"),
+        (b'[{"name": "x", "severity": "awful", "message": ""}]', "fault 'x': invalid severity 'awful'"),
         (b'[{"name": "x", "severity": 4.5, "message": ""}]', "severity must be an integer"),
         (b'[{"name": "x", "severity": 18446744073709551616, "message": ""}]', "64 bits"),
         (b'[{"name": "x", "severity": 40, "message": "", "y": Infinity}]', "Infinity is not valid in JSON"),

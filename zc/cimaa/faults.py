@@ -191,7 +191,7 @@ def parse_severity(text: str) -> int:
     try:
         return SEVERITIES[text.lower()] if text.lower() in SEVERITIES else int(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no severity: give a number or one of {', '.join(SEVERITIES)}") from None
+        raise ValueError(f"invalid severity {text!r}: give a number or one of {', '.join(SEVERITIES)}") from None
 
 
 def severity_name(severity: int) -> str:

@@ -190,7 +190,7 @@ def databases(directory: str) -> list[str]:
         owner = _owner(directory)
         raise NoState(f"no permission to list {directory}{f' ({owner})' if owner else ''}: {READERS}") from None
     except OSError as error:
-        raise NoState(f"{directory} cannot be listed: {error.strerror}") from None
+        raise NoState(f"{directory or repr(directory)} cannot be listed: {error.strerror}") from None
     return [os.path.join(directory, name) for name in names if name.endswith(SUFFIX)]  # noqa: PTH118
 
 

@@ -152,7 +152,7 @@ def _held(held: Iterable[Lock], longest: float, now: float, process: Find, boote
 
 def _lock(bundle: str, lock: Lock, holder: Holder, count: int) -> Item:
     state, text = {
-        Holder.ALIVE: (State.CRITICAL, "it hangs"),
+        Holder.ALIVE: (State.CRITICAL, "which hangs"),
         Holder.GONE: (State.WARNING, "which is gone: it is left over after a crash"),
         Holder.REUSED: (State.WARNING, "which is gone, and another has its number: it is left over after a crash"),
         Holder.UNKNOWN: (State.UNKNOWN, "of which this user may not see whether it is the same"),

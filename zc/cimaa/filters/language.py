@@ -1,5 +1,6 @@
 """What a filter is: terms about declared keys, as one function of an item."""
 
+import re
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,8 @@ Item = TypeVar("Item")
 MISSING: Any = object()
 
 _NEGATED = {"!=": "=", "!~": "=~"}
+# A key, and what other languages have as an operator.
+_FOREIGN_OPERATOR = re.compile(r"([^~:≥≤≠]+)([~:≥≤≠]+)")
 # A key as similar as this to a declared one is a typing error (a ratio of difflib's).  Longer ones are not looked at.
 _SIMILAR = 0.8
 _LONGEST = 64
@@ -130,11 +133,16 @@ def _condition(term: Term, keys: Keys[Item], named: dict[str, Key[Item]]) -> Con
 def _search(term: Term, keys: Keys[Item], named: Container[str]) -> Condition[Item]:
     """The condition that a word is in one of the item's texts.
 
-    :raises InvalidFilter: for the name of a key, which is what a shell leaves of ``age>1d``.
+    :raises InvalidFilter: for the name of a key, which is what a shell leaves of ``age>1d``, and for one with an
+        operator that there is not, as in ``severity:error``.
     """
     if term.key in named and not term.key_quoted:
         hint = "in a shell, put the whole term in single quotes; to search for the word, put it in double quotes"
         raise term.error(f"the key {term.key} has no operator and no value; {hint}")
+    foreign = _FOREIGN_OPERATOR.match(term.key)
+    if foreign and foreign[1] in named and not term.key_quoted:
+        hint = "use =, !=, =~, !~, <, <=, > or >=; to search for the text, put it in double quotes"
+        raise term.error(f"invalid operator {foreign[2]!r} after the key {foreign[1]}; {hint}")
     test = kinds.word("", term.key)
     return Condition(term, "", False, keys.words, lambda texts: any(map(test, texts)))
 

@@ -84,6 +84,7 @@ AGENTS: Keys[AgentItem] = Keys(
             lambda item: max(0, int(item.silent)),
             "the time since its last report: 90s, 15m, 2h, 7d, 1w",
             usual=">=",
+            aliases=("last-report",),
         ),
         Key("host", kinds.text, lambda item: _instance("host", item), "the host of an instance"),
         Key("pid", kinds.integer, lambda item: _instance("pid", item), "the process id of an instance"),

@@ -12,13 +12,12 @@ from ...cfengine import hosts, lock_holders, locks, records, state_files
 from ...cfengine.hosts import Contact, Lastseen, SharedKey
 from ...cfengine.locks import Holder, Kind, Lock
 from ...cfengine.state_files import FileSnapshot, Unreadable
-from ...errors import InvalidInput
 from ...text import storable
 from ...units import format_duration, format_size, format_time
 from ..cells import Cell, Styled
 from ..fault_list import ago, ago_cell
 from ..output import View, message, write_json, write_json_list, write_table
-from ..params import DURATION, examples, json_option, listing_options
+from ..params import DURATION, check_view, examples, json_option, listing_options
 from ..program import FAILED, HELP_OPTIONS, Failure
 from .cfengine_dump import dump_entries, report_unknown
 
@@ -65,15 +64,17 @@ def list_(state: str | None, view: View) -> None:
     """List the files, how full each is, and whether it is damaged.
 
     USED is the percentage of the size to which the file may grow (100 MiB); when it is full, agents fail.
+    To check a single file, wherever it is, use dump.
     """
-    found = list(map(_listed, state_files.read_all(state_files.databases(state_files.state_directory(state)))))
+    directory = state_files.state_directory(state)
+    found = list(map(_listed, state_files.read_all(state_files.databases(directory))))
     if view.as_json:
         write_json(found)
     else:
         now = int(time.time())
         write_table(_LIST, (_list_row(one, now) for one in found), view)
         if not found:
-            message("No files.")
+            message(f"No LMDB files in {directory}.")
     if any("error" in one for one in found):
         raise click.exceptions.Exit(FAILED)
 
@@ -90,6 +91,9 @@ def list_(state: str | None, view: View) -> None:
 @json_option
 def dump(paths: Sequence[str], keys: bool, state: str | None, as_json: bool) -> None:
     """Show each entry of FILES, decoded, in the order of the file.
+
+    The layout of the entries follows from the file's name: that of a copy must begin in the same way, as
+    cf_lock.lmdb.backup does.
 
     A name without a directory is that of a file here, or else in the state directory.  With --json each entry is an
     object on its own line, with the FILE if there are several; bytes are {"hex": ...}, and "unknown" marks a value
@@ -135,7 +139,7 @@ def hosts_(silent: int | None, direction: str | None, double: bool, state: str |
     """
     if double and (silent is not None or direction):
         raise click.UsageError("--double is not for use with --silent and --direction.")
-    _require_columns(view, _DOUBLE if double else _HOSTS)
+    check_view(view, _DOUBLE if double else _HOSTS)
     with state_files.read(_path(state, _LASTSEEN)) as snapshot:
         snapshot.version()
         entries = snapshot.entries()
@@ -201,14 +205,6 @@ def _required(found: FileSnapshot | Unreadable) -> FileSnapshot:
     if isinstance(found, Unreadable):
         raise found
     return found
-
-
-def _require_columns(view: View, titles: Sequence[str]) -> None:
-    """Require columns that this listing has: with --double they are others."""
-    asked = [*(view.columns or ()), *([view.sort] if view.sort else [])]
-    if wrong := [title for title in asked if title not in titles]:
-        names = ",".join(title.replace(" ", "-") for title in titles)
-        raise InvalidInput(f"there is no column {wrong[0]!r} here; the columns are {names}")
 
 
 def _show(
