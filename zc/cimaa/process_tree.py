@@ -74,6 +74,7 @@ class Tree:
         """
         others: list[_Process] = []
         left: list[str] = []
+        looked_twice = False
         try:
             for pause in _pauses(PATIENCE):
                 runs, found = self._runs(), _orphans()  # in this order: a process that exits now may leave orphans
@@ -81,7 +82,9 @@ class Tree:
                 others = [orphan for orphan in found if orphan not in own]
                 left = self._kill(own, runs)
                 if not (runs or own):
-                    break
+                    if looked_twice or not others:
+                        break
+                    looked_twice = True  # a process that is just executing a program shows no environment
                 await asyncio.sleep(pause)
             return sorted({*left, *self._strays(others)})
         finally:
