@@ -149,4 +149,4 @@ def test_a_command_that_was_started_is_ended_although_starting_it_failed(
 
     with pytest.raises(RuntimeError, match="new thread"):
         asyncio.run(started_and_failed())
-    assert ended(pid_in(tmp_path / "pid"), 0)
+    assert ended(pid_in(tmp_path / "pid"), 5)  # a killed process may take a moment
