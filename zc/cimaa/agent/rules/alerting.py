@@ -8,11 +8,11 @@ stays in the report, with severity ``info``, until every alerter has resolved it
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from hashlib import blake2b
 
 from ...alerters import RESOLVED, TRIGGERED, Alert
 from ...faults import SEVERITIES, FaultDict
 from ...naming import fault_name
+from ...text import hex_digest
 from .results import ALERTER, TRIGGERED_KEY, make_fault
 
 CRITICAL, INFO = SEVERITIES["critical"], SEVERITIES["info"]
@@ -26,7 +26,7 @@ Sent = Mapping[str, str]
 
 def digest(message: str) -> str:
     """16 hexadecimal digits, the same for the same message."""
-    return blake2b(message.encode(), digest_size=8).hexdigest()
+    return hex_digest(message, 8)
 
 
 def due(
