@@ -97,6 +97,7 @@ def test_a_file_that_only_root_may_read_says_whose_it_is_and_what_to_do(tmp_path
         directory.chmod(0o755)
     path = samples.write(tmp_path / "cf_lock.lmdb", samples.hashed_locks(3, 1))
     path.chmod(0o600)
+    state_files.read(str(path))  # loads what reading needs: the other user may not read the environment
     child = os.fork()
     if child == 0:  # pragma: no cover
         status = 1
