@@ -18,7 +18,7 @@ KEY, OTHER = samples.host_key(1), samples.host_key(2, "MD5")
 QUALITY = {"time": 5, "last": 1.5, "expected": 2.5, "variance": 3.5, "change": -4.5}
 
 
-def decoded(name: str, key: bytes, value: bytes) -> records.Entry:
+def decoded(name: str, key: bytes, value: bytes) -> records.StateEntry:
     (entry,) = records.decode(name, [(key, value)])
     return entry
 

@@ -9,6 +9,8 @@ The rooms (modules and packages), each of which imports only those before it:
     descendants can be terminated.
 ``faults``, ``agents``, ``squelches``, ``options``, ``naming``
     The pure rules: what a fault, an agent's row, a squelch and an option are; how an agent names its faults.
+``entries``, ``leases``
+    The pure rules of small records that are changed on condition, and of leases, which are such records.
 ``filters``
     The language in which faults and agents are filtered.
 ``db``, ``entrypoints``

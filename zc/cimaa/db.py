@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self, cast
+from uuid import uuid4
 
-from . import agents, faults, limits, options, squelches, types
+from . import agents, faults, leases, limits, options, squelches, types
 from .agents import Instance, Row
+from .entries import Entry
 from .errors import InvalidInput, StoreClosed
 from .faults import FaultDict, Report
+from .leases import UNCHANGED, Lease
 from .options import Option, Values
 from .squelches import StoredSquelch
 
@@ -60,6 +63,7 @@ class DB(ABC):
         self._given_instance = None if instance is None else agents.check_instance(instance)
         self._clock = clock or time.time
         self._closed = False
+        self._held: dict[str, Entry] = {}
         self._open()
 
     # Agents and what they report
@@ -199,6 +203,82 @@ class DB(ABC):
         self._require_open()
         return [s.details() for s in squelches.by_regex(self._squelches())]
 
+    # Entries and leases
+
+    def lease(self, name: str, holder: str, seconds: float, *, state: Any = UNCHANGED) -> Lease:
+        """Take the lease of this name for ``holder``, or renew it; return the lease as it is after the call.
+
+        It is the caller's if the ``holder`` of the lease that is returned is.  It is
+        granted if no one has it, if it is over, or if ``holder`` has it, and then lasts for
+        ``seconds`` from now by the store's clock; a holder counts them by its own
+        monotonic clock, from before the call.
+
+        The lease keeps ``state``, a JSON value, with it.  Without one the state stays as it
+        is.  A holder that takes the lease over from another gets the state that the other
+        left; its own ``state`` is ignored.
+
+        A renewal is one conditional write, without a read, if this handle took the lease.
+        A call that is not granted is one read.
+
+        :raises InvalidLease: if an argument breaks a rule.
+        """
+        self._require_open()
+        wanted = leases.request(name, holder, seconds, state)
+        entry = self._known_lease(name, holder)
+        while True:
+            now = self._now()
+            current = leases.leased(entry, wanted, now, self.clock_margin, uuid4().hex)
+            if current is entry:  # another has it
+                return leases.lease(current, now, self.clock_margin)
+            if self._swap_lease(name, entry, current):
+                self._held[name] = current
+                return leases.lease(current, now, self.clock_margin)
+            entry = self._lease_entry(name)  # another wrote first
+
+    def release(self, name: str, holder: str) -> bool:
+        """End the lease if ``holder`` has it, so that others can take it at once; return whether it did.
+
+        The token and the state remain for the next holder.
+
+        :raises InvalidLease: if an argument breaks a rule.
+        """
+        self._require_open()
+        leases.request(name, holder, 1)
+        entry = self._known_lease(name, holder)
+        self._held.pop(name, None)
+        while (becomes := leases.released(entry, holder, self._now(), uuid4().hex)) is not None:
+            if self._swap_lease(name, entry, becomes):
+                return True
+            entry = self._lease_entry(name)
+        return False
+
+    def get_leases(self) -> list[Lease]:
+        """All leases, sorted by name; those that are over have no ``remaining`` seconds."""
+        self._require_open()
+        found = sorted(self._entries(leases.KIND), key=lambda entry: entry.key)
+        now = self._now()
+        return [leases.lease(entry, now, self.clock_margin) for entry in found]
+
+    def forget_lease(self, name: str) -> bool:
+        """Remove the lease and its state, whoever has it; return whether there was one.
+
+        Tokens of this name then begin again with 1, so what refused lower tokens must forget them, too.
+
+        :raises InvalidLease: if the name breaks a rule.
+        """
+        self._require_open()
+        leases.check_name(name)
+        self._held.pop(name, None)
+        while (entry := self._lease_entry(name)) is not None:
+            if self._swap_lease(name, entry, None):
+                return True
+        return False
+
+    @property
+    def clock_margin(self) -> int:
+        """By how many seconds the clocks of those that take leases may differ; 0 if the store has one clock."""
+        return 0
+
     # The whole
 
     def dump(self) -> types.Dump:
@@ -310,6 +390,20 @@ class DB(ABC):
         """All squelches, those that ended included."""
 
     @abstractmethod
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        """The entries of this kind that have not expired: all, those of an ``owner``, or those with a ``key``."""
+
+    @abstractmethod
+    def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
+        """Write the entry, or remove it (``None``), if its stored revision still is ``was``; return whether it did.
+
+        ``None`` for ``was`` means that there is none; an entry that has expired counts as
+        none.  It is durable when this returns.  A write that was already done, as the
+        revision of ``becomes`` shows, succeeds when it is repeated.
+        :func:`zc.cimaa.entries.permits` decides all this.
+        """
+
+    @abstractmethod
     def _snapshot(self) -> Iterable[Snapshot]:
         """Everything, in parts, as it was at one moment where the store can tell; heartbeats may be a little older."""
 
@@ -368,7 +462,22 @@ class DB(ABC):
         doubles = ((name, row, agents.rivals(row, within, now)) for name, row in self._rows_of_several())
         return sorted((agents.shown(name, row, seen) for name, row, seen in doubles if seen), key=_NAME)
 
+    def _add(self, entries: Iterable[Entry]) -> int:
+        """Write the entries that are not there yet; return how many these were."""
+        return sum(self._swap(entry.kind, entry.owner, entry.key, None, entry) for entry in entries)
+
     # Helpers of this class alone
+
+    def _lease_entry(self, name: str) -> Entry | None:
+        return next(iter(self._entries(leases.KIND, "", name)), None)
+
+    def _known_lease(self, name: str, holder: str) -> Entry | None:
+        """The lease's entry as this handle wrote it for ``holder``, or else as it is stored."""
+        entry = self._held.get(name)
+        return entry if entry is not None and leases.is_held_by(entry, holder) else self._lease_entry(name)
+
+    def _swap_lease(self, name: str, was: Entry | None, becomes: Entry | None) -> bool:
+        return self._swap(leases.KIND, "", name, None if was is None else was.revision, becomes)
 
     def _require_open(self) -> None:
         if self._closed:

@@ -27,6 +27,10 @@ class InvalidSquelch(InvalidInput):
     """A squelch breaks a rule, or its regular expression does not compile."""
 
 
+class InvalidLease(InvalidInput):
+    """A lease's name, holder, length or state breaks a rule."""
+
+
 class InvalidFilter(InvalidInput):
     """A filter breaks a rule of its language: the message names the term and its position."""
 

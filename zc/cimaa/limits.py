@@ -21,6 +21,12 @@ NESTING = 20
 REGEX = 1024
 REASON = 4 * 1024
 USER = 4 * 1024
+#: The key of an entry, and its value, encoded as JSON.
+ENTRY_KEY = 255
+ENTRY_VALUE = 256 * 1024
+LEASE_HOLDER = 255
+#: The longest lease (seconds).
+LEASE = 24 * 60 * 60
 
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 #: Magnitudes of floats other than 0 (both are limits of DynamoDB's numbers).

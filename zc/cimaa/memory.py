@@ -6,10 +6,11 @@ from copy import deepcopy
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
-from . import agents, faults
+from . import agents, entries, faults
 from .agents import Instance, Row
 from .db import DB as Contract
 from .db import Snapshot
+from .entries import Entry
 from .faults import FaultDict, Report
 from .options import Option
 from .squelches import StoredSquelch
@@ -26,6 +27,7 @@ class Store:
         self.rows: dict[str, Row] = {}
         self.faults: dict[str, list[FaultDict]] = {}
         self.squelches: dict[str, StoredSquelch] = {}
+        self.entries: dict[tuple[str, str, str], Entry] = {}
 
     @classmethod
     def named(cls, name: str) -> "Store":
@@ -96,6 +98,22 @@ class DB(Contract):
     def _squelches(self) -> Iterable[StoredSquelch]:
         with self._store.lock:
             return list(self._store.squelches.values())
+
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        with self._store.lock:
+            now = self._now()
+            current = (entry for entry in self._store.entries.values() if entry.is_current(now))
+            return [deepcopy(entry) for entry in current if entry.is_one_of(kind, owner, key)]
+
+    def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
+        where = (kind, owner, key)
+        with self._store.lock:
+            if not entries.permits(self._store.entries.get(where), was, becomes, self._now()):
+                return False
+            self._store.entries.pop(where, None)
+            if becomes is not None:
+                self._store.entries[where] = deepcopy(becomes)
+            return True
 
     def _snapshot(self) -> Iterable[Snapshot]:
         with self._store.lock:

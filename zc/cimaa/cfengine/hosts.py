@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .records import Entry
+from .records import StateEntry
 
 INCOMING, OUTGOING = "in", "out"
 _DIRECTIONS = {"qi": INCOMING, "qo": OUTGOING}
@@ -40,7 +40,7 @@ class SharedKey(NamedTuple):
 class Lastseen:
     """What ``cf_lastseen`` says."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[StateEntry]) -> None:
         """From the decoded entries; those that fit no layout are left out, and counted."""
         self._addresses: dict[str, str] = {}
         self._keys: dict[str, str] = {}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from .records import Entry
+from .records import StateEntry
 
 #: The lock for the time in which a process takes or returns another; its entry does not have the process's start.
 CRITICAL_SECTION = "CF_CRITICAL_SECTION"
@@ -89,7 +89,7 @@ class Locks(NamedTuple):
 Find = Callable[[int], LockProcess | None]
 
 
-def locks(entries: Iterable[Entry]) -> Locks:
+def locks(entries: Iterable[StateEntry]) -> Locks:
     """The locks, from the decoded entries."""
     found, unknown = [], 0
     for key, value, known in entries:

@@ -48,7 +48,7 @@ _HOST_KEY = re.compile("MD5=[0-9a-f]{32}|SHA=[0-9a-f]{64}")
 _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f]")
 
 
-class Entry(NamedTuple):
+class StateEntry(NamedTuple):
     """A decoded entry."""
 
     key: str | bytes
@@ -80,16 +80,16 @@ def refusal(name: str, version: bytes | None, first: bytes) -> str | None:
     return None if known in _LASTSEEN_VERSIONS else f"version {known}"
 
 
-def decode(name: str, entries: Iterable[tuple[bytes, bytes]]) -> Iterator[Entry]:
+def decode(name: str, entries: Iterable[tuple[bytes, bytes]]) -> Iterator[StateEntry]:
     """The entries of a file of this name."""
     layout = _LAYOUTS.get(kind(name), _text)
     for raw_key, raw in entries:
         key = _key(raw_key)
         value = None if key is None else layout(key, raw)
         if value is None:
-            yield Entry(raw_key if key is None else key, raw, False)
+            yield StateEntry(raw_key if key is None else key, raw, False)
         else:
-            yield Entry(key, value)  # type: ignore[arg-type]  # a value was found for it, so it is text
+            yield StateEntry(key, value)  # type: ignore[arg-type]  # a value was found for it, so it is text
 
 
 def text(raw: bytes) -> str | None:

@@ -24,7 +24,8 @@ _numbers = st.one_of(
 )
 _scalars = st.one_of(st.none(), st.booleans(), _numbers, _texts)
 _keys = _texts.filter(lambda key: key not in ("", "agent", "since", "name", "severity", "message"))
-_values = st.recursive(
+#: What an extra value of a fault, or the value of an entry may be.
+json_values = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys, inner, max_size=3), max_leaves=6
 )
 _names = st.sampled_from(["f", "g", "F", "//a/b#c", "\U0001f4a5"]) | _texts.filter(bool)
@@ -34,7 +35,7 @@ _severities = st.sampled_from([10, 20, 30, 40, 50]) | st.integers(limits.INTEGER
 @st.composite
 def faults_of_a_report(draw: st.DrawFn) -> FaultDict:
     """A fault that keeps every rule."""
-    extras = draw(st.dictionaries(_keys, _values, max_size=3))
+    extras = draw(st.dictionaries(_keys, json_values, max_size=3))
     return {**extras, **fault(draw(_names), draw(_severities), draw(_texts))}
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from ..agents import Instance
 from ..db import DB
+from ..entries import Entry
 from ..faults import FaultDict
 
 #: Opens a store: takes ``instance`` and ``clock``.
@@ -36,6 +38,13 @@ def fault(name: str, severity: int = 40, message: str = "it is bad", **extras: A
     return {"name": name, "severity": severity, "message": message, **extras}
 
 
+def entry(
+    kind: str = "test", owner: str = "", key: str = "key", value: Any = None, expires: int | None = None
+) -> Entry:
+    """An entry with a revision of its own."""
+    return Entry(kind, owner, key, value, uuid4().hex, expires)
+
+
 def exact(value: Any) -> Any:
     """A value to compare with another's: equal only if the types are equal, too, as ``True == 1`` in Python."""
     if isinstance(value, list):
@@ -56,3 +65,5 @@ def empty(db: DB) -> None:
         db.remove_agent(agent["name"])
     for squelch in db.get_squelch_details():
         db.unsquelch(squelch["regex"])
+    for lease in db.get_leases():
+        db.forget_lease(lease.name)

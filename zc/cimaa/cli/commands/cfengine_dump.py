@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from ...cfengine import records
-from ...cfengine.records import Entry, Value
+from ...cfengine.records import StateEntry, Value
 from ...cfengine.state_files import FileSnapshot
 from ...text import json_safe, one_line, storable
 from ...units import format_time
@@ -26,7 +26,7 @@ def dump_entries(snapshot: FileSnapshot, file: str | None, keys: bool, as_json: 
     """Write the entries of a file; with its path where that is given."""
     unknown = 0
 
-    def counted() -> Iterator[Entry]:
+    def counted() -> Iterator[StateEntry]:
         nonlocal unknown
         for entry in records.decode(snapshot.name, snapshot.entries()):
             unknown += not entry.known
@@ -40,7 +40,7 @@ def dump_entries(snapshot: FileSnapshot, file: str | None, keys: bool, as_json: 
     report_unknown(snapshot.path, unknown, "shown as bytes.")
 
 
-def _dump_json(entries: Iterable[Entry], file: str | None, keys: bool) -> None:
+def _dump_json(entries: Iterable[StateEntry], file: str | None, keys: bool) -> None:
     write, dumps = sys.stdout.write, orjson.dumps
     first = {"file": storable(file)} if file is not None else {}
     for key, value, known in entries:
@@ -56,7 +56,7 @@ def _as_hex(value: bytes) -> dict[str, str]:
     return {"hex": value.hex()}
 
 
-def _dump_rows(entries: Iterable[Entry], file: str | None, keys: bool) -> None:
+def _dump_rows(entries: Iterable[StateEntry], file: str | None, keys: bool) -> None:
     """Write a table for people, of which a terminal gets the first rows; else each row as it comes."""
     shown = slice(0 if file is not None else 1, 2 if keys else 3)
     rows = ((file or "", _shown(key), "" if keys else _shown(value))[shown] for key, value, _ in entries)
