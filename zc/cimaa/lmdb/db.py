@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from .. import agents, faults, types
+from .. import agents, entries, faults, types
 from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
+from ..entries import Entry
 from ..errors import ConfigurationError
 from ..faults import FaultDict, Report
 from ..options import PATH, SIZE, Option
@@ -137,6 +138,31 @@ class DB(Contract):
 
     def _squelches(self) -> Iterable[StoredSquelch]:
         return self._environment.scan(_squelches)
+
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        now, start = self._now(), records.entry_key(kind, owner, key)
+        found = self._environment.read(
+            lambda transaction: [records.decode_entry(value) for _, value in records.of_kind(transaction, start)]
+        )
+        return [entry for entry in found if entry.is_current(now) and entry.is_one_of(kind, owner, key)]
+
+    def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
+        place = records.entry_key(kind, owner, key)
+
+        def swap(transaction: Transaction) -> bool:
+            found = transaction.get(place)
+            stored = None if found is None else records.decode_entry(found)
+            if not entries.permits(stored, was, becomes, self._now()):
+                return False
+            if becomes is None:
+                transaction.delete(place)
+            else:
+                transaction.put(place, records.encode_entry(becomes))
+            return True
+
+        if becomes is None:
+            return self._environment.remove(swap)
+        return self._environment.write(swap, place, size=len(records.encode_entry(becomes)))
 
     def _snapshot(self) -> Iterable[Snapshot]:
         return self._environment.scan(_snapshot)

@@ -1,4 +1,4 @@
-"""How agents, faults and squelches are stored in the file: one key space, told apart by the key's first bytes.
+"""How agents, faults, squelches and entries are stored in the file: one key space, told apart by the key's first bytes.
 
 =================  ==========================================================================
 key                value
@@ -10,6 +10,8 @@ key                value
                    the faults as a JSON list, each with its ``since``
 ``s:`` digest      a squelch as JSON; its regular expression may be longer than a key (511
                    bytes), so the key is its digest
+``e:`` digests     an entry as a JSON list; the digests of its kind and its owner (8 bytes each)
+                   and of its key (16 bytes), so that those of a kind or an owner are together
 ``slots``          how many slots the file of heartbeats has in use, decimal
 ``x:`` slot        a slot that is free again (8 bytes, big-endian)
 =================  ==========================================================================
@@ -41,6 +43,7 @@ from typing import TypeAlias
 import lmdb
 
 from ..agents import Instance, Row, SeenInstance
+from ..entries import Entry
 from ..faults import FaultDict, decode, encode
 from ..squelches import StoredSquelch
 
@@ -52,7 +55,7 @@ UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, struct.error)
 FORMAT = 2
 
 VERSION_KEY, SLOTS_KEY = b"version", b"slots"
-AGENT, FAULTS, SQUELCH, FREE_SLOT = b"a:", b"f:", b"s:", b"x:"
+AGENT, FAULTS, SQUELCH, ENTRY, FREE_SLOT = b"a:", b"f:", b"s:", b"e:", b"x:"
 
 _HEAD = struct.Struct("<q8sqB")
 _LENGTH = struct.Struct("<H")
@@ -164,7 +167,7 @@ def worst(value: bytes) -> tuple[int, int]:
 
 def squelch_key(regex: str) -> bytes:
     """The key of the squelch with this regular expression."""
-    return SQUELCH + blake2b(regex.encode(), digest_size=32).digest()
+    return SQUELCH + _digest(regex, 32)
 
 
 def encode_squelch(squelch: StoredSquelch) -> bytes:
@@ -175,6 +178,29 @@ def encode_squelch(squelch: StoredSquelch) -> bytes:
 def decode_squelch(value: bytes) -> StoredSquelch:
     """A squelch from its value."""
     return StoredSquelch(**decode(value))
+
+
+def entry_key(kind: str, owner: str | None = None, key: str | None = None) -> bytes:
+    """The key of an entry, or how the keys begin of all entries of a kind, or of an owner."""
+    start = ENTRY + _digest(kind, 8)
+    if owner is None:
+        return start
+    start += _digest(owner, 8)
+    return start if key is None else start + _digest(key, 16)
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """An entry's value."""
+    return encode(list(entry))
+
+
+def decode_entry(value: bytes) -> Entry:
+    """An entry from its value."""
+    return Entry(*decode(value))
+
+
+def _digest(text: str, size: int) -> bytes:
+    return blake2b(text.encode(), digest_size=size).digest()
 
 
 def slots(value: bytes | None) -> int:
