@@ -53,8 +53,9 @@ def permits(stored: Entry | None, was: str | None, becomes: Entry | None, now: i
     ``None`` for ``was`` means that there is no entry.  A write that was already done is permitted, so that it can be
     repeated if its answer was lost.
     """
-    revision = stored.revision if stored is not None and stored.is_current(now) else None
-    return revision == was or (becomes is not None and revision == becomes.revision)
+    if stored is not None and becomes is not None and stored.revision == becomes.revision:
+        return True
+    return (stored.revision if stored is not None and stored.is_current(now) else None) == was
 
 
 def check(entry: Entry, error: type[InvalidInput] = InvalidInput) -> Entry:

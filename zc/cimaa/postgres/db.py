@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from .. import agents, limits, squelches, types
 from ..agents import Instance, Row, SeenInstance
 from ..db import DB as Contract
 from ..db import Snapshot
+from ..entries import Entry
 from ..errors import ConfigurationError, StoreDenied, StoreIncompatible, StoreNotSetUp
 from ..faults import FaultDict, Report, decode
 from ..options import DURATION, FLAG, INTEGER, Option
@@ -164,6 +166,30 @@ class DB(Contract):
     def _squelches(self) -> Iterable[StoredSquelch]:
         return self._read(self._sql.squelches, (), lambda columns: StoredSquelch(*columns))
 
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        return self._read(self._sql.entries, (kind, owner, key, self._given_time()), records.entry)
+
+    def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
+        place, now = (kind, owner, key), self._given_time()
+        if becomes is None:
+            return self._remove_entry(place, was)
+        if was is None:
+            return self._add([becomes]) == 1
+        value = records.encode_value(becomes.value)
+        values = (becomes.revision, value, becomes.expires, *place, becomes.revision, was, now)
+        return self._changed(self._sql.change_entry, values, _AGENT) == 1
+
+    def _add(self, entries: Iterable[Entry]) -> int:
+        return self._changed(self._sql.add_entries, (records.encode_entries(entries), self._given_time()), _AGENT)
+
+    def _remove_entry(self, place: tuple[str, str, str], was: str | None) -> bool:
+        """Mark the entry as removed, and delete it then: a mark is recognized if its answer was lost."""
+        mark = uuid4().hex
+        marked = self._changed(self._sql.mark_entry, (mark, *place, mark, was, self._given_time()), _OPERATOR)
+        if marked:
+            self._changed(self._sql.remove_entry, (*place, mark), _OPERATOR)
+        return marked == 1
+
     def _snapshot(self) -> Iterable[Snapshot]:
         return [self._read_together((self._sql.rows, self._sql.all_faults, self._sql.squelches), _snapshot)]
 
@@ -218,12 +244,17 @@ class DB(Contract):
 
     def _write(self, query: bytes, values: Iterable[Any]) -> None:
         """Execute an operator's statement, durably."""
-        self._connections.run(lambda connection: self._write_over(connection, query, values), _OPERATOR)
+        self._changed(query, values, _OPERATOR)
 
-    def _write_over(self, connection: Session, query: bytes, values: Iterable[Any]) -> None:
+    def _changed(self, query: bytes, values: Iterable[Any], role: str) -> int:
+        """Execute a statement, durably; return how many rows it changed."""
+        return self._connections.run(lambda connection: self._write_over(connection, query, values), role)
+
+    def _write_over(self, connection: Session, query: bytes, values: Iterable[Any]) -> int:
         with transaction(connection):
             connection.execute(self._sql.durable, (connection.durable,))
-            connection.execute(query, tuple(values))
+            cursor = connection.execute(query, tuple(values))
+        return cursor.rowcount
 
     def _read(self, query: bytes, values: tuple[Any, ...], make: Callable[[tuple[Any, ...]], T]) -> list[T]:
         """What is made of each row that a query gives: while the connection is held, in case it cannot be read."""

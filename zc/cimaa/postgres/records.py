@@ -1,6 +1,6 @@
-"""How agents and faults lie in the tables' columns, and back.  Pure.
+"""How agents, faults and entries are stored in the tables' columns.  Pure.
 
-What a fault has besides its columns is ``jsonb``, which keeps numbers as
+What a fault has besides its columns, and an entry's value, are ``jsonb``, which keeps numbers as
 decimals and forgets how they were written: ``1e125`` would come back as an
 integer.  So floats are written without an exponent and with a fraction
 (``10000000000000000.0`` for ``1e16``): then they come back as what they were.
@@ -14,6 +14,7 @@ from uuid import UUID
 import orjson
 
 from ..agents import Instance, Row, SeenInstance
+from ..entries import Entry
 from ..faults import FaultDict, decode, encode
 
 _COLUMNS = ("name", "severity", "since", "message")
@@ -46,6 +47,22 @@ def seen(columns: Sequence[Any]) -> SeenInstance:
 def encode_seen(instances: Iterable[SeenInstance]) -> bytes:
     """The instances as JSON objects, whose keys are columns."""
     return encode([{"id": s.instance.id, **s.instance._asdict(), "first": s.first, "last": s.last} for s in instances])
+
+
+def entry(columns: Sequence[Any]) -> Entry:
+    """An entry from the columns kind, owner, key, value, revision, expires."""
+    kind, owner, key, value, revision, expires = columns
+    return Entry(kind, owner, key, decode(value), _hexadecimal(revision), expires)
+
+
+def encode_value(value: Any) -> str:
+    """An entry's value as JSON."""
+    return encode(_exact(value)).decode()
+
+
+def encode_entries(entries: Iterable[Entry]) -> str:
+    """The entries as JSON objects, whose keys are columns."""
+    return encode([one._asdict() | {"value": _exact(one.value)} for one in entries]).decode()
 
 
 def _hexadecimal(uuid: UUID | str) -> str:

@@ -1,7 +1,7 @@
 """The store's SQL, its tables qualified by the schema that the operator chose.
 
 Values are always parameters.  Times are microseconds since the epoch, but for
-``since`` and what squelches have: whole seconds.  A time that is a parameter
+``since`` and what squelches and entries have: whole seconds.  A time that is a parameter
 replaces the server's clock where it is not null.
 
 Those with "own" in their name are for a login that is confined to one agent:
@@ -69,6 +69,33 @@ _TEMPLATES = {
         """,
     "remove_squelch": "DELETE FROM {schema}.squelches WHERE regex = %s",
     "squelches": """SELECT regex, reason, "user", "time", permanent, expires FROM {schema}.squelches""",
+    # Entries.  What was already written may be written again: its answer was lost.
+    "entries": """
+        SELECT kind, owner, key, value::text, revision, expires FROM {schema}.entries
+        WHERE kind = %s AND owner = coalesce(%s, owner) AND key = coalesce(%s, key)
+        AND coalesce(expires > {now} / 1000000, true)
+        """,
+    "add_entries": """
+        INSERT INTO {schema}.entries AS stored (kind, owner, key, revision, value, expires)
+        SELECT kind, owner, key, revision, coalesce(value, 'null'), expires FROM json_to_recordset(%s)
+            AS entry (kind text, owner text, key text, revision uuid, value jsonb, expires bigint)
+        ON CONFLICT (kind, owner, key) DO UPDATE SET
+            revision = excluded.revision, value = excluded.value, expires = excluded.expires
+        WHERE stored.revision = excluded.revision OR stored.expires <= {now} / 1000000
+        """,
+    "change_entry": """
+        UPDATE {schema}.entries SET revision = %s, value = %s, expires = %s
+        WHERE kind = %s AND owner = %s AND key = %s
+        AND (revision = %s OR (revision = %s AND coalesce(expires > {now} / 1000000, true)))
+        """,
+    # It does not delete, but is denied to those that may not.
+    "mark_entry": """
+        WITH nothing AS (DELETE FROM {schema}.entries WHERE false)
+        UPDATE {schema}.entries SET revision = %s, value = 'null', expires = 0
+        WHERE kind = %s AND owner = %s AND key = %s
+        AND (revision = %s OR (revision = %s AND coalesce(expires > {now} / 1000000, true)))
+        """,
+    "remove_entry": "DELETE FROM {schema}.entries WHERE kind = %s AND owner = %s AND key = %s AND revision = %s",
 }
 
 # Reports.  They go past the driver's own way with parameters, which are all text.

@@ -1,4 +1,4 @@
--- The tables of a zc.cimaa store, version 3, as setup-postgres makes them in an empty schema.
+-- The tables of a zc.cimaa store, version 4, as setup-postgres makes them in an empty schema.
 --
 -- They go to the schema that comes first in the search path:
 --
@@ -14,7 +14,7 @@ CREATE TABLE version (
     current integer NOT NULL,
     oldest  integer NOT NULL
 );
-INSERT INTO version VALUES (2, 3, 2);
+INSERT INTO version VALUES (2, 4, 2);
 
 -- The database login of each agent that is confined to its own rows: setup-postgres --agent writes here.
 CREATE TABLE logins (
@@ -67,6 +67,29 @@ CREATE TABLE squelches (
     permanent boolean NOT NULL,
     expires   bigint                        -- null: valid until it is removed
 );
+
+-- Small records that are changed on condition of their revision, such as leases: see the view "leases".  Those that have
+-- expired count as absent.  No index holds a time, and every page has room for new versions: the updates are HOT.
+CREATE TABLE entries (
+    kind     text COLLATE "C" NOT NULL,
+    owner    text COLLATE "C" NOT NULL,     -- an agent; empty: all agents
+    key      text COLLATE "C" NOT NULL,
+    revision uuid NOT NULL,                 -- chosen by the writer, new for each write
+    value    jsonb NOT NULL,
+    expires  bigint,                        -- null: never
+    PRIMARY KEY (kind, owner, key)
+) WITH (fillfactor = 50);
+
+-- The leases, for people.  What is not as programs write it is null.
+CREATE VIEW leases AS
+SELECT key AS name, value ->> 'holder' AS holder,
+    jsonb_path_query_first(value, '$.token ? (@ >= 0 && @ < 1e18)')::bigint AS token,
+    to_timestamp(jsonb_path_query_first(value, '$.since ? (@ >= 0 && @ < 1e12)')::bigint) AS since,
+    to_timestamp(jsonb_path_query_first(value, '$.until ? (@ >= 0 && @ < 1e12)')::bigint) AS until,
+    value @> '{"released": true}'
+    OR to_timestamp(jsonb_path_query_first(value, '$.until ? (@ >= 0 && @ < 1e12)')::bigint) <= clock_timestamp()
+    AS over
+FROM entries WHERE kind = 'lease' AND owner = '';
 
 -- Who reports for each agent, and when each instance did first and last.  One that was
 -- silent for a day before the agent's last report is forgotten.
