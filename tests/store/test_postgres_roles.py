@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import CliRunner
+from psycopg.errors import InsufficientPrivilege
 
 from tests.support.postgres_fleet import Fleet, fleet  # noqa: F401  # a fixture
 from zc.cimaa import errors
@@ -13,6 +15,7 @@ from zc.cimaa.cli import cimaa
 from zc.cimaa.postgres import DB
 from zc.cimaa.postgres.setup import roles, versions
 from zc.cimaa.testing import fault
+from zc.cimaa.testing.tools import entry
 
 #: Each call, for the agent of this name.
 CALLS: dict[str, Callable[[DB, str], object]] = {
@@ -30,6 +33,10 @@ CALLS: dict[str, Callable[[DB, str], object]] = {
     "unsquelch": lambda db, agent: db.unsquelch("net"),
     "get_squelches": lambda db, agent: db.get_squelches(),
     "get_squelch_details": lambda db, agent: db.get_squelch_details(),
+    "lease": lambda db, agent: [db.lease("job", agent, seconds) for seconds in (1, 60)],
+    "release": lambda db, agent: db.release("taken", "web1"),
+    "get_leases": lambda db, agent: db.get_leases(),
+    "forget_lease": lambda db, agent: db.forget_lease("taken"),
     "dump": lambda db, agent: db.dump(),
 }
 #: The commands of the table, as they are run for web1.
@@ -44,6 +51,9 @@ COMMANDS = {
     "agents --double": ["agents", "--double"],
     "remove-agent": ["remove-agent", "web1"],
     "meta-check": ["meta-check"],
+    "leases": ["leases"],
+    "leases --release": ["leases", "--release", "taken"],
+    "leases --forget": ["leases", "--forget", "taken"],
     "dump": ["dump"],
 }
 
@@ -56,6 +66,7 @@ def whole(fleet: Fleet) -> Fleet:  # noqa: F811
         for agent in ("web1", "web2"):
             db.set_faults(agent, [fault("disk", 50)])
         db.squelch("net", "", "ops")
+        db.lease("taken", "web1", 86400)
     return fleet
 
 
@@ -89,6 +100,7 @@ def test_the_server_permits_the_calls_of_the_table(whole: Fleet, role: str) -> N
                     ]
             for agent in ("web1", "web2"):
                 owner.set_faults(agent, [fault("disk", 50)])
+            owner.lease("taken", "web1", 86400)
 
 
 @pytest.mark.parametrize("role", roles.ROLES)
@@ -109,6 +121,7 @@ def test_a_role_may_run_the_commands_of_the_table(
         with whole.db() as owner:
             owner.set_faults("web1", [fault("disk", 50)])
             owner.squelch("net", "", "ops")
+            owner.lease("taken", "web1", 86400)
 
 
 def test_the_table_knows_each_column(whole: Fleet) -> None:
@@ -120,7 +133,7 @@ def test_the_table_knows_each_column(whole: Fleet) -> None:
     for_the_setup = {("logins", "login"), ("logins", "agent"), ("agents", "login")}
     assert there - for_the_setup == known
     agents_own = {table for table, column in known if column == "agent"} - {"seen"}
-    assert agents_own | {"agents"} == roles.CONFINED_ROWS.keys()
+    assert agents_own | {"agents", "entries"} == roles.CONFINED_ROWS.keys()
 
 
 @pytest.mark.parametrize("role", roles.ROLES)
@@ -141,11 +154,85 @@ def test_no_role_but_the_confined_one_notices_row_level_security(whole: Fleet) -
             assert len(db.find_faults()) == 2
 
 
-def test_a_store_without_confined_agents_has_no_row_level_security(fleet: Fleet) -> None:  # noqa: F811
+def test_a_store_without_confined_agents_has_row_level_security_only_for_entries(fleet: Fleet) -> None:  # noqa: F811
     fleet.setup()
     with fleet.connected() as connection:
-        query = "SELECT count(*) FROM pg_class WHERE relrowsecurity AND relnamespace = %s::regnamespace"
-        assert connection.execute(query, (f'"{fleet.name}"',)).fetchall() == [(0,)]
+        query = "SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespace = %s::regnamespace"
+        assert connection.execute(query, (f'"{fleet.name}"',)).fetchall() == [("entries",)]
+
+
+def may_write(fleet: Fleet, role: str, kind: str, owner: str) -> tuple[bool, bool]:  # noqa: F811
+    """Whether the role may add an entry, and change one that is there."""
+    added, changed = entry(kind, owner, "new"), entry(kind, owner, "there")
+    with fleet.db() as db:
+        db._add([entry(kind, owner, "there")])
+    with psycopg.connect(fleet.dsn(login(fleet, role)), autocommit=True) as connection:
+        values = (kind, owner, added.revision)
+        insert = "INSERT INTO {s}.entries (kind, owner, key, revision, value) VALUES (%s, %s, 'new', %s, '1')"
+        try:
+            connection.execute(fleet.sql(insert), values)
+        except InsufficientPrivilege:
+            may_add = False
+        else:
+            may_add = True
+        update = "UPDATE {s}.entries SET revision = %s WHERE kind = %s AND owner = %s AND key = 'there'"
+        may_change = connection.execute(fleet.sql(update), (changed.revision, kind, owner)).rowcount == 1
+    with fleet.db() as db:
+        for one in db._entries(kind, owner):
+            db._swap(*one[:3], one.revision, None)
+    return may_add, may_change
+
+
+def test_agents_may_write_only_their_kinds_of_entries(whole: Fleet) -> None:
+    """Leases, and their own; the role of all agents those of every agent.  Operators may write all."""
+    cases = {
+        ("lease", ""): {roles.AGENT, roles.CONFINED, roles.OPERATOR},
+        ("other", "web1"): {roles.AGENT, roles.CONFINED, roles.OPERATOR},
+        ("other", "web2"): {roles.AGENT, roles.OPERATOR},
+        ("lease", "web2"): {roles.AGENT, roles.OPERATOR},
+        ("other", ""): {roles.OPERATOR},
+        ("leases", ""): {roles.OPERATOR},
+    }
+    for (kind, owner), permitted in cases.items():
+        for role in (roles.AGENT, roles.CONFINED, roles.OPERATOR):
+            assert may_write(whole, role, kind, owner) == (role in permitted,) * 2, (role, kind, owner)
+
+
+def test_no_agent_may_change_an_entry_into_one_of_another_kind_or_remove_it(whole: Fleet) -> None:
+    with whole.db() as db:
+        db._add([entry("lease", "", "mine"), entry("other", "", "theirs")])
+    for role in (roles.AGENT, roles.CONFINED):
+        with psycopg.connect(whole.dsn(login(whole, role)), autocommit=True) as connection:
+            for statement in ("UPDATE {s}.entries SET kind = 'other' WHERE key = 'mine'", "DELETE FROM {s}.entries"):
+                with pytest.raises(InsufficientPrivilege):
+                    connection.execute(whole.sql(statement))
+
+
+def test_a_confined_agent_cannot_write_a_lease_that_others_cannot_read(whole: Fleet) -> None:
+    with psycopg.connect(whole.dsn(login(whole, roles.CONFINED)), autocommit=True) as connection:
+        for value in ("1e400", "[" * 300 + "]" * 300):
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute(whole.sql("UPDATE {s}.entries SET value = %s"), (value,))
+        hostile = ["null", "5", "[[]]", '{"until": 1e100, "token": true, "since": "x", "holder": 5, "released": 1}']
+        for value in hostile:
+            connection.execute(whole.sql("UPDATE {s}.entries SET value = %s"), (value,))
+            with whole.db(login(whole, roles.READER)) as db, whole.connected() as owner:
+                assert [lease.name for lease in db.get_leases()] == ["taken"]
+                assert len(owner.execute(whole.sql("SELECT * FROM {s}.leases")).fetchall()) == 1
+
+
+def test_people_read_leases_in_a_view(whole: Fleet) -> None:
+    with whole.db() as db:
+        taken = next(iter(db.get_leases()))
+        db.lease("released", "web2", 60)
+        db.release("released", "web2")
+    query = """
+        SELECT name, holder, token, extract(epoch FROM since)::bigint, extract(epoch FROM until)::bigint, over
+        FROM {s}.leases ORDER BY name DESC"""
+    with psycopg.connect(whole.dsn(login(whole, roles.READER))) as connection:
+        rows = connection.execute(whole.sql(query)).fetchall()
+    assert rows[0] == ("taken", "web1", 1, taken.since, taken.until, False)
+    assert (rows[1][:3], rows[1][-1]) == (("released", "web2", 1), True)
 
 
 def test_a_login_that_may_nothing_is_told_so(whole: Fleet) -> None:

@@ -6,11 +6,12 @@ on a whole table (UPDATE, DELETE or TRUNCATE) permits ``LOCK TABLE`` in every mo
 the rows of its agent, and functions that go by ``session_user`` delete for it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import sql
 
 from ... import limits
+from ...entries import SHARED_KINDS
 
 #: The roles; a role's name in the database is the schema's, "_", and this one.
 AGENT, CONFINED, OPERATOR, READER = ROLES = ("agent", "confined", "operator", "reader")
@@ -33,6 +34,10 @@ CALLS: Mapping[str, tuple[str, str, str, str]] = {
     "unsquelch": (NO, NO, YES, NO),
     "get_squelches": (YES, YES, YES, YES),
     "get_squelch_details": (YES, YES, YES, YES),
+    "lease": (YES, YES, YES, NO),
+    "release": (YES, YES, YES, NO),
+    "get_leases": (YES, YES, YES, YES),
+    "forget_lease": (NO, NO, YES, NO),
     "dump": (YES, OWN, YES, YES),
 }
 
@@ -48,6 +53,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "agents --double": ("double_agents",),
     "remove-agent": ("get_agents", "remove_agent"),
     "meta-check": ("get_agents", "double_agents", "get_squelch_details", "get_squelches", "find_faults"),
+    "leases": ("get_leases",),
+    "leases --release": ("get_leases", "release"),
+    "leases --forget": ("forget_lease",),
     "dump": ("dump",),
 }
 
@@ -58,6 +66,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "instances": ("agent", "id", "host", "pid", "version", "os", "first", "last"),
     "faults": ("agent", "name", "severity", "since", "message", "extras"),
     "squelches": ("regex", "reason", "user", "time", "permanent", "expires"),
+    "entries": ("kind", "owner", "key", "revision", "value", "expires"),
+    "leases": ("name", "holder", "token", "since", "until", "over"),
     "seen": ("agent", "updated", "id", "host", "pid", "version", "os", "first", "last"),
 }
 #: Which of them an ``UPDATE`` sets.
@@ -66,7 +76,11 @@ UPDATED: Mapping[str, tuple[str, ...]] = {
     "instances": ("first", "last"),
     "faults": ("severity", "since", "message", "extras"),
     "squelches": ("reason", "user", "time", "permanent", "expires"),
+    "entries": ("revision", "value", "expires"),
 }
+_SHARED = f"(owner = '' AND kind IN ({', '.join(repr(kind) for kind in SHARED_KINDS)}))"
+#: Which entries the role of all agents may write; it may read all.  A migration that adds a kind drops the policies.
+AGENTS_ENTRIES = f"{_SHARED} OR owner <> ''"
 #: The condition under which a confined login may see or write a row of a table.  On the agents' it is a plain
 #: comparison, because each unchanged report pays for it; the setup and a trigger keep that column in step with the
 #: table of logins.
@@ -74,8 +88,12 @@ CONFINED_ROWS: Mapping[str, str] = {
     "agents": "login = session_user",
     "instances": "agent = (SELECT {schema}.own_agent())",
     "faults": "agent = (SELECT {schema}.own_agent())",
+    "entries": f"{_SHARED} OR owner = (SELECT {{schema}}.own_agent())",
 }
 
+# How deep the value of a confined agent's entry may be: far deeper than any is, and what every program can decode.
+_ENTRY_NESTING = 200
+_DECODABLE = "NOT {} @? '$.** ? (@.type() == \"number\" && (@ > 1e125 || @ < -1e125))'"
 #: What a confined login may write into a row.  Programs check that before they write, but a host that was broken into
 #: may run statements of its own, and one fault that cannot be decoded would make every list of faults fail.
 CONFINED_VALUES: Mapping[str, str] = {
@@ -88,7 +106,11 @@ CONFINED_VALUES: Mapping[str, str] = {
         AND jsonb_typeof(extras) = 'object' AND octet_length(extras::text) <= {32 * limits.FAULT}
         AND NOT extras ?| ARRAY['agent', 'name', 'severity', 'since', 'message']
         AND NOT extras @? 'strict $.**{{{{{limits.NESTING + 2} to last}}}}'
-        AND NOT extras @? '$.** ? (@.type() == "number" && (@ > 1e125 || @ < -1e125))'
+        AND {_DECODABLE.format("extras")}
+        """,
+    "entries": f"""
+        octet_length(key) BETWEEN 1 AND {limits.ENTRY_KEY} AND octet_length(value::text) <= {32 * limits.ENTRY_VALUE}
+        AND NOT value @? 'strict $.**{{{{{_ENTRY_NESTING} to last}}}}' AND {_DECODABLE.format("value")}
         """,
 }
 #: Columns without statistics for the planner, which needs none: its estimates, which every role sees in ``EXPLAIN``,
@@ -116,6 +138,10 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "unsquelch": ("SELECT squelches", "DELETE squelches"),
     "get_squelches": ("SELECT squelches",),
     "get_squelch_details": ("SELECT squelches",),
+    "lease": ("SELECT entries", "INSERT entries", "UPDATE entries"),
+    "release": ("SELECT entries", "UPDATE entries"),
+    "get_leases": ("SELECT entries", "SELECT leases"),
+    "forget_lease": ("SELECT entries", "UPDATE entries", "DELETE entries"),
     "dump": ("SELECT agents", "SELECT instances", "SELECT faults", "SELECT squelches"),
 }
 #: What a confined login has in place of a privilege on a whole table.
@@ -167,27 +193,40 @@ def grants(schema: str, existing: Iterable[str]) -> list[sql.Composed]:
     return statements
 
 
-def confinement(schema: str, existing: Iterable[tuple[str, str]]) -> list[sql.Composed]:
-    """The statements that confine the group to its agents' rows, but for the ``existing`` policies (table, policy).
+def policies(schema: str, roles: Collection[str], existing: Collection[tuple[str, str]]) -> list[sql.Composed]:
+    """The statements that confine those of the roles that exist, but for the ``existing`` policies (table, policy).
 
-    For everyone else, row-level security changes nothing.
+    The role of all agents may write only its kinds of entries, and the confined group sees only its agents' rows.  For
+    everyone else, row-level security changes nothing.
     """
+    missing = [
+        (table, policy, statement)
+        for role, table, policy, statement in _policies()
+        if role_name(schema, role) in roles and (table, policy) not in existing
+    ]
+    secured = {table for table, policy in existing if policy == "everyone"}
     statements: list[str] = []
-    parts = {"schema": sql.Identifier(schema), "role": sql.Identifier(role_name(schema, CONFINED))}
+    for table, policy, statement in missing:
+        if table not in secured:
+            secured.add(table)
+            statements.append(f"ALTER TABLE {{schema}}.{table} ENABLE ROW LEVEL SECURITY")
+            statements.append(f"CREATE POLICY everyone ON {{schema}}.{table} USING (true)")
+        if (table, policy) == ("faults", "valid"):
+            statements.append(_WITHOUT_STATISTICS)  # before a policy depends on the columns' types
+        statements.append(f"CREATE POLICY {policy} ON {{schema}}.{table} AS RESTRICTIVE {statement}")
+    parts = {role: sql.Identifier(role_name(schema, role)) for role in ROLES}
+    return [sql.SQL(statement).format(schema=sql.Identifier(schema), **parts) for statement in statements]
+
+
+def _policies() -> Iterator[tuple[str, str, str, str]]:
+    """For each policy: the role that it confines, the table, its name, and its definition."""
+    kinds = f"WITH CHECK ({AGENTS_ENTRIES})"
+    yield AGENT, "entries", "inserted_kinds", f"FOR INSERT TO {{agent}} {kinds}"
+    yield AGENT, "entries", "updated_kinds", f"FOR UPDATE TO {{agent}} USING ({AGENTS_ENTRIES}) {kinds}"
     for table, condition in CONFINED_ROWS.items():
-        if (table, "confined") not in existing:
-            statements += [
-                f"ALTER TABLE {{schema}}.{table} ENABLE ROW LEVEL SECURITY",
-                f"CREATE POLICY everyone ON {{schema}}.{table} USING (true)",
-                f"CREATE POLICY confined ON {{schema}}.{table} AS RESTRICTIVE TO {{role}} USING ({condition})",
-            ]
+        yield CONFINED, table, "confined", f"TO {{confined}} USING ({condition})"
     for table, condition in CONFINED_VALUES.items():
-        if (table, "valid") not in existing:
-            policy = f"CREATE POLICY valid ON {{schema}}.{table} AS RESTRICTIVE TO {{role}}"
-            if table == "faults":
-                statements.append(_WITHOUT_STATISTICS)  # before a policy depends on the columns' types
-            statements.append(f"{policy} USING (true) WITH CHECK ({condition})")
-    return [sql.SQL(statement).format(**parts) for statement in statements]
+        yield CONFINED, table, "valid", f"TO {{confined}} USING (true) WITH CHECK ({condition})"
 
 
 def _privileges(role: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The steps of setup-postgres: statements in order, each run or only shown, up to the first that fails."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from psycopg import sql
 from psycopg.errors import DependentObjectsStillExist
@@ -100,12 +100,9 @@ class Steps(Runner):
         for script in versions.scripts(facts.versions.current):
             self._run(sql.SQL(script))
 
-    def grant(self, names: Iterable[str], policies: Iterable[tuple[str, str]]) -> None:
-        """Let the roles use the tables, and confine the confined one, where the ``policies`` do not do so yet."""
-        names = list(names)
-        self._run(*roles.grants(self._schema, names))
-        if roles.role_name(self._schema, roles.CONFINED) in names:
-            self._run(*roles.confinement(self._schema, policies))
+    def grant(self, names: Collection[str], policies: Collection[tuple[str, str]]) -> None:
+        """Let the roles use the tables, and confine some of them, where the ``policies`` do not do so yet."""
+        self._run(*roles.grants(self._schema, names), *roles.policies(self._schema, names, policies))
 
     def map_logins(self, made: Mapping[str, str]) -> None:
         """Confine each login to its agent; no first report of one comes in between, and misses it."""

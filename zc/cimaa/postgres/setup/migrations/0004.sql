@@ -13,6 +13,10 @@ CREATE TABLE entries (
     PRIMARY KEY (kind, owner, key)
 ) WITH (fillfactor = 50);
 
+ALTER TABLE entries
+    ALTER owner SET STATISTICS 0, ALTER key SET STATISTICS 0,
+    ALTER revision SET STATISTICS 0, ALTER value SET STATISTICS 0;
+
 CREATE VIEW leases AS
 SELECT key AS name, value ->> 'holder' AS holder,
     jsonb_path_query_first(value, '$.token ? (@ >= 0 && @ < 1e18)')::bigint AS token,
