@@ -45,7 +45,8 @@ def test_dynamodb_grants_what_the_page_says() -> None:
     assert calls(table) == policies.CALLS.keys()
     for name in calls(table):
         for role, granted in policies.ROLES.items():
-            assert table[name][role] == ("yes" if name in granted.any else "own" if name in granted.own else "no"), name
+            everywhere = (*granted.any, *granted.entries)
+            assert table[name][role] == ("yes" if name in everywhere else "own" if name in granted.own else "no"), name
 
 
 def test_the_owner_of_an_embedded_store_may_do_everything() -> None:

@@ -44,6 +44,10 @@ DB_CALLS: dict[str, Callable[[DB, str], object]] = {
     "unsquelch": lambda db, _agent: db.unsquelch("old"),
     "get_squelches": lambda db, _agent: db.get_squelches(),
     "get_squelch_details": lambda db, _agent: db.get_squelch_details(),
+    "lease": lambda db, agent: [db.lease("new", agent, seconds) for seconds in (1, 60)],
+    "release": lambda db, _agent: db.release("taken", "web1"),
+    "get_leases": lambda db, _agent: db.get_leases(),
+    "forget_lease": lambda db, _agent: db.forget_lease("taken"),
     "dump": lambda db, _agent: db.dump(),
 }
 COMMANDS = {
@@ -60,6 +64,9 @@ COMMANDS = {
     "squelches": ["squelches"],
     "dump": ["dump"],
     "meta-check": ["meta-check"],
+    "leases": ["leases"],
+    "leases --release": ["leases", "--release", "taken"],
+    "leases --forget": ["leases", "--forget", "taken"],
 }
 SETUP = {"setup-dynamodb": [], "setup-dynamodb --check": ["--check"]}
 
@@ -83,6 +90,7 @@ def fill(dynamodb_settings: dict[str, str]) -> Iterator[Callable[[], None]]:
             for agent in (OWN, OTHER):
                 db.set_faults(agent, MANY[:2])
             db.squelch("old", "reason", "user")
+            db.lease("taken", "web1", 86400)
 
         yield fill
 

@@ -255,7 +255,7 @@ class DB(ABC):
     def get_leases(self) -> list[Lease]:
         """All leases, sorted by name; those that are over have no ``remaining`` seconds."""
         self._require_open()
-        found = sorted(self._entries(leases.KIND), key=lambda entry: entry.key)
+        found = sorted(self._entries(leases.KIND, ""), key=lambda entry: entry.key)
         now = self._now()
         return [leases.lease(entry, now, self.clock_margin) for entry in found]
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 from ..agents import Instance, Row
 from ..db import DB as Contract
 from ..db import Snapshot
+from ..entries import Entry
 from ..errors import ConfigurationError
 from ..faults import FaultDict, Report
 from ..options import DURATION, URL, Option
 from ..squelches import StoredSquelch
 from . import records
 from .agent_rows import AgentRows, is_consistent
+from .entry_table import EntryTable
 from .records import check_prefix, full_name, schemas
 
 if TYPE_CHECKING:
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class DB(Contract):
-    """A store in three DynamoDB tables, which setup-dynamodb creates, for a fleet of any size.
+    """A store in four DynamoDB tables, which setup-dynamodb creates, for a fleet of any size.
 
-    Its attributes ``agents``, ``faults`` and ``squelches`` are the tables, as resources
-    of boto3.
+    Its attributes ``agents``, ``faults``, ``squelches`` and ``entries`` are the tables, as
+    resources of boto3.
     """
 
     options = (
@@ -38,6 +40,7 @@ class DB(Contract):
         Option("connect_timeout", "how long to wait for a connection", DURATION, "5s"),
         Option("read_timeout", "how long to wait for a response", DURATION, "10s"),
         Option("retry_for", "how long to retry requests that were throttled or failed temporarily", DURATION, "30s"),
+        Option("clock_margin", "by how much the clocks of hosts that take leases may differ", DURATION, "10s"),
     )
 
     @classmethod
@@ -57,6 +60,7 @@ class DB(Contract):
 
         self._requests = Requests(self._connection, self.settings["retry_for"])
         self._agent_rows = AgentRows(self._requests, self._names, self._now)
+        self._entry_table = EntryTable(self._requests, self._names["entries"], self._now)
 
     def _close(self) -> None:
         self._connection.close()
@@ -112,6 +116,19 @@ class DB(Contract):
     def _squelches(self) -> Iterable[StoredSquelch]:
         found = self._requests.scan("listing the squelches", TableName=self._names["squelches"])
         return map(records.decode_squelch, found)
+
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        return self._entry_table.read(kind, owner, key)
+
+    def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
+        if becomes is None:
+            return self._entry_table.remove(kind, owner, key, was)
+        return self._entry_table.write(becomes, was)
+
+    @property
+    def clock_margin(self) -> int:
+        """The option ``clock_margin``: DynamoDB has no clock, so the clocks of the hosts count."""
+        return int(self.settings["clock_margin"])
 
     def _snapshot(self) -> Iterable[Snapshot]:
         """Each agent has its row and the faults of one report, but agents may be read at different times."""

@@ -1,4 +1,4 @@
-"""How agents, faults and squelches are encoded as DynamoDB items.  Pure.
+"""How agents, faults, squelches and entries are encoded as DynamoDB items.  Pure.
 
 =============  ====================  =============================================================
 table          key                   attributes besides the key
@@ -10,6 +10,8 @@ table          key                   attributes besides the key
                                      ``doubt``: the row is unsettled until this time (microseconds)
 ``faults``     ``agent``, ``name``   ``severity``, ``message``, ``since``, and the extra keys
 ``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``
+``entries``    ``of``, ``key``       ``of`` is the kind and the owner, with a space between; ``value`` (JSON),
+                                     ``revision``, ``expires`` (seconds)
 =============  ====================  =============================================================
 
 Each extra key of a fault is an attribute, so that other tools can read it and
@@ -32,6 +34,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ..agents import Instance, Row, SeenInstance
+from ..entries import Entry
 from ..errors import ConfigurationError, StoreUnavailable
 from ..faults import ERROR, FaultDict, decode, encode
 from ..limits import INTEGER_MAX, INTEGER_MIN
@@ -42,11 +45,12 @@ Value = Mapping[str, Any]
 Item = Mapping[str, Value]
 T = TypeVar("T")
 
-#: The key of each table, as boto3 expects it: the partition key and, for the faults, the sort key.
+#: The key of each table (the partition key and, for some, the sort key), as boto3 expects it.
 schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
     "agents": [{"AttributeName": "name", "KeyType": "HASH"}],
     "faults": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "name", "KeyType": "RANGE"}],
     "squelches": [{"AttributeName": "regex", "KeyType": "HASH"}],
+    "entries": [{"AttributeName": "of", "KeyType": "HASH"}, {"AttributeName": "key", "KeyType": "RANGE"}],
 }
 
 # The defaults for items of other tools, in which an attribute is missing or has another type.  (Early versions of
@@ -193,6 +197,40 @@ def decode_squelch(item: Item) -> StoredSquelch:
     found = {key: _decoded(value) for key, value in item.items() if key in StoredSquelch._fields}
     expires = {"expires": 0} if found.get("expires") is not None else {"expires": None}
     return StoredSquelch(**_with_defaults(_SQUELCH | expires, found))
+
+
+def partition(kind: str, owner: str) -> str:
+    """The partition key of the entries of this kind and owner."""
+    return f"{kind} {owner}"
+
+
+def entry_key(kind: str, owner: str, key: str) -> Item:
+    """The key of an entry."""
+    return {"of": text(partition(kind, owner)), "key": text(key)}
+
+
+def encode_entry(entry: Entry) -> Item:
+    """An entry as an item."""
+    return ({} if entry.expires is None else {"expires": number(entry.expires)}) | {
+        **entry_key(entry.kind, entry.owner, entry.key),
+        "value": text(encode(entry.value).decode()),
+        "revision": text(entry.revision),
+    }
+
+
+@_reading
+def decode_entry(item: Item) -> Entry:
+    """An entry from its item; the value is ``None`` if another tool wrote it."""
+    kind, _, owner = item["of"]["S"].partition(" ")
+    value, revision = (item.get(key, {}).get("S", "") for key in ("value", "revision"))
+    return Entry(kind, owner, item["key"]["S"], _json_value(value), revision, _time(item, "expires"))
+
+
+def _json_value(encoded: str) -> Any:
+    try:
+        return decode(encoded.encode())
+    except ValueError:
+        return None
 
 
 def _with_defaults(defaults: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from .. import limits
 from ..db import DB
+from ..leases import Lease
 from .entries_history import EntriesHistory
 from .tools import FIRST, Clock, Opener, entry, exact
 from .values import HOSTILE_TEXTS, VALUES
 
-#: How many try to do the same at once, and how often each.
-CONTENDERS, _INCREMENTS = 16, 3
+# How many try to do the same at once, and how often each.
+_CONTENDERS, _INCREMENTS = 16, 3
 
 
 class EntriesConformance:
@@ -122,17 +123,22 @@ class EntriesConformance:
         assert other._add([]) == 0
 
     def test_47_of_several_writers_one_wins(self, opener: Opener) -> None:
-        """Sixteen processes (threads, if others cannot see the store) increment one number: none is lost."""
+        """Sixteen processes (threads, if others cannot see the store) increment one number: no increment is lost.
+
+        Then they ask for one lease: one gets it.
+        """
         with opener() as db:
             db._swap(*_WHERE, None, entry(value=0))
-            with several_at_once(self.processes) as pool:
-                running = [pool.submit(_increment, opener) for _ in range(CONTENDERS)]
-                replaced = [revision for one in running for revision in one.result()]
+            with _several_at_once(self.processes) as pool:
+                answers = list(pool.map(_contend, [opener] * _CONTENDERS, range(_CONTENDERS)))
             [found] = db._entries(*_WHERE)
-            assert found.value == CONTENDERS * _INCREMENTS
-            assert len(set(replaced)) == len(replaced) == found.value
+            [lease] = db.get_leases()
+        replaced = [revision for revisions, _ in answers for revision in revisions]
+        assert found.value == _CONTENDERS * _INCREMENTS
+        assert len(set(replaced)) == len(replaced) == found.value
+        assert {(one.holder, one.token) for _, one in answers} == {(lease.holder, 1)}
 
-    def test_56_after_a_random_history_entries_and_leases_equal_the_models(self, opener: Opener) -> None:
+    def test_55_after_a_random_history_entries_and_leases_equal_the_models(self, opener: Opener) -> None:
         """With clocks that jump; all results of both are compared after every step."""
         machine = settings(
             max_examples=self.examples,
@@ -148,20 +154,19 @@ _WHERE = ("test", "", "key")
 
 
 @contextmanager
-def several_at_once(processes: bool) -> Iterator[Executor]:
-    """Sixteen processes, or threads."""
+def _several_at_once(processes: bool) -> Iterator[Executor]:
     if processes:
-        with ProcessPoolExecutor(CONTENDERS, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(_CONTENDERS, mp_context=get_context("spawn")) as pool:
             yield pool
     else:
-        with ThreadPoolExecutor(CONTENDERS) as threads:
+        with ThreadPoolExecutor(_CONTENDERS) as threads:
             yield threads
 
 
-def _increment(opener: Opener) -> list[str]:
-    """Increment the number several times; the revisions that were replaced."""
+def _contend(opener: Opener, number: int) -> tuple[list[str], Lease]:
+    """Increment the number several times, and ask for the lease: the revisions that were replaced, and the lease."""
     with opener(instance=FIRST) as db:
-        return list(islice(_increments(db), _INCREMENTS))
+        return list(islice(_increments(db), _INCREMENTS)), db.lease("job", f"holder{number}", 3600)
 
 
 def _increments(db: DB) -> Iterator[str]:

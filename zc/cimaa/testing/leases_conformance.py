@@ -1,22 +1,19 @@
 """The promises about leases, by number."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from .. import errors, limits
 from ..db import DB
 from ..leases import Lease
-from .entries_conformance import CONTENDERS, several_at_once
 from .tools import Clock, Opener
 from .values import HOSTILE_TEXTS
 
 
 class LeasesConformance:
     """The promises about leases; part of :class:`~zc.cimaa.testing.Conformance`."""
-
-    processes: ClassVar[bool]
 
     def test_48_a_lease_is_taken_renewed_and_over(self, db: DB, other: DB, clock: Clock) -> None:
         """Others cannot take it before its end, and the store's margin, are over."""
@@ -133,16 +130,7 @@ class LeasesConformance:
         assert (taken.token, taken.state) == (1, None)
         assert db.lease("job", "a", 60).holder == "b"
 
-    def test_54_one_of_several_holders_has_a_lease(self, opener: Opener) -> None:
-        """Sixteen processes (threads, if others cannot see the store) ask at once."""
-        with opener() as db:
-            with several_at_once(self.processes) as pool:
-                holders = [f"holder{number}" for number in range(CONTENDERS)]
-                answers = list(pool.map(_take_lease, [opener] * CONTENDERS, holders))
-            [lease] = db.get_leases()
-            assert {(one.holder, one.token) for one in answers} == {(lease.holder, 1)}
-
-    def test_55_leases_of_a_closed_store(self, opener: Opener) -> None:
+    def test_54_leases_of_a_closed_store(self, opener: Opener) -> None:
         """Every call is an error."""
         db = opener()
         db.close()
@@ -154,8 +142,3 @@ class LeasesConformance:
         ):
             with pytest.raises(errors.StoreClosed):
                 call()
-
-
-def _take_lease(opener: Opener, holder: str) -> Lease:
-    with opener() as db:
-        return db.lease("job", holder, 3600)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import full_name, schemas
-from ..regions import partition
+from ...entries import OWN_KINDS, SHARED_KINDS
+from .. import regions
+from ..records import full_name, partition, schemas
 
 #: The tag of a user or role with the name of the agent for which it may report.
 TAG = "cimaa-agent"
@@ -37,6 +38,10 @@ CALLS: Mapping[str, Actions] = {
     "unsquelch": {"squelches": ("DeleteItem",)},
     "get_squelches": {"squelches": ("Scan",)},
     "get_squelch_details": {"squelches": ("Scan",)},
+    "lease": {"entries": ("GetItem", "PutItem")},
+    "release": {"entries": ("GetItem", "PutItem")},
+    "get_leases": {"entries": ("Query",)},
+    "forget_lease": {"entries": ("DeleteItem", "GetItem", "PutItem")},
     "dump": {"agents": ("GetItem", "Scan"), "faults": ("Query", "Scan"), "squelches": ("Scan",)},
 }
 
@@ -50,6 +55,8 @@ class Role:
     description: str
     #: Calls that are only permitted for the agent in the principal's tag.
     own: tuple[str, ...] = ()
+    #: Calls about entries of the kinds that agents write: those that belong to all agents, and the agent's own.
+    entries: tuple[str, ...] = ()
     #: Calls that are permitted for every agent, or do not concern an agent.
     any: tuple[str, ...] = ()
     #: Actions on the tables themselves.
@@ -58,13 +65,14 @@ class Role:
 
 ROLES: Mapping[str, Role] = {
     "agent": Role(
-        "reports for one agent and removes it, and reads the squelches",
+        "reports for one agent and removes it, takes leases, and reads the squelches",
         own=("set_faults", "get_faults", "find_faults of one agent", "remove_agent"),
+        entries=("lease", "release", "get_leases"),
         any=("get_squelches", "get_squelch_details"),
     ),
     "operator": Role(
-        "reads everything, sets and removes squelches, removes agents",
-        any=(*_READS, "squelch", "unsquelch", "remove_agent"),
+        "reads everything, sets and removes squelches, removes agents, takes and removes leases",
+        any=(*_READS, "squelch", "unsquelch", "remove_agent", "lease", "release", "forget_lease"),
     ),
     "reader": Role("reads everything", any=_READS),
     "setup": Role(
@@ -73,19 +81,18 @@ ROLES: Mapping[str, Role] = {
             "CreateTable",
             "DescribeContinuousBackups",
             "DescribeTable",
+            "DescribeTimeToLive",
             "ListTagsOfResource",
             "TagResource",
             "UpdateContinuousBackups",
             "UpdateTable",
+            "UpdateTimeToLive",
         ),
     ),
 }
 
-_OWN_ITEMS = {
-    "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"${{aws:PrincipalTag/{TAG}}}"]},
-    # ForAllValues is true for a request without leading keys, such as a scan.
-    "Null": {"dynamodb:LeadingKeys": "false"},
-}
+_OWN = f"${{aws:PrincipalTag/{TAG}}}"
+_ENTRIES = [*(partition(kind, "") for kind in SHARED_KINDS), *(partition(kind, _OWN) for kind in OWN_KINDS)]
 
 
 def policy(role: str, prefix: str, region: str | None) -> dict[str, Any]:
@@ -96,12 +103,23 @@ def policy(role: str, prefix: str, region: str | None) -> dict[str, Any]:
     permitted = ROLES[role]
     arns = {table: _arn(full_name(prefix, table), region) for table in schemas}
     statements = [
-        _allow(actions, [arns[table]]) | {"Condition": _OWN_ITEMS} for table, actions in _needed(permitted.own)
+        _allow(actions, [arns[table]]) | {"Condition": _keys(keys)}
+        for calls, keys in ((permitted.own, [_OWN]), (permitted.entries, _ENTRIES))
+        for table, actions in _needed(calls)
     ]
     statements += [_allow(actions, [arns[table]]) for table, actions in _needed(permitted.any)]
     if permitted.tables:
         statements.append(_allow(permitted.tables, arns.values()))
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _keys(permitted: list[str]) -> dict[str, Any]:
+    """The condition that a request names items, and only with these partition keys."""
+    return {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": permitted},
+        # ForAllValues is true for a request without leading keys, such as a scan.
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
 
 
 def _needed(calls: Iterable[str]) -> list[tuple[str, list[str]]]:
@@ -122,4 +140,4 @@ def _allow(actions: Iterable[str], arns: Iterable[str]) -> dict[str, Any]:
 
 
 def _arn(table: str, region: str | None) -> str:
-    return f"arn:{partition(region or '')}:dynamodb:{region or '*'}:*:table/{table}"
+    return f"arn:{regions.partition(region or '')}:dynamodb:{region or '*'}:*:table/{table}"

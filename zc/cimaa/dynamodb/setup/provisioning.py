@@ -17,6 +17,8 @@ from typing import Any
 from ...errors import StoreIncompatible, StoreUnavailable
 from ..records import full_name, schemas
 
+# The attribute of each table with the time after which DynamoDB removes an item ("time to live").
+_EXPIRING = {"entries": "expires"}
 # Seconds between two requests for the status of a table that is being created.
 _POLL = 1.0
 
@@ -125,6 +127,8 @@ def steps(client: Any, prefix: str, wanted: TableOptions) -> Iterator[Step]:
             yield Step(name, _making(wanted), _creation(client, name, table, wanted))
         else:
             yield from _changes(client, one, wanted)
+        if table in _EXPIRING and not (one and _expires(client, name)):
+            yield Step(name, f"remove items after the time in {_EXPIRING[table]}", _expiration(client, name, table))
         if wanted.recovery and not (one and _recoverable(client, name)):
             yield Step(name, "enable point-in-time recovery", _recovery(client, name))
 
@@ -242,6 +246,24 @@ def _changes(client: Any, found: Table, wanted: TableOptions) -> Iterator[Step]:
                 "tag with " + ", ".join(f"{key}={text}" for key, text in missing.items()),
                 lambda: client.tag_resource(ResourceArn=found.arn, Tags=_tags(missing)),
             )
+
+
+def _expires(client: Any, name: str) -> bool:
+    answer: dict[str, str] = client.describe_time_to_live(TableName=name).get("TimeToLiveDescription", {})
+    return answer.get("TimeToLiveStatus") in ("ENABLING", "ENABLED")
+
+
+def _expiration(client: Any, name: str, table: str) -> Callable[[], object]:
+    switch = {"Enabled": True, "AttributeName": _EXPIRING[table]}
+
+    def enable() -> None:
+        try:
+            client.update_time_to_live(TableName=name, TimeToLiveSpecification=switch)
+        except client.exceptions.ClientError:
+            if not _expires(client, name):  # else the response to a first try was lost
+                raise
+
+    return enable
 
 
 def _recoverable(client: Any, name: str) -> bool:

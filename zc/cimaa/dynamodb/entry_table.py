@@ -1,0 +1,101 @@
+"""Reads, writes and removes entries, each write on condition of the stored revision."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ..agents import MICROSECONDS
+from ..entries import Entry
+from ..text import quoted
+from . import records
+from .records import Item
+from .writes import ConditionFailed
+
+if TYPE_CHECKING:
+    from .requests import Requests
+
+# A write is repeated if its answer was lost: so it may find its own revision.  DynamoDB removes items some time after
+# they have expired; until then they count as absent.
+_ABSENT = "attribute_not_exists(revision) OR expires <= :now OR revision = :revision"
+_UNCHANGED = "revision = :revision OR (revision = :was AND (attribute_not_exists(expires) OR expires > :now))"
+
+
+class EntryTable:
+    """The operations of a handle on entries.  It may be used from several threads."""
+
+    def __init__(self, requests: "Requests", table: str, now: Callable[[], int]) -> None:
+        """``table`` is the full name of the table; ``now`` returns microseconds since the epoch."""
+        self._requests = requests
+        self._table = table
+        self._now = now
+
+    def read(self, kind: str, owner: str | None, key: str | None) -> Iterable[Entry]:
+        """The entries of this kind that have not expired: all, those of an owner, or those with a key."""
+        if owner is None:
+            found = self._scan(kind)
+        elif key is None:
+            found = self._query(kind, owner)
+        else:
+            found = self._get(kind, owner, key)
+        now = self._now()
+        current = (entry for entry in map(records.decode_entry, found) if entry.is_current(now))
+        return [entry for entry in current if entry.is_one_of(kind, owner, key)]
+
+    def write(self, entry: Entry, was: str | None) -> bool:
+        """Write the entry if the stored one has the revision ``was`` (``None``: if there is none); return whether."""
+        values = {":revision": records.text(entry.revision), ":now": records.number(self._now() // MICROSECONDS)}
+        return self._send(
+            "put_item",
+            f"writing the {entry.kind} {quoted(entry.key)}",
+            Item=records.encode_entry(entry),
+            ConditionExpression=_ABSENT if was is None else _UNCHANGED,
+            ExpressionAttributeValues=values if was is None else values | {":was": records.text(was)},
+        )
+
+    def remove(self, kind: str, owner: str, key: str, was: str | None) -> bool:
+        """Remove the entry if it has the revision ``was``; return whether it did.
+
+        First it is replaced by one that has expired: unlike a removal, this is recognized if its answer was lost.
+        """
+        mark = Entry(kind, owner, key, None, uuid4().hex, self._now() // MICROSECONDS)
+        if not self.write(mark, was):
+            return False
+        self._send(
+            "delete_item",
+            f"removing the {kind} {quoted(key)}",
+            Key=records.entry_key(kind, owner, key),
+            ConditionExpression="revision = :revision",
+            ExpressionAttributeValues={":revision": records.text(mark.revision)},
+        )
+        return True
+
+    def _get(self, kind: str, owner: str, key: str) -> Iterable[Item]:
+        doing, place = f"reading the {kind} {quoted(key)}", records.entry_key(kind, owner, key)
+        answer = self._requests.send("get_item", doing, TableName=self._table, Key=place, ConsistentRead=True)
+        return [answer["Item"]] if "Item" in answer else []
+
+    def _query(self, kind: str, owner: str) -> Iterable[Item]:
+        return self._requests.query(
+            f"listing entries of the kind {kind}",
+            TableName=self._table,
+            KeyConditionExpression="#of = :of",
+            ExpressionAttributeNames={"#of": "of"},  # a reserved word of DynamoDB
+            ExpressionAttributeValues={":of": records.text(records.partition(kind, owner))},
+        )
+
+    def _scan(self, kind: str) -> Iterable[Item]:
+        return self._requests.scan(
+            f"listing entries of the kind {kind}",
+            TableName=self._table,
+            FilterExpression="begins_with(#of, :kind)",
+            ExpressionAttributeNames={"#of": "of"},
+            ExpressionAttributeValues={":kind": records.text(records.partition(kind, ""))},
+        )
+
+    def _send(self, operation: str, doing: str, **parameters: Any) -> bool:
+        """Send a conditional write; return whether its condition held."""
+        try:
+            self._requests.send(operation, doing, TableName=self._table, **parameters)
+        except ConditionFailed:
+            return False
+        return True
