@@ -97,7 +97,11 @@ def test_a_dry_run_does_nothing(conf: str, proxy: Proxy, capsys: pytest.CaptureF
         f"{prefix}.agents: create the table, with 1 read and 2 write units",
         f"{prefix}.agents: enable point-in-time recovery",
     ]
-    assert len(lines) == 6
+    assert lines[6:8] == [
+        f"{prefix}.entries: create the table, with 1 read and 2 write units",
+        f"{prefix}.entries: remove items after the time in expires",
+    ]
+    assert len(lines) == 9
     main([conf])
     capsys.readouterr()
     main([conf, "--dry-run"])
@@ -123,11 +127,37 @@ def test_a_check_shows_the_tables_and_what_would_be_done(
         f"{names[0]}: active, on demand",
         f"{names[1]}: missing",
         f"{names[2]}: active, on demand",
+        f"{names[3]}: active, on demand",
         f"to do: {names[0]}: enable deletion protection",
         f"to do: {names[1]}: create the table, on demand, deletion protection",
         f"to do: {names[2]}: enable deletion protection",
+        f"to do: {names[3]}: enable deletion protection",
     ]
-    assert set(proxy.operations) == {"DescribeTable"}
+    assert set(proxy.operations) == {"DescribeTable", "DescribeTimeToLive"}
+
+
+def test_items_are_removed_after_the_time_in_expires(
+    conf: str, proxy: Proxy, prefix: str, moto_client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a new table, and in one that was made without; also if the answer to the request is lost."""
+
+    def expiring() -> Any:
+        return moto_client.describe_time_to_live(TableName=f"{prefix}.entries")["TimeToLiveDescription"]
+
+    main([conf])
+    assert expiring() == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
+    off = {"Enabled": False, "AttributeName": "expires"}
+    moto_client.update_time_to_live(TableName=f"{prefix}.entries", TimeToLiveSpecification=off)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main([conf, "--check"])
+    assert f"to do: {prefix}.entries: remove items after the time in expires" in capsys.readouterr().out
+    proxy.next("UpdateTimeToLive", unanswered)
+    main([conf])
+    assert expiring() == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
+    proxy.clear()
+    main([conf])
+    assert "UpdateTimeToLive" not in proxy.operations
 
 
 def test_a_check_shows_the_capacity_and_the_status(
@@ -141,7 +171,7 @@ def test_a_check_shows_the_capacity_and_the_status(
         main([conf, "--check"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{prefix}.agents: creating, with 7 read and 9 write units, deletion protection"
-    assert lines[-1] == f"to do: {prefix}.squelches: wait until it is active"
+    assert lines[-1] == f"to do: {prefix}.entries: wait until it is active"
 
 
 @pytest.mark.parametrize(
@@ -315,11 +345,15 @@ def allowed(role: str) -> dict[str, set[str]]:
     return found
 
 
-def test_an_agent_may_write_only_its_own_items() -> None:
+def test_an_agent_may_write_only_its_own_items_and_leases() -> None:
     for statement in policy("agent", "cimaa", "eu-west-1")["Statement"]:
         if statement["Action"] != ["dynamodb:Scan"]:
             condition = statement["Condition"]["ForAllValues:StringEquals"]
-            assert condition == {"dynamodb:LeadingKeys": ["${aws:PrincipalTag/cimaa-agent}"]}
+            is_entries = statement["Resource"][0].endswith(".entries")
+            keys = ["lease "] if is_entries else ["${aws:PrincipalTag/cimaa-agent}"]
+            assert condition == {"dynamodb:LeadingKeys": keys}
+            assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
+    assert allowed("agent")["entries"] == {"GetItem", "PutItem", "Query"}
     assert allowed("agent")["squelches"] == {"Scan"}
 
 

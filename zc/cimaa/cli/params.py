@@ -193,6 +193,11 @@ def complete_squelched(ctx: click.Context, param: click.Parameter, incomplete: s
     return _from_store(ctx, param, incomplete, lambda db: [squelch["regex"] for squelch in db.get_squelch_details()])
 
 
+def complete_leases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """The leases that the store has."""
+    return _from_store(ctx, param, incomplete, lambda db: [lease.name for lease in db.get_leases()])
+
+
 def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
     """The backends that are installed."""
     return _starting(incomplete, config.backend_names())

@@ -55,7 +55,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "meta-check": ("get_agents", "double_agents", "get_squelch_details", "get_squelches", "find_faults"),
     "leases": ("get_leases",),
     "leases --release": ("get_leases", "release"),
-    "leases --forget": ("forget_lease",),
+    "leases --forget": ("forget_lease", "get_leases"),
     "dump": ("dump",),
 }
 
