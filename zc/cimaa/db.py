@@ -17,11 +17,12 @@ from uuid import uuid4
 from . import agents, faults, leases, limits, options, squelches, types
 from .agents import Instance, Row
 from .entries import Entry
-from .errors import InvalidInput, StoreClosed
+from .errors import InvalidInput, StoreClosed, StoreUnavailable
 from .faults import FaultDict, Report
 from .leases import UNCHANGED, Lease
 from .options import Option, Values
 from .squelches import StoredSquelch
+from .text import quoted
 
 #: Returns the time in seconds since the epoch, like :func:`time.time`.
 Clock = Callable[[], float]
@@ -225,7 +226,7 @@ class DB(ABC):
         self._require_open()
         wanted = leases.request(name, holder, seconds, state)
         entry = self._known_lease(name, holder)
-        while True:
+        for _ in range(_ATTEMPTS):
             now = self._now()
             current = leases.leased(entry, wanted, now, self.clock_margin, uuid4().hex)
             if current is entry:  # another has it
@@ -234,6 +235,7 @@ class DB(ABC):
                 self._held[name] = current
                 return leases.lease(current, now, self.clock_margin)
             entry = self._lease_entry(name)  # another wrote first
+        raise _contended(name)
 
     def release(self, name: str, holder: str) -> bool:
         """End the lease if ``holder`` has it, so that others can take it at once; return whether it did.
@@ -246,11 +248,12 @@ class DB(ABC):
         leases.request(name, holder, 1)
         entry = self._known_lease(name, holder)
         self._held.pop(name, None)
-        while (becomes := leases.released(entry, holder, self._now(), uuid4().hex)) is not None:
-            if self._swap_lease(name, entry, becomes):
-                return True
+        for _ in range(_ATTEMPTS):
+            becomes = leases.released(entry, holder, self._now(), uuid4().hex)
+            if becomes is None or self._swap_lease(name, entry, becomes):
+                return becomes is not None
             entry = self._lease_entry(name)
-        return False
+        raise _contended(name)
 
     def get_leases(self) -> list[Lease]:
         """All leases, sorted by name; those that are over have no ``remaining`` seconds."""
@@ -269,10 +272,11 @@ class DB(ABC):
         self._require_open()
         leases.check_name(name)
         self._held.pop(name, None)
-        while (entry := self._lease_entry(name)) is not None:
-            if self._swap_lease(name, entry, None):
-                return True
-        return False
+        for _ in range(_ATTEMPTS):
+            entry = self._lease_entry(name)
+            if entry is None or self._swap_lease(name, entry, None):
+                return entry is not None
+        raise _contended(name)
 
     @property
     def clock_margin(self) -> int:
@@ -485,6 +489,8 @@ class DB(ABC):
 
 
 _NAME = itemgetter("name")
+# How often a change of a lease is tried if others write at the same time.  Each time, one of them succeeds.
+_ATTEMPTS = 100
 
 # Within the class, the parameter of set_faults hides the module faults.
 _report, _encode_unvalidated = faults.report, faults.encode_unvalidated
@@ -492,6 +498,10 @@ _report, _encode_unvalidated = faults.report, faults.encode_unvalidated
 
 def _sorted(heartbeats: Iterable[tuple[str, int]]) -> list[types.Heartbeat]:
     return [agents.heartbeat(name, updated) for name, updated in sorted(heartbeats)]
+
+
+def _contended(lease: str) -> StoreUnavailable:
+    return StoreUnavailable(f"the lease {quoted(lease)} is changed too often by others: try again")
 
 
 def _seconds(what: str, number: float) -> float:

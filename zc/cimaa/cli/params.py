@@ -132,6 +132,7 @@ _DAY = 24 * 60 * 60
 
 # The types of the settings in the configuration, as parameters.
 COUNT = _typed(options.COUNT)
+WHOLE_NUMBER = _typed(options.RETRIES)
 NUMBER = _typed(options.NUMBER)
 PORT = _typed(options.PORT)
 DURATION = _typed(options.DURATION)

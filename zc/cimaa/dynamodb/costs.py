@@ -15,6 +15,9 @@ GB = 2**30
 #: The usual size of an agent's row, of a fault and of a squelch, in bytes.
 ROW, FAULT, SQUELCH = 350, 250, 200
 
+#: How many ticks a lease lasts, in which each agent that waits for it reads it once.
+LEASE_TICKS = 3
+
 #: Seconds after which an agent with alerters reads the squelches again, at a tick.
 SQUELCHES_READ = 10 * 60
 
@@ -38,6 +41,9 @@ class Fleet:
     listings: float = 288
     #: The number of squelches, which agents with alerters read; ``None``: the agents have no alerters.
     squelches: int | None = None
+    #: The number of leases, and of agents that want each: one renews it with each report, and the others wait.
+    leases: int = 0
+    lease_agents: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +81,17 @@ def costs(fleet: Fleet, prices: Prices) -> list[Cost]:
         size = fleet.squelches * SQUELCH
         reads = fleet.agents * MONTH / max(fleet.interval, SQUELCHES_READ)
         found.append(_cost("squelches, read by agents", reads, _pages(size), 0, _rcu(size), prices))
+    if fleet.leases:
+        found.append(_leases(fleet, prices))
     tables = fleet.agents * ROW, fleet.agents * fleet.faults * FAULT, (fleet.squelches or 0) * SQUELCH
     requests, units = sum(map(_pages, tables)), sum(map(_rcu, tables))
     found.append(_cost("listings", fleet.listings * MONTH / DAY, requests, 0, units, prices))
     return [*found, Cost("storage", 0, 0, 0, stored(fleet) / GB * prices.storage)]
+
+
+def _leases(fleet: Fleet, prices: Prices) -> Cost:
+    waiting = (fleet.lease_agents - 1) / LEASE_TICKS
+    return _cost("leases", fleet.leases * MONTH / fleet.interval, 1 + waiting, 1, waiting, prices)
 
 
 def total(parts: list[Cost]) -> Cost:

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from .requests import Requests
 
 # A write is repeated if its answer was lost: so it may find its own revision.  DynamoDB removes items some time after
-# they have expired; until then they count as absent.
-_ABSENT = "attribute_not_exists(revision) OR expires <= :now OR revision = :revision"
+# they have expired; until then they count as absent.  So do items that another tool wrote.
+_ABSENT = (
+    "revision = :revision OR NOT attribute_type(revision, :text)"
+    " OR (attribute_exists(expires) AND NOT attribute_type(expires, :number)) OR expires <= :now"
+)
+_TYPES = {":text": records.text("S"), ":number": records.text("N")}
 _UNCHANGED = "revision = :revision OR (revision = :was AND (attribute_not_exists(expires) OR expires > :now))"
 
 
@@ -38,18 +42,19 @@ class EntryTable:
         else:
             found = self._get(kind, owner, key)
         now = self._now()
-        current = (entry for entry in map(records.decode_entry, found) if entry.is_current(now))
-        return [entry for entry in current if entry.is_one_of(kind, owner, key)]
+        entries = (entry for entry in map(records.decode_entry, found) if entry is not None)
+        return [entry for entry in entries if entry.is_current(now) and entry.is_one_of(kind, owner, key)]
 
     def write(self, entry: Entry, was: str | None) -> bool:
         """Write the entry if the stored one has the revision ``was`` (``None``: if there is none); return whether."""
         values = {":revision": records.text(entry.revision), ":now": records.number(self._now() // MICROSECONDS)}
+        values |= _TYPES if was is None else {":was": records.text(was)}
         return self._send(
             "put_item",
             f"writing the {entry.kind} {quoted(entry.key)}",
             Item=records.encode_entry(entry),
             ConditionExpression=_ABSENT if was is None else _UNCHANGED,
-            ExpressionAttributeValues=values if was is None else values | {":was": records.text(was)},
+            ExpressionAttributeValues=values,
         )
 
     def remove(self, kind: str, owner: str, key: str, was: str | None) -> bool:

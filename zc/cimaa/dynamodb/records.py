@@ -219,11 +219,13 @@ def encode_entry(entry: Entry) -> Item:
 
 
 @_reading
-def decode_entry(item: Item) -> Entry:
-    """An entry from its item; the value is ``None`` if another tool wrote it."""
+def decode_entry(item: Item) -> Entry | None:
+    """An entry from its item; ``None`` if it cannot be one.  A value that is not JSON is decoded as ``None``."""
     kind, _, owner = item["of"]["S"].partition(" ")
-    value, revision = (item.get(key, {}).get("S", "") for key in ("value", "revision"))
-    return Entry(kind, owner, item["key"]["S"], _json_value(value), revision, _time(item, "expires"))
+    revision, expires = item.get("revision", {}).get("S"), _decoded(item.get("expires", {"NULL": True}))
+    if revision is None or ("expires" in item and "N" not in item["expires"]):
+        return None
+    return Entry(kind, owner, item["key"]["S"], _json_value(item.get("value", {}).get("S", "")), revision, expires)
 
 
 def _json_value(encoded: str) -> Any:
