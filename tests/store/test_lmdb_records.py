@@ -3,6 +3,7 @@
 import os
 from hashlib import blake2b
 from pathlib import Path
+from uuid import UUID
 from zlib import crc32
 
 import lmdb
@@ -11,6 +12,7 @@ import pytest
 from zc.cimaa.agents import Instance
 from zc.cimaa.errors import StoreIncompatible
 from zc.cimaa.faults import FaultDict
+from zc.cimaa.leases import Lease
 from zc.cimaa.lmdb import DB
 from zc.cimaa.testing import Clock, fault
 
@@ -30,12 +32,20 @@ SQUELCH = {
     b"s:" + blake2b(b"^//web1/", digest_size=32).digest(): b'{"expires":1764003600,"permanent":false,'
     b'"reason":"new rack","regex":"^//web1/","time":1764000000,"user":"ann"}'
 }
+ENTRY = {
+    b"e:"
+    + blake2b(b"lease", digest_size=8).digest()
+    + blake2b(b"", digest_size=8).digest()
+    + blake2b(b"job", digest_size=16).digest(): b'["lease","","job",{"holder":"web1","released":false,'
+    b'"since":1764000000,"state":[1],"token":1,"until":1764000060},"00000000000000000000000000000001",null]'
+}
 GOLDEN = {
     b"version": b"2",
     b"a:web1": ROW,
     b"f:web1": bytes([40, 0, 0, 0, 0, 0, 0, 0]) + (1_764_000_000).to_bytes(8, "little") + STORED,
     b"slots": b"1",
     **SQUELCH,
+    **ENTRY,
 }
 # A slot after a touch 60.5 seconds later: the revision, the time, their CRC-32.
 SLOT = REVISION + (1_764_000_060_500_000).to_bytes(8, "little")
@@ -67,12 +77,14 @@ def opened(path: Path, now: float = NOW, instance: Instance = INSTANCE) -> DB:
 def revision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Revisions are drawn at random, but not here."""
     monkeypatch.setattr(os, "urandom", lambda size: REVISION[:size])
+    monkeypatch.setattr("zc.cimaa.db.uuid4", lambda: UUID(int=1))
 
 
 def test_each_kind_of_record_is_written_like_this(path: Path) -> None:
     with opened(path) as db:
         db.set_faults("web1", FAULTS)
         db.squelch("^//web1/", "new rack", "ann", expires=NOW + 3600)
+        db.lease("job", "web1", 60, state=[1])
         db.set_faults("gone", [])
         db.remove_agent("gone")
     assert stored(path) == {**GOLDEN, b"slots": b"2", b"x:" + bytes([0, 0, 0, 0, 0, 0, 0, 1]): b""}
@@ -86,6 +98,7 @@ def test_each_kind_of_record_is_read_from_this(path: Path) -> None:
         instance = {**INSTANCE._asdict(), "first": NOW, "last": NOW}
         assert db.get_agents() == [{"name": "web1", "updated": NOW, "instances": [instance]}]
         [squelch] = db.get_squelch_details()
+        assert db.get_leases() == [Lease("job", "web1", 1, NOW, NOW + 60, 60, [1])]
     assert (squelch["regex"], squelch["expires"], squelch["permanent"]) == ("^//web1/", NOW + 3600, False)
 
 

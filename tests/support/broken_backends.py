@@ -5,6 +5,7 @@ Not collected by itself: test_conformance_is_strict.py runs it, and wants to see
 
 import functools
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 from zc.cimaa import agents, faults, memory
 from zc.cimaa.agents import Instance
 from zc.cimaa.db import Snapshot
+from zc.cimaa.entries import Entry
 from zc.cimaa.faults import FaultDict, Report
+from zc.cimaa.leases import Lease
 from zc.cimaa.squelches import StoredSquelch
 from zc.cimaa.testing import Conformance, Opener
 
@@ -275,6 +278,116 @@ class ForgetsWhoElse(memory.DB):
         if changed:
             only = tuple(seen for seen in row.instances if seen.instance == instance)
             self._store.rows[agent] = row._replace(instances=only)
+
+
+class SwapsWithoutCondition(memory.DB):
+    """Writes entries whatever their revision is."""
+
+    breaks = 41
+
+    def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
+        found = next(iter(self._entries(kind, owner, key)), None)
+        return super()._swap(kind, owner, key, found and found.revision, becomes)
+
+
+class DeniesWhatItDid(memory.DB):
+    """Does not recognize a write that is repeated."""
+
+    breaks = 42
+
+    def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
+        found = next(iter(self._entries(kind, owner, key)), None)
+        return (found and found.revision) == was and super()._swap(kind, owner, key, was, becomes)
+
+
+class SharesValues(memory.DB):
+    """Returns its own objects as values of entries."""
+
+    breaks = 43
+
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        return [one for one in self._store.entries.values() if one.is_one_of(kind, owner, key)]
+
+
+class FindsEntriesByPrefix(memory.DB):
+    """Finds entries of owners whose names begin alike."""
+
+    breaks = 44
+
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        return [one for one in super()._entries(kind, None, key) if one.owner.startswith(owner or "")]
+
+
+class KeepsExpiredEntries(memory.DB):
+    """Takes entries that have expired for present."""
+
+    breaks = 45
+
+    def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
+        stored = self._store.entries.get((kind, owner, key))
+        return (stored and stored.revision) == was and super()._swap(kind, owner, key, was, becomes)
+
+
+class CountsAllAdded(memory.DB):
+    """Counts the entries that were there already."""
+
+    breaks = 46
+
+    def _add(self, entries: Iterable[Entry]) -> int:
+        listed = list(entries)
+        super()._add(listed)
+        return len(listed)
+
+
+class ReadsThenWrites(memory.DB):
+    """Looks at the revision, lets others run, and writes."""
+
+    breaks = 47
+
+    def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
+        found = next(iter(self._entries(kind, owner, key)), None)
+        if (found and found.revision) != was:
+            return False
+        time.sleep(0.002)
+        now = next(iter(self._entries(kind, owner, key)), None)
+        return super()._swap(kind, owner, key, now and now.revision, becomes)
+
+
+class ForgetsTokens(memory.DB):
+    """Removes a lease when it is released."""
+
+    breaks = 50
+
+    def release(self, name: str, holder: str) -> bool:
+        return super().release(name, holder) and self.forget_lease(name)
+
+
+class EndsEarly(memory.DB):
+    """Returns a lease's end too early."""
+
+    breaks = 48
+
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        for one in super()._entries(kind, owner, key):
+            yield one._replace(value={**one.value, "until": one.value["until"] - 5}) if kind == "lease" else one
+
+
+class LosesStates(memory.DB):
+    """Removes the state of a lease when another takes it."""
+
+    breaks = 51
+
+    def lease(self, name: str, holder: str, seconds: float, *, state: Any = None) -> Lease:
+        return super().lease(name, holder, seconds, state=state)
+
+
+class NeverExpires(memory.DB):
+    """Stores entries without expires; the random histories find it, too."""
+
+    breaks = 55
+
+    def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
+        return super()._swap(kind, owner, key, was, becomes and becomes._replace(expires=None))
 
 
 BACKENDS = [cls for cls in memory.DB.__subclasses__() if cls.__module__ == __name__]
