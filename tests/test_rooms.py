@@ -22,7 +22,7 @@ ROOMS = [
     {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff"},
     {"faults", "naming"},
     {"agents", "squelches", "options"},
-    {"filters"},
+    {"filters", "history"},
     {"db", "entrypoints"},
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb", "cfengine"},

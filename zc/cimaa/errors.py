@@ -31,6 +31,10 @@ class InvalidFilter(InvalidInput):
     """A filter breaks a rule of its language: the message names the term and its position."""
 
 
+class HistoryIncomplete(Error):
+    """The history does not reach back to the time that was asked for."""
+
+
 class ConfigurationError(Error):
     """A setting is unknown, missing or invalid, or a required library is not installed."""
 

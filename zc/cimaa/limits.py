@@ -21,6 +21,8 @@ NESTING = 20
 REGEX = 1024
 REASON = 4 * 1024
 USER = 4 * 1024
+#: The longest time (seconds) until the next report: ten years.
+WITHIN = 10 * 365 * 24 * 60 * 60
 
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 #: Magnitudes of floats other than 0 (both are limits of DynamoDB's numbers).

@@ -15,7 +15,7 @@ from .. import errors, limits
 from ..agents import INSTANCE_MEMORY
 from ..db import DB
 from ..faults import FaultDict
-from .history import History
+from .histories import History
 from .tools import ELSEWHERE, FIRST, ONE_SHOT, SECOND, Clock, Opener, exact, expected, fault
 from .values import AT_LIMIT, BAD_AGENTS, HOSTILE_TEXTS, REFUSED, VALUES
 
