@@ -16,11 +16,12 @@ from ..agents import INSTANCE_MEMORY
 from ..db import DB
 from ..faults import FaultDict
 from .histories import History
+from .history_promises import HistoryConformance
 from .tools import ELSEWHERE, FIRST, ONE_SHOT, SECOND, Clock, Opener, exact, expected, fault
 from .values import AT_LIMIT, BAD_AGENTS, HOSTILE_TEXTS, REFUSED, VALUES
 
 
-class Conformance:
+class Conformance(HistoryConformance):
     """The promises.  Derive from it and define the fixture ``opener``."""
 
     #: False for a store that other processes cannot see.
