@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast
 
@@ -232,7 +232,7 @@ class DB(ABC):
         kinds: Iterable[str] | None = None,
         limit: int | None = None,
     ) -> list[types.PastEvent]:
-        """What happened, in order of time; with a ``limit``, the latest events.
+        """What happened, in order of time, then of agent; with a ``limit``, the latest events.
 
         The events can be filtered by ``agent`` (``_`` for those of squelches), by a regular
         expression that the name of the fault matches (``pattern``), by time (whole seconds,
@@ -252,7 +252,8 @@ class DB(ABC):
         if pattern is not None:
             search = squelches.searching(pattern)
             found = (event for event in found if event.fault and search(event.fault))
-        return [event.shown() for event in reversed([*islice(found, limit)])]
+        listed = sorted(reversed([*islice(found, limit)]), key=_IN_ORDER)
+        return [event.shown() for event in listed]
 
     def faults_at(
         self,
@@ -584,6 +585,7 @@ class DB(ABC):
 
 
 _NAME = itemgetter("name")
+_IN_ORDER = attrgetter("time", "agent")
 
 # The latest time (seconds) whose microseconds every store can hold, and compare with others.
 _LATEST = 2**62 // agents.MICROSECONDS
