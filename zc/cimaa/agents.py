@@ -221,12 +221,13 @@ def shown_alone(name: str, updated: int, host: str, pid: int | None, version: st
     return {"name": name, "updated": seconds, "instances": [instance]}
 
 
-def late(name: str, row: Row, now: int) -> LateAgent | None:
-    """An agent as ``late_agents`` returns it, if it is silent at ``now`` (microseconds)."""
-    if row.within is None or not is_silent(row, now):
+def late(name: str, row: Row, now: int, otherwise: int | None = None) -> LateAgent | None:
+    """An agent as ``late_agents`` returns it, if its report is overdue at ``now`` (microseconds)."""
+    within = otherwise if row.within is None else row.within
+    if within is None or now - row.updated <= within * MICROSECONDS:
         return None
-    overdue = (now - row.updated) // MICROSECONDS - row.within
-    return {**heartbeat(name, row.updated), "within": row.within, "late": overdue}
+    overdue = (now - row.updated) // MICROSECONDS - within
+    return {**heartbeat(name, row.updated), "within": within, "late": overdue}
 
 
 def heartbeat(name: str, updated: int) -> Heartbeat:

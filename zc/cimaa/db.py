@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast
 
@@ -168,13 +168,19 @@ class DB(ABC):
         self._require_open()
         return self._double_agents(_seconds("within", within))
 
-    def late_agents(self) -> list[types.LateAgent]:
+    def late_agents(self, otherwise: int | None = None) -> list[types.LateAgent]:
         """The agents whose next report is overdue by what they said in ``set_faults``, sorted by name.
 
-        Each has ``name``, ``updated``, ``within``, and ``late``: for how many seconds it is overdue.
+        Each has ``name``, ``updated``, ``within``, and ``late``: for how many seconds it is
+        overdue.  ``otherwise`` is the ``within`` (whole seconds) of agents that said nothing;
+        without it, they are never late.
+
+        :raises InvalidInput: if ``otherwise`` is not a number of seconds.
         """
         self._require_open()
-        return sorted(self._late_agents(), key=_NAME)
+        if otherwise is not None:
+            agents.check_within(otherwise)
+        return sorted(self._late_agents(otherwise), key=_NAME)
 
     def remove_agent(self, agent: str, user: str | None = None) -> None:
         """Remove the agent's faults, heartbeat and instances; an unknown agent is not an error.
@@ -232,7 +238,7 @@ class DB(ABC):
         kinds: Iterable[str] | None = None,
         limit: int | None = None,
     ) -> list[types.PastEvent]:
-        """What happened, in order of time, then of agent; with a ``limit``, the latest events.
+        """What happened, in order of time; with a ``limit``, the latest events.
 
         The events can be filtered by ``agent`` (``_`` for those of squelches), by a regular
         expression that the name of the fault matches (``pattern``), by time (whole seconds,
@@ -252,8 +258,7 @@ class DB(ABC):
         if pattern is not None:
             search = squelches.searching(pattern)
             found = (event for event in found if event.fault and search(event.fault))
-        listed = sorted(reversed([*islice(found, limit)]), key=_IN_ORDER)
-        return [event.shown() for event in listed]
+        return [event.shown() for event in reversed([*islice(found, limit)])]
 
     def faults_at(
         self,
@@ -311,6 +316,11 @@ class DB(ABC):
         self._require_open()
         overdue = self._events(None, 0, self._history_start() - grace * agents.MICROSECONDS)
         return next(iter(overdue), None) is not None
+
+    def count_expired_history(self) -> int:
+        """The number of events that are past their time, and not deleted yet."""
+        self._require_open()
+        return self._count_events(self._history_start())
 
     def prune_history(self, limit: int = 1000) -> int:
         """Delete at most ``limit`` events that are past their time; return how many."""
@@ -459,6 +469,10 @@ class DB(ABC):
         """The time (microseconds) before which events may have been deleted."""
         return self._now() - self._retention * agents.MICROSECONDS
 
+    def _count_events(self, until: int) -> int:
+        """The number of events before ``until`` (microseconds)."""
+        return sum(1 for _ in self._events(None, 0, until))
+
     def _row(self, agent: str) -> Row | None:
         """The agent's row."""
         return next((row for name, row in self._rows() if name == agent), None)
@@ -484,10 +498,10 @@ class DB(ABC):
         """Of each agent, its events from its time in ``spans`` to before ``until``, as :meth:`_events` gives them."""
         return ((agent, self._events(agent, since, until)) for agent, since in spans.items())
 
-    def _late_agents(self) -> Iterable[types.LateAgent]:
+    def _late_agents(self, otherwise: int | None) -> Iterable[types.LateAgent]:
         """See :meth:`late_agents`; in any order."""
         now = self._now()
-        return (late for name, row in self._rows() if (late := agents.late(name, row, now)))
+        return (late for name, row in self._rows() if (late := agents.late(name, row, now, otherwise)))
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
@@ -585,7 +599,6 @@ class DB(ABC):
 
 
 _NAME = itemgetter("name")
-_IN_ORDER = attrgetter("time", "agent")
 
 # The latest time (seconds) whose microseconds every store can hold, and compare with others.
 _LATEST = 2**62 // agents.MICROSECONDS

@@ -238,6 +238,10 @@ class HistoryConformance:
         clock.advance(60)
         late = {"name": "a", "updated": start, "within": 30, "late": 30}
         assert other.late_agents() == [late]
+        assert other.late_agents(otherwise=59) == [
+            late,
+            {"name": "never", "updated": start, "within": 59, "late": 1},
+        ]
         clock.advance(1)
         assert other.late_agents() == [{**late, "late": 31}, {"name": "b", "updated": start, "within": 60, "late": 1}]
         db.set_faults("a", [])

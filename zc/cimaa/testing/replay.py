@@ -1,6 +1,6 @@
 """What a history must show: the present, and every earlier state, computed in another way than the contract does."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from ..db import DB
@@ -57,19 +57,19 @@ class Recorder:
         """Compare all that was recorded with ``faults_at``."""
         seconds = sorted({second for states in self._states.values() for second in states})
         for second in seconds:
-            if (found := self._asked(lambda second=second: self._db.faults_at(second))) is not None:
+            if (found := self._asked(second)) is not None:
                 assert found == {
                     key: value for states in self._states.values() for key, value in _by(states, second).items()
                 }
         for agent, states in self._states.items():
             for second in [*states][:: max(1, len(states) // 3)]:
-                found = self._asked(lambda agent=agent, second=second: self._db.faults_at(second, agent=agent))
+                found = self._asked(second, agent)
                 assert found in (None, _by(states, second))
 
-    def _asked(self, ask: Callable[[], list[FoundFault]]) -> State | None:
+    def _asked(self, second: int, agent: str | None = None) -> State | None:
         """The answer, unless the history does not reach back that far any more."""
         try:
-            return state(ask())
+            return state(self._db.faults_at(second, agent=agent))
         except HistoryIncomplete:
             return None  # it became too old while the clock advanced
 
