@@ -238,7 +238,7 @@ class DB(ABC):
         kinds: Iterable[str] | None = None,
         limit: int | None = None,
     ) -> list[types.PastEvent]:
-        """What happened, in order of time; with a ``limit``, the latest events.
+        """What happened, in order of time (and of the agents' names); with a ``limit``, the latest events.
 
         The events can be filtered by ``agent`` (``_`` for those of squelches), by a regular
         expression that the name of the fault matches (``pattern``), by time (whole seconds,
@@ -444,7 +444,7 @@ class DB(ABC):
     def _events(self, agent: str | None, since: int, until: int) -> Iterable[Event]:
         """The events from ``since`` to before ``until`` (microseconds), the latest first, read as they are consumed.
 
-        Those of one write come in reverse order.  ``agent`` may be ``_``.
+        Those of one time come in reverse order: of their agents' names, and within one write.  ``agent`` may be ``_``.
         """
 
     @abstractmethod

@@ -84,7 +84,7 @@ class DB(Contract):
     def _record(self, events: Iterable[Event]) -> None:
         if self._keeps_history:
             for event in events:
-                bisect.insort(self._store.events, event, key=_TIME)
+                bisect.insort(self._store.events, event, key=_TIME_AND_AGENT)
             del self._store.events[: bisect.bisect_left(self._store.events, self._history_start(), key=_TIME)]
 
     def _last(self, agent: str) -> Event | None:
@@ -137,4 +137,4 @@ class DB(Contract):
             return number
 
 
-_TIME = attrgetter("time")
+_TIME, _TIME_AND_AGENT = attrgetter("time"), attrgetter("time", "agent")
