@@ -272,8 +272,8 @@ class DB(ABC):
 
         The message of a fault is that of its last event by then.
 
-        :raises HistoryIncomplete: if the history does not reach back that far; the message names the agent, and the
-            earliest time that can be asked for.
+        :raises HistoryIncomplete: if the history does not reach back that far; the message names the agent whose
+            history begins last, and the earliest time that can be asked for.
         :raises InvalidInput: for an invalid argument.
         """
         self._require_open()
@@ -282,12 +282,13 @@ class DB(ABC):
         self._require_history(time)
         moment = (time + 1) * agents.MICROSECONDS - 1
         search = None if pattern is None else squelches.searching(pattern)
-        past = []
+        past, complete = [], {}
         for name, kept in self._kept(agent, moment):
-            _require_complete(name, history.complete_since(kept), moment)
+            complete[name] = history.complete_since(kept)
             stored = history.past_faults(kept).values()
             wanted = [one for one in stored if severity is None or one["severity"] >= severity]
             past.append((name, [one for one in wanted if search is None or search(one["name"])]))
+        _require_complete(complete, moment)
         found = faults.worst_first([(name, [*map(_without_extras, listed)]) for name, listed in past], limit)
         self._set_messages(found, moment)
         return cast(list[types.FoundFault], found)
@@ -568,7 +569,7 @@ class DB(ABC):
         if not self._keeps_history:
             raise HistoryIncomplete(f"this store keeps no history: {HISTORY.name} in [database] is 0s")
         if time < (start := self.history_start()):
-            raise HistoryIncomplete(f"the history begins at {start}: {time} is before that")
+            raise HistoryIncomplete(f"the history begins at {start}: {time} is before that", start)
 
     def _kept_of(self, agent: str, moment: int) -> Kept:
         """What the store has of one agent; read again if it was written meanwhile."""
@@ -627,15 +628,24 @@ def _without_extras(fault: FaultDict) -> FaultDict:
     return {key: fault[key] for key in ("name", "severity", "message", "since")}
 
 
-def _require_complete(agent: str, complete: int | None, moment: int) -> None:
-    if complete is None:
-        raise HistoryIncomplete(
+def _require_complete(complete: Mapping[str, int | None], moment: int) -> None:
+    """Check since when (microseconds) each agent's history is complete."""
+    missing = {
+        agent: None if since is None else -(-since // agents.MICROSECONDS)
+        for agent, since in sorted(complete.items())
+        if since is None or since > moment
+    }
+    if not missing:
+        return
+    agent, earliest = max(missing.items(), key=lambda item: limits.INTEGER_MAX if item[1] is None else item[1])
+    if earliest is None:
+        text = (
             f"the history of agent {agent!r} is incomplete: a program that keeps none wrote last;"
             " it is complete again from the agent's next change with one that does"
         )
-    if complete > moment:
-        earliest = -(-complete // agents.MICROSECONDS)
-        raise HistoryIncomplete(f"the history of agent {agent!r} begins at {earliest}: ask for that time or later")
+    else:
+        text = f"the history of agent {agent!r} begins at {earliest}: ask for that time or later"
+    raise HistoryIncomplete(text, earliest, missing)
 
 
 def _check_wanted(agent: str | None, severity: int | None, pattern: str | None, limit: int | None) -> None:
