@@ -130,13 +130,17 @@ def replacement(
 
 
 def removal(agent: str, row: Row | None, old: Iterable[FaultDict], user: str | None, now: int) -> tuple[Event, ...]:
-    """The events of an agent's removal at ``now`` (microseconds); none if it has no row."""
+    """The events of an agent's removal at ``now`` (microseconds); none if it has no row.
+
+    If it was silent, its removal says since when.
+    """
     if row is None:
         return ()
     at = _next(now, row, None)
     gap = (Event(at, agent, STARTED),) if row.recorded is None else ()
     ended = (_ended(agent, fault, at) for fault in sorted(old, key=faults.by_name))
-    return (*gap, *ended, Event(at, agent, REMOVED, who=user or ""))
+    silent = row.updated // MICROSECONDS if agents.is_silent(row, now) else None
+    return (*gap, *ended, Event(at, agent, REMOVED, since=silent, who=user or ""))
 
 
 def squelched(

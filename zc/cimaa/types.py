@@ -67,7 +67,7 @@ class PastEvent(TypedDict):
     before: NotRequired[int]
     #: The fault's severity after the event.
     after: NotRequired[int]
-    #: When the series of failures, the silence or the squelch began.
+    #: When the series of failures, the squelch, or the silence before a return or a removal began.
     since: NotRequired[int]
     #: When the squelch ends by itself.
     until: NotRequired[int]
