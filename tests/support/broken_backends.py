@@ -281,7 +281,7 @@ class ForgetsWhoElse(memory.DB):
 class RecordsEveryMessage(memory.DB):
     """Records a new message as an event."""
 
-    breaks = 40
+    breaks = 60
 
     def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         before = {fault["name"]: fault for fault in self._agent_faults(agent)}
@@ -295,7 +295,7 @@ class RecordsEveryMessage(memory.DB):
 class RemovesTheHistory(memory.DB):
     """Deletes an agent's events with the agent."""
 
-    breaks = 41
+    breaks = 61
 
     def _remove_agent(self, agent: str, user: str | None) -> None:
         super()._remove_agent(agent, user)
@@ -305,7 +305,7 @@ class RemovesTheHistory(memory.DB):
 class IgnoresSilence(memory.DB):
     """Takes a report after a silence for a mere heartbeat."""
 
-    breaks = 41
+    breaks = 61
 
     def _touch(self, agent: str, touch: Touch) -> bool:
         row = self._store.rows.get(agent)
@@ -318,7 +318,7 @@ class IgnoresSilence(memory.DB):
 class TrustsTheClock(memory.DB):
     """Gives events the time of the clock, even if that was set back."""
 
-    breaks = 44
+    breaks = 64
 
     def _record(self, events: Iterable[Event]) -> None:
         super()._record(event._replace(time=self._now()) for event in events)
@@ -327,7 +327,7 @@ class TrustsTheClock(memory.DB):
 class HidesTheGap(memory.DB):
     """Claims a complete history though a program wrote that keeps none."""
 
-    breaks = 47
+    breaks = 67
 
     def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         before = self._store.rows.get(agent)
@@ -339,7 +339,7 @@ class HidesTheGap(memory.DB):
 class ShowsWhatIsPast(memory.DB):
     """Shows events that are past their time."""
 
-    breaks = 49
+    breaks = 69
 
     def _history_start(self) -> int:
         return 0

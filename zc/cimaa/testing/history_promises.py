@@ -18,7 +18,7 @@ _MARK = "0123456789abcdef"
 class HistoryConformance:
     """A part of :class:`~zc.cimaa.testing.Conformance`, which has the fixtures."""
 
-    def test_40_a_report_records_what_it_changed(self, db: DB, other: DB, clock: Clock) -> None:
+    def test_60_a_report_records_what_it_changed(self, db: DB, other: DB, clock: Clock) -> None:
         """Faults that began, got worse or better, and ended; all events of one report have the same time."""
         start = int(clock())
         db.set_faults("agent", [fault("a", 30), fault("b", 50, "down")])
@@ -41,7 +41,7 @@ class HistoryConformance:
         ]
         assert (events[7]["before"], events[7]["since"], events[7]["message"]) == (30, start, "nearly up")
 
-    def test_40_another_message_or_extra_key_is_not_an_event(self, db: DB, clock: Clock) -> None:
+    def test_60_another_message_or_extra_key_is_not_an_event(self, db: DB, clock: Clock) -> None:
         """Neither is a heartbeat, nor an extra key with the name under which agents store their alerts."""
         db.set_faults("agent", [fault("f", 50)])
         before = db.get_history()
@@ -53,13 +53,13 @@ class HistoryConformance:
             db.set_faults("agent", [fault("f", 50, triggered=marks)])
         assert db.get_history() == before
 
-    def test_40_a_long_message_is_cut(self, db: DB) -> None:
+    def test_60_a_long_message_is_cut(self, db: DB) -> None:
         """To 1 KiB of UTF-8, visibly."""
         db.set_faults("agent", [fault("f", message="\u00e9" * 5000)])
         message = db.get_history()[-1]["message"]
         assert message == "\u00e9" * 510 + "..."
 
-    def test_41_an_agent_appears_and_is_removed(self, db: DB, other: DB, clock: Clock) -> None:
+    def test_61_an_agent_appears_and_is_removed(self, db: DB, other: DB, clock: Clock) -> None:
         """Its faults end with it; its history stays, and goes on when it reports again."""
         db.set_faults("agent", [fault("f"), fault("g")])
         clock.advance(5)
@@ -78,7 +78,7 @@ class HistoryConformance:
         assert events[5]["who"] == "alice"
         assert events == other.get_history()
 
-    def test_41_a_silence_that_the_agent_did_not_announce_is_recorded(self, db: DB, clock: Clock) -> None:
+    def test_61_a_silence_that_the_agent_did_not_announce_is_recorded(self, db: DB, clock: Clock) -> None:
         """By the report that ends it, if the one before said when the next one was due."""
         start = int(clock())
         for within in (60, 60, None, None, 60):
@@ -91,7 +91,7 @@ class HistoryConformance:
         assert db.get_history()[-1]["since"] == start + 4 * 61
         assert db.get_history()[-1]["time"] == start * 10**6 + 5 * 61_000_000 + 250_000
 
-    def test_41_a_clock_that_was_set_back_is_not_a_silence(self, db: DB, clock: Clock) -> None:
+    def test_61_a_clock_that_was_set_back_is_not_a_silence(self, db: DB, clock: Clock) -> None:
         """The next report is a mere heartbeat."""
         db.set_faults("agent", [fault("f")], within=60)
         before = db.get_history()
@@ -101,7 +101,7 @@ class HistoryConformance:
         db.set_faults("agent", [fault("f")], within=60)
         assert db.get_history() == before
 
-    def test_42_alerts_are_recorded(self, db: DB) -> None:
+    def test_62_alerts_are_recorded(self, db: DB) -> None:
         """As agents store them with the fault: for each alerter the digest of the message that it sent."""
         for severity, marks in (
             *((50, {"pager": ""}), (50, {"pager": _MARK, "mail": ""}), (50, {"pager": _MARK, "mail": _MARK})),
@@ -111,13 +111,13 @@ class HistoryConformance:
         sent = [(event["kind"], event["who"]) for event in db.get_history(kinds=["alerted", "resolved"])]
         assert sent == [("alerted", "pager"), ("alerted", "mail"), ("resolved", "pager"), ("resolved", "mail")]
 
-    def test_42_an_alert_that_was_never_sent_is_not_resolved(self, db: DB) -> None:
+    def test_62_an_alert_that_was_never_sent_is_not_resolved(self, db: DB) -> None:
         """The fault was over before."""
         db.set_faults("agent", [fault("f", 50, triggered={"pager": ""}), fault("g", 50, triggered={"pager": _MARK})])
         db.set_faults("agent", [])
         assert kinds(db.get_history())[-3:] == [("ended", "f"), ("ended", "g"), ("resolved", "g")]
 
-    def test_43_squelches_are_recorded(self, db: DB, other: DB, clock: Clock) -> None:
+    def test_63_squelches_are_recorded(self, db: DB, other: DB, clock: Clock) -> None:
         """Under the agent ``_``: who set and removed them, why, since when and until when."""
         start = int(clock())
         db.squelch("x", "maintenance", "alice", expires=start + 100)
@@ -139,7 +139,7 @@ class HistoryConformance:
             *(["longer"], ["longer"], []),
         ]
 
-    def test_44_events_are_in_the_order_of_writing(self, db: DB, other: DB, clock: Clock) -> None:
+    def test_64_events_are_in_the_order_of_writing(self, db: DB, other: DB, clock: Clock) -> None:
         """Even if the clock stands still or is set back; each write is later than the one before."""
         for step in range(6):
             (db if step % 2 else other).set_faults("agent", [fault(str(step))])
@@ -152,7 +152,7 @@ class HistoryConformance:
         names = [event["fault"] for event in db.get_history(kinds=["began"])]
         assert names == ["0", "1", "2", "3", "4", "5"]
 
-    def test_45_get_history_selects(self, db: DB, clock: Clock) -> None:
+    def test_65_get_history_selects(self, db: DB, clock: Clock) -> None:
         """By agent, name, time and kind, and the latest if there is a limit."""
         start = int(clock())
         for second in range(5):
@@ -168,7 +168,7 @@ class HistoryConformance:
         assert db.get_history(limit=0) == db.get_history(agent="c") == db.get_history(kinds=[]) == []
         assert db.get_history(since=start + 5) == db.get_history(until=start - 1) == []
 
-    def test_45_invalid_arguments_are_rejected(self, db: DB) -> None:
+    def test_65_invalid_arguments_are_rejected(self, db: DB) -> None:
         """With the error that all invalid input raises."""
         for call in (
             *(lambda: db.get_history(agent=""), lambda: db.get_history(pattern="("), lambda: db.get_history(limit=-1)),
@@ -183,7 +183,7 @@ class HistoryConformance:
                 call()
         assert db.get_history() == []
 
-    def test_46_faults_at_shows_an_earlier_moment(self, db: DB, other: DB, clock: Clock) -> None:
+    def test_66_faults_at_shows_an_earlier_moment(self, db: DB, other: DB, clock: Clock) -> None:
         """With the filters of ``find_faults``, and the message of the last event by then."""
         start = int(clock())
         db.set_faults("a", [fault("f", 30, "first", extra=1), fault("g", 50)])
@@ -207,7 +207,7 @@ class HistoryConformance:
         assert other.faults_at(start, limit=1) == [{**g, **rest}]
         assert other.faults_at(start + 10**6) == []
 
-    def test_47_a_history_that_is_incomplete_is_an_error(self, db: DB, clock: Clock) -> None:
+    def test_67_a_history_that_is_incomplete_is_an_error(self, db: DB, clock: Clock) -> None:
         """It names the agent and the earliest time that can be asked for; other agents are not affected."""
         start = int(clock())
         with type(db)(Values({**db.settings, HISTORY.name: 0}), instance=FIRST, clock=clock) as none:
@@ -229,7 +229,7 @@ class HistoryConformance:
         assert len(db.faults_at(start, agent="b")) == 1
         assert len(db.faults_at(start + 21)) == 2
 
-    def test_48_late_agents(self, db: DB, other: DB, clock: Clock) -> None:
+    def test_68_late_agents(self, db: DB, other: DB, clock: Clock) -> None:
         """Those that said when they would report again, and did not."""
         start = int(clock())
         db.set_faults("b", [fault("f")], within=60)
@@ -250,7 +250,7 @@ class HistoryConformance:
         assert other.late_agents() == []
         assert {*other.dump()["faults"][0]} == {"agent", "name", "message", "updated"}
 
-    def test_49_old_events_are_forgotten(self, db: DB, other: DB, clock: Clock) -> None:
+    def test_69_old_events_are_forgotten(self, db: DB, other: DB, clock: Clock) -> None:
         """They are no longer shown, and deleted a few at a time; what is newer stays."""
         start = int(clock())
         for number in range(20):
@@ -269,7 +269,7 @@ class HistoryConformance:
         with pytest.raises(errors.HistoryIncomplete, match=f"begins at {start + _DAY + 1}"):
             db.faults_at(start + _DAY)
 
-    def test_50_a_report_of_many_changes_is_recorded(self, db: DB, clock: Clock) -> None:
+    def test_70_a_report_of_many_changes_is_recorded(self, db: DB, clock: Clock) -> None:
         """All of it, with one time."""
         db.set_faults("agent", [fault(f"f{number}") for number in range(1000)])
         clock.advance(1)
@@ -280,7 +280,7 @@ class HistoryConformance:
         assert len(db.faults_at(int(clock()) - 1)) == 1000
 
     @pytest.mark.usefixtures("restless")
-    def test_51_writers_at_once_leave_one_history(self, opener: Opener) -> None:
+    def test_71_writers_at_once_leave_one_history(self, opener: Opener) -> None:
         """Of each agent, which leads to its present."""
         with opener(instance=FIRST) as one, opener(instance=FIRST._replace(pid=2)) as other:
 
@@ -292,7 +292,7 @@ class HistoryConformance:
                 list(pool.map(write, [one, other] * 15, range(30)))
             assert replayed(one.get_history()) == state(one.find_faults())
 
-    def test_52_what_was_recorded_is_found_again(self, db: DB, other: DB, clock: Clock) -> None:
+    def test_72_what_was_recorded_is_found_again(self, db: DB, other: DB, clock: Clock) -> None:
         """The faults at every earlier second, also while the clock is set back, and agents are removed."""
         recorder = Recorder(other)
         for step in range(12):
