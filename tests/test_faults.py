@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from zc.cimaa import errors, faults, memory
 from zc.cimaa.faults import Changes, FaultDict
 from zc.cimaa.testing import fault
-from zc.cimaa.testing.history import reports
+from zc.cimaa.testing.histories import reports
 from zc.cimaa.testing.tools import exact
 from zc.cimaa.testing.values import REFUSED
 

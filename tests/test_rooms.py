@@ -22,7 +22,7 @@ ROOMS = [
     {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff"},
     {"faults", "naming"},
     {"agents", "squelches", "options"},
-    {"filters", "entries"},
+    {"filters", "entries", "history"},
     {"leases"},
     {"db", "entrypoints"},
     {"config"},
@@ -47,7 +47,10 @@ SIBLING_FILES = {"config", "db", "errors", "install", "log", "records", "writes"
 SIBLING_CLASSES = {"Alerter", "Connection", "DB", "Sink"}
 
 # The contract and its suite are read from top to bottom, and are as long as what they promise.
-LONG_CLASSES = {"db.DB", "postgres.db.DB", "testing.conformance.Conformance"}
+LONG_CLASSES = {
+    *("db.DB", "postgres.db.DB"),
+    *("testing.conformance.Conformance", "testing.history_promises.HistoryConformance"),
+}
 
 
 def module_name(path: Path) -> str:

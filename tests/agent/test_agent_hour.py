@@ -9,6 +9,7 @@ from tests.support.simulation import START, Simulation
 from zc.cimaa import memory
 from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished
+from zc.cimaa.agents import Touch
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.errors import StoreUnavailable
 
@@ -62,9 +63,9 @@ class Store(memory.DB):
         if self.away:
             raise StoreUnavailable("the store is down")
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+    def _touch(self, agent: str, touch: Touch) -> bool:
         self._answer()
-        return super()._touch(agent, digest, instance)
+        return super()._touch(agent, touch)
 
     def _squelches(self) -> Any:
         self._answer()

@@ -21,6 +21,7 @@ from zc.cimaa.agent.rules import schedule
 from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished, Outcome, TimedOut
 from zc.cimaa.agent.tasks import Coalesced
+from zc.cimaa.agents import Touch
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
 
@@ -509,10 +510,10 @@ def test_whatever_a_backend_raises_the_store_is_away_and_is_asked_again(tmp_path
     class Odd(memory.DB):
         raises: BaseException | None = None
 
-        def _touch(self, agent: str, digest: str, instance: str) -> bool:
+        def _touch(self, agent: str, touch: Touch) -> bool:
             if self.raises is not None:
                 raise self.raises
-            return super()._touch(agent, digest, instance)
+            return super()._touch(agent, touch)
 
     db = Odd()
     simulation = Simulation(db, "[a]\ncommand = x\n", after({0: OK, 200: BAD}), tmp_path)

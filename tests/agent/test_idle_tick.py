@@ -14,6 +14,7 @@ from tests.support.simulation import Away, SimulatedClock, Simulation
 from zc.cimaa import dynamodb, lmdb, memory, postgres
 from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Finished
+from zc.cimaa.agents import Touch
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.db import DB
 from zc.cimaa.squelches import StoredSquelch
@@ -56,9 +57,9 @@ class Counting(memory.DB):
         super()._open()
         self.calls: list[str] = []
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+    def _touch(self, agent: str, touch: Touch) -> bool:
         self.calls.append("touch")
-        return super()._touch(agent, digest, instance)
+        return super()._touch(agent, touch)
 
     def _replace(self, *arguments: Any) -> None:
         self.calls.append("replace")

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from zc.cimaa import agents, faults, memory
-from zc.cimaa.agents import Instance
+from zc.cimaa.agents import Instance, Touch
 from zc.cimaa.db import Snapshot
 from zc.cimaa.entries import Entry
 from zc.cimaa.faults import FaultDict, Report
+from zc.cimaa.history import Event
 from zc.cimaa.leases import Lease
 from zc.cimaa.squelches import StoredSquelch
 from zc.cimaa.testing import Conformance, Opener
@@ -33,9 +34,9 @@ class ForgetsToRemove(memory.DB):
 
     breaks = 1
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         before = list(self._agent_faults(agent))
-        super()._replace(agent, report, instance)
+        super()._replace(agent, report, instance, within)
         now = {fault["name"] for fault in self._store.faults[agent]}
         self._store.faults[agent] += [fault for fault in before if fault["name"] not in now]
 
@@ -45,9 +46,9 @@ class TouchesBlindly(memory.DB):
 
     breaks = 1
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+    def _touch(self, agent: str, touch: Touch) -> bool:
         row = self._store.rows.get(agent)
-        return row is not None and super()._touch(agent, row.digest, row.instance)
+        return row is not None and super()._touch(agent, touch._replace(digest=row.digest))
 
 
 class TouchesForAnybody(memory.DB):
@@ -55,9 +56,9 @@ class TouchesForAnybody(memory.DB):
 
     breaks = 17
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+    def _touch(self, agent: str, touch: Touch) -> bool:
         row = self._store.rows.get(agent)
-        return row is not None and super()._touch(agent, digest, row.instance)
+        return row is not None and super()._touch(agent, touch._replace(instance=row.instance))
 
 
 class LosesHeartbeats(memory.DB):
@@ -65,9 +66,9 @@ class LosesHeartbeats(memory.DB):
 
     breaks = 12
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+    def _touch(self, agent: str, touch: Touch) -> bool:
         row = self._store.rows.get(agent)
-        return row is not None and (row.digest, row.instance) == (digest, instance)
+        return row is not None and touch.holds(row, self._now())
 
 
 class DropsEmptyTexts(memory.DB):
@@ -87,9 +88,9 @@ class TakesTrueForOne(memory.DB):
 
     breaks = 4
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         before = {fault["name"]: fault for fault in self._agent_faults(agent)}
-        super()._replace(agent, report, instance)
+        super()._replace(agent, report, instance, within)
         self._store.faults[agent] = [
             before[fault["name"]] if before.get(fault["name"]) == fault else fault
             for fault in self._store.faults[agent]
@@ -101,9 +102,9 @@ class BeginsAnew(memory.DB):
 
     breaks = 21
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         before = {fault["name"]: fault for fault in self._agent_faults(agent)}
-        super()._replace(agent, report, instance)
+        super()._replace(agent, report, instance, within)
         for fault in self._store.faults[agent]:
             if before.get(fault["name"]) != fault:
                 fault["since"] = self._now() // agents.MICROSECONDS
@@ -116,13 +117,13 @@ class WritesInTwoSteps(memory.DB):
 
     looked = threading.Event()
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         kept = self._store.faults.pop(agent, [])
         for _ in range(2):  # the first may have looked before
             self.looked.clear()
             self.looked.wait(0.05)
         self._store.faults[agent] = kept
-        super()._replace(agent, report, instance)
+        super()._replace(agent, report, instance, within)
 
     def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         found = super()._agent_faults(agent)
@@ -135,9 +136,9 @@ class RemovesByPrefix(memory.DB):
 
     breaks = 10
 
-    def _remove_agent(self, agent: str) -> None:
+    def _remove_agent(self, agent: str, user: str | None) -> None:
         for name in [name for name in self._store.rows if name.startswith(agent)]:
-            super()._remove_agent(name)
+            super()._remove_agent(name, user)
 
 
 class IgnoresTheEnd(memory.DB):
@@ -164,10 +165,10 @@ class WritesBeforeItChecks(memory.DB):
 
     breaks = 7
 
-    def set_faults(self, agent: str, faults: Iterable[FaultDict]) -> None:
+    def set_faults(self, agent: str, faults: Iterable[FaultDict], within: int | None = None) -> None:
         if row := self._store.rows.get(agent):
             self._store.rows[agent] = row._replace(updated=self._now())
-        super().set_faults(agent, faults)
+        super().set_faults(agent, faults, within)
 
 
 class TakesRestartsForDoubles(memory.DB):
@@ -224,13 +225,13 @@ class MixesUpThreads(memory.DB):
 
     company = threading.Barrier(2)
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         self._report = report
         try:
             self.company.wait(0.1)
         except threading.BrokenBarrierError:
             self.company.reset()
-        super()._replace(agent, self._report, instance)
+        super()._replace(agent, self._report, instance, within)
 
 
 class StaysOpen(memory.DB):
@@ -271,9 +272,9 @@ class ForgetsWhoElse(memory.DB):
 
     breaks = 31
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         changed = agent in self._store.rows and self._store.rows[agent].digest != report.digest
-        super()._replace(agent, report, instance)
+        super()._replace(agent, report, instance, within)
         row = self._store.rows[agent]
         if changed:
             only = tuple(seen for seen in row.instances if seen.instance == instance)
@@ -388,6 +389,73 @@ class NeverExpires(memory.DB):
 
     def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
         return super()._swap(kind, owner, key, was, becomes and becomes._replace(expires=None))
+
+
+class RecordsEveryMessage(memory.DB):
+    """Records a new message as an event."""
+
+    breaks = 60
+
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+        before = {fault["name"]: fault for fault in self._agent_faults(agent)}
+        super()._replace(agent, report, instance, within)
+        at = self._store.rows[agent].written
+        for fault in self._store.faults[agent]:
+            if before.get(fault["name"], fault)["message"] != fault["message"]:
+                self._record([Event(at, agent, "changed", fault["name"])])
+
+
+class RemovesTheHistory(memory.DB):
+    """Deletes an agent's events with the agent."""
+
+    breaks = 61
+
+    def _remove_agent(self, agent: str, user: str | None) -> None:
+        super()._remove_agent(agent, user)
+        self._store.events = [event for event in self._store.events if event.agent != agent]
+
+
+class IgnoresSilence(memory.DB):
+    """Takes a report after a silence for a mere heartbeat."""
+
+    breaks = 61
+
+    def _touch(self, agent: str, touch: Touch) -> bool:
+        row = self._store.rows.get(agent)
+        if row is None or (row.digest, row.instance, row.within) != touch:
+            return False
+        self._store.rows[agent] = row._replace(updated=self._now())
+        return True
+
+
+class TrustsTheClock(memory.DB):
+    """Gives events the time of the clock, even if that was set back."""
+
+    breaks = 64
+
+    def _record(self, events: Iterable[Event]) -> None:
+        super()._record(event._replace(time=self._now()) for event in events)
+
+
+class HidesTheGap(memory.DB):
+    """Claims a complete history though a program wrote that keeps none."""
+
+    breaks = 67
+
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+        before = self._store.rows.get(agent)
+        super()._replace(agent, report, instance, within)
+        if before is not None:
+            self._store.rows[agent] = self._store.rows[agent]._replace(recorded=before.recorded)
+
+
+class ShowsWhatIsPast(memory.DB):
+    """Shows events that are past their time."""
+
+    breaks = 69
+
+    def _history_start(self) -> int:
+        return 0
 
 
 BACKENDS = [cls for cls in memory.DB.__subclasses__() if cls.__module__ == __name__]

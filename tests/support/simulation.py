@@ -15,6 +15,7 @@ from zc.cimaa.agent.daemon import Daemon
 from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.agent.rules.results import Outcome, Result, of_outcome
 from zc.cimaa.agent.store import StoreClient
+from zc.cimaa.agents import Touch
 from zc.cimaa.alerters import Alerter
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
@@ -117,17 +118,17 @@ class Away(memory.DB):
         if self.away:
             raise StoreUnavailable("the store is down")
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+    def _touch(self, agent: str, touch: Touch) -> bool:
         self._answer()
-        return super()._touch(agent, digest, instance)
+        return super()._touch(agent, touch)
 
     def _agent_faults(self, agent: str) -> Any:
         self._answer()
         return super()._agent_faults(agent)
 
-    def _remove_agent(self, agent: str) -> None:
+    def _remove_agent(self, agent: str, user: str | None) -> None:
         self._answer()
-        super()._remove_agent(agent)
+        super()._remove_agent(agent, user)
 
     def _squelches(self) -> Any:
         self._answer()

@@ -11,8 +11,8 @@ The rooms (modules and packages), each of which imports only those before it:
     The pure rules: what a fault, an agent's row, a squelch and an option are; how an agent names its faults.
 ``entries``, ``leases``
     The pure rules of small records that are changed on condition, and of leases, which are such records.
-``filters``
-    The language in which faults and agents are filtered.
+``filters``, ``history``
+    The language in which faults and agents are filtered; what a write records, and what was at an earlier time.
 ``db``, ``entrypoints``
     The contract: the abstract class :class:`~zc.cimaa.db.DB`; loading plugins through entry points.
 ``config``

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from . import __version__, limits
-from .errors import InvalidAgent
+from .errors import InvalidAgent, InvalidInput
 from .faults import encode
 from .limits import check_text, is_plain
 from .text import hex_digest
-from .types import Agent, AgentInstance, Heartbeat
+from .types import Agent, AgentInstance, Heartbeat, LateAgent
 
 MICROSECONDS = 1_000_000
 
@@ -63,6 +63,31 @@ class Row(NamedTuple):
     instance: str
     #: The instances seen lately, in the order of their first reports.
     instances: tuple[SeenInstance, ...]
+    #: The next report is due this many seconds after the last one; ``None``: the agent did not say.
+    within: int | None = None
+    #: The time (microseconds) of the last write that was not a mere heartbeat; later than that of the one before, even
+    #: if the clock was set back.
+    written: int = 0
+    #: Since when (microseconds) the agent's history is complete; ``None``: a program that keeps none wrote last.
+    recorded: int | None = None
+
+
+class Touch(NamedTuple):
+    """What the stored row must have in common with a report that repeats the last one."""
+
+    digest: str
+    #: The id of the instance.
+    instance: str
+    within: int | None = None
+
+    def holds(self, row: Row, now: int, tolerance: int = 0) -> bool:
+        """True if a report at ``now`` (microseconds) may be a mere heartbeat.
+
+        A report that comes after a silence is written in full, so that the silence gets into the history.
+        ``tolerance`` (microseconds) is how much older the stored heartbeat may be than the last report.
+        """
+        same = (row.digest, row.instance, row.within) == self
+        return same and (self.within is None or not is_silent(row, now, tolerance))
 
 
 def check_name(agent: object) -> str:
@@ -106,20 +131,34 @@ def this_host() -> Instance:
     return Instance(host=platform.node(), pid=None, version=__version__, os=system)
 
 
-def reported(row: Row | None, digest: str, instance: Instance, now: int) -> Row:
+def check_within(within: object) -> int:
+    """The time (seconds) until the next report, if it can be stored.
+
+    :raises InvalidInput: if it cannot.
+    """
+    if not isinstance(within, int) or isinstance(within, bool):
+        raise InvalidInput(f"within must be whole seconds, not {within!r}")
+    if not 1 <= within <= limits.WITHIN:
+        raise InvalidInput(f"within must be from 1 to {limits.WITHIN} seconds")
+    return within
+
+
+def reported(row: Row | None, digest: str, instance: Instance, now: int, within: int | None = None) -> Row:
     """The agent's row after ``instance`` reported, at ``now`` (microseconds), faults with this digest.
 
     If the clock was set back, reports in the future are moved to ``now``: otherwise they would make
     their instances rivals of every later one.
     """
     if row is not None and row.instance == instance.id and row.updated <= now:
-        return row._replace(updated=now, digest=digest)  # with the same instances: a store need not decode them
+        # With the same instances: a store need not decode them.
+        return row._replace(updated=now, digest=digest, within=within)
     seen = {s.instance.id: SeenInstance(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}
     first = seen[instance.id].first if instance.id in seen else now
     seen[instance.id] = SeenInstance(instance, first, now)
     latest = sorted(seen.values(), key=lambda s: (s.last, s.first, s.instance.id))[-INSTANCES:]
     in_order = tuple(sorted(latest, key=lambda s: (s.first, s.instance.id)))
-    return Row(updated=now, digest=digest, instance=instance.id, instances=in_order)
+    written, recorded = (0, None) if row is None else (row.written, row.recorded)
+    return Row(now, digest, instance.id, in_order, within, written, recorded)
 
 
 def instances(row: Row | None) -> list[SeenInstance]:
@@ -131,6 +170,11 @@ def instances(row: Row | None) -> list[SeenInstance]:
         return [SeenInstance(instance, first, row.updated)]
     current = (s._replace(last=row.updated) if s.instance.id == row.instance else s for s in row.instances)
     return [s for s in current if not is_old(s.last, INSTANCE_MEMORY, row.updated)]
+
+
+def is_silent(row: Row, now: int, tolerance: int = 0) -> bool:
+    """True if the agent said when its next report is due, and at ``now`` it is overdue (both in microseconds)."""
+    return row.within is not None and now - row.updated - tolerance > row.within * MICROSECONDS
 
 
 def is_old(updated: int, age: float, now: int) -> bool:
@@ -175,6 +219,15 @@ def shown_alone(name: str, updated: int, host: str, pid: int | None, version: st
         "last": seconds,
     }
     return {"name": name, "updated": seconds, "instances": [instance]}
+
+
+def late(name: str, row: Row, now: int, otherwise: int | None = None) -> LateAgent | None:
+    """An agent as ``late_agents`` returns it, if its report is overdue at ``now`` (microseconds)."""
+    within = otherwise if row.within is None else row.within
+    if within is None or now - row.updated <= within * MICROSECONDS:
+        return None
+    overdue = (now - row.updated) // MICROSECONDS - within
+    return {**heartbeat(name, row.updated), "within": within, "late": overdue}
 
 
 def heartbeat(name: str, updated: int) -> Heartbeat:

@@ -8,21 +8,30 @@ any order.
 
 import time
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from operator import itemgetter
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Self, cast
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar, cast
 from uuid import uuid4
 
-from . import agents, faults, leases, limits, options, squelches, types
-from .agents import Instance, Row
+from . import agents, faults, history, leases, limits, options, squelches, types
+from .agents import Instance, Row, Touch
 from .entries import Entry
-from .errors import InvalidInput, StoreClosed, StoreUnavailable
+from .errors import HistoryIncomplete, InvalidInput, StoreClosed, StoreUnavailable
 from .faults import FaultDict, Report
+from .history import Event, Kept
 from .leases import UNCHANGED, Lease
-from .options import Option, Values
+from .limits import check_text
+from .options import DURATION, Option, Values
 from .squelches import StoredSquelch
 from .text import quoted
+
+T = TypeVar("T")
+
+#: How long events are kept: an option of every backend.
+HISTORY = Option("history", "how long the store keeps what happened; 0s keeps no history", DURATION, "90d")
 
 #: Returns the time in seconds since the epoch, like :func:`time.time`.
 Clock = Callable[[], float]
@@ -47,7 +56,7 @@ class DB(ABC):
     """
 
     #: The keys that a ``[database]`` section may have for this backend, besides ``class``.
-    options: ClassVar[Sequence[Option]] = ()
+    options: ClassVar[Sequence[Option]] = (HISTORY,)
 
     def __init__(
         self, config: Mapping[str, str] | None = None, *, instance: Instance | None = None, clock: Clock | None = None
@@ -69,7 +78,7 @@ class DB(ABC):
 
     # Agents and what they report
 
-    def set_faults(self, agent: str, faults: Iterable[Mapping[str, Any]]) -> None:
+    def set_faults(self, agent: str, faults: Iterable[Mapping[str, Any]], within: int | None = None) -> None:
         """Replace the agent's faults and refresh its heartbeat, atomically.
 
         Each fault has the keys of :class:`~zc.cimaa.types.NewFault`, and may have
@@ -77,18 +86,24 @@ class DB(ABC):
         report; it is durable if it changed a fault.  The caller's list and dicts are
         not changed.
 
+        ``within`` says that the agent will report again within this time (whole seconds):
+        see :meth:`late_agents`.  Without it, the agent has no time by which it is late.
+
         :raises InvalidAgent: if the name breaks a rule.
         :raises InvalidFault: if a fault, or the whole report, breaks a rule.
+        :raises InvalidInput: if ``within`` is not a number of seconds.
         """
         if self._closed:
             self._require_open()
         agents.check_name(agent)
+        if within is not None:
+            agents.check_within(within)
         instance = self._given_instance or agents.this_process()
         unvalidated = _encode_unvalidated(faults) if isinstance(faults, list) else None
-        if unvalidated is None or not self._touch(agent, unvalidated.digest, instance.id):
+        if unvalidated is None or not self._touch(agent, Touch(unvalidated.digest, instance.id, within)):
             report = _report(agent, faults, unvalidated)
-            if unvalidated is not None or not self._touch(agent, report.digest, instance.id):
-                self._replace(agent, report, instance)
+            if unvalidated is not None or not self._touch(agent, Touch(report.digest, instance.id, within)):
+                self._replace(agent, report, instance, within)
 
     def get_faults(self, agent: str) -> list[types.Fault]:
         """The agent's current faults as they were set, each with its ``agent``, sorted by name."""
@@ -114,14 +129,7 @@ class DB(ABC):
         :raises InvalidInput: for an invalid agent name, severity, pattern or limit.
         """
         self._require_open()
-        if agent is not None:
-            agents.check_name(agent)
-        if severity is not None and (not isinstance(severity, int) or isinstance(severity, bool)):
-            raise InvalidInput(f"severity must be an integer, not {severity!r}")
-        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
-            raise InvalidInput(f"limit must be a whole number, 0 or more, not {limit!r}")
-        if pattern is not None:
-            squelches.compiled(squelches.check_regex(pattern))
+        _check_wanted(agent, severity, pattern, limit)
         return cast(list[types.FoundFault], self._find_faults(agent, severity, pattern, limit))
 
     def get_agents(self) -> list[types.Agent]:
@@ -165,10 +173,27 @@ class DB(ABC):
         self._require_open()
         return self._double_agents(_seconds("within", within))
 
-    def remove_agent(self, agent: str) -> None:
-        """Remove the agent's faults, heartbeat and instances; an unknown agent is not an error."""
+    def late_agents(self, otherwise: int | None = None) -> list[types.LateAgent]:
+        """The agents whose next report is overdue by what they said in ``set_faults``, sorted by name.
+
+        Each has ``name``, ``updated``, ``within``, and ``late``: for how many seconds it is
+        overdue.  ``otherwise`` is the ``within`` (whole seconds) of agents that said nothing;
+        without it, they are never late.
+
+        :raises InvalidInput: if ``otherwise`` is not a number of seconds.
+        """
         self._require_open()
-        self._remove_agent(agents.check_name(agent))
+        if otherwise is not None:
+            agents.check_within(otherwise)
+        return sorted(self._late_agents(otherwise), key=_NAME)
+
+    def remove_agent(self, agent: str, user: str | None = None) -> None:
+        """Remove the agent's faults, heartbeat and instances; an unknown agent is not an error.
+
+        Its history remains, and says that ``user`` removed the agent.
+        """
+        self._require_open()
+        self._remove_agent(agents.check_name(agent), _checked_user(user))
 
     # Squelches
 
@@ -184,10 +209,13 @@ class DB(ABC):
         now = self._now() // agents.MICROSECONDS
         self._put_squelch(squelches.squelch(regex, reason, user, permanent, expires, now))
 
-    def unsquelch(self, regex: str) -> None:
-        """Remove the squelch with this regular expression; an unknown one is not an error."""
+    def unsquelch(self, regex: str, user: str | None = None) -> None:
+        """Remove the squelch with this regular expression; an unknown one is not an error.
+
+        The history says that ``user`` removed it.
+        """
         self._require_open()
-        self._remove_squelch(squelches.check_regex(regex))
+        self._remove_squelch(squelches.check_regex(regex), _checked_user(user))
 
     def get_squelches(self) -> list[str]:
         """The regular expressions of the squelches in force now, sorted."""
@@ -283,6 +311,107 @@ class DB(ABC):
         """By how many seconds the clocks of those that take leases may differ; 0 if the store has one clock."""
         return 0
 
+    # History
+
+    def get_history(
+        self,
+        agent: str | None = None,
+        pattern: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        kinds: Iterable[str] | None = None,
+        limit: int | None = None,
+    ) -> list[types.PastEvent]:
+        """What happened, in order of time (and of the agents' names); with a ``limit``, the latest events.
+
+        The events can be filtered by ``agent`` (``_`` for those of squelches), by a regular
+        expression that the name of the fault matches (``pattern``), by time (whole seconds,
+        from ``since`` to ``until``, both included), and by kind.
+
+        :raises InvalidInput: for an invalid argument.
+        """
+        self._require_open()
+        _check_wanted(None if agent == history.SQUELCHES else agent, None, pattern, limit)
+        for what, bound in (("since", since), ("until", until)):
+            if bound is not None:
+                _check_time(what, bound)
+        wanted = None if kinds is None else frozenset(kinds)
+        found = self._events(agent, *self._period(since, until))
+        if wanted is not None:
+            found = (event for event in found if event.kind in wanted)
+        if pattern is not None:
+            search = squelches.searching(pattern)
+            found = (event for event in found if event.fault and search(event.fault))
+        return [event.shown() for event in reversed([*islice(found, limit)])]
+
+    def faults_at(
+        self,
+        time: int,
+        agent: str | None = None,
+        severity: int | None = None,
+        pattern: str | None = None,
+        limit: int | None = None,
+    ) -> list[types.FoundFault]:
+        """What :meth:`find_faults` returned at the end of the second ``time``, without extra keys.
+
+        The message of a fault is that of its last event by then.
+
+        :raises HistoryIncomplete: if the history does not reach back that far; the message names the agent whose
+            history begins last, and the earliest time that can be asked for.
+        :raises InvalidInput: for an invalid argument.
+        """
+        self._require_open()
+        _check_wanted(agent, severity, pattern, limit)
+        _check_time("time", time)
+        self._require_history(time)
+        moment = (time + 1) * agents.MICROSECONDS - 1
+        search = None if pattern is None else squelches.searching(pattern)
+        past, complete = [], {}
+        for name, kept in self._kept(agent, moment):
+            complete[name] = history.complete_since(kept)
+            stored = history.past_faults(kept).values()
+            wanted = [one for one in stored if severity is None or one["severity"] >= severity]
+            past.append((name, [one for one in wanted if search is None or search(one["name"])]))
+        _require_complete(complete, moment)
+        found = faults.worst_first([(name, [*map(_without_extras, listed)]) for name, listed in past], limit)
+        self._set_messages(found, moment)
+        return cast(list[types.FoundFault], found)
+
+    def squelches_at(self, time: int) -> list[types.PastSquelch]:
+        """The squelches that were in force at the end of the second ``time``, sorted by regular expression.
+
+        :raises HistoryIncomplete: if the history does not reach back that far.
+        :raises InvalidInput: for an invalid time.
+        """
+        self._require_open()
+        _check_time("time", time)
+        self._require_history(time)
+        moment = (time + 1) * agents.MICROSECONDS - 1
+        current = [*self._squelches()]
+        events = self._events(history.SQUELCHES, moment + 1, limits.INTEGER_MAX)
+        return [s.past() for s in squelches.by_regex(history.past_squelches(current, events, moment))]
+
+    def history_start(self) -> int:
+        """The earliest time (whole seconds) for which the store may have history."""
+        self._require_open()
+        return -(-self._history_start() // agents.MICROSECONDS)
+
+    def expired_history(self, grace: int = 0) -> bool:
+        """True if the store has events that are past their time by more than ``grace`` (seconds)."""
+        self._require_open()
+        overdue = self._events(None, 0, self._history_start() - grace * agents.MICROSECONDS)
+        return next(iter(overdue), None) is not None
+
+    def count_expired_history(self) -> int:
+        """The number of events that are past their time, and not deleted yet."""
+        self._require_open()
+        return self._count_events(self._history_start())
+
+    def prune_history(self, limit: int = 1000) -> int:
+        """Delete at most ``limit`` events that are past their time; return how many."""
+        self._require_open()
+        return self._forget(self._history_start(), limit)
+
     # The whole
 
     def dump(self) -> types.Dump:
@@ -348,23 +477,22 @@ class DB(ABC):
         """Release all resources.  Called once."""
 
     @abstractmethod
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        """Set the agent's heartbeat to now if its row still has this digest and this instance's id.
+    def _touch(self, agent: str, touch: Touch) -> bool:
+        """Set the agent's heartbeat to now if ``touch`` holds for its row; return whether it did.
 
-        Return whether it did.  It should cost one small write for any number of faults.
+        It should cost one small write for any number of faults.
         """
 
     @abstractmethod
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         """Replace the agent's report atomically, even if others write at the same time.
 
-        :func:`zc.cimaa.faults.changes` computes what to write, and
-        :func:`zc.cimaa.agents.reported` the agent's new row.
+        :func:`zc.cimaa.history.replacement` computes what to write: row, faults and events.
         """
 
     @abstractmethod
-    def _remove_agent(self, agent: str) -> None:
-        """Remove the agent's row and faults, atomically."""
+    def _remove_agent(self, agent: str, user: str | None) -> None:
+        """Remove the agent's row and faults, and store the events of :func:`zc.cimaa.history.removal`, atomically."""
 
     @abstractmethod
     def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
@@ -383,11 +511,11 @@ class DB(ABC):
 
     @abstractmethod
     def _put_squelch(self, squelch: StoredSquelch) -> None:
-        """Add the squelch, or replace the one with its regular expression."""
+        """Add the squelch, or replace the one with its regular expression; store :func:`zc.cimaa.history.squelched`."""
 
     @abstractmethod
-    def _remove_squelch(self, regex: str) -> None:
-        """Remove the squelch with this regular expression, if there is one."""
+    def _remove_squelch(self, regex: str, user: str | None) -> None:
+        """Remove the squelch with this regular expression, if there is one; store its event."""
 
     @abstractmethod
     def _squelches(self) -> Iterable[StoredSquelch]:
@@ -411,6 +539,17 @@ class DB(ABC):
     def _snapshot(self) -> Iterable[Snapshot]:
         """Everything, in parts, as it was at one moment where the store can tell; heartbeats may be a little older."""
 
+    @abstractmethod
+    def _events(self, agent: str | None, since: int, until: int) -> Iterable[Event]:
+        """The events from ``since`` to before ``until`` (microseconds), the latest first, read as they are consumed.
+
+        Those of one time come in reverse order: of their agents' names, and within one write.  ``agent`` may be ``_``.
+        """
+
+    @abstractmethod
+    def _forget(self, until: int, limit: int) -> int:
+        """Delete at most ``limit`` events before ``until`` (microseconds); return how many."""
+
     # What a backend may implement, if its store can do better or has its own clock
 
     @classmethod
@@ -424,6 +563,44 @@ class DB(ABC):
     def _now(self) -> int:
         """The store's time in microseconds since the epoch."""
         return int(self._clock() * agents.MICROSECONDS)
+
+    def _history_start(self) -> int:
+        """The time (microseconds) before which events may have been deleted."""
+        return self._now() - self._retention * agents.MICROSECONDS
+
+    def _count_events(self, until: int) -> int:
+        """The number of events before ``until`` (microseconds)."""
+        return sum(1 for _ in self._events(None, 0, until))
+
+    def _row(self, agent: str) -> Row | None:
+        """The agent's row."""
+        return next((row for name, row in self._rows() if name == agent), None)
+
+    def _kept(self, agent: str | None, moment: int) -> Iterable[tuple[str, Kept]]:
+        """Each agent that has a row, or an event after ``moment`` (microseconds): its row, faults and such events.
+
+        What is returned of one agent is of one moment.
+        """
+        if agent is not None:
+            return [(agent, self._kept_of(agent, moment))]
+        before = dict(self._rows())
+        stored = _grouped(self._all_faults())
+        events = _grouped((event.agent, [event]) for event in self._events(None, moment + 1, limits.INTEGER_MAX))
+        after = dict(self._rows())
+        names = (before.keys() | after.keys() | events.keys()) - {history.SQUELCHES}
+        found = ((name, Kept(after.get(name), stored[name], events[name])) for name in names)
+        return (
+            (name, kept if _same_write(before.get(name), kept) else self._kept_of(name, moment)) for name, kept in found
+        )
+
+    def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
+        """Of each agent, its events from its time in ``spans`` to before ``until``, as :meth:`_events` gives them."""
+        return ((agent, self._events(agent, since, until)) for agent, since in spans.items())
+
+    def _late_agents(self, otherwise: int | None) -> Iterable[types.LateAgent]:
+        """See :meth:`late_agents`; in any order."""
+        now = self._now()
+        return (late for name, row in self._rows() if (late := agents.late(name, row, now, otherwise)))
 
     def _find_faults(
         self, agent: str | None, severity: int | None, pattern: str | None, limit: int | None
@@ -470,6 +647,18 @@ class DB(ABC):
         """Write the entries that are not there yet; return how many these were."""
         return sum(self._swap(entry.kind, entry.owner, entry.key, None, entry) for entry in entries)
 
+    # For backends
+
+    @property
+    def _keeps_history(self) -> bool:
+        """False if the configuration says that nothing is to be recorded."""
+        return self._retention > 0
+
+    @property
+    def _retention(self) -> int:
+        """How long (seconds) events are kept."""
+        return int(self.settings.get(HISTORY.name, 0))
+
     # Helpers of this class alone
 
     def _lease_entry(self, name: str) -> Entry | None:
@@ -483,6 +672,41 @@ class DB(ABC):
     def _swap_lease(self, name: str, was: Entry | None, becomes: Entry | None) -> bool:
         return self._swap(leases.KIND, "", name, None if was is None else was.revision, becomes)
 
+    def _period(self, since: int | None, until: int | None) -> tuple[int, int]:
+        """The microseconds of these seconds, both included, as far as there is history."""
+        start = self._history_start()
+        first = start if since is None else max(start, since * agents.MICROSECONDS)
+        return first, limits.INTEGER_MAX if until is None else (until + 1) * agents.MICROSECONDS
+
+    def _require_history(self, time: int) -> None:
+        if not self._keeps_history:
+            raise HistoryIncomplete(f"this store keeps no history: {HISTORY.name} in [database] is 0s")
+        if time < (start := self.history_start()):
+            raise HistoryIncomplete(f"the history begins at {start}: {time} is before that", start)
+
+    def _kept_of(self, agent: str, moment: int) -> Kept:
+        """What the store has of one agent; read again if it was written meanwhile."""
+        row = self._row(agent)
+        while True:
+            stored = [*self._agent_faults(agent)]
+            events = [*self._events(agent, moment + 1, limits.INTEGER_MAX)]
+            before, row = row, self._row(agent)
+            kept = Kept(row, stored, events)
+            if _same_write(before, kept):
+                return kept
+
+    def _set_messages(self, found: list[FaultDict], moment: int) -> None:
+        """Give the faults the messages of their last events by ``moment``, as far as there are some."""
+        missing: dict[str, dict[str, FaultDict]] = defaultdict(dict)
+        for fault in found:
+            missing[fault["agent"]][fault["name"]] = fault
+        spans = {
+            agent: min(fault["since"] for fault in named.values()) * agents.MICROSECONDS
+            for agent, named in missing.items()
+        }
+        for agent, events in self._events_of(spans, moment + 1):
+            history.set_messages(missing[agent], events)
+
     def _require_open(self) -> None:
         if self._closed:
             raise StoreClosed(f"this {type(self).__module__} store has been closed")
@@ -492,8 +716,74 @@ _NAME = itemgetter("name")
 # How often a change of a lease is tried if others write at the same time.  Each time, one of them succeeds.
 _ATTEMPTS = 100
 
+# The latest time (seconds) whose microseconds every store can hold, and compare with others.
+_LATEST = 2**62 // agents.MICROSECONDS
+
 # Within the class, the parameter of set_faults hides the module faults.
 _report, _encode_unvalidated = faults.report, faults.encode_unvalidated
+
+
+def _grouped(pairs: Iterable[tuple[str, list[T]]]) -> dict[str, list[T]]:
+    """What belongs to each name; nothing for other names."""
+    found: dict[str, list[T]] = defaultdict(list)
+    for name, listed in pairs:
+        found[name] += listed
+    return found
+
+
+def _same_write(before: Row | None, kept: Kept) -> bool:
+    """True if faults and events were read while the agent was not written: they belong together."""
+    if before is None or kept.row is None:
+        last = kept.events[0].kind if kept.events else history.REMOVED
+        return before is kept.row and (last == history.REMOVED or not kept.faults)
+    return before.written == kept.row.written
+
+
+def _without_extras(fault: FaultDict) -> FaultDict:
+    return {key: fault[key] for key in ("name", "severity", "message", "since")}
+
+
+def _require_complete(complete: Mapping[str, int | None], moment: int) -> None:
+    """Check since when (microseconds) each agent's history is complete."""
+    missing = {
+        agent: None if since is None else -(-since // agents.MICROSECONDS)
+        for agent, since in sorted(complete.items())
+        if since is None or since > moment
+    }
+    if not missing:
+        return
+    agent, earliest = max(missing.items(), key=lambda item: limits.INTEGER_MAX if item[1] is None else item[1])
+    if earliest is None:
+        text = (
+            f"the history of agent {agent!r} is incomplete: a program that keeps none wrote last;"
+            " it is complete again from the agent's next change with one that does"
+        )
+    else:
+        text = f"the history of agent {agent!r} begins at {earliest}: ask for that time or later"
+    raise HistoryIncomplete(text, earliest, missing)
+
+
+def _check_wanted(agent: str | None, severity: int | None, pattern: str | None, limit: int | None) -> None:
+    """Check what faults or events are filtered by."""
+    if agent is not None:
+        agents.check_name(agent)
+    if severity is not None and (not isinstance(severity, int) or isinstance(severity, bool)):
+        raise InvalidInput(f"severity must be an integer, not {severity!r}")
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+        raise InvalidInput(f"limit must be a whole number, 0 or more, not {limit!r}")
+    if pattern is not None:
+        squelches.compiled(squelches.check_regex(pattern))
+
+
+def _check_time(what: str, time: int) -> None:
+    if not isinstance(time, int) or isinstance(time, bool):
+        raise InvalidInput(f"{what} must be whole seconds since the epoch, not {time!r}")
+    if not 0 <= time <= _LATEST:
+        raise InvalidInput(f"{what} must be from 0 to {_LATEST} seconds since the epoch")
+
+
+def _checked_user(user: str | None) -> str | None:
+    return None if user is None else check_text("the user", user, InvalidInput, most=limits.USER, empty=True)
 
 
 def _sorted(heartbeats: Iterable[tuple[str, int]]) -> list[types.Heartbeat]:

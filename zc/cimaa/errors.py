@@ -4,7 +4,7 @@ A message names the cause and says what to do.  If a driver raised an exception,
 that is the ``__cause__``.  No message contains a secret.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class Error(Exception):
@@ -33,6 +33,19 @@ class InvalidLease(InvalidInput):
 
 class InvalidFilter(InvalidInput):
     """A filter breaks a rule of its language: the message names the term and its position."""
+
+
+class HistoryIncomplete(Error):
+    """The history does not reach back to the time that was asked for."""
+
+    def __init__(
+        self, message: str, earliest: int | None = None, agents: Mapping[str, int | None] | None = None
+    ) -> None:
+        super().__init__(message)
+        #: The earliest time (whole seconds) that can be asked for; ``None`` if there is none yet.
+        self.earliest = earliest
+        #: The agents whose history is incomplete, each with the earliest time that can be asked for.
+        self.agents: Mapping[str, int | None] = agents or {}
 
 
 class ConfigurationError(Error):

@@ -27,6 +27,8 @@ ENTRY_VALUE = 256 * 1024
 LEASE_HOLDER = 255
 #: The longest lease (seconds).
 LEASE = 24 * 60 * 60
+#: The longest time (seconds) until the next report: ten years.
+WITHIN = 10 * 365 * 24 * 60 * 60
 
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 #: Magnitudes of floats other than 0 (both are limits of DynamoDB's numbers).

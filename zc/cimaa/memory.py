@@ -1,17 +1,20 @@
 """A store in the memory of one process: the smallest correct backend, and the model that others are tested against."""
 
+import bisect
 import threading
 from collections.abc import Iterable
 from copy import deepcopy
+from operator import attrgetter
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
-from . import agents, entries, faults
-from .agents import Instance, Row
+from . import entries, history
+from .agents import Instance, Row, Touch
 from .db import DB as Contract
 from .db import Snapshot
 from .entries import Entry
 from .faults import FaultDict, Report
+from .history import Event
 from .options import Option
 from .squelches import StoredSquelch
 
@@ -28,6 +31,7 @@ class Store:
         self.faults: dict[str, list[FaultDict]] = {}
         self.squelches: dict[str, StoredSquelch] = {}
         self.entries: dict[tuple[str, str, str], Entry] = {}
+        self.events: list[Event] = []
 
     @classmethod
     def named(cls, name: str) -> "Store":
@@ -40,6 +44,7 @@ class DB(Contract):
     """A store in the memory of this process; it is lost when the process ends."""
 
     options = (
+        *Contract.options,
         Option("name", "handles of one process with the same name share one store; without a name, each has its own"),
     )
 
@@ -50,30 +55,42 @@ class DB(Contract):
     def _close(self) -> None:
         self._store = Store()
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
+    def _touch(self, agent: str, touch: Touch) -> bool:
         with self._store.lock:
-            row = self._store.rows.get(agent)
-            if row is None or (row.digest, row.instance) != (digest, instance):
+            row, now = self._store.rows.get(agent), self._now()
+            if row is None or not touch.holds(row, now):
                 return False
-            self._store.rows[agent] = row._replace(updated=self._now())
+            self._store.rows[agent] = row._replace(updated=now)
             return True
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         with self._store.lock:
-            now = self._now()
-            row = agents.reported(self._store.rows.get(agent), report.digest, instance, now)
-            stored = {fault["name"]: fault for fault in self._store.faults.get(agent, ())}
-            changes = faults.changes(stored.values(), report, now // agents.MICROSECONDS)
-            for name in changes.removed:
+            row, old = self._store.rows.get(agent), self._store.faults.get(agent, [])
+            last = None if row else self._last(agent)
+            new = history.replacement(
+                agent, row, old, report, instance, within, self._now(), keep=self._keeps_history, last=last
+            )
+            stored = {fault["name"]: fault for fault in old}
+            for name in new.changes.removed:
                 del stored[name]
-            stored |= {fault["name"]: fault for fault in changes.put}
+            stored |= {fault["name"]: fault for fault in new.changes.put}
             self._store.faults[agent] = list(stored.values())
-            self._store.rows[agent] = row
+            self._store.rows[agent] = new.row
+            self._record(new.events)
 
-    def _remove_agent(self, agent: str) -> None:
+    def _remove_agent(self, agent: str, user: str | None) -> None:
         with self._store.lock:
-            self._store.rows.pop(agent, None)
-            self._store.faults.pop(agent, None)
+            row, old = self._store.rows.pop(agent, None), self._store.faults.pop(agent, [])
+            self._record(history.removal(agent, row, old, user, self._now()))
+
+    def _record(self, events: Iterable[Event]) -> None:
+        if self._keeps_history:
+            for event in events:
+                bisect.insort(self._store.events, event, key=_TIME_AND_AGENT)
+            del self._store.events[: bisect.bisect_left(self._store.events, self._history_start(), key=_TIME)]
+
+    def _last(self, agent: str) -> Event | None:
+        return next((event for event in reversed(self._store.events) if event.agent == agent), None)
 
     def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         with self._store.lock:
@@ -89,11 +106,14 @@ class DB(Contract):
 
     def _put_squelch(self, squelch: StoredSquelch) -> None:
         with self._store.lock:
+            old = self._store.squelches.get(squelch.regex)
             self._store.squelches[squelch.regex] = squelch
+            self._record(history.squelched(old, squelch, None, self._now(), self._last(history.SQUELCHES)))
 
-    def _remove_squelch(self, regex: str) -> None:
+    def _remove_squelch(self, regex: str, user: str | None) -> None:
         with self._store.lock:
-            self._store.squelches.pop(regex, None)
+            old = self._store.squelches.pop(regex, None)
+            self._record(history.squelched(old, None, user, self._now(), self._last(history.SQUELCHES)))
 
     def _squelches(self) -> Iterable[StoredSquelch]:
         with self._store.lock:
@@ -120,3 +140,19 @@ class DB(Contract):
             heartbeats = [(agent, row.updated) for agent, row in self._store.rows.items()]
             stored = deepcopy(self._store.faults)
             return [Snapshot(heartbeats, stored.items(), list(self._store.squelches.values()))]
+
+    def _events(self, agent: str | None, since: int, until: int) -> Iterable[Event]:
+        with self._store.lock:
+            start = bisect.bisect_left(self._store.events, since, key=_TIME)
+            end = bisect.bisect_left(self._store.events, until, key=_TIME)
+            found = self._store.events[start:end]
+        return (event for event in reversed(found) if agent in (None, event.agent))
+
+    def _forget(self, until: int, limit: int) -> int:
+        with self._store.lock:
+            number = min(limit, bisect.bisect_left(self._store.events, until, key=_TIME))
+            del self._store.events[:number]
+            return number
+
+
+_TIME, _TIME_AND_AGENT = attrgetter("time"), attrgetter("time", "agent")

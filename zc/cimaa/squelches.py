@@ -49,6 +49,18 @@ class StoredSquelch(NamedTuple):
             shown["expires"] = self.expires
         return shown
 
+    def past(self) -> types.PastSquelch:
+        """The squelch as ``squelches_at`` returns it."""
+        shown: types.PastSquelch = {
+            "regex": self.regex,
+            "reason": self.reason,
+            "user": self.user,
+            "time": self.time,
+        }
+        if self.expires is not None:
+            shown["expires"] = self.expires
+        return shown
+
 
 def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | None, now: int) -> StoredSquelch:
     """A checked squelch, set at ``now``.

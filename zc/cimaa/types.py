@@ -4,7 +4,7 @@ At run time they are plain dicts.  A fault may have extra keys.  ``fault.get("ru
 :class:`Fault` as an ``object``; a program that knows the types of its extra keys declares them in a subclass of
 :class:`Fault` or :class:`NewFault`.
 
-All times are whole seconds since the epoch.
+All times are whole seconds since the epoch, except ``time`` of a :class:`PastEvent`.
 """
 
 from typing import Literal, NotRequired, TypedDict, final
@@ -42,6 +42,43 @@ class Heartbeat(TypedDict):
     updated: int
 
 
+class LateAgent(Heartbeat):
+    """An agent as ``late_agents`` returns it."""
+
+    #: The agent said that it would report again within this time (seconds).
+    within: int
+    #: How long (seconds) its report is overdue.
+    late: int
+
+
+class PastEvent(TypedDict):
+    """An event as ``get_history`` returns it: with the keys that its kind has."""
+
+    #: Microseconds since the epoch; the events of one report have the same.
+    time: int
+    #: The agent's name; ``_`` for a squelch.
+    agent: str
+    #: ``began``, ``worse``, ``better``, ``ended``, ``alerted``, ``resolved``, ``appeared``, ``returned``, ``removed``,
+    #: ``started``, ``squelched``, ``unsquelched``; later versions may add others.
+    kind: str
+    #: The fault's name, or the regular expression of a squelch.
+    fault: NotRequired[str]
+    #: The fault's severity before the event.
+    before: NotRequired[int]
+    #: The fault's severity after the event.
+    after: NotRequired[int]
+    #: When the series of failures, the squelch, or the silence before a return or a removal began.
+    since: NotRequired[int]
+    #: When the squelch ends by itself.
+    until: NotRequired[int]
+    #: The fault's message, cut to 1 KiB.
+    message: NotRequired[str]
+    #: The user, the alerter, or the host of the instance.
+    who: NotRequired[str]
+    #: The squelch's reason.
+    why: NotRequired[str]
+
+
 class AgentInstance(TypedDict):
     """A process or host that reports under an agent's name."""
 
@@ -74,6 +111,19 @@ class Squelch(TypedDict):
     time: int
     permanent: bool
     #: When it ends; missing if it stays until it is removed.
+    expires: NotRequired[int]
+
+
+class PastSquelch(TypedDict):
+    """A squelch as ``squelches_at`` returns it."""
+
+    regex: str
+    reason: str
+    #: Who set it; empty if it was removed since.
+    user: str
+    #: When it was set.
+    time: int
+    #: When it was to end; missing if it stayed until it was removed.
     expires: NotRequired[int]
 
 

@@ -20,7 +20,7 @@ class HoldState(Enum):
     ENDED = auto()
 
 
-class Event(Enum):
+class HoldEvent(Enum):
     """What happens to an :class:`AlertHold`."""
 
     #: Checks have ended: alerts may be due.
@@ -32,12 +32,12 @@ class Event(Enum):
 
 
 TRANSITIONS = {
-    (HoldState.READY, Event.RESULTS): HoldState.HOLDING,
-    (HoldState.READY, Event.RELEASE): HoldState.RELEASED,
-    (HoldState.HOLDING, Event.RELEASE): HoldState.RELEASED,
-    (HoldState.READY, Event.END): HoldState.ENDED,
-    (HoldState.HOLDING, Event.END): HoldState.ENDED,
-    (HoldState.RELEASED, Event.END): HoldState.ENDED,
+    (HoldState.READY, HoldEvent.RESULTS): HoldState.HOLDING,
+    (HoldState.READY, HoldEvent.RELEASE): HoldState.RELEASED,
+    (HoldState.HOLDING, HoldEvent.RELEASE): HoldState.RELEASED,
+    (HoldState.READY, HoldEvent.END): HoldState.ENDED,
+    (HoldState.HOLDING, HoldEvent.END): HoldState.ENDED,
+    (HoldState.RELEASED, HoldEvent.END): HoldState.ENDED,
 }
 
 
@@ -49,18 +49,18 @@ class AlertHold:
 
     def may_send(self) -> bool:
         """True if alerts may be sent now; if not, they are held back."""
-        self._enter(Event.RESULTS)
+        self._enter(HoldEvent.RESULTS)
         return self.state is HoldState.RELEASED
 
     def release(self) -> bool:
         """Let alerts be sent from now on; True if some were held back, and have to be considered again."""
-        return self._enter(Event.RELEASE) is HoldState.HOLDING
+        return self._enter(HoldEvent.RELEASE) is HoldState.HOLDING
 
     def end(self) -> None:
         """Let no alert be sent any more."""
-        self._enter(Event.END)
+        self._enter(HoldEvent.END)
 
-    def _enter(self, event: Event) -> HoldState:
+    def _enter(self, event: HoldEvent) -> HoldState:
         """Take over the state after the event; the state before it."""
         before = self.state
         self.state = TRANSITIONS.get((before, event), before)

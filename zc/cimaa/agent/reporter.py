@@ -24,6 +24,8 @@ _LOG = logging.getLogger("zc.cimaa.agent")
 
 # The longest time (seconds) that alerts wait for the store; less, if the interval is short.
 _ALERTS_WAIT = 2.0
+# The number of intervals within which the agent promises the next report.
+_LATE = 5
 # The first delay (seconds) before a report is sent again.
 _FIRST_DELAY = 1.0
 
@@ -91,7 +93,7 @@ class Reporter:
         await self._restore()
         faults = self.faults()
         self.notifier.reporting(faults)
-        await self.store.report(faults)
+        await self.store.report(faults, _LATE * self._base_interval)
         self.notifier.stored(faults)
 
     def is_stuck(self) -> bool:

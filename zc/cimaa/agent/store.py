@@ -61,9 +61,9 @@ class StoreClient:
         self._outage: tuple[float, float] | None = None
         self.figures = Figures()
 
-    async def report(self, faults: list[FaultDict]) -> None:
-        """Store the agent's faults."""
-        await self._call(self._db.set_faults, self._agent, faults)
+    async def report(self, faults: list[FaultDict], within: int) -> None:
+        """Store the agent's faults, and the time (seconds) ``within`` which the next report comes."""
+        await self._call(self._db.set_faults, self._agent, faults, within)
         self.figures.last_report = self._clock.time()
 
     async def faults(self) -> list[FaultDict]:

@@ -35,6 +35,7 @@ COMMANDS = {
     "costs": "commands.estimate_costs:costs",
     "completion": "commands.completion:completion",
     "setup": "commands.setup:setup",
+    "tend": "commands.tend_store:tend",
 }
 
 

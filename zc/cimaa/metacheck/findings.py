@@ -86,6 +86,7 @@ def judge(seen: FleetState, rules: Rules, now: float) -> Verdict:
         *_forgotten(forgotten, rules),
         *_double(doubles, rules),
         *_stale(stale, hidden, rules),
+        *_overdue(seen),
     ]
     figures = {
         "agents": len(reporting) + len(silent),
@@ -219,6 +220,12 @@ def _stale(stale: Sequence[Squelch], hidden: _Hidden, rules: Rules) -> Iterable[
         name = fault_name(FILE, "squelch", digest(regex))
         severity = ERROR if regex in grave else WARNING
         yield _finding(name, severity, _squelch_message(squelch, hides, rules), squelches=[regex])
+
+
+def _overdue(seen: FleetState) -> Iterable[Finding]:
+    if seen.overdue:
+        text = "the store has history that should have been deleted two days ago: run cimaa tend once a day"
+        yield _finding(fault_name(FILE, "history"), WARNING, text)
 
 
 def _squelch_message(squelch: Squelch, hides: str, rules: Rules) -> str:

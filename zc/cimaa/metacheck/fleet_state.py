@@ -23,6 +23,12 @@ class FleetState(NamedTuple):
     squelches: Sequence[Squelch] = ()
     #: The current faults; empty if no squelch is in force.
     faults: Sequence[FoundFault] = ()
+    #: True if the store has events that should have been deleted days ago.
+    overdue: bool = False
+
+
+# How long (seconds) after their time events may remain.
+_GRACE = 2 * 24 * 60 * 60
 
 
 def read(db: DB, rules: Rules) -> FleetState:
@@ -33,13 +39,14 @@ def read(db: DB, rules: Rules) -> FleetState:
     rules.check()
     agents = db.get_agents()
     # Each set is part of the one before, and usually the first is empty.
-    late = _names(db.old_agents(rules.warning * rules.interval))
-    lost = _names(db.old_agents(rules.error * rules.interval)) if late else late
-    forgotten = _names(db.old_agents(rules.forget)) if lost else lost
+    late = _names(db.late_agents(rules.seconds(rules.warning)))
+    lost = _names(db.late_agents(rules.seconds(rules.error))) if late else late
+    forgotten = lost & _names(db.old_agents(rules.forget)) if lost else lost
     doubles = db.double_agents(rules.warning * rules.interval)
+    overdue = db.expired_history(_GRACE)
     in_force = set(db.get_squelches())
     squelches = [squelch for squelch in db.get_squelch_details() if squelch["regex"] in in_force] if in_force else []
-    return FleetState(agents, late, lost, forgotten, doubles, squelches, db.find_faults() if squelches else [])
+    return FleetState(agents, late, lost, forgotten, doubles, squelches, db.find_faults() if squelches else [], overdue)
 
 
 def _names(rows: Iterable[Heartbeat]) -> frozenset[str]:

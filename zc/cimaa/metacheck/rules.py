@@ -32,6 +32,10 @@ class Rules(NamedTuple):
     match: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
 
+    def seconds(self, intervals: float) -> int:
+        """The length of a number of intervals, in whole seconds."""
+        return max(1, round(intervals * self.interval))
+
     def check(self) -> "Rules":
         """The rules themselves, if they are consistent.
 

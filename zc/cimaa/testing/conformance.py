@@ -16,13 +16,14 @@ from ..agents import INSTANCE_MEMORY
 from ..db import DB
 from ..faults import FaultDict
 from .entries_conformance import EntriesConformance
-from .history import History
+from .histories import History
+from .history_promises import HistoryConformance
 from .leases_conformance import LeasesConformance
 from .tools import ELSEWHERE, FIRST, ONE_SHOT, SECOND, Clock, Opener, exact, expected, fault
 from .values import AT_LIMIT, BAD_AGENTS, HOSTILE_TEXTS, REFUSED, VALUES
 
 
-class Conformance(EntriesConformance, LeasesConformance):
+class Conformance(HistoryConformance, EntriesConformance, LeasesConformance):
     """The promises.  Derive from it and define the fixture ``opener``."""
 
     #: False for a store that other processes cannot see.

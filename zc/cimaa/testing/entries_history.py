@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from .. import memory
 from ..db import DB
 from ..entries import Entry
-from .history import json_values
+from .histories import json_values
 from .tools import Clock, Opener, empty, entry, exact
 
 _kinds = st.sampled_from(["x", "y"])

@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from ...alerters import RESOLVED, TRIGGERED, Alert
 from ...faults import SEVERITIES, FaultDict
+from ...history import TRIGGERED_KEY
 from ...naming import fault_name
 from ...text import hex_digest
-from .results import ALERTER, TRIGGERED_KEY, make_fault
+from .results import ALERTER, make_fault
 
 CRITICAL, INFO = SEVERITIES["critical"], SEVERITIES["info"]
 

@@ -14,6 +14,7 @@ from ... import faults
 from ...checks import Problem
 from ...errors import InvalidFault
 from ...faults import SEVERITIES, FaultDict
+from ...history import TRIGGERED_KEY
 from ...naming import fault_name, message
 from ...text import quoted
 from ...units import format_duration, format_size
@@ -36,10 +37,9 @@ _JSON = re.compile(r"\{|\[\s*[]{]")
 FAILURES = "failures"
 METRIC = "metric"
 CROSSED = "crossed"
-#: More of them: the check that found the fault, what each alerter sent about it, how the check failed (the last part of
-#: the fault's name without ``monitor-``), and which alerter fails.
+#: More of them: the check that found the fault, how the check failed (the last part of the fault's name without
+#: ``monitor-``), and which alerter fails.
 CHECK = "check"
-TRIGGERED_KEY = "triggered"
 CHECK_FAILURE = "check_failure"
 ALERTER = "alerter"
 

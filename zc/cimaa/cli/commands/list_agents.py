@@ -49,6 +49,7 @@ An agent with several instances is listed if one of them satisfies all terms.
         "cimaa agents",
         "cimaa agents --old 15m",
         "cimaa agents os=~Linux 'version<0.2' 'silent<1d'",
+        "cimaa agents --late",
         "cimaa agents --double --json",
     ),
 )
@@ -56,30 +57,31 @@ An agent with several instances is listed if one of them satisfies all terms.
 @click.option(
     "--old", type=DURATION, metavar="DURATION", help="Only agents silent for at least this long (15m, 2h, 7d)."
 )
+@click.option("--late", is_flag=True, help="Only agents that did not report within the time that they said.")
 @click.option("--offline", is_flag=True, help=_OFFLINE)
 @click.option("--double", is_flag=True, help=_DOUBLE)
 @listing_options(_TITLES)
 @click.pass_context
 def agents(
-    ctx: click.Context, terms: tuple[str, ...], old: int | None, offline: bool, double: bool, view: View
+    ctx: click.Context, terms: tuple[str, ...], old: int | None, late: bool, offline: bool, double: bool, view: View
 ) -> None:
     """List the agents; see the help text above."""
-    if (old is not None) + offline + double > 1:
-        raise click.UsageError("Give only one of --old, --offline and --double.")
+    if (old is not None) + late + offline + double > 1:
+        raise click.UsageError("Give only one of --old, --late, --offline and --double.")
     wanted = filtering.agent_filter(terms)
     with open_store(ctx) as db:
-        found = filtering.find_agents(db, wanted, _found(db, old, offline, double))
+        found = filtering.find_agents(db, wanted, _found(db, old, late, offline, double))
     if view.as_json:
         write_json(found)
         return
     now = time.time()
     write_table(
         _TITLES,
-        ((agent["name"], ago_cell(agent["updated"], now), _instances(agent)) for agent in found),
+        ((agent["name"], ago_cell(agent["updated"], now), _reported_by(agent)) for agent in found),
         view,
     )
     if not found:
-        message("No agents." if (old, offline, double, terms) == (None, False, False, ()) else "No such agents.")
+        message("No such agents." if terms or late or offline or double or old is not None else "No agents.")
 
 
 @click.command(name="remove-agent", epilog=examples("cimaa remove-agent web1.example.com"))
@@ -109,12 +111,20 @@ def _require_known(db: DB, agent: str) -> None:
         raise InvalidInput(unknown("agent", agent, known, "cimaa agents"))
 
 
-def _found(db: DB, old: int | None, offline: bool, double: bool) -> Sequence[Heartbeat]:
+def _found(db: DB, old: int | None, late: bool, offline: bool, double: bool) -> Sequence[Heartbeat]:
     if old is not None:
         return db.old_agents(old)
+    if late:
+        return db.late_agents()
     if offline:
         return db.offline_agents()
     return db.double_agents() if double else db.get_agents()
+
+
+def _reported_by(agent: Mapping[str, Any]) -> str:
+    if "late" in agent:
+        return f"late by {format_duration(agent['late'])}: it said within {format_duration(agent['within'])}"
+    return _instances(agent)
 
 
 def _instances(agent: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from ...errors import InvalidFault
 from ...units import format_size
 from ..fault_list import counted
 from ..output import message, write_json
-from ..params import complete_agents, examples, open_store
+from ..params import INTERVAL, complete_agents, examples, open_store
 
 # White space and escapes make a text longer than its content.
 _MOST = 8 * limits.REPORT
@@ -21,13 +21,19 @@ _MOST = 8 * limits.REPORT
     epilog=examples(
         'echo \'[{"name": "//web1/raid", "severity": "error", "message": "degraded"}]\' | cimaa report web1',
         "cimaa report web1 faults.json",
-        "echo '[]' | cimaa report web1",
+        "echo '[]' | cimaa report backup --within 25h",
     )
 )
 @click.argument("agent", shell_complete=complete_agents)
 @click.argument("file", type=click.File("rb"), default="-")
+@click.option(
+    "--within",
+    type=INTERVAL,
+    metavar="DURATION",
+    help="The agent is late if it does not report again within this time (90s, 25h).",
+)
 @click.pass_context
-def report(ctx: click.Context, agent: str, file: IO[bytes]) -> None:
+def report(ctx: click.Context, agent: str, file: IO[bytes], within: int | None) -> None:
     """Report the faults of an agent.
 
     The report is the complete list of the agent's faults, and replaces the previous one.  An agent that is not in the
@@ -38,7 +44,7 @@ def report(ctx: click.Context, agent: str, file: IO[bytes]) -> None:
         message("Type the report as JSON; end it with Ctrl-D.")
     faults = _faults(file)
     with open_store(ctx, this_host()) as db:
-        db.set_faults(agent, faults)
+        db.set_faults(agent, faults, within)
     message(f"{agent} reported {counted(len(faults))}.")
 
 

@@ -1,6 +1,7 @@
 """Random histories: a store and the memory backend get the same calls, and return the same after every step."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from .. import errors, limits, memory
 from ..db import DB
 from ..faults import FaultDict
+from .replay import Recorder
 from .tools import FIRST, ONE_SHOT, SECOND, Clock, Opener, empty, exact, fault
 from .values import REFUSED
 
@@ -42,7 +44,12 @@ def faults_of_a_report(draw: st.DrawFn) -> FaultDict:
 #: Reports that keep every rule.
 reports = st.lists(faults_of_a_report(), max_size=5, unique_by=lambda one: str(one["name"]))
 
-_agents = st.sampled_from(["a", "b", "Ab", "a%"])
+# Each example begins ten years after the one before (seconds).
+_LONG = 5 * 365 * 24 * 60 * 60
+_BEGINNINGS = count(step=2 * _LONG)
+
+_AGENTS = ["a", "b", "Ab", "a%"]
+_agents = st.sampled_from(_AGENTS)
 _regexes = st.sampled_from([".", "f", "^g$", "a|b", r"\d+", "it's"])
 
 
@@ -52,14 +59,18 @@ class History(RuleBasedStateMachine):
     def __init__(self, opener: Opener) -> None:
         super().__init__()
         self.clock = Clock()
+        self.clock.advance(next(_BEGINNINGS))
         self.handles = [opener(instance=instance, clock=self.clock) for instance in (FIRST, SECOND, ONE_SHOT)]
         model = {"name": str(uuid4())}
         self.models = [memory.DB(model, instance=handle.instance, clock=self.clock) for handle in self.handles]
         self.last: dict[str, list[FaultDict]] = {}
         empty(self.handles[0])
+        self.clock.advance(_LONG)  # so that none of the history is kept
+        self.recorder = Recorder(self.handles[0])
 
     def teardown(self) -> None:
-        """Close all handles."""
+        """Compare what the history says with what was, and close all handles."""
+        self.recorder.check()
         for handle in self.handles:
             handle.close()
 
@@ -73,11 +84,11 @@ class History(RuleBasedStateMachine):
                 answers.append((type(error), str(error)))
         assert answers[0] == answers[1]
 
-    @rule(who=st.integers(0, 2), agent=_agents, faults=reports)
-    def report(self, who: int, agent: str, faults: list[FaultDict]) -> None:
+    @rule(who=st.integers(0, 2), agent=_agents, faults=reports, within=st.sampled_from([None, 60, 300]))
+    def report(self, who: int, agent: str, faults: list[FaultDict], within: int | None) -> None:
         """An instance reports."""
         self.last[agent] = faults
-        self.both(who, lambda db: db.set_faults(agent, faults))
+        self.both(who, lambda db: db.set_faults(agent, faults, within))
 
     @precondition(lambda self: self.last)
     @rule(who=st.integers(0, 2), data=st.data())
@@ -131,6 +142,11 @@ class History(RuleBasedStateMachine):
         self.clock.advance(seconds)
 
     @invariant()
+    def the_present_is_recorded(self) -> None:
+        """For the comparison in the end."""
+        self.recorder.record(_AGENTS)
+
+    @invariant()
     def answers_are_the_models(self) -> None:
         """Every handle reads the same: all share one store."""
         for call in (
@@ -143,6 +159,8 @@ class History(RuleBasedStateMachine):
             lambda db: db.old_agents(60),
             lambda db: db.offline_agents(),
             lambda db: db.double_agents(),
+            lambda db: db.late_agents(),
+            lambda db: db.get_history(),
             lambda db: db.get_squelches(),
             lambda db: db.get_squelch_details(),
         ):
