@@ -145,6 +145,7 @@ def test_in_a_full_map_what_is_acknowledged_is_stored(path: Path) -> None:
 
 
 def test_threads_with_unchanged_reports_do_not_hand_over_the_interpreter_at_each_system_call(path: Path) -> None:
+    """Before they took turns, it was four times for each report, unless other programs used all processors."""
     reports = 1000
     with opened(path) as db:
         for name in NAMES:
@@ -156,7 +157,7 @@ def test_threads_with_unchanged_reports_do_not_hand_over_the_interpreter_at_each
 
         before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
         assert in_threads(report) == dict.fromkeys(NAMES)
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before < 1.5 * reports * len(NAMES)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before < reports * len(NAMES)
 
 
 def test_each_thread_gets_its_turn(path: Path) -> None:
@@ -231,7 +232,8 @@ def test_forks_can_report_whatever_the_threads_of_their_parent_do(path: Path) ->
         for thread in threads:
             thread.start()
         try:
-            assert [finished(in_fork(child)) for _ in range(20)] == [0] * 20
+            for _ in range(20):
+                assert finished(in_fork(child)) == 0
         finally:
             stopped.set()
             for thread in threads:
