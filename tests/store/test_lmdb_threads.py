@@ -6,7 +6,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tests.support.forks import finished, in_fork
 from zc.cimaa import errors
 from zc.cimaa.agents import Instance
 from zc.cimaa.lmdb import DB
+from zc.cimaa.lmdb.group_commit import GroupCommit, PendingChange
 from zc.cimaa.testing import fault
 
 HOST = Instance("host", None, "1", "Linux")
@@ -129,6 +130,39 @@ def test_a_change_that_fails_affects_no_other(path: Path) -> None:
     assert set(found.values()) == {None}
     with opened(path) as db:
         assert [db.get_faults(name)[0]["message"] for name in found] == ["new"] * 7
+
+
+def test_a_thread_that_is_interrupted_keeps_its_agent_until_its_group_is_done() -> None:
+    """By Ctrl-C.  Else a report that another process makes next would be overwritten by the older one."""
+    changes, done, ended = GroupCommit(), [], threading.Event()
+
+    def until_waiting(number: int) -> None:
+        while len(changes._waiting) < number:
+            time.sleep(0.001)
+        time.sleep(0.05)  # the step from there to the lock
+
+    def write(group: Sequence[PendingChange[None]]) -> None:
+        if not done:
+            until_waiting(3)
+        elif len(group) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            ended.wait(0.2)  # which the main thread would set
+        done.append(len(group))
+
+    def run() -> None:
+        changes.commit(PendingChange(lambda _: None, b"key"), write)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for number, thread in enumerate(threads, 1):
+        thread.start()
+        until_waiting(number)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    seen = list(done)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert seen == [1, 2]
 
 
 def test_in_a_full_map_what_is_acknowledged_is_stored(path: Path) -> None:

@@ -17,7 +17,7 @@ _LARGEST: Final = 8
 class PendingChange(Generic[T]):
     """A change that a thread makes, which :meth:`GroupCommit.commit` commits."""
 
-    #: What the work returned; only set when the change is committed.
+    #: What the work returned; valid once the change is committed.
     result: T
 
     def __init__(
@@ -46,6 +46,7 @@ class GroupCommit:
         #: Held by the thread that writes.
         self.writing = threading.Lock()
         self._waiting: list[PendingChange[Any]] = []
+        self._group: list[PendingChange[Any]] = []
 
     def commit(self, change: PendingChange[Any], write: Callable[[Sequence[PendingChange[Any]]], None]) -> None:
         """Return when the change is committed.  ``write`` makes several changes in one transaction, or none of them.
@@ -59,19 +60,25 @@ class GroupCommit:
                     write([change])
         finally:
             self._waiting.remove(change)
+            if change in self._group and not change.committed:  # interrupted, as by Ctrl-C
+                with self.writing:  # the agent's lock must be held until the group is committed, or failed
+                    pass
 
     def _write_group(self, change: PendingChange[Any], write: Callable[[Sequence[PendingChange[Any]]], None]) -> bool:
         """Make this change and others that wait; False if there are none, or one of them failed."""
         others = [other for other in self._waiting if other is not change and not (other.committed or other.alone)]
         if change.alone or not others:
             return False
-        group = [change, *others[: _LARGEST - 1]]
+        self._group = [change, *others[: _LARGEST - 1]]
         try:
-            write(group)
+            write(self._group)
         except Exception:  # which of them it was shows when each is made alone
-            for failed in group:
+            for failed in self._group:
                 failed.alone = True
             return False
-        for committed in group:
-            committed.committed = True
-        return True
+        else:
+            for committed in self._group:
+                committed.committed = True
+            return True
+        finally:
+            self._group = []
