@@ -130,6 +130,32 @@ def test_an_older_or_damaged_format_is_not_answered_with_an_upgrade(path: Path, 
     assert "upgrade zc.cimaa" not in str(caught.value)
 
 
+@pytest.mark.parametrize("work", [lambda db: db.get_agents(), lambda db: db.set_faults("agent", [fault("f")])])
+def test_a_number_of_slots_that_cannot_be_read_is_a_damaged_record(path: Path, work: Callable[[DB], object]) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"slots", b"damaged")
+    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="a record that cannot be read"):
+        work(db)
+
+
+def test_a_bug_while_the_store_is_opened_is_not_reported_as_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an operator would discard a good store."""
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+
+    def broken(*_: object, **__: object) -> None:
+        raise TypeError("unexpected argument")
+
+    with opened(path) as db:
+        with monkeypatch.context() as patched:
+            patched.setattr(lmdb, "open", broken)
+            with pytest.raises(TypeError, match="unexpected argument"):
+                db.get_faults("agent")
+        assert len(db.get_faults("agent")) == 1
+
+
 def test_an_lmdb_file_of_others_is_left_alone(path: Path) -> None:
     path.mkdir()
     with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:

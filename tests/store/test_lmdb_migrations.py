@@ -62,6 +62,15 @@ def test_everything_in_a_store_of_format_1_is_kept(path: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
 
 
+def test_a_damaged_record_of_format_1_is_kept_and_reported(tmp_path: Path) -> None:
+    path, damaged = tmp_path / "store", {**FORMAT_1, b"f:web1": b"[damaged"}
+    store(path, damaged.items())
+    for _ in range(2):
+        with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="a record that cannot be read"):
+            db.set_faults("web2", [fault("f")])
+    assert records(path) == damaged
+
+
 def test_an_upgraded_row_is_touched(path: Path) -> None:
     with opened(path, NOW + 60) as db:
         db.get_agents()

@@ -69,17 +69,23 @@ class DB(Contract):
             return False  # it would not match, unless another instance reported the same meanwhile
         name, condition = agent.encode(), records.condition(digest, instance)
         key = records.AGENT + name
+        touched = self._environment.touch(name, lambda heartbeats: self._touch_slot(key, condition, heartbeats))
+        if touched is not None:
+            return touched
         with self._environment.lock(name) as heartbeats:
             now = self._now()
-            found = self._environment.read(lambda transaction: _unchanged(transaction.get(key), condition), heartbeats)
-            if found is None:
-                return False
-            updated, revision, slot, _ = found
-            if 0 <= now - updated <= _WRITE_THROUGH and heartbeats.write(slot, revision, now):
-                return True
             return self._environment.write(
                 lambda transaction: _write_through(transaction, heartbeats, key, condition, now), key, heartbeats
             )
+
+    def _touch_slot(self, key: bytes, condition: bytes, heartbeats: Heartbeats) -> bool | None:
+        """Write a heartbeat to the slot; False if the row does not meet the condition, None if it must be written."""
+        now = self._now()
+        found = self._environment.read(lambda transaction: _unchanged(transaction.get(key), condition), heartbeats)
+        if found is None:
+            return False
+        updated, revision, slot, _ = found
+        return (0 <= now - updated <= _WRITE_THROUGH and heartbeats.write(slot, revision, now)) or None
 
     def _replace(self, agent: str, report: Report, instance: Instance) -> None:
         name = agent.encode()

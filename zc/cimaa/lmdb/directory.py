@@ -58,8 +58,7 @@ class Directory:
                 migrations.migrate(self._path, map_size)
                 self._open(map_size)
         self.heartbeats = Heartbeats(self._heartbeats, writable=True)
-        with self.environment.begin() as transaction:
-            self.heartbeats.allocate(records.slots(transaction.get(records.SLOTS_KEY)) - 1)
+        self.heartbeats.allocate(self._slots() - 1)
         self._watched = {
             self._data: files.identity(os.fstat(self._data_file)),
             self._lock: files.identity(os.fstat(self._lock_file)),
@@ -92,6 +91,14 @@ class Directory:
         self._watched = {self._data: files.identity(os.fstat(self._data_file))}
         if there:
             self._watched[self._heartbeats] = self.heartbeats.identity
+
+    def _slots(self) -> int:
+        with self.environment.begin() as transaction:
+            value = transaction.get(records.SLOTS_KEY)
+        try:
+            return records.slots(value)
+        except records.UNREADABLE as error:
+            raise errors.unreadable(self._path) from error
 
     def _open_data(self, flags: int) -> None:
         self._data_file = self._descriptor(self._data, flags)

@@ -20,15 +20,16 @@ What LMDB requires of its users, and how it is met (here, and in ``registry``, `
   without locks, and each read checks that nothing was overwritten meanwhile.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import lmdb
 
 from ..errors import StoreUnavailable
 from . import errors, files, records, registry
 from .directory import Directory
+from .group_commit import PendingChange
 from .heartbeats import AgentLock, Heartbeats
 from .scan import Scan
 from .shared import SharedDirectory, Transaction
@@ -58,6 +59,18 @@ class Environment:
                 raise errors.read_only(self._shared.path)
             return directory.heartbeats.lock(agent)
 
+    def touch(self, agent: bytes, work: Callable[[Heartbeats], T]) -> T:
+        """What ``work`` returns while the agent's lock is held.  It must not wait for a disk or another process."""
+        with self._gate.turns:
+            lock = self.lock(agent)
+            if lock.attempt():
+                try:
+                    return work(lock.heartbeats)
+                finally:
+                    lock.release()
+        with lock as heartbeats:  # another thread or process holds it: other agents' reports do not wait for it
+            return work(heartbeats)
+
     def read(self, work: Callable[[Transaction], T], heartbeats: Heartbeats | None = None) -> T:
         """What ``work`` returns for one snapshot of the file.
 
@@ -65,32 +78,42 @@ class Environment:
         """
         with self._gate.lock:
             try:
-                directory = self._shared.current(heartbeats)
-                if directory.read_only:
-                    return _read_unlocked(self._shared, directory, work)
-                with self._shared.begin_read(directory) as transaction:
-                    return work(transaction)
+                return self._read(self._shared.current(heartbeats), work)
             except (lmdb.Error, OSError) as error:
                 raise self._shared.failed(error) from error
-            except records.UNREADABLE as error:
-                raise errors.unreadable(self._shared.path) from error
+
+    def _read(self, directory: Directory, work: Callable[[Transaction], T]) -> T:
+        try:
+            if directory.read_only:
+                return _read_unlocked(self._shared, directory, work)
+            with self._shared.begin_read(directory) as transaction:
+                return work(transaction)
+        except records.UNREADABLE as error:
+            raise errors.unreadable(self._shared.path) from error
 
     def write(
         self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0
     ) -> T:
         """Do all of ``work`` in one transaction, or nothing of it; on disk when it returns.
 
-        It puts the record of this ``key``, and perhaps others, which may be large and have this ``size`` (bytes).
+        It puts the record of this ``key``, and perhaps others, which may be large and have this ``size`` (bytes).  It
+        may be called twice, as the transaction may have other threads' work, too.
         """
+        change = PendingChange(work, key, heartbeats, size)
+        self._gate.changes.commit(change, self._write)
+        return change.result
 
-        def reserved(directory: Directory) -> T:
+    def _write(self, changes: Sequence[PendingChange[Any]]) -> None:
+        """Make all changes in one transaction, or none of them.  ``gate.changes.writing`` must be held."""
+
+        def reserved(directory: Directory) -> None:
             with self._shared.begin_write(directory) as transaction:
-                left = files.AFTER_ADDING if transaction.get(key) is None else files.AFTER_CHANGING
-                result = work(transaction)
-                directory.allocate(transaction, size, left)
-                return result
+                left = max([change.apply(transaction) for change in changes])
+                size = sum([change.size for change in changes])
+                # Two transactions in a row may keep the pages that each other change copied from being used again.
+                directory.allocate(transaction, size, left + (len(changes) - 1) * files.SPARE)
 
-        return self._changed_by(reserved, heartbeats)
+        self._changed_by(reserved, *[change.heartbeats for change in changes])
 
     def remove(self, work: Callable[[Transaction], T], heartbeats: Heartbeats | None = None) -> T:
         """As :meth:`write`, for work that makes room: it may use what other writes leave."""
@@ -102,7 +125,8 @@ class Environment:
             except lmdb.MapFullError:
                 return self._remove_from_full_map(directory, work)
 
-        return self._changed_by(unreserved, heartbeats)
+        with self._gate.changes.writing:
+            return self._changed_by(unreserved, heartbeats)
 
     def scan(self, work: Callable[[Scan], Iterator[T]]) -> Iterator[T]:
         """What ``work`` yields for one snapshot of the file, while other threads and processes may read and write."""
@@ -132,27 +156,26 @@ class Environment:
                 raise self._shared.failed(error) from error
             return scan
 
-    def _changed_by(self, change: Callable[[Directory], T], heartbeats: Heartbeats | None) -> T:
-        """What ``change`` returns.  One thread writes at a time; other threads may read meanwhile."""
-        with self._gate.writing:
-            with self._gate.lock:
-                try:
-                    directory = self._shared.current(heartbeats)
-                except (lmdb.Error, OSError) as error:
-                    raise self._shared.failed(error) from error
-                if directory.read_only:
-                    raise errors.read_only(self._shared.path)
-                self._gate.begin_write()
+    def _changed_by(self, change: Callable[[Directory], T], *heartbeats: Heartbeats | None) -> T:
+        """What ``change`` returns.  ``gate.changes.writing`` must be held; other threads may read meanwhile."""
+        with self._gate.lock:
             try:
-                return change(directory)
+                directory = self._shared.current(*heartbeats)
             except (lmdb.Error, OSError) as error:
-                with self._gate.lock:
-                    raise self._shared.failed(error) from error
-            except records.UNREADABLE as error:
-                raise errors.unreadable(self._shared.path) from error
-            finally:
-                with self._gate.lock:
-                    self._gate.end_write()
+                raise self._shared.failed(error) from error
+            if directory.read_only:
+                raise errors.read_only(self._shared.path)
+            self._gate.begin_write()
+        try:
+            return change(directory)
+        except (lmdb.Error, OSError) as error:
+            with self._gate.lock:
+                raise self._shared.failed(error) from error
+        except records.UNREADABLE as error:
+            raise errors.unreadable(self._shared.path) from error
+        finally:
+            with self._gate.lock:
+                self._gate.end_write()
 
     def _remove_from_full_map(self, directory: Directory, work: Callable[[Transaction], T]) -> T:
         size = directory.environment.info()["map_size"]

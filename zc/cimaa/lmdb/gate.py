@@ -2,7 +2,9 @@
 
 import threading
 
+from .group_commit import GroupCommit
 from .scan import Scan
+from .turns import Turns
 
 
 class Gate:
@@ -13,12 +15,14 @@ class Gate:
     It is reentrant: the garbage collector may end a scan that was interrupted, and may run while its thread has the
     lock.
 
-    ``writing`` is held by the thread that writes, and taken before ``lock``.
+    ``changes.writing`` is held by the thread that writes, and taken before ``lock``.  ``turns`` is held during the
+    report of an unchanged agent, and taken before ``lock``, too.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.writing = threading.Lock()
+        self.changes = GroupCommit()
+        self.turns = Turns()
         self._idle = threading.Condition(self.lock)
         self._scans: dict[Scan, int] = {}  # each with its thread
         self._writer: int | None = None
@@ -34,11 +38,11 @@ class Gate:
             self._idle.notify_all()
 
     def begin_write(self) -> None:
-        """Note that this thread writes.  ``writing`` and ``lock`` must be held."""
+        """Note that this thread writes.  ``changes.writing`` and ``lock`` must be held."""
         self._writer = threading.get_ident()
 
     def end_write(self) -> None:
-        """Note that no thread writes any more.  ``writing`` and ``lock`` must be held."""
+        """Note that no thread writes any more.  ``changes.writing`` and ``lock`` must be held."""
         self._writer = None
         self._idle.notify_all()
 
@@ -54,5 +58,6 @@ class Gate:
             self._idle.wait()  # which releases the lock
 
     def reset_in_fork(self) -> None:
-        """Let the child write: another thread of the parent may have been about to."""
-        self.writing = threading.Lock()
+        """Let the child report: other threads of the parent may have been about to."""
+        self.changes = GroupCommit()
+        self.turns = Turns()

@@ -45,7 +45,8 @@ _CHECKSUM = struct.Struct("<I12x")
 _RECORD = struct.Struct("<8sqI")
 # struct flock: type, whence, start, length, pid (0 for locks of the open file description).
 _FLOCK = struct.Struct("hhqqi4x")
-_STRIPES: Final = 64
+# Agents that share a lock wait for each other's changes.
+_STRIPES: Final = 1024
 
 
 def encode(revision: bytes, updated: int) -> bytes:
@@ -152,34 +153,52 @@ class AgentLock:
     """Keeps every other thread and process from writing for one agent.  Freed by the kernel if the process dies."""
 
     def __init__(self, file: Heartbeats, stripe: threading.Lock, position: int) -> None:
-        self._file = file
+        self.heartbeats = file
         self._stripe = stripe
         self._position = position
 
-    def __enter__(self) -> Heartbeats:
-        self._stripe.acquire()
+    def attempt(self) -> bool:
+        """Take the lock; False if another thread or process holds it."""
+        if not self._stripe.acquire(blocking=False):
+            return False
+        taken = False
         try:
-            if not self._set(self._file._lock_kind):
-                wait(lambda: self._set(self._file._lock_kind), "another process has been writing for this agent")
-        except BaseException:
-            self._stripe.release()
-            raise
-        return self._file
+            taken = self._set(self.heartbeats._lock_kind)
+        finally:
+            if not taken:
+                self._stripe.release()
+        return taken
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def release(self) -> None:
+        """Release the lock, which must be held."""
         try:
             self._set(fcntl.F_UNLCK)
         finally:
             self._stripe.release()
 
+    def __enter__(self) -> Heartbeats:
+        self._stripe.acquire()
+        try:
+            kind = self.heartbeats._lock_kind
+            if not self._set(kind):
+                wait(lambda: self._set(kind), "another process has been writing for this agent")
+        except BaseException:
+            self._stripe.release()
+            raise
+        return self.heartbeats
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
     def _set(self, kind: int) -> bool:
         """Take the lock, or release it; False if another process holds it."""
         # Locks of the open file description: those of the process would be lost when any of its threads closes the
         # file.  fcntl.fcntl releases the interpreter.
+        record = _FLOCK.pack(kind, os.SEEK_SET, self._position, 1, 0)
         try:
-            fcntl.fcntl(self._file._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, self._position, 1, 0))
+            fcntl.fcntl(self.heartbeats._descriptor, fcntl.F_OFD_SETLK, record)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 return False

@@ -124,13 +124,21 @@ def _write(path: Path, stored: Records, map_size: int) -> Path:
     aside.mkdir(mode=0o700)
     with lmdb.open(os.fsencode(aside), map_size=map_size, mode=0o600, sync=False, lock=False) as new:
         remaining = iter(stored)
-        while part := list(islice(remaining, _PART)):
+        while part := _converted(path, remaining):
             with new.begin(write=True) as transaction, transaction.cursor() as cursor:
                 cursor.putmulti(part)
         with new.begin(write=True) as transaction:
             transaction.put(records.VERSION_KEY, _VERSION)
         new.sync(True)
     return aside
+
+
+def _converted(path: Path, stored: Iterator[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The next part of the records, decoded from the older format here."""
+    try:
+        return list(islice(stored, _PART))
+    except records.UNREADABLE as error:
+        raise errors.unreadable(path) from error
 
 
 def _make_unusable(data: int, page_size: int) -> None:

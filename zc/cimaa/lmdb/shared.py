@@ -25,16 +25,17 @@ class SharedDirectory:
         self._map_size = map_size
         self._directory: Directory | None = None
 
-    def current(self, heartbeats: Heartbeats | None = None) -> Directory:
+    def current(self, *heartbeats: Heartbeats | None) -> Directory:
         """The files, opened and complete.
 
-        :raises StoreUnavailable: if they changed, or ``heartbeats`` is no longer the file that is in use.
+        :raises StoreUnavailable: if they changed, or one of ``heartbeats`` is not the file that is in use.
         """
         directory = self.opened()
         if changed := directory.changed():
             self.close()
             raise self._gone(changed)
-        if heartbeats is not None and heartbeats.identity != directory.heartbeats.identity:
+        opened = directory.heartbeats.identity
+        if any(locked is not None and locked.identity != opened for locked in heartbeats):
             raise self._gone("replaced")  # another thread noticed, and opened the new ones
         return directory
 
@@ -76,7 +77,7 @@ class SharedDirectory:
                 self.resize(directory, 0)
 
     def begin_write(self, directory: Directory) -> Transaction:
-        """As :meth:`begin_read`, for one that writes.  ``gate.writing`` must be held, and not ``gate.lock``."""
+        """As :meth:`begin_read`, for one that writes.  ``gate.changes.writing`` must be held, and not ``gate.lock``."""
         while True:
             try:
                 return directory.environment.begin(write=True)

@@ -1,0 +1,84 @@
+"""Group commit: the thread that writes also commits the changes of the threads that wait to write."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from . import files
+from .heartbeats import Heartbeats
+from .records import Transaction
+
+T = TypeVar("T")
+
+# How many changes one transaction has at most: each needs space on disk that is allocated in advance.
+_LARGEST: Final = 8
+
+
+class PendingChange(Generic[T]):
+    """A change that a thread makes, which :meth:`GroupCommit.commit` commits."""
+
+    #: What the work returned; valid once the change is committed.
+    result: T
+
+    def __init__(
+        self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0
+    ) -> None:
+        """Parameters as of ``Environment.write``."""
+        self.heartbeats = heartbeats
+        self.size = size
+        self.committed = False
+        #: A group with this change failed.
+        self.alone = False
+        self._work = work
+        self._key = key
+
+    def apply(self, transaction: Transaction) -> int:
+        """Do the work, perhaps again after a transaction failed; return how many bytes must be left for later ones."""
+        left = files.AFTER_ADDING if transaction.get(self._key) is None else files.AFTER_CHANGING
+        self.result = self._work(transaction)
+        return left
+
+
+class GroupCommit:
+    """The changes that threads of this process wait for."""
+
+    def __init__(self) -> None:
+        #: Held by the thread that writes.
+        self.writing = threading.Lock()
+        self._waiting: list[PendingChange[Any]] = []
+        self._group: list[PendingChange[Any]] = []
+
+    def commit(self, change: PendingChange[Any], write: Callable[[Sequence[PendingChange[Any]]], None]) -> None:
+        """Return when the change is committed.  ``write`` makes several changes in one transaction, or none of them.
+
+        If it raises an error for a group, each thread makes its own change, so that an error affects no other change.
+        """
+        self._waiting.append(change)
+        try:
+            with self.writing:
+                if not change.committed and not self._write_group(change, write):
+                    write([change])
+        finally:
+            self._waiting.remove(change)
+            if change in self._group and not change.committed:  # interrupted, as by Ctrl-C
+                with self.writing:  # the agent's lock must be held until the group is committed, or failed
+                    pass
+
+    def _write_group(self, change: PendingChange[Any], write: Callable[[Sequence[PendingChange[Any]]], None]) -> bool:
+        """Make this change and others that wait; False if there are none, or one of them failed."""
+        others = [other for other in self._waiting if other is not change and not (other.committed or other.alone)]
+        if change.alone or not others:
+            return False
+        self._group = [change, *others[: _LARGEST - 1]]
+        try:
+            write(self._group)
+        except Exception:  # which of them it was shows when each is made alone
+            for failed in self._group:
+                failed.alone = True
+            return False
+        else:
+            for committed in self._group:
+                committed.committed = True
+            return True
+        finally:
+            self._group = []
