@@ -18,15 +18,16 @@ TESTS = ROOT / "tests"
 # The rooms, floor by floor; each may import those of the floors before it.
 ROOMS = [
     {"__init__"},
-    {"errors", "text", "types"},
+    {"errors", "text", "types", "outcomes"},
     {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff"},
-    {"faults", "naming"},
+    {"faults", "naming", "child_process"},
     {"agents", "squelches", "options"},
     {"filters"},
     {"db", "entrypoints"},
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb", "cfengine"},
     {"testing", "checks", "alerters", "metrics", "systemd"},
+    {"actions"},
     {"agent"},
     {"metacheck"},
     {"cli"},

@@ -9,11 +9,12 @@ from ..errors import ConfigurationError
 from ..faults import FaultDict
 from ..naming import GLOBAL
 from ..options import nearest
+from ..outcomes import Outcome
 from . import check_files, check_process, runner
 from .config import Settings
 from .rules import escalation, results, thresholds
 from .rules.check import Broken, Check, path
-from .rules.results import Outcome, Result
+from .rules.results import Result
 from .tasks import run_until_signal
 
 
