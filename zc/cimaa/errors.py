@@ -31,6 +31,10 @@ class InvalidFilter(InvalidInput):
     """A filter breaks a rule of its language: the message names the term and its position."""
 
 
+class InvalidParameters(InvalidInput):
+    """The parameters of an action's module break a rule: the message names the module and the parameter."""
+
+
 class ConfigurationError(Error):
     """A setting is unknown, missing or invalid, or a required library is not installed."""
 
