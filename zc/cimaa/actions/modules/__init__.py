@@ -126,12 +126,9 @@ def load(name: str) -> type[Module]:
     return entrypoints.load(GROUP, name, Module, "module", "module")
 
 
-def check(name: str, parameters: object) -> ParameterValues:
-    """The values of a module's parameters; see :meth:`Module.check`.
-
-    :raises ConfigurationError: if there is no such module.
-    """
-    return load(name).check(parameters)
+def checks() -> dict[str, Callable[[object], ParameterValues]]:
+    """What validates the parameters of each module, by the module's name; see :meth:`Module.check`."""
+    return {name: load(name).check for name in names()}
 
 
 def any_match(patterns: Sequence[Test] | None, name: str) -> bool:

@@ -147,6 +147,8 @@ class _Search:
         """Search below this path, which has no symbolic links in it."""
         tree = FileTree(path, self._values["depth"], self._skipped, self._failed)
         readable = not mounts.is_virtual(path, self._mounts)
+        if not readable and self._reads_content():
+            self._errors.append(f"{storable(path)}: content is not read there, as the kernel makes it up")
         try:
             for file, entry in tree.files():
                 self._counts["files"] += 1
@@ -180,6 +182,9 @@ class _Search:
     def _is_full(self) -> bool:
         return len(self._found) >= int(self._values["matches"])
 
+    def _reads_content(self) -> bool:
+        return bool(self._values["content"] or self._values["sha256"] or self._values["hash"])
+
     def _is_wanted(self, name: str, entry: "os.DirEntry[str] | None") -> bool:
         """True if name and type do not exclude it; most files are done with here, without a look at them."""
         if not any_match(self._values["name"], name):
@@ -199,15 +204,14 @@ class _Search:
 
     def _with_content(self, file: TreeFile, found: FoundFile, readable: bool) -> FoundFile | None:
         """The file, if its content is as asked for."""
-        tests, digests = self._values["content"], self._values["sha256"]
-        hashed = bool(digests or self._values["hash"])
-        if not (tests or hashed):
+        if not self._reads_content():
             return found
+        tests, digests = self._values["content"], self._values["sha256"]
         if not (readable and found.type == "file"):
             return None if tests or digests else found
         if tests and not matching(self._read(file), tests):
             return None
-        if not hashed:
+        if not (digests or self._values["hash"]):
             return found
         digest = sha256()
         for piece in self._read(file):

@@ -5,7 +5,7 @@ from typing import Any
 
 from ... import child_process, config
 from ...child_process import Execution
-from ...config import Config
+from ...config import Config, Setting
 from ...errors import ConfigurationError
 from ...options import COMMAND, TIMEOUT, Option, Type, nearest
 from ...outcomes import Finished, NotStarted, Outcome, TimedOut
@@ -64,6 +64,17 @@ def load(configuration: Config) -> dict[str, HostCommand]:
     return {section.partition(":")[2]: _load(section, configuration) for section in configuration.named(SECTION)}
 
 
+def settings(section: str, configuration: Config) -> list[Setting]:
+    """The effective settings of a section.
+
+    :raises ConfigurationError: naming the section, and the problem.
+    """
+    found = configuration.section(section, OPTIONS)
+    if config.values(found)["command"] is None:
+        raise ConfigurationError(f"[{section}] command: the command is missing")
+    return found
+
+
 def refusal(name: str, arguments: Sequence[str], host: Host) -> str:
     """Why this command may not be run with these arguments; empty: it may."""
     if name not in host.commands:
@@ -87,9 +98,7 @@ def judge(name: str, outcome: Outcome) -> Answer:
 
 
 def _load(section: str, configuration: Config) -> HostCommand:
-    values = config.values(configuration.section(section, OPTIONS))
-    if values["command"] is None:
-        raise ConfigurationError(f"[{section}] command: the command is missing")
+    values = config.values(settings(section, configuration))
     arguments = values["arguments"]
     allows = (lambda _argument: False) if arguments is None else arguments.fullmatch
     return HostCommand(values["command"], allows, values["timeout"])
