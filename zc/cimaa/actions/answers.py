@@ -53,21 +53,26 @@ def decode(encoded: bytes) -> Answer:
 
 def bounded(answer: Answer) -> Answer:
     """The answer within its limit; what was left out is counted in an error and in the statistics."""
-    errors = [cut(storable(error), ERROR) for error in answer.errors[:ERRORS]]
-    if len(answer.errors) > ERRORS:
-        errors.append(f"and {len(answer.errors) - ERRORS} more errors")
-    room = ANSWER - _ROOM - sum(len(orjson.dumps(error)) + 1 for error in errors)
+    answer = answer._replace(elements=list(answer.elements), errors=_bounded_errors(answer.errors))
+    if len(orjson.dumps(answer._asdict())) <= ANSWER:
+        return answer
+    room = ANSWER - _ROOM - len(orjson.dumps(answer.errors))
     elements = []
     for element in answer.elements:
         room -= len(orjson.dumps(element)) + 1
         if room < 0:
             break
         elements.append(element)
-    statistics = answer.statistics
-    if left_out := len(answer.elements) - len(elements):
-        errors.append(f"the answer was cut at {ANSWER // 1024} KiB: {left_out} more elements were left out")
-        statistics = {**statistics, "left_out": left_out}
-    return answer._replace(elements=elements, statistics=statistics, errors=errors)
+    left_out = len(answer.elements) - len(elements)
+    note = f"the answer was cut at {ANSWER // 1024} KiB: {left_out} more elements were left out"
+    statistics = {**answer.statistics, "left_out": left_out}
+    return answer._replace(elements=elements, statistics=statistics, errors=[*answer.errors, note])
+
+
+def _bounded_errors(errors: Sequence[str]) -> list[str]:
+    """The errors within their limits; beyond :data:`ERRORS` there may be one of these, and one about elements."""
+    shown = [cut(storable(error), ERROR) for error in errors]
+    return shown if len(shown) <= ERRORS + 2 else [*shown[:ERRORS], f"and {len(shown) - ERRORS} more errors"]
 
 
 def cut_text(text: str, most: int) -> str:

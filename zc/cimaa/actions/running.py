@@ -29,7 +29,7 @@ TIMEOUT = "timeout"
 # Of the time, what a module has for looking, and the seconds that it leaves at most for its answer.
 _LOOKING, _ANSWERING = 0.8, 5.0
 _ROOM = Path(__file__).parents[3]
-_CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from zc.cimaa.actions.module_process import main; main()"
+_CHILD = "import sys; sys.path.append(sys.argv[1]); from zc.cimaa.actions.module_process import main; main()"
 
 
 class ModuleRun(NamedTuple):
@@ -57,7 +57,11 @@ async def run(name: str, parameters: object, host: Host, seconds: float = LIMIT)
     :raises ConfigurationError: if there is no such module.
     :raises InvalidParameters: if its parameters are invalid; nothing was started.
     """
-    module = modules.load(name)
+    return await run_module(modules.load(name), parameters, host, seconds)
+
+
+async def run_module(module: type[Module], parameters: object, host: Host, seconds: float) -> ModuleRun:
+    """Run this module; see :func:`run`."""
     values = module.check(parameters)
     started = time.monotonic()
     ran = await _run(module, parameters, values, host, seconds) if seconds > 0 else _timed_out(seconds)

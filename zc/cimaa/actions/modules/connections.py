@@ -12,6 +12,8 @@ from . import Bounds, Inspector, matched
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LISTENING = "LISTEN"
+# The state in which a connection is over, and its ports are not used again for a minute.
+_OVER = "TIME_WAIT"
 
 
 class Endpoint(NamedTuple):
@@ -100,7 +102,7 @@ def _is_wanted(socket: Socket, values: ParameterValues) -> bool:
         return False
     if socket.listens:
         return socket.local.port in (values["listening"] or ())
-    if socket.remote is None:
+    if socket.remote is None or socket.state == _OVER:
         return False
     address = _plain(socket.remote.address)
     return any(address in network for network in values["connected"] or ())

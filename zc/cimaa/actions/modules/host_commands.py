@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ... import child_process, config
-from ...child_process import Execution
+from ... import config
 from ...config import Config, Setting
 from ...errors import ConfigurationError
 from ...options import COMMAND, TIMEOUT, Option, Type, nearest
@@ -46,6 +45,9 @@ class Module(Operator):
     @classmethod
     async def operate(cls, values: ParameterValues, host: Host) -> Answer:
         """Run it, and end it with all its children."""
+        from ... import child_process  # imports asyncio, which commands that only read the sections do not need
+        from ...child_process import Execution
+
         name, arguments = values["name"], values["arguments"]
         if wrong := refusal(name, arguments, host):
             return failed(wrong)
@@ -78,9 +80,7 @@ def settings(section: str, configuration: Config) -> list[Setting]:
 def refusal(name: str, arguments: Sequence[str], host: Host) -> str:
     """Why this command may not be run with these arguments; empty: it may."""
     if name not in host.commands:
-        return f"there is no section [{SECTION}:{name}] in the configuration of this agent; " + nearest(
-            name, host.commands
-        )
+        return f"this agent's configuration has no section [{SECTION}:{name}]; {nearest(name, host.commands)}"
     wrong = [argument for argument in arguments if not host.commands[name].allows(argument)]
     return f"[{SECTION}:{name}] arguments does not allow the argument {wrong[0]!r}" if wrong else ""
 
