@@ -42,9 +42,9 @@ IMPURE = {
     *("apprise", "boto3", "botocore", "click", "lmdb", "psutil", "rich", "stevedore", "urllib3"),
 }
 
-# The same role in sibling rooms: backends, alerters, sinks.
+# The same role in sibling rooms: backends, alerters, sinks, modules.
 SIBLING_FILES = {"config", "db", "errors", "install", "log", "records", "writes"}
-SIBLING_CLASSES = {"Alerter", "Connection", "DB", "Sink"}
+SIBLING_CLASSES = {"Alerter", "Connection", "DB", "Module", "Sink"}
 
 # The contract and its suite are read from top to bottom, and are as long as what they promise.
 LONG_CLASSES = {"db.DB", "postgres.db.DB", "testing.conformance.Conformance"}

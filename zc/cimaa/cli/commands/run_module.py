@@ -135,6 +135,8 @@ def _show(elements: Sequence[Mapping[str, Any]], statistics: Mapping[str, Any]) 
     titles = list(dict.fromkeys(key for element in elements for key in element))
     write_table(titles, ([_text(element.get(title, "")) for title in titles] for element in elements))
     message(", ".join(f"{name}: {_text(value)}" for name, value in statistics.items()))
+    if not elements:
+        message("Nothing was found.")
 
 
 def _text(value: Any) -> str:
