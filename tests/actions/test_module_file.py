@@ -149,14 +149,15 @@ def test_all_contents_must_match_and_need_not_be_on_one_line(tmp_path: Path) -> 
 
 
 @settings(max_examples=20)
-@given(before=st.integers(PIECE - 20, PIECE + 20), after=st.integers(0, 20))
-def test_a_match_is_found_wherever_the_pieces_of_a_file_end(before: int, after: int) -> None:
+@given(pieces=st.integers(1, 3), offset=st.integers(-20, 20), after=st.integers(0, 20))
+@example(pieces=2, offset=-3, after=9)
+def test_a_match_is_found_wherever_the_pieces_of_a_file_end(pieces: int, offset: int, after: int) -> None:
     (test,) = CONTENTS.read("needle")
     for filler in (b"x", b"\n"):
-        data = filler * before + b"needle" + filler * after
-        pieces = [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
-        assert matching(pieces, [test])
-        assert not matching(pieces, CONTENTS.read(["needle", "nothing"]))
+        data = filler * (pieces * PIECE + offset) + b"needle" + filler * after
+        split = [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
+        assert matching(split, [test])
+        assert not matching(split, CONTENTS.read(["needle", "nothing"]))
 
 
 @settings(max_examples=times(40, 1000))
@@ -235,13 +236,19 @@ def test_a_directory_that_is_replaced_by_a_link_leads_nowhere(tree: Path, monkey
 
 
 def test_a_file_that_is_replaced_by_a_fifo_is_not_opened(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writers = []
+
     def replaced(found: FoundFile, *_: object) -> bool:
         Path(found.path).unlink()
         os.mkfifo(found.path)
+        writers.append(os.open(found.path, os.O_RDWR))
+        os.write(writers[0], b"content")
         return True
 
     monkeypatch.setattr(file_search, "judge", replaced)
-    assert not search(path=str(tree / "x.conf"), content=".").found
+    assert not search(path=str(tree / "x.conf"), content="content").found
+    assert os.read(writers[0], 100) == b"content"
+    os.close(writers[0])
 
 
 def test_fifos_sockets_and_devices_are_listed_and_not_opened(tree: Path) -> None:
@@ -295,6 +302,7 @@ def test_a_directory_that_cannot_be_read_is_reported(tree: Path) -> None:
     for directory in (tree.parent, *tree.parent.parents[:2]):
         directory.chmod(0o711)
     (tree / "a").chmod(0)
+    (tree / ".hidden/x.conf").chmod(0)
     search(path=str(tree))  # loads what a search needs: the other user may not read the environment
 
     def as_another_user() -> None:
@@ -303,6 +311,12 @@ def test_a_directory_that_cannot_be_read_is_reported(tree: Path) -> None:
         assert f"{tree}/a: Permission denied" in answer.errors
         assert f"{tree}/x.conf" in paths(answer)
         assert answer.success
+        hashed = search(path=str(tree / ".hidden"), hash=True)
+        assert (paths(hashed), hashed.errors) == (
+            [f"{tree}/.hidden/x.conf"],
+            [f"{tree}/.hidden/x.conf: Permission denied"],
+        )
+        assert "sha256" not in hashed.elements[0]
 
     assert finished(in_fork(as_another_user)) == 0
 

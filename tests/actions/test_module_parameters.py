@@ -77,6 +77,7 @@ def test_a_value_of_the_wrong_type_is_named(name: str, key: str, wrong: object) 
     [
         ("file", {}, "parameter 'path' is missing"),
         ("file", {"path": "etc"}, "'etc' is not an absolute path"),
+        ("file", {"path": "/", "name": "*a" * 300}, "has 600 bytes; at most 512 are allowed"),
         ("file", {"path": "/", "size": "1MiB"}, "'1MiB' is not a comparison: write it like '>1MiB'"),
         ("file", {"path": "/", "size": ">1MB"}, "invalid size '1MB'"),
         ("file", {"path": "/", "mtime": "<1y"}, "invalid duration '1y'"),

@@ -127,6 +127,20 @@ def test_a_search_that_takes_long_answers_with_what_it_found(tmp_path: Path) -> 
     assert "its time was over" in ran.answer.errors[0]
 
 
+def test_proc_and_a_tree_full_of_traps_are_searched_in_time(tmp_path: Path) -> None:
+    for number in range(200):
+        os.mkfifo(tmp_path / f"fifo{number}")
+        (tmp_path / f"loop{number}").symlink_to(tmp_path)
+        (tmp_path / f"zero{number}").symlink_to("/dev/zero")
+    started = time.monotonic()
+    for path in (str(tmp_path), "/proc", "/dev"):
+        parameters = {"path": path, "type": "any", "content": "no such content", "hash": True}
+        ran = asyncio.run(running.run("file", parameters, Host(), 30))
+        assert ran.status == SUCCESS
+        assert not ran.answer.found
+    assert time.monotonic() - started < 60
+
+
 # Commands
 
 

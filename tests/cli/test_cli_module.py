@@ -44,6 +44,7 @@ def test_within_confines_the_search(cimaa: Cimaa, tree: Path) -> None:
     assert result.exit_code == 1
     assert f"file: {tree} is not within {tree}/sub" in result.stderr
     assert cimaa("module", "file", f"path={tree}/sub", "--within", f"{tree}/sub").exit_code == 0
+    assert cimaa("module", "file", f"path={tree}/sub", "--within", "tree").exit_code == 0
 
 
 def test_a_command_of_the_configuration_is_run(cimaa: Cimaa) -> None:

@@ -20,9 +20,10 @@ from ..squelches import compiled
 from ..text import quoted
 from ..units import parse_duration, parse_size
 
-#: The most values of a list, and bytes of one of its texts.
+#: The most values of a list, and bytes of one of its texts; of a shell pattern less, as each star takes time.
 VALUES = 64
 TEXT = 4096
+PATTERN = 512
 
 #: True for a value that was asked for.
 Test: TypeAlias = Callable[[Any], object]
@@ -117,10 +118,10 @@ def _json_type(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _text(value: object) -> str:
+def _text(value: object, most: int = TEXT) -> str:
     if not isinstance(value, str):
         raise ValueError(f"it must be text, not {_json_type(value)}")
-    return check_text("the text", value, InvalidParameters, most=TEXT)
+    return check_text("the text", value, InvalidParameters, most=most)
 
 
 def _list(read_one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
@@ -146,7 +147,7 @@ def _path(value: object) -> str:
 
 def _pattern(value: object) -> Test:
     """Matches a whole name."""
-    return re.compile(fnmatch.translate(_text(value))).match
+    return re.compile(fnmatch.translate(_text(value, PATTERN))).match
 
 
 def _regex(value: object) -> Test:

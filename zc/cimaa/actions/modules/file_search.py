@@ -140,7 +140,7 @@ class _Search:
         self._skipped = mounts.not_entered(self._mounts)
         self._found: dict[str, FoundFile] = {}
         self._errors: list[str] = []
-        self._counts = {"files": 0, "directories": 0, "read": 0, "mounts_skipped": 0}
+        self._counts = {"files": 0, "directories": 0, "bytes_read": 0, "mounts_skipped": 0}
         self._is_over = False
 
     def search(self, path: str) -> None:
@@ -213,21 +213,30 @@ class _Search:
             return None
         if not (digests or self._values["hash"]):
             return found
+        found = found._replace(digest=self._digest(file))
+        return None if digests and found.digest not in digests else found
+
+    def _digest(self, file: TreeFile) -> str | None:
+        """The SHA-256 of the file; ``None``, and an error, if it cannot be read."""
         digest = sha256()
-        for piece in self._read(file):
-            digest.update(piece)
-        return None if digests and digest.hexdigest() not in digests else found._replace(digest=digest.hexdigest())
+        try:
+            for piece in self._read(file):
+                digest.update(piece)
+        except OSError as error:
+            self._failed(file.path, error)
+            return None
+        return digest.hexdigest()
 
     def _read(self, file: TreeFile) -> Iterator[bytes]:
         for piece in file_tree.pieces(file):
             if self._bounds.over():
                 raise _TimeOver
-            self._counts["read"] += len(piece)
+            self._counts["bytes_read"] += len(piece)
             yield piece
 
     def _failed(self, path: str, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            self._errors.append(f"{storable(path)}: {error.strerror}")
+            self._errors.append(f"{storable(path)}: {error.strerror or type(error).__name__}")
 
     def _note(self, tree: FileTree) -> None:
         self._counts["directories"] += tree.directories

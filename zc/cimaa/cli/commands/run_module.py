@@ -46,7 +46,9 @@ def _complete_parameters(ctx: click.Context, _param: click.Parameter, incomplete
 @click.argument("name", required=False, shell_complete=_complete)
 @click.argument("words", metavar="[PARAMETER=VALUE]...", nargs=-1, shell_complete=_complete_parameters)
 @click.option("--limit", type=INTERVAL, metavar="DURATION", default="5m", help="How long it may take.  [default: 5m]")
-@click.option("--within", multiple=True, metavar="DIR", type=click.Path(), help="Confine file to this directory.")
+@click.option(
+    "--within", multiple=True, metavar="DIR", type=click.Path(resolve_path=True), help="Confine file to this directory."
+)
 @json_option
 @click.pass_context
 def module(
