@@ -18,7 +18,7 @@ from zc.cimaa.actions import answers
 from zc.cimaa.actions.answers import Answer
 from zc.cimaa.actions.modules import Bounds, file_search, mounts
 from zc.cimaa.actions.modules.file_search import FoundFile, Module, judge, matching
-from zc.cimaa.actions.modules.file_tree import DEEPEST, PIECE
+from zc.cimaa.actions.modules.file_tree import DEEPEST, PIECE, FileTree
 from zc.cimaa.actions.modules.mounts import MountPoint
 from zc.cimaa.actions.parameters import CONTENTS
 
@@ -233,6 +233,20 @@ def test_a_directory_that_is_replaced_by_a_link_leads_nowhere(tree: Path, monkey
     answer = search([str(tree)], path=f"{tree}/a/b", type="any")
     assert not answer.elements
     assert answer.errors
+
+
+def test_a_directory_that_is_replaced_by_a_link_after_it_was_listed_is_not_entered(tree: Path) -> None:
+    failed: list[str] = []
+    walked = FileTree(str(tree), 9, {}, lambda path, _error: failed.append(path))
+    found = []
+    for file, _ in walked.files():
+        found.append(file.path)
+        if file.name == "a":
+            (tree / "a").rename(tree.parent / "was")
+            (tree / "a").symlink_to(tree.parent / "was")
+    assert f"{tree}/x.conf" in found
+    assert not [path for path in found if path.startswith(f"{tree}/a/")]
+    assert failed == [f"{tree}/a"]
 
 
 def test_a_file_that_is_replaced_by_a_fifo_is_not_opened(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
