@@ -286,6 +286,7 @@ def test_a_search_from_above_does_not_enter_what_the_kernel_makes_up_or_others_s
     table = [MountPoint("/", "ext4"), MountPoint("/proc", "proc"), MountPoint("/home", "nfs4"), MountPoint("/b", "xfs")]
     table += [MountPoint("/mnt", "fuse.sshfs"), MountPoint("/run", "tmpfs"), MountPoint("/net", "autofs")]
     assert sorted(mounts.not_entered(table)) == ["/home", "/mnt", "/net", "/proc"]
+    assert "/net" not in mounts.not_entered([*table, MountPoint("/net", "ext4")])
     assert mounts.is_virtual("/proc/1/status", table)
     assert not mounts.is_virtual("/processes", table)
     assert not mounts.is_virtual("/home/proc", table)

@@ -88,6 +88,16 @@ def test_a_host_without_a_package_manager_says_so(monkeypatch: pytest.MonkeyPatc
     assert (found.success, list(found.errors)) == (False, ["neither dpkg-query nor rpm is on the PATH"])
 
 
+def test_a_package_manager_that_fails_is_an_error_and_loses_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "rpm").write_text("#!/bin/sh\nexit 5\n")
+    (tmp_path / "rpm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    found = ask(packages.Module, name="bash")
+    assert (found.found, found.success, found.errors) == (True, False, ["rpm exited with status 5"])
+
+
 @given(st.text())
 def test_any_listing_is_parsed(listing: str) -> None:
     assert all(isinstance(package, Package) for package in packages.parse("dpkg", listing))

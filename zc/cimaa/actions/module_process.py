@@ -72,7 +72,3 @@ def _limit(deadline: float) -> None:
         hard = resource.getrlimit(limit)[1]
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(limit, (most, most))
-
-
-if __name__ == "__main__":
-    main()

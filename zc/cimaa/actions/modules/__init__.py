@@ -1,7 +1,7 @@
 """Modules: what an action can ask of an agent, each found by its entry point in the group ``zc.cimaa.module``.
 
-``mounts``
-    The mounted file systems, and which of them a search enters.
+``mounts``, ``file_tree``
+    The mounted file systems, and which of them a search enters; walking through directories.
 ``file_search``, ``packages``, ``process_search``, ``connections``
     The modules ``file``, ``package``, ``process`` and ``port``, which look at the host.  Each has a
     function that reads, and one that judges what was read.
@@ -54,7 +54,7 @@ class HostCommand(NamedTuple):
 class Host(NamedTuple):
     """What a module is given by the agent's configuration, and by the permission for this action."""
 
-    #: The directories to which ``file`` is confined; empty: to none.
+    #: The directories to which ``file`` is confined; empty: it is not confined.
     within: Sequence[str] = ()
     #: The commands of the configuration, by name.
     commands: Mapping[str, HostCommand] = MappingProxyType({})
@@ -69,7 +69,7 @@ class Bounds(NamedTuple):
 
     #: The monotonic clock's time (seconds) at which it is to answer with what it has found.
     deadline: float
-    #: The directories to which it is confined; empty: to none.
+    #: The directories to which it is confined; empty: it is not confined.
     within: Sequence[str] = ()
 
     def over(self) -> bool:

@@ -7,7 +7,7 @@ through a symbolic link: a link, or a directory that is replaced by one meanwhil
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NamedTuple
 
 #: Bytes that are read at once.
@@ -152,5 +152,4 @@ def _opened(path: str) -> Iterator[int]:
             descriptor = below
         yield descriptor
     finally:
-        with suppress(OSError):
-            os.close(descriptor)
+        os.close(descriptor)

@@ -32,7 +32,8 @@ def mounted() -> list[MountPoint]:
 
 def not_entered(mounts: Iterable[MountPoint]) -> dict[str, str]:
     """Mount points that a search from above does not enter, and their types."""
-    return {mount.path: mount.type for mount in mounts if mount.type in _VIRTUAL or _is_remote(mount.type)}
+    visible = {mount.path: mount.type for mount in mounts}  # a later mount hides an earlier one
+    return {path: kind for path, kind in visible.items() if kind in _VIRTUAL or _is_remote(kind)}
 
 
 def is_virtual(path: str, mounts: Iterable[MountPoint]) -> bool:

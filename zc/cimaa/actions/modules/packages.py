@@ -45,14 +45,15 @@ class Module(Inspector):
         if not managers:
             return failed("neither dpkg-query nor rpm is on the PATH")
         installed: list[Package] = []
+        errors = []
         for manager in managers:
             done = subprocess.run(
                 _COMMANDS[manager], capture_output=True, stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"}
             )
             if done.returncode:
-                return failed(f"{_COMMANDS[manager][0]} exited with status {done.returncode}")
+                errors.append(f"{_COMMANDS[manager][0]} exited with status {done.returncode}")
             installed += parse(manager, done.stdout.decode(errors="replace"))
-        return judge(installed, values)
+        return judge(installed, values)._replace(success=not errors, errors=errors)
 
 
 def parse(manager: str, listing: str) -> Iterator[Package]:
