@@ -15,7 +15,8 @@ from tests.support.processes import ended
 from zc.cimaa.agent import check_process
 from zc.cimaa.agent.rules import results
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished, Outcome, Result
+from zc.cimaa.agent.rules.results import Result
+from zc.cimaa.outcomes import Finished, Outcome
 
 
 def check(directory: Path, script: str, timeout: float = 20) -> Check:

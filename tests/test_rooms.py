@@ -18,9 +18,9 @@ TESTS = ROOT / "tests"
 # The rooms, floor by floor; each may import those of the floors before it.
 ROOMS = [
     {"__init__"},
-    {"errors", "text", "types"},
+    {"errors", "text", "types", "outcomes"},
     {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff"},
-    {"faults", "naming"},
+    {"faults", "naming", "child_process"},
     {"agents", "squelches", "options"},
     {"filters", "entries", "history"},
     {"leases"},
@@ -28,6 +28,7 @@ ROOMS = [
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb", "cfengine"},
     {"testing", "checks", "alerters", "metrics", "systemd"},
+    {"actions"},
     {"agent"},
     {"metacheck"},
     {"cli"},
@@ -42,9 +43,9 @@ IMPURE = {
     *("apprise", "boto3", "botocore", "click", "lmdb", "psutil", "rich", "stevedore", "urllib3"),
 }
 
-# The same role in sibling rooms: backends, alerters, sinks.
+# The same role in sibling rooms: backends, alerters, sinks, modules.
 SIBLING_FILES = {"config", "db", "errors", "install", "log", "records", "writes"}
-SIBLING_CLASSES = {"Alerter", "Connection", "DB", "Sink"}
+SIBLING_CLASSES = {"Alerter", "Connection", "DB", "Module", "Sink"}
 
 # The contract and its suite are read from top to bottom, and are as long as what they promise.
 LONG_CLASSES = {

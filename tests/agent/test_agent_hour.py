@@ -8,10 +8,10 @@ from typing import Any
 from tests.support.simulation import START, Simulation
 from zc.cimaa import memory
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.agents import Touch
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.errors import StoreUnavailable
+from zc.cimaa.outcomes import Finished
 
 OK = Finished(0, b"fine", b"")
 BAD = Finished(2, b"bad", b"")

@@ -18,10 +18,10 @@ from tests.support.simulation import START, Simulation
 from zc.cimaa import memory
 from zc.cimaa.agent.rules import alerting
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import RESOLVED, TRIGGERED, Alert, Alerter
 from zc.cimaa.errors import AlertError, StoreUnavailable
 from zc.cimaa.faults import FaultDict
+from zc.cimaa.outcomes import Finished
 
 T = TypeVar("T")
 

@@ -19,11 +19,11 @@ from zc.cimaa import memory
 from zc.cimaa.agent.clock import SystemClock
 from zc.cimaa.agent.rules import schedule
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished, Outcome, TimedOut
 from zc.cimaa.agent.tasks import Coalesced
 from zc.cimaa.agents import Touch
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
+from zc.cimaa.outcomes import Finished, Outcome, TimedOut
 
 OK = Finished(0, b"fine", b"")
 BAD = Finished(2, b"bad", b"")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from zc.cimaa import faults, limits, naming
 from zc.cimaa.agent.rules import check_json, report, results
 from zc.cimaa.agent.rules.check import Broken, Check
-from zc.cimaa.agent.rules.results import Finished, Flooded, NotStarted, Outcome, Result, TimedOut
+from zc.cimaa.agent.rules.results import Result
 from zc.cimaa.errors import InvalidFault
+from zc.cimaa.outcomes import Finished, Flooded, NotStarted, Outcome, TimedOut
 
 CHECK = Check("disks", "var", ("check_disk",), 60, Path("/"))
 # What a file system or a process may come up with: halves of surrogate pairs included.

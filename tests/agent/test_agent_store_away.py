@@ -17,10 +17,10 @@ from tests.support import postgres_servers
 from tests.support.postgres_servers import Server
 from tests.support.simulation import START, Away, FastClock, Simulation
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
+from zc.cimaa.outcomes import Finished
 from zc.cimaa.postgres import DB as PostgresDB
 
 OK = Finished(0, b"fine", b"")

@@ -20,13 +20,13 @@ from tests.support.simulation import START, Away, SimulatedClock, Simulation
 from zc.cimaa import lmdb, memory
 from zc.cimaa.agent import plugins
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.alerters.command import Alerter as Command
 from zc.cimaa.alerters.log import Alerter as Log
 from zc.cimaa.config import Config
 from zc.cimaa.db import DB
 from zc.cimaa.errors import AlertError, ConfigurationError, StoreUnavailable
+from zc.cimaa.outcomes import Finished
 
 ALERT = Alert("triggered", "//web1/f/a", "web1", "//web1/f/a", 50, "bad", 1_700_000_000)
 OK = Finished(0, b"fine", b"")

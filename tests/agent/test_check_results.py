@@ -9,9 +9,10 @@ from zc.cimaa import faults
 from zc.cimaa.agent import check_files
 from zc.cimaa.agent.rules import escalation, report, results
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished, Outcome, Result, TimedOut
+from zc.cimaa.agent.rules.results import Result
 from zc.cimaa.checks import Problem
 from zc.cimaa.faults import FaultDict
+from zc.cimaa.outcomes import Finished, Outcome, TimedOut
 
 OK = Finished(0, b"fine", b"")
 BAD = Finished(2, b"bad", b"")

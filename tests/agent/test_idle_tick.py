@@ -13,10 +13,10 @@ from tests.support.postgres_servers import Server, new_schema, server_18
 from tests.support.simulation import Away, SimulatedClock, Simulation
 from zc.cimaa import dynamodb, lmdb, memory, postgres
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.agents import Touch
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.db import DB
+from zc.cimaa.outcomes import Finished
 from zc.cimaa.squelches import StoredSquelch
 
 MINUTES = 10

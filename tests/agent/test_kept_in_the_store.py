@@ -14,10 +14,10 @@ from tests.support.simulation import SimulatedClock, Simulation
 from zc.cimaa import faults, memory, naming
 from zc.cimaa.agent.rules import alerting, schedule
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.alerters import Alert, Alerter
 from zc.cimaa.db import DB
 from zc.cimaa.metacheck.findings import digest
+from zc.cimaa.outcomes import Finished
 
 # Digests
 

@@ -12,9 +12,9 @@ from zc.cimaa import memory
 from zc.cimaa.agent import check_process
 from zc.cimaa.agent.publisher import Publisher
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.metrics import Sample
 from zc.cimaa.metrics.prometheus import Sink
+from zc.cimaa.outcomes import Finished
 
 ROOT = Path(__file__).parents[2]
 # There are fewer ticks in these days than in real ones; Python's free lists are full after this many days.

@@ -21,11 +21,11 @@ from zc.cimaa.agent import plugins
 from zc.cimaa.agent import publisher as publisher
 from zc.cimaa.agent.publisher import Publisher
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.config import Config
 from zc.cimaa.errors import ConfigurationError
 from zc.cimaa.metrics import Sample, Sink, exposition, prometheus, statsd
 from zc.cimaa.metrics.log import Sink as Log
+from zc.cimaa.outcomes import Finished
 
 SAMPLES = [
     Sample(1.7e9, "web1", "", "store_calls", 12.0),

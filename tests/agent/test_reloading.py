@@ -18,9 +18,9 @@ from zc.cimaa.agent import reload
 from zc.cimaa.agent.publisher import Publisher
 from zc.cimaa.agent.reload import Reloader
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.config import Config
 from zc.cimaa.db import DB
+from zc.cimaa.outcomes import Finished
 
 BAD = Finished(0, json.dumps({"faults": [{"severity": 50, "message": "bad"}]}).encode(), b"")
 CONFIGURATION = "//web1/agent/configuration"

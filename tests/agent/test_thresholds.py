@@ -10,8 +10,8 @@ from zc.cimaa.agent.check_files import check
 from zc.cimaa.agent.rules import results, thresholds
 from zc.cimaa.agent.rules.check import Broken, Check
 from zc.cimaa.agent.rules.perfdata import Metric
-from zc.cimaa.agent.rules.results import Finished
 from zc.cimaa.agent.rules.thresholds import Crossing
+from zc.cimaa.outcomes import Finished
 
 FULL = "queue warning > 50 error >= 99 critical > 200 clear < 80"
 

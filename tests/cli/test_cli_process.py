@@ -291,6 +291,7 @@ DRIVERS = {"boto3", "botocore", "psycopg", "psycopg_pool"}
         (["meta-check"], {"asyncio", "psutil", "rich", "zc.cimaa.agent.check_process"} | DRIVERS),
         (["report", "web1", "report.json"], AGENT | DRIVERS | {"rich"}),
         (["config"], {"asyncio", "psutil", "rich"} | DRIVERS),
+        (["module", "file", "path=/etc/passwd"], {"psutil", "rich", "zc.cimaa.agent.runner"} | DRIVERS),
         (["--version"], AGENT | DRIVERS | {"rich", "lmdb", "re2", "zc.cimaa.config"}),
         (["agent", "--once"], DRIVERS | {"rich"}),
     ],

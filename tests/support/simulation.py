@@ -13,13 +13,14 @@ from zc.cimaa.agent.clock import AsyncClock
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.daemon import Daemon
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Outcome, Result, of_outcome
+from zc.cimaa.agent.rules.results import Result, of_outcome
 from zc.cimaa.agent.store import StoreClient
 from zc.cimaa.agents import Touch
 from zc.cimaa.alerters import Alerter
 from zc.cimaa.db import DB
 from zc.cimaa.errors import StoreUnavailable
 from zc.cimaa.faults import FaultDict
+from zc.cimaa.outcomes import Outcome
 
 #: A whole day's start (seconds since the epoch).
 START = 1_700_006_400.0

@@ -7,6 +7,8 @@ The rooms (modules and packages), each of which imports only those before it:
     durations, sizes and times as text; masking of credentials; INI files; delays between retries; blocking calls
     with a time limit; quoting, cleaning, cutting and digesting text; running a program so that it and its
     descendants can be terminated.
+``outcomes``, ``child_process``
+    How the run of a program ended; running one within limits of time and output.
 ``faults``, ``agents``, ``squelches``, ``options``, ``naming``
     The pure rules: what a fault, an agent's row, a squelch and an option are; how an agent names its faults.
 ``entries``, ``leases``
@@ -25,6 +27,8 @@ The rooms (modules and packages), each of which imports only those before it:
     The conformance suite for backends, including those of other projects.
 ``checks``, ``alerters``, ``metrics``
     The built-in checks; the plugins that send alerts; the plugins that export metrics.
+``actions``
+    Questions and commands for a fleet: the modules that answer them on a host.
 ``agent``
     The agent: runs checks and reports their faults, once or as a daemon that sends alerts.
 ``systemd``

@@ -29,7 +29,7 @@ DEFAULT_BACKEND = "zc.cimaa.lmdb"
 #: The sections that a configuration file may have, and the kinds of sections with names: ``[alerter:NAME]``.
 DATABASE = "database"
 SECTIONS = (DATABASE, "agent")
-NAMED_SECTIONS = ("alerter", "metrics")
+NAMED_SECTIONS = ("alerter", "metrics", "command")
 
 _ENVIRONMENT = "CIMAA_DATABASE_"
 _FILE = "_file"

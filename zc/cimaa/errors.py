@@ -35,6 +35,10 @@ class InvalidFilter(InvalidInput):
     """A filter breaks a rule of its language: the message names the term and its position."""
 
 
+class InvalidParameters(InvalidInput):
+    """The parameters of an action's module break a rule: the message names the module and the parameter."""
+
+
 class HistoryIncomplete(Error):
     """The history does not reach back to the time that was asked for."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .. import options
+from ..actions.modules import host_commands
 from ..config import Config, Setting
 from ..errors import ConfigurationError
 from . import check_files, plugins
@@ -39,7 +40,7 @@ def inspect(config: Config) -> Inspection:
 
 
 def _settings(config: Config, problems: list[str]) -> list[tuple[str, Setting]]:
-    """The settings of the store, the alerters and the sinks, by their sections."""
+    """The settings of the store, the alerters, the sinks and the commands for actions, by their sections."""
     found = []
     if (database := _tried(lambda: config.database, problems)) is not None:
         found += [("database", setting) for setting in database.settings]
@@ -49,6 +50,9 @@ def _settings(config: Config, problems: list[str]) -> list[tuple[str, Setting]]:
             if given is not None:
                 found += [(section, setting) for setting in given]
                 _tried(lambda kind=kind, section=section: plugins.make(kind, section, config), problems)
+    for section in config.named(host_commands.SECTION):
+        given = _tried(lambda section=section: host_commands.settings(section, config), problems)
+        found += [(section, setting) for setting in given or ()]
     return found
 
 

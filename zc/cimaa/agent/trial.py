@@ -1,19 +1,22 @@
 """Runs one check to show its result; nothing is stored."""
 
+import asyncio
 import signal
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ..actions.modules import CheckRun
 from ..errors import ConfigurationError
 from ..faults import FaultDict
 from ..naming import GLOBAL
 from ..options import nearest
+from ..outcomes import Outcome
 from . import check_files, check_process, runner
 from .config import Settings
 from .rules import escalation, results, thresholds
 from .rules.check import Broken, Check, path
-from .rules.results import Outcome, Result
+from .rules.results import Result
 from .tasks import run_until_signal
 
 
@@ -62,6 +65,24 @@ def run(agent: str, check: Check, environment: Mapping[str, str] | None = None) 
         result=result,
         faults=escalation.advance(agent, check, [], result),
     )
+
+
+async def run_for_module(
+    settings: Settings, names: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Sequence[CheckRun]:
+    """Run these checks of the agent for the module ``check``; what they find is not reported."""
+    parallel = asyncio.Semaphore(settings.parallel)
+
+    async def run_one(name: str) -> CheckRun:
+        try:
+            check = find(settings, name)
+        except ConfigurationError as error:
+            return CheckRun(name, error=str(error))
+        async with parallel:
+            _, result = await _run(settings.name, check, environment)
+        return CheckRun(path(check), escalation.advance(settings.name, check, [], result))
+
+    return await asyncio.gather(*map(run_one, names))
 
 
 def judged(trial: Trial) -> Sequence[tuple[thresholds.Threshold, str]]:

@@ -18,6 +18,7 @@ COMMANDS = {
     "agent": "commands.run_agent:agent",
     "run": "commands.run_check:run",
     "check": "commands.check_plugins:check",
+    "module": "commands.run_module:module",
     "install-service": "commands.install_service:install_service",
     "faults": "commands.list_faults:faults",
     "squelch": "commands.squelch:squelch",

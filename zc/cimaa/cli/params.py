@@ -105,7 +105,7 @@ class Severity(Parsed):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
         """The names of severities that start like this."""
-        return _starting(incomplete, SEVERITIES)
+        return starting(incomplete, SEVERITIES)
 
 
 def _future_time(text: str) -> int:
@@ -201,7 +201,7 @@ def complete_leases(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 def complete_backends(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
     """The backends that are installed."""
-    return _starting(incomplete, config.backend_names())
+    return starting(incomplete, config.backend_names())
 
 
 def unknown(what: str, name: str, known: Iterable[str], see: str) -> str:
@@ -215,13 +215,13 @@ def _from_store(
 ) -> list[Any]:
     try:
         with open_store(ctx) as db:
-            return _starting(incomplete, names(db), argument=isinstance(param, click.Argument))
+            return starting(incomplete, names(db), argument=isinstance(param, click.Argument))
     except Exception as error:  # a message would be written into the line that is being typed
         report_traceback(error)
         return []
 
 
-def _starting(incomplete: str, names: Iterable[str], *, argument: bool = False) -> list[Any]:
+def starting(incomplete: str, names: Iterable[str], *, argument: bool = False) -> list[Any]:
     """The names that start like this; those with control characters, which a terminal interprets, are left out."""
     from click.shell_completion import CompletionItem
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import click
 
+from ..actions.modules import host_commands
 from ..agent import check_files
 from ..agent import config as settings
 from ..options import Option
@@ -134,7 +135,11 @@ too, and does not affect other checks:
 
 
 #: The sections of the configuration that this page explains.
-SECTIONS = (("A check's section", check_files.OPTIONS), ("The [agent] section", settings.OPTIONS))
+SECTIONS = (
+    ("A check's section", check_files.OPTIONS),
+    ("The [agent] section", settings.OPTIONS),
+    ("A [command:NAME] section", host_commands.OPTIONS),
+)
 
 
 def page() -> str:

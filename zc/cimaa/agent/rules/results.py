@@ -8,7 +8,7 @@ fault of its own, whose name ends in ``#monitor-`` and the kind of failure.
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from ... import faults
 from ...checks import Problem
@@ -16,6 +16,7 @@ from ...errors import InvalidFault
 from ...faults import SEVERITIES, FaultDict
 from ...history import TRIGGERED_KEY
 from ...naming import fault_name, message
+from ...outcomes import Finished, Flooded, NotStarted, Outcome, TimedOut
 from ...text import quoted
 from ...units import format_duration, format_size
 from . import check_json, perfdata, thresholds
@@ -47,45 +48,6 @@ ALERTER = "alerter"
 _RESERVED = frozenset({FAILURES, METRIC, CROSSED, CHECK, TRIGGERED_KEY, CHECK_FAILURE, ALERTER})
 
 _COUNT = re.compile(r" \([0-9]+ of [0-9]+\)$")
-
-
-class Finished(NamedTuple):
-    """The check ended by itself."""
-
-    #: The exit status, or the negative number of the signal that killed it.
-    status: int
-    output: bytes
-    #: The start of its standard error.
-    errors: bytes
-    #: The names of processes that the check left behind and that could not be killed.
-    left: tuple[str, ...] = ()
-
-
-class TimedOut(NamedTuple):
-    """The check was killed at its timeout."""
-
-    #: Seconds.
-    timeout: float
-    #: The names of processes that the check left behind and that could not be killed.
-    left: tuple[str, ...] = ()
-
-
-class Flooded(NamedTuple):
-    """The check was killed because its output exceeded the limit."""
-
-    #: Bytes.
-    limit: int
-    #: The names of processes that the check left behind and that could not be killed.
-    left: tuple[str, ...] = ()
-
-
-class NotStarted(NamedTuple):
-    """The check could not be started."""
-
-    reason: str
-
-
-Outcome: TypeAlias = Finished | TimedOut | Flooded | NotStarted
 
 
 class Result(NamedTuple):

@@ -9,12 +9,12 @@ import click
 from ...agent import check_files, trial
 from ...agent.config import Settings, check_environment
 from ...agent.rules.check import path
-from ...agent.rules.results import Finished, Flooded, NotStarted, Outcome, TimedOut
 from ...agent.rules.thresholds import Threshold
 from ...agent.trial import Trial
 from ...errors import Error
 from ...faults import severity_name
 from ...options import COMMAND
+from ...outcomes import Finished, Flooded, NotStarted, Outcome, TimedOut
 from ...units import format_duration, format_size
 from ..cells import Cell
 from ..output import message, report_traceback, write_json, write_table

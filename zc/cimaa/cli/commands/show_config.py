@@ -80,12 +80,15 @@ def backends(backend: str | None, as_json: bool) -> None:
 
 def _settings(ours: Config) -> list[tuple[str, Setting]]:
     """The effective settings of all sections, each with its section's name."""
+    from ...actions.modules import host_commands
     from ...agent import plugins
     from ...agent.config import OPTIONS, SECTION
 
     sections = {DATABASE: _with_inherited(ours.database), SECTION: ours.section(SECTION, OPTIONS)}
     for kind in plugins.KINDS:
         sections |= {section: plugins.settings(kind, section, ours) for section in ours.named(kind.section)}
+    for section in ours.named(host_commands.SECTION):
+        sections[section] = host_commands.settings(section, ours)
     return [(section, setting) for section, settings in sections.items() for setting in settings]
 
 
