@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.agent_process",
     "tests.support.command",
     "tests.support.dynamodb_fixtures",
+    "tests.support.postgres_relay",
     "tests.support.postgres_servers",
     "tests.support.stores",
 ]
