@@ -24,7 +24,7 @@ from .check import Broken, Check, Named, name_of
 from .perfdata import Metric, first_line
 from .thresholds import Crossing
 
-ERROR, WARNING = SEVERITIES["error"], SEVERITIES["warning"]
+ERROR, WARNING, INFO = SEVERITIES["error"], SEVERITIES["warning"], SEVERITIES["info"]
 
 #: The severity for each exit status of a Nagios plugin (OK, WARNING, CRITICAL, UNKNOWN).
 #: An exit status alone never makes a fault critical; JSON can.
