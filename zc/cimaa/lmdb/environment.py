@@ -20,6 +20,7 @@ What LMDB requires of its users, and how it is met (here, and in ``registry``, `
   without locks, and each read checks that nothing was overwritten meanwhile.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -74,6 +75,14 @@ class Environment:
                 raise self._shared.failed(error) from error
             except records.UNREADABLE as error:
                 raise errors.unreadable(self._shared.path) from error
+
+    @contextlib.contextmanager
+    def readable(self) -> Iterator[None]:
+        """Translates the exceptions of what decodes a record after it was read."""
+        try:
+            yield
+        except records.UNREADABLE as error:
+            raise errors.unreadable(self._shared.path) from error
 
     def write(
         self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0

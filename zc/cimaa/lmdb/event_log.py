@@ -1,0 +1,182 @@
+"""The history in the file: a record for each write that has events, in order of time, and an index by agent.
+
+=======================  ====================================================================
+key                      value
+=======================  ====================================================================
+``z:`` time agent        the events of one write, encoded by :func:`zc.cimaa.history.encode`.
+                         The time: microseconds in 8 bytes, big-endian
+``h:`` agent NUL time    nothing: the record with this time and agent exists
+``z:``                   the time before which events were dropped, in 8 bytes; none if none were
+=======================  ====================================================================
+
+The records come last in the key space.  They are appended there, and LMDB fills pages only at the end of the file's
+keys; what is dropped are whole pages at their start.  So the keys are written where the pages are in memory.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Final, NamedTuple, TypeAlias
+
+from .. import history, limits
+from ..history import Event
+from .records import Transaction
+
+LOG, INDEX = b"z:", b"h:"
+
+# Returns what a function returns for a snapshot of the file.
+Run: TypeAlias = "Callable[[Callable[[Transaction], list[Stored]]], list[Stored]]"
+
+_TIME: Final = 8
+# How many records are read at a time: more with each page, and fewer if they have many bytes.
+_FIRST_PAGE: Final = 16
+_LARGEST_PAGE: Final = 1024
+_PAGE_BYTES: Final = 1 << 20
+# How many records past their time a write drops: more than it adds, and so few that it takes hardly longer.
+_FEW: Final = 4
+# How many records a write drops at most if the map is crowded.
+_CROWDED: Final = 1000
+
+
+class Stored(NamedTuple):
+    """A record."""
+
+    key: bytes
+    encoded: bytes
+
+    def events(self) -> list[Event]:
+        """The events, in order."""
+        start = len(LOG) + _TIME
+        return history.decode(_time(self.key), self.key[start:].decode(), self.encoded)
+
+
+# Writing
+
+
+def append(transaction: Transaction, events: Sequence[Event]) -> None:
+    """Store the events of one write."""
+    if events:
+        time, agent = events[0].time.to_bytes(_TIME, "big"), events[0].agent.encode()
+        transaction.put(LOG + time + agent, history.encode(events))
+        transaction.put(INDEX + agent + b"\0" + time, b"")
+
+
+def prune(transaction: Transaction, until: int) -> None:
+    """Drop a few records that are older than this time (microseconds), if there are any."""
+    _drop(transaction, until, _FEW)
+
+
+def drop(transaction: Transaction, records: int) -> int:
+    """Drop the oldest records, at most this number; return how many."""
+    return _drop(transaction, None, records)
+
+
+def give_way(transaction: Transaction, map_size: int) -> None:
+    """Drop the oldest records while the data takes more than three quarters of the map."""
+    for _ in range(_CROWDED):
+        status = transaction.stat()
+        pages = status["branch_pages"] + status["leaf_pages"] + status["overflow_pages"]
+        if 4 * pages * status["psize"] <= 3 * map_size or not _drop(transaction, None, 1):
+            break
+
+
+def forget(transaction: Transaction, until: int, limit: int) -> int:
+    """Delete at most ``limit`` events before ``until`` (microseconds), the earliest first; return how many."""
+    left = limit
+    while left and (found := _oldest(transaction, until)):
+        events = found.events()
+        if len(events) <= left:
+            _drop(transaction, until, 1)
+        else:
+            transaction.put(found.key, history.encode(events[left:]))
+            _mark(transaction, events[0].time)
+        left -= min(left, len(events))
+    return limit - left
+
+
+def _drop(transaction: Transaction, until: int | None, limit: int) -> int:
+    dropped = time = 0
+    while dropped < limit and (found := _oldest(transaction, until)):
+        transaction.delete(found.key)
+        stamp, agent = found.key[len(LOG) : len(LOG) + _TIME], found.key[len(LOG) + _TIME :]
+        transaction.delete(INDEX + agent + b"\0" + stamp)
+        time = _time(found.key)
+        dropped += 1
+    if dropped:
+        _mark(transaction, time)
+    return dropped
+
+
+def _oldest(transaction: Transaction, until: int | None) -> Stored | None:
+    """The oldest record, if it is older than this time."""
+    with transaction.cursor() as cursor:
+        if cursor.set_range(LOG + b"\0") and cursor.key().startswith(LOG):
+            found = Stored(*cursor.item())
+            return found if until is None or _time(found.key) < until else None
+        return None
+
+
+def _mark(transaction: Transaction, dropped: int) -> None:
+    if dropped >= start(transaction):
+        transaction.put(LOG, (dropped + 1).to_bytes(_TIME, "big"))
+
+
+# Reading
+
+
+def start(transaction: Transaction) -> int:
+    """The time (microseconds) before which events were dropped."""
+    return int.from_bytes(transaction.get(LOG) or b"", "big")
+
+
+def last(transaction: Transaction, agent: str) -> Event | None:
+    """The latest event of an agent."""
+    found = next(read(lambda work: work(transaction), agent, 0, limits.INTEGER_MAX), None)
+    return found.events()[-1] if found else None
+
+
+def read(run: Run, agent: str | None, since: int, until: int) -> Iterator[Stored]:
+    """The records from ``since`` to before ``until`` (microseconds), the latest first; of one agent, or of all.
+
+    They are read page by page, each by one call of ``run``, so that no transaction lasts for as long as the caller
+    takes to consume them.
+    """
+    prefix = LOG if agent is None else INDEX + agent.encode() + b"\0"
+    first, end = (prefix + max(time, 0).to_bytes(_TIME, "big") for time in (since, until))
+    size = _FIRST_PAGE
+    while found := run(partial(_page, first=first, end=end, size=size)):
+        yield from found
+        last = found[-1].key
+        end = last if agent is None else prefix + last[len(LOG) : len(LOG) + _TIME]
+        size = min(4 * size, _LARGEST_PAGE)
+
+
+def _page(transaction: Transaction, first: bytes, end: bytes, size: int) -> list[Stored]:
+    """The last records whose keys (of the log, or of the index) are from ``first`` to before ``end``."""
+    found: list[Stored] = []
+    with transaction.cursor() as cursor:
+        if cursor.prev() if cursor.set_range(end) else cursor.last():
+            left = _PAGE_BYTES
+            for key, value in islice(cursor.iterprev(), size):
+                if key < first or left < 0:
+                    break
+                stored = Stored(key, value) if key.startswith(LOG) else _indexed(transaction, key)
+                left -= len(stored.encoded)
+                found.append(stored)
+    return found
+
+
+def _indexed(transaction: Transaction, key: bytes) -> Stored:
+    """The record of an entry of the index.
+
+    :raises ValueError: if there is none.
+    """
+    record = LOG + key[-_TIME:] + key[len(INDEX) : -_TIME - 1]
+    encoded = transaction.get(record)
+    if encoded is None:
+        raise ValueError("an entry of the index has no record")
+    return Stored(record, encoded)
+
+
+def _time(key: bytes) -> int:
+    return int.from_bytes(key[len(LOG) : len(LOG) + _TIME], "big")
