@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -211,6 +211,9 @@ class DB(Contract):
             return super()._kept(agent, moment)
         return self._environment.scan(lambda scan: _kept(scan, moment))
 
+    def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
+        return self._environment.scan(lambda scan: _events_of(scan, spans, until))
+
 
 def _rows(scan: Scan, least: int) -> Iterator[tuple[str, Row]]:
     """The rows that remember at least so many instances."""
@@ -227,6 +230,12 @@ def _shown_agents(scan: Scan) -> Iterator[types.Agent]:
             yield agents.shown(records.name(key), decoded, agents.instances(decoded))
 
 
+def _events_of(scan: Scan, spans: Mapping[str, int], until: int) -> Iterator[tuple[str, Iterable[Event]]]:
+    for agent, since in spans.items():
+        stored = event_log.read(scan.run, agent, since, until)
+        yield agent, (event for one in stored for event in reversed(one.events()))
+
+
 def _kept(scan: Scan, moment: int) -> Iterator[tuple[str, Kept]]:
     assert scan.transaction is not None
     events: dict[str, list[Event]] = defaultdict(list)
@@ -238,7 +247,7 @@ def _kept(scan: Scan, moment: int) -> Iterator[tuple[str, Kept]]:
         name = records.name(key)
         row = records.decode_row_start(value, records.head(value)[0])
         listed = records.decode_faults(scan.transaction.get(records.FAULTS + key[len(records.AGENT) :]))
-        yield name, Kept(row, listed, events.pop(name, []))
+        yield name, Kept(row, listed, events.pop(name, []), records.reworded(value))
     for name, after in events.items():
         yield name, Kept(None, [], after)
 

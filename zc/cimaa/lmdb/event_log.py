@@ -3,8 +3,8 @@
 =======================  ====================================================================
 key                      value
 =======================  ====================================================================
-``z:`` time agent        the events of one write, encoded by :func:`zc.cimaa.history.encode`.
-                         The time: microseconds in 8 bytes, big-endian
+``z:`` time agent        the events of one write as JSON: for each a list of its fields, from the
+                         kind on.  The time: microseconds in 8 bytes, big-endian
 ``h:`` agent NUL time    nothing: the record with this time and agent exists
 ``z:``                   the time before which events were dropped, in 8 bytes; none if none were
 =======================  ====================================================================
@@ -18,7 +18,8 @@ from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
-from .. import history, limits
+from .. import limits
+from ..faults import decode, encode
 from ..history import Event
 from .records import Transaction
 
@@ -28,6 +29,9 @@ LOG, INDEX = b"z:", b"h:"
 Run: TypeAlias = "Callable[[Callable[[Transaction], list[Stored]]], list[Stored]]"
 
 _TIME: Final = 8
+# The first fields of an event are in the key.  Later versions may add fields at the end.
+_SHARED: Final = 2
+_STORED: Final = len(Event._fields) - _SHARED
 # How many records are read at a time: more with each page, and fewer if they have many bytes.
 _FIRST_PAGE: Final = 16
 _LARGEST_PAGE: Final = 1024
@@ -47,17 +51,23 @@ class Stored(NamedTuple):
     def events(self) -> list[Event]:
         """The events, in order."""
         start = len(LOG) + _TIME
-        return history.decode(_time(self.key), self.key[start:].decode(), self.encoded)
+        time, agent = _time(self.key), self.key[start:].decode()
+        return [Event(time, agent, *fields[:_STORED]) for fields in decode(self.encoded)]
 
 
 # Writing
+
+
+def encode_events(events: Sequence[Event]) -> bytes:
+    """The value of a record."""
+    return encode([event[_SHARED:] for event in events])
 
 
 def append(transaction: Transaction, events: Sequence[Event]) -> None:
     """Store the events of one write."""
     if events:
         time, agent = events[0].time.to_bytes(_TIME, "big"), events[0].agent.encode()
-        transaction.put(LOG + time + agent, history.encode(events))
+        transaction.put(LOG + time + agent, encode_events(events))
         transaction.put(INDEX + agent + b"\0" + time, b"")
 
 
@@ -88,7 +98,7 @@ def forget(transaction: Transaction, until: int, limit: int) -> int:
         if len(events) <= left:
             _drop(transaction, until, 1)
         else:
-            transaction.put(found.key, history.encode(events[left:]))
+            transaction.put(found.key, encode_events(events[left:]))
             _mark(transaction, events[0].time)
         left -= min(left, len(events))
     return limit - left

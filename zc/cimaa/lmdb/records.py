@@ -27,8 +27,9 @@ bytes
 25 to 32   the time of the last write that was not a mere heartbeat (microseconds)
 33 to 40   since when the agent's history is complete (microseconds); -1 if a program that keeps
            none wrote last
-41 to 42   the length of the condition that follows
-43 to ...  the condition: what a report must have in common with the last one to be unchanged.
+41 to 48   the latest time at which a fault may have got another message without an event
+49 to 50   the length of the condition that follows
+51 to ...  the condition: what a report must have in common with the last one to be unchanged.
            Compared as bytes, so that later versions may add to it: the digest, the instance's
            id, and, if the agent said so, within how many seconds the next report comes
 then       the instances as a JSON list
@@ -59,7 +60,7 @@ VERSION_KEY, SLOTS_KEY = b"version", b"slots"
 AGENT, FAULTS, SQUELCH, FREE_SLOT = b"a:", b"f:", b"s:", b"x:"
 
 _HEAD = struct.Struct("<q8sqB")
-_TIMES = struct.Struct("<qq")
+_TIMES = struct.Struct("<qqq")
 _CONDITION = _HEAD.size + _TIMES.size
 _INCOMPLETE = -1
 _LENGTH = struct.Struct("<H")
@@ -109,15 +110,15 @@ def touched(row: bytes, updated: int, slot: int) -> bytes:
     return _HEAD.pack(updated, os.urandom(8), slot, row[_HEAD.size - 1]) + row[_HEAD.size :]
 
 
-def encode_row(row: Row, slot: int) -> bytes:
+def encode_row(row: Row, slot: int, *, reworded: int) -> bytes:
     """A row's value, with a new revision."""
     seen = encode([[*s.instance, s.first, s.last] for s in row.instances])
-    return _row_start(row, slot, len(row.instances)) + seen
+    return _row_start(row, slot, len(row.instances), reworded) + seen
 
 
-def with_instances(row: Row, slot: int, value: bytes) -> bytes:
+def with_instances(row: Row, slot: int, value: bytes, *, reworded: int) -> bytes:
     """As :func:`encode_row`, with the instances of another ``value``."""
-    return _row_start(row, slot, value[_HEAD.size - 1]) + _parts(value)[1]
+    return _row_start(row, slot, value[_HEAD.size - 1], reworded) + _parts(value)[1]
 
 
 def decode_row(value: bytes, updated: int) -> Row:
@@ -133,9 +134,14 @@ def decode_row(value: bytes, updated: int) -> Row:
 def decode_row_start(value: bytes, updated: int) -> Row:
     """As :func:`decode_row`, without the instances."""
     [digest, instance, *more], _ = _parts(value)
-    written, recorded = _TIMES.unpack_from(value, _HEAD.size)
+    written, recorded, _ = _TIMES.unpack_from(value, _HEAD.size)
     within = int(more[0]) if more else None
     return Row(updated, digest, instance, (), within, written, None if recorded == _INCOMPLETE else recorded)
+
+
+def reworded(value: bytes | None) -> int:
+    """The latest time (microseconds) at which a fault may have got another message without an event."""
+    return 0 if value is None else _TIMES.unpack_from(value, _HEAD.size)[2]
 
 
 def only_instance(value: bytes) -> tuple[str, int | None, str, str, int]:
@@ -144,9 +150,9 @@ def only_instance(value: bytes) -> tuple[str, int | None, str, str, int]:
     return host, pid, version, system, first
 
 
-def _row_start(row: Row, slot: int, instances: int) -> bytes:
+def _row_start(row: Row, slot: int, instances: int, reworded: int) -> bytes:
     recorded = _INCOMPLETE if row.recorded is None else row.recorded
-    start = _HEAD.pack(row.updated, os.urandom(8), slot, instances) + _TIMES.pack(row.written, recorded)
+    start = _HEAD.pack(row.updated, os.urandom(8), slot, instances) + _TIMES.pack(row.written, recorded, reworded)
     return start + condition(row.digest, row.instance, row.within)
 
 

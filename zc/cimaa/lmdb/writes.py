@@ -93,10 +93,11 @@ def replace(
     )
     if slot == NO_SLOT:
         slot = _take_slot(transaction, heartbeats)
+    reworded = new.row.written if _rewords(old, new) else records.reworded(stored)
     if stored is not None and not new.row.instances:
-        value = records.with_instances(new.row, slot, stored)
+        value = records.with_instances(new.row, slot, stored, reworded=reworded)
     else:
-        value = records.encode_row(new.row, slot)
+        value = records.encode_row(new.row, slot, reworded=reworded)
     transaction.put(records.AGENT + name, value)
     if new.changes.put or new.changes.removed:
         _put_faults(transaction, records.FAULTS + name, _changed(old, new.changes))
@@ -115,6 +116,15 @@ def _row(stored: bytes, writer: Writer) -> tuple[Row, int, int]:
     if row.instance != writer.instance.id or updated > writer.now:
         row = records.decode_row(stored, updated)
     return row, tolerance, head[2]
+
+
+def _rewords(old: list[FaultDict], new: history.Replacement) -> bool:
+    """True if a fault gets another message than its last event has."""
+    if not new.changes.put:
+        return False
+    stated = {fault["name"]: fault["message"] for fault in old}
+    stated |= {event.fault: event.message for event in new.events if event.kind in history.STATED}
+    return any(stated.get(fault["name"]) != fault["message"] for fault in new.changes.put)
 
 
 def _put_faults(transaction: Transaction, key: bytes, listed: list[FaultDict]) -> None:
