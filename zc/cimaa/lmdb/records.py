@@ -135,7 +135,7 @@ def decode_row_start(value: bytes, updated: int) -> Row:
     """As :func:`decode_row`, without the instances."""
     [digest, instance, *more], _ = _parts(value)
     written, recorded, _ = _TIMES.unpack_from(value, _HEAD.size)
-    within = int(more[0]) if more else None
+    within = int(more[0]) if more and more[0].isdigit() else None
     return Row(updated, digest, instance, (), within, written, None if recorded == _INCOMPLETE else recorded)
 
 
