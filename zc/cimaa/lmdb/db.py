@@ -118,6 +118,7 @@ class DB(Contract):
                 drop = partial(event_log.drop, records=records_to_drop)
                 if not self._environment.remove(drop, heartbeats):
                     break
+                self._environment.remove(event_log.settle, heartbeats)
                 records_to_drop *= _MORE
         return self._environment.write(partial(work, keep=False), key, heartbeats, size)
 

@@ -81,6 +81,11 @@ def drop(transaction: Transaction, records: int) -> int:
     return _drop(transaction, None, records)
 
 
+def settle(transaction: Transaction) -> None:
+    """Write something after a :func:`drop`: LMDB uses the dropped pages in the next transaction but one."""
+    transaction.put(LOG, start(transaction).to_bytes(_TIME, "big"))
+
+
 def give_way(transaction: Transaction, map_size: int) -> None:
     """Drop the oldest records while the data takes more than three quarters of the map."""
     for _ in range(_CROWDED):

@@ -139,9 +139,10 @@ def decode_row_start(value: bytes, updated: int) -> Row:
     return Row(updated, digest, instance, (), within, written, None if recorded == _INCOMPLETE else recorded)
 
 
-def reworded(value: bytes | None) -> int:
+def reworded(value: bytes) -> int:
     """The latest time (microseconds) at which a fault may have got another message without an event."""
-    return 0 if value is None else _TIMES.unpack_from(value, _HEAD.size)[2]
+    times: tuple[int, int, int] = _TIMES.unpack_from(value, _HEAD.size)
+    return times[2]
 
 
 def only_instance(value: bytes) -> tuple[str, int | None, str, str, int]:

@@ -93,7 +93,8 @@ def replace(
     )
     if slot == NO_SLOT:
         slot = _take_slot(transaction, heartbeats)
-    reworded = new.row.written if _rewords(old, new) else records.reworded(stored)
+    before = records.reworded(stored) if stored is not None else last.time if last is not None else 0
+    reworded = new.row.written if _rewords(old, new) else before
     if stored is not None and not new.row.instances:
         value = records.with_instances(new.row, slot, stored, reworded=reworded)
     else:
