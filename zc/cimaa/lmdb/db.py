@@ -116,9 +116,10 @@ class DB(Contract):
                 return self._environment.write(partial(work, keep=True), key, heartbeats, size)
             except StoreFull:
                 drop = partial(event_log.drop, records=records_to_drop)
-                if not self._environment.remove(drop, heartbeats):
-                    break
+                dropped = self._environment.remove(drop, heartbeats)
                 self._environment.remove(event_log.settle, heartbeats)
+                if not dropped:
+                    break
                 records_to_drop *= _MORE
         return self._environment.write(partial(work, keep=False), key, heartbeats, size)
 
