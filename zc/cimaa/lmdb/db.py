@@ -31,7 +31,7 @@ T = TypeVar("T")
 _SMALLEST, _LARGEST = 16 * 1024, 64 * 1024**4
 # How many of the oldest records of events a full store drops, and how many times more if that is not enough.
 _DROPPED, _MORE = 1000, 4
-# How many agents' last reports are remembered, by their digests, to spare a touch that would fail.
+# How many agents' last reports are remembered.
 _REMEMBERED = 1000
 # How many agents a part of a snapshot has.
 _PART = 1000
@@ -65,6 +65,7 @@ class DB(Contract):
             smallest, largest = format_size(_SMALLEST), format_size(_LARGEST)
             raise ConfigurationError(f"[database] map_size: it must be from {smallest} to {largest}")
         self._reported: dict[str, str] = {}  # the digests of what was reported last, by agent
+        self._touched: dict[str, int] = {}  # when a report was last unchanged: spares a look at the slot
         self._environment = Environment(Path(self.settings["path"]), self.settings["map_size"])
 
     def _close(self) -> None:
@@ -80,8 +81,14 @@ class DB(Contract):
             found = self._environment.read(
                 lambda transaction: writes.unchanged(transaction.get(key), condition), heartbeats
             )
-            if found is None or (touch.within is not None and writes.is_silent(heartbeats, found, touch.within, now)):
+            if found is None:
                 return False
+            if touch.within is not None:
+                if now - self._touched.get(agent, 0) > touch.within * agents.MICROSECONDS and writes.is_silent(
+                    heartbeats, found, touch.within, now
+                ):
+                    return False
+                _remember(self._touched, agent, now)
             updated, revision, slot, _ = found
             if 0 <= now - updated <= writes.WRITE_THROUGH and heartbeats.write(slot, revision, now):
                 return True
@@ -104,9 +111,7 @@ class DB(Contract):
 
             row = self._written(replace, records.AGENT + name, heartbeats, len(report.encoded))
             writes.confirm(heartbeats, row, within)
-        if len(self._reported) >= _REMEMBERED:
-            self._reported.clear()
-        self._reported[agent] = report.digest
+        _remember(self._reported, agent, report.digest)
 
     def _written(self, work: Callable[..., T], key: bytes, heartbeats: Heartbeats, size: int) -> T:
         """What ``work`` returns, with history (``keep``); in a full store the history makes room, or is not kept."""
@@ -215,6 +220,12 @@ class DB(Contract):
 
     def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
         return self._environment.scan(lambda scan: _events_of(scan, spans, until))
+
+
+def _remember(memory: dict[str, T], agent: str, value: T) -> None:
+    if len(memory) >= _REMEMBERED:
+        memory.clear()
+    memory[agent] = value
 
 
 def _rows(scan: Scan, least: int) -> Iterator[tuple[str, Row]]:

@@ -98,12 +98,12 @@ def give_way(transaction: Transaction, map_size: int) -> None:
 def forget(transaction: Transaction, until: int, limit: int) -> int:
     """Delete at most ``limit`` events before ``until`` (microseconds), the earliest first; return how many."""
     left = limit
-    while left and (found := _oldest(transaction, until)):
-        events = found.events()
+    while left and (key := _oldest(transaction, until)):
+        events = Stored(key, transaction.get(key) or b"[]").events()
         if len(events) <= left:
             _drop(transaction, until, 1)
         else:
-            transaction.put(found.key, encode_events(events[left:]))
+            transaction.put(key, encode_events(events[left:]))
             _mark(transaction, events[0].time)
         left -= min(left, len(events))
     return limit - left
@@ -111,24 +111,24 @@ def forget(transaction: Transaction, until: int, limit: int) -> int:
 
 def _drop(transaction: Transaction, until: int | None, limit: int) -> int:
     dropped = time = 0
-    while dropped < limit and (found := _oldest(transaction, until)):
-        transaction.delete(found.key)
-        stamp, agent = found.key[len(LOG) : len(LOG) + _TIME], found.key[len(LOG) + _TIME :]
+    while dropped < limit and (key := _oldest(transaction, until)):
+        transaction.delete(key)
+        stamp, agent = key[len(LOG) : len(LOG) + _TIME], key[len(LOG) + _TIME :]
         transaction.delete(INDEX + agent + b"\0" + stamp)
-        time = _time(found.key)
+        time = _time(key)
         dropped += 1
     if dropped:
         _mark(transaction, time)
     return dropped
 
 
-def _oldest(transaction: Transaction, until: int | None) -> Stored | None:
-    """The oldest record, if it is older than this time."""
+def _oldest(transaction: Transaction, until: int | None) -> bytes | None:
+    """The key of the oldest record, if it is older than this time."""
     with transaction.cursor() as cursor:
-        if cursor.set_range(LOG + b"\0") and cursor.key().startswith(LOG):
-            found = Stored(*cursor.item())
-            return found if until is None or _time(found.key) < until else None
-        return None
+        if not cursor.set_range(LOG + b"\0"):
+            return None
+        key = cursor.key()
+    return key if key.startswith(LOG) and (until is None or _time(key) < until) else None
 
 
 def _mark(transaction: Transaction, dropped: int) -> None:
