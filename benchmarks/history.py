@@ -1,8 +1,7 @@
-"""What the history costs on LMDB: ``python -m benchmarks.history [EVENTS] [PART ...]``; a short form: ``... 100000``.
+"""What the history costs on LMDB: ``python -m benchmarks.history [EVENTS] [changes] [reading]``.
 
-The files are in the current directory, or in the one that ``$BENCHMARK_DIRECTORY`` names.  EVENTS is how many events
-the large store has, by default 10,000,000.  The parts are ``changes``, ``reading``, ``size`` and ``year``; all of them
-by default.
+The files are in the current directory, or in the one that ``$BENCHMARK_DIRECTORY`` names: a real disk, please.  EVENTS
+is how many events the large store has, by default 10,000,000; ``100_000`` is a short form.
 
 *Bare* is a program that uses only LMDB and orjson: it reads the same records, and returns the same dicts.
 """
@@ -108,9 +107,8 @@ def changes(events: int) -> None:
             ratios = [_ratios(ways, share) for _ in range(RUNS)]
             kept, many = (statistics.median(ratio[index] for ratio in ratios) for index in range(2))
             what = "each report changed" if share == 1 else f"one report in {share} changed"
-            print(
-                f"{what}: speed with history {kept:.2f} of that with none; {events:,} events behind it: {many:.2f} times"
-            )
+            print(f"{what}: speed with history {kept:.2f} of that with none", flush=True)
+            print(f"{what}: {many:.2f} times the time with {events:,} events behind it", flush=True)
         for db in stores.values():
             db.close()
 
@@ -150,6 +148,8 @@ def reading(events: int) -> None:
 
             found = db.get_history(since=since)
             assert found == bare(0)
+            size = (made / "store" / "data.mdb").stat().st_size / events
+            print(f"an event takes {size:.0f} bytes")
             show(f"the last hour of {events:,} events: {len(found)}", lambda _: db.get_history(since=since), bare)
     with directory() as made:
         _fill_faults(made / "store", int(now))
@@ -169,8 +169,10 @@ def _bare(environment: Any, first: bytes) -> list[dict[str, Any]]:
         cursor.set_range(first)
         for key, value in cursor:
             at, agent = int.from_bytes(key[2:10], "big"), key[10:].decode()
-            for one in orjson.loads(value):
-                found.append({key: field for key, field in zip(KEYS, (at, agent, *one)) if field not in (None, "")})
+            found += [
+                {key: field for key, field in zip(KEYS, (at, agent, *one), strict=True) if field not in (None, "")}
+                for one in orjson.loads(value)
+            ]
     return found
 
 

@@ -26,7 +26,7 @@ from .records import Transaction
 LOG, INDEX = b"z:", b"h:"
 
 # Returns what a function returns for a snapshot of the file.
-Run: TypeAlias = "Callable[[Callable[[Transaction], list[Stored]]], list[Stored]]"
+Run: TypeAlias = "Callable[[Callable[[Transaction], list[EventRecord]]], list[EventRecord]]"
 
 _TIME: Final = 8
 # The first fields of an event are in the key.  Later versions may add fields at the end.
@@ -42,7 +42,7 @@ _FEW: Final = 4
 _CROWDED: Final = 1000
 
 
-class Stored(NamedTuple):
+class EventRecord(NamedTuple):
     """A record."""
 
     key: bytes
@@ -99,7 +99,7 @@ def forget(transaction: Transaction, until: int, limit: int) -> int:
     """Delete at most ``limit`` events before ``until`` (microseconds), the earliest first; return how many."""
     left = limit
     while left and (key := _oldest(transaction, until)):
-        events = Stored(key, transaction.get(key) or b"[]").events()
+        events = EventRecord(key, transaction.get(key) or b"[]").events()
         if len(events) <= left:
             _drop(transaction, until, 1)
         else:
@@ -150,7 +150,7 @@ def last(transaction: Transaction, agent: str) -> Event | None:
     return found.events()[-1] if found else None
 
 
-def read(run: Run, agent: str | None, since: int, until: int) -> Iterator[Stored]:
+def read(run: Run, agent: str | None, since: int, until: int) -> Iterator[EventRecord]:
     """The records from ``since`` to before ``until`` (microseconds), the latest first; of one agent, or of all.
 
     They are read page by page, each by one call of ``run``, so that no transaction lasts for as long as the caller
@@ -166,22 +166,22 @@ def read(run: Run, agent: str | None, since: int, until: int) -> Iterator[Stored
         size = min(4 * size, _LARGEST_PAGE)
 
 
-def _page(transaction: Transaction, first: bytes, end: bytes, size: int) -> list[Stored]:
+def _page(transaction: Transaction, first: bytes, end: bytes, size: int) -> list[EventRecord]:
     """The last records whose keys (of the log, or of the index) are from ``first`` to before ``end``."""
-    found: list[Stored] = []
+    found: list[EventRecord] = []
     with transaction.cursor() as cursor:
         if cursor.prev() if cursor.set_range(end) else cursor.last():
             left = _PAGE_BYTES
             for key, value in islice(cursor.iterprev(), size):
                 if key < first or left < 0:
                     break
-                stored = Stored(key, value) if key.startswith(LOG) else _indexed(transaction, key)
+                stored = EventRecord(key, value) if key.startswith(LOG) else _indexed(transaction, key)
                 left -= len(stored.encoded)
                 found.append(stored)
     return found
 
 
-def _indexed(transaction: Transaction, key: bytes) -> Stored:
+def _indexed(transaction: Transaction, key: bytes) -> EventRecord:
     """The record of an entry of the index.
 
     :raises ValueError: if there is none.
@@ -190,7 +190,7 @@ def _indexed(transaction: Transaction, key: bytes) -> Stored:
     encoded = transaction.get(record)
     if encoded is None:
         raise ValueError("an entry of the index has no record")
-    return Stored(record, encoded)
+    return EventRecord(record, encoded)
 
 
 def _time(key: bytes) -> int:
