@@ -7,8 +7,8 @@ The rooms (modules and packages), each of which imports only those before it:
     durations, sizes and times as text; masking of credentials; INI files; delays between retries; blocking calls
     with a time limit; quoting, cleaning, cutting and digesting text; running a program so that it and its
     descendants can be terminated.
-``faults``, ``agents``, ``squelches``, ``options``, ``naming``
-    The pure rules: what a fault, an agent's row, a squelch and an option are; how an agent names its faults.
+``faults``, ``agents``, ``squelches``, ``options``, ``naming``, ``tags``
+    The pure rules: what a fault, an agent's row, a squelch, an option and a tag are; how an agent names its faults.
 ``filters``
     The language in which faults and agents are filtered.
 ``db``, ``entrypoints``
@@ -23,6 +23,8 @@ The rooms (modules and packages), each of which imports only those before it:
     The conformance suite for backends, including those of other projects.
 ``checks``, ``alerters``, ``metrics``
     The built-in checks; the plugins that send alerts; the plugins that export metrics.
+``actions``
+    Signed questions to a fleet: the documents, who signed them, and whether an agent runs them.
 ``agent``
     The agent: runs checks and reports their faults, once or as a daemon that sends alerts.
 ``systemd``
