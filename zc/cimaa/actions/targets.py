@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..agents import check_name
 from ..errors import InvalidAction, InvalidAgent, InvalidFilter
-from ..filters import AGENTS, AgentItem, Filter, Key, Keys, finds_agent, kinds, parse
+from ..filters import AGENTS, AgentItem, Filter, Key, Keys, kinds, parse
 
 # What an agent knows of itself for certain: its own pid, and how long it was silent, mean nothing to it.
 _FACTS = ("agent", "host", "os", "version")
@@ -73,7 +73,11 @@ def reached(target: Target, agents: Iterable[Mapping[str, Any]]) -> list[str]:
     ``agents`` are as ``get_agents`` returns them; their instances may have ``tags``.  Each agent judges by its own
     facts, so that this is only a forecast.
     """
-    return [agent["name"] for agent in agents if finds_agent(target.includes, agent, agent["updated"])]
+    return [
+        agent["name"]
+        for agent in agents
+        if any(target.includes(AgentItem(agent["name"], 0, each)) for each in agent.get("instances") or (None,))
+    ]
 
 
 def _check_terms(wanted: Filter[AgentItem]) -> None:
