@@ -5,15 +5,20 @@ signature is true, and for a namespace that its key may sign for, and whether it
 """
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from ..errors import ConfigurationError, InvalidAction, SigningError
+from ..text import quoted
 from . import signers, trusted_files
 from .signers import NAMESPACE, Signature, Signer, fingerprint
+
+#: Why a signature of the data, by this signer or anybody, is not accepted; empty: it is.
+Failure: TypeAlias = Callable[[Signature, Signer | None, bytes], str]
 
 #: The oldest version of OpenSSH that can verify signatures.
 OLDEST: Final = "8.2"
@@ -26,7 +31,7 @@ _TIMEOUT: Final = 60
 _KRL = b"SSHKRL\n\0"
 # Something signed, with a key that was thrown away: a ssh-keygen that is too old cannot verify it.
 _SAMPLE = b"cimaa\n"
-_SAMPLE_SIGNATURE = """\
+_SAMPLE_SIGNATURE = b"""\
 -----BEGIN SSH SIGNATURE-----
 U1NIU0lHAAAAAQAAAGgAAAATZWNkc2Etc2hhMi1uaXN0cDI1NgAAAAhuaXN0cDI1NgAAAE
 EEqZR2zVUO7866CQ7pTAcXjTKjTh9O4vJ1FAvnHDZOm5juwD168acNvVepTFI/m1xV9QAI
@@ -44,14 +49,76 @@ class KnownSigner(NamedTuple):
     fingerprint: str
 
 
+class Keygen(NamedTuple):
+    """A ``ssh-keygen`` that can verify signatures."""
+
+    path: str
+
+    def failure(self, signature: Signature, signer: Signer | None, data: bytes, revoked: bytes | None = None) -> str:
+        """Why a signature of the data is not accepted; empty: it is.  Without ``signer``, any key may have made it.
+
+        :raises SigningError: if ``ssh-keygen`` cannot be run.
+        """
+        files = {"signature": signature.armored().encode()}
+        arguments = ["-s", "signature"]
+        if signer is None:
+            return self._run("check-novalidate", arguments, files, data)
+        files["investigators"] = signer.line().encode()
+        arguments += ["-f", "investigators", "-I", signer.name]
+        if revoked is not None:
+            files["revoked"] = revoked
+            arguments += ["-r", "revoked"]
+        return self._run("verify", arguments, files, data)
+
+    def sign(self, data: bytes, key: Path) -> bytes:
+        """The signature of the data, by a private key, or by a public one whose private key is in ``ssh-agent``.
+
+        ``ssh-keygen`` may ask on the terminal for a passphrase, or for the touch of a token.
+
+        :raises SigningError: if it cannot sign.
+        """
+        command = [self.path, "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)]
+        try:
+            done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False)
+        except OSError as error:
+            raise SigningError(f"cannot run {self.path}: {error.strerror}") from error
+        if done.returncode or not done.stdout:
+            raise SigningError(f"ssh-keygen could not sign with {key}")
+        return done.stdout
+
+    def _run(self, how: str, arguments: Sequence[str], files: Mapping[str, bytes], data: bytes) -> str:
+        command = [self.path, "-Y", how, "-n", NAMESPACE, *arguments]
+        try:
+            with TemporaryDirectory(prefix="cimaa-") as directory:
+                for name, content in files.items():
+                    Path(directory, name).write_bytes(content)
+                done = subprocess.run(
+                    command,
+                    input=data,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    cwd=directory,
+                    env={"LC_ALL": "C"},
+                    timeout=_TIMEOUT,
+                    check=False,
+                )
+        except OSError as error:
+            raise SigningError(f"cannot run {self.path}: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise SigningError(f"{self.path} did not answer within {_TIMEOUT} s") from error
+        if not done.returncode:
+            return ""
+        said = [line.strip() for line in done.stdout.decode(errors="replace").splitlines()]
+        return "; ".join(filter(None, said)) or f"ssh-keygen exited with status {done.returncode}"
+
+
 class Verifier:
     """Verifies the signatures of actions, against the investigators of a configuration."""
 
-    def __init__(self, keygen: str, investigators: Mapping[bytes, Signer], revoked: bytes | None = None) -> None:
-        """``revoked`` is the content of a list of revoked keys; see :func:`load`."""
+    def __init__(self, failure: Failure, investigators: Mapping[bytes, Signer]) -> None:
+        """``failure`` says why a signature is not accepted, as :meth:`Keygen.failure` does; see :func:`load`."""
         self.investigators = investigators
-        self._keygen = keygen
-        self._revoked = revoked
+        self._failure = failure
 
     def signed_by(self, data: bytes, given: bytes, now: float) -> list[KnownSigner]:
         """Who signed the data, by the signatures in ``given``, of which all must be true.
@@ -70,30 +137,15 @@ class Verifier:
         mark = fingerprint(signature.key)
         whose = f"signature {number}, with the key {mark}" + (f" of {signer.name}" if signer else "")
         if signature.namespace != NAMESPACE:
-            raise InvalidAction(f"{whose}: it was made for {signature.namespace!r}, not for {NAMESPACE!r}")
+            raise InvalidAction(f"{whose}: it was made for {quoted(signature.namespace)}, not for {NAMESPACE!r}")
         if signer is not None and (reason := signer.invalid(now)):
             raise InvalidAction(f"{whose}: the key {reason}")
         if reason := self._failure(signature, signer, data):
             raise InvalidAction(f"{whose}: {reason}")
         return KnownSigner(signer and signer.name, mark)
 
-    def _failure(self, signature: Signature, signer: Signer | None, data: bytes) -> str:
-        """Why ``ssh-keygen`` does not accept a signature; empty: it does."""
-        with TemporaryDirectory(prefix="cimaa-") as name:
-            directory = Path(name)
-            (directory / "signature").write_text(signature.armored())
-            arguments = ["-s", "signature"]
-            if signer is None:
-                return _verify(self._keygen, directory, data, "check-novalidate", *arguments)
-            (directory / "investigators").write_text(signer.line())
-            arguments += ["-f", "investigators", "-I", signer.name]
-            if self._revoked is not None:
-                (directory / "revoked").write_bytes(self._revoked)
-                arguments += ["-r", "revoked"]
-            return _verify(self._keygen, directory, data, "verify", *arguments)
 
-
-def load(keygen: str, investigators: Path, revoked: Path | None = None) -> Verifier:
+def load(keygen: Keygen, investigators: Path, revoked: Path | None = None) -> Verifier:
     """The verifier of an agent's configuration.
 
     ``investigators`` is a file of allowed signers, and ``revoked`` a list of public keys or a KRL.
@@ -104,57 +156,22 @@ def load(keygen: str, investigators: Path, revoked: Path | None = None) -> Verif
     listed = None if revoked is None else trusted_files.read(revoked, MOST)
     if listed is not None and not listed.startswith(_KRL):
         signers.check_keys(_text(listed, revoked), str(revoked))
-    return Verifier(keygen, known, listed)
+    return Verifier(partial(keygen.failure, revoked=listed), known)
 
 
-def find() -> str:
-    """The path of a ``ssh-keygen`` that can verify signatures.
+def find() -> Keygen:
+    """A ``ssh-keygen`` that can verify signatures.
 
     :raises SigningError: if there is none.
     """
-    keygen = which("ssh-keygen")
-    if keygen is None:
+    path = which("ssh-keygen")
+    if path is None:
         raise SigningError(f"ssh-keygen is not on the PATH: install OpenSSH {OLDEST} or newer")
-    with TemporaryDirectory(prefix="cimaa-") as name:
-        directory = Path(name)
-        (directory / "signature").write_text(_SAMPLE_SIGNATURE)
-        if reason := _verify(keygen, directory, _SAMPLE, "check-novalidate", "-s", "signature"):
-            raise SigningError(f"{keygen} cannot verify signatures: OpenSSH {OLDEST} or newer is needed ({reason})")
+    keygen = Keygen(path)
+    (sample,) = signers.signatures(_SAMPLE_SIGNATURE)
+    if reason := keygen.failure(sample, None, _SAMPLE):
+        raise SigningError(f"{path} cannot verify signatures: OpenSSH {OLDEST} or newer is needed ({reason})")
     return keygen
-
-
-def sign(keygen: str, data: bytes, key: Path) -> str:
-    """The signature of the data, by a private key, or by a public one whose private key is in ``ssh-agent``.
-
-    ``ssh-keygen`` may ask on the terminal for a passphrase, or for the touch of a token.
-
-    :raises SigningError: if it cannot sign.
-    """
-    command = [keygen, "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)]
-    try:
-        done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False)
-    except OSError as error:
-        raise SigningError(f"cannot run {keygen}: {error.strerror}") from error
-    if done.returncode or not done.stdout:
-        raise SigningError(f"ssh-keygen could not sign with {key}")
-    return done.stdout.decode()
-
-
-def _verify(keygen: str, directory: Path, data: bytes, how: str, *arguments: str) -> str:
-    """Run ``ssh-keygen -Y`` in a directory; what is wrong with the signature, or an empty text."""
-    command = [keygen, "-Y", how, "-n", NAMESPACE, *arguments]
-    try:
-        done = subprocess.run(
-            command, input=data, capture_output=True, cwd=directory, env={"LC_ALL": "C"}, timeout=_TIMEOUT, check=False
-        )
-    except OSError as error:
-        raise SigningError(f"cannot run {keygen}: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise SigningError(f"{keygen} did not answer within {_TIMEOUT} s") from error
-    if not done.returncode:
-        return ""
-    said = (done.stdout + done.stderr).decode(errors="replace").split("\n")
-    return "; ".join(filter(None, (line.strip() for line in said))) or f"exit status {done.returncode}"
 
 
 def _text(data: bytes, path: Path | None) -> str:

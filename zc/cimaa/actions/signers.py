@@ -147,7 +147,7 @@ def _signer(line: str) -> Signer:
     if not _NAME.fullmatch(name) or not name.isprintable():
         raise ValueError(f"{quoted(name)} is not one name: patterns and lists of names are not allowed")
     given: Mapping[str, str] = {}
-    if rest and rest[0] not in _KEY_TYPES and ("=" in rest[0] or rest[1:2] and rest[1] in _KEY_TYPES):
+    if rest and rest[0] not in _KEY_TYPES and ("=" in rest[0] or (rest[1:2] and rest[1] in _KEY_TYPES)):
         given = _options(rest.pop(0))
     key_type, key = _key(rest)
     times = [_time(given[option]) if option in given else None for option in _OPTIONS[1:]]
