@@ -29,7 +29,7 @@ class Given(NamedTuple):
     signatures: bytes
 
 
-class Rules(NamedTuple):
+class AgentRules(NamedTuple):
     """What an agent's own configuration says, and what it knows of itself."""
 
     #: The names of the investigators who signed; it raises InvalidAction for a signature that is not true.
@@ -79,7 +79,7 @@ class Judged(NamedTuple, Generic[Answer]):
     answer: Answer | None = None
 
 
-def judge(given: Given, rules: Rules, now: float) -> Document | Judged[Answer]:
+def judge(given: Given, rules: AgentRules, now: float) -> Document | Judged[Answer]:
     """The document of an action that may be claimed now, or why it may not.  Nothing is parsed before it is verified."""
     try:
         if given.id != (identity := documents.document_id(given.data)):
@@ -102,7 +102,7 @@ def judge(given: Given, rules: Rules, now: float) -> Document | Judged[Answer]:
 
 
 def take(
-    given: Given, rules: Rules, claims: Claims, clock: Callable[[], float], run: Callable[[Document], Answer]
+    given: Given, rules: AgentRules, claims: Claims, clock: Callable[[], float], run: Callable[[Document], Answer]
 ) -> Judged[Answer]:
     """Judge an action, claim it, and run it: at most once, whatever the store says."""
     document = judge(given, rules, clock())
