@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import isfinite, nan
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ class Journal:
         :raises JournalError: if it cannot be made.
         """
         self._path = path
+        self._remedy = f"remove {path / _LATEST} after the windows of all actions that ran are over"
         with self._errors("made"):
             if not path.is_dir():
                 path.mkdir(mode=0o700, parents=True)
@@ -53,9 +55,8 @@ class Journal:
             if now < latest - TOLERANCE:
                 behind = format_duration(latest - now)
                 raise JournalError(
-                    f"the clock is {behind} behind the latest time that the journal {self._path} saw, so that no action"
-                    f" runs; if it is right now, and an action that ran must not run again, remove"
-                    f" {self._path / _LATEST} when the windows of all actions are over"
+                    f"the clock is {behind} behind the latest time that the journal {self._path} saw; no action runs."
+                    f"  If the clock is right now, {self._remedy}"
                 )
             if now > latest:
                 self._write_latest(now)
@@ -102,11 +103,14 @@ class Journal:
     def _latest(self) -> float:
         path = self._path / _LATEST
         try:
-            return float(path.read_text())
+            latest = float(path.read_text())
         except FileNotFoundError:
             return 0
         except ValueError:
-            raise JournalError(f"{path} is damaged: remove it when the windows of all actions are over") from None
+            latest = nan
+        if not isfinite(latest):
+            raise JournalError(f"{path} is damaged; no action runs: {self._remedy}")
+        return latest
 
     def _write_latest(self, now: float) -> None:
         # Two processes may write at the same time; they have the same clock.
@@ -123,9 +127,8 @@ class Journal:
         try:
             yield
         except OSError as error:
-            raise JournalError(
-                f"the journal {self._path} cannot be {done}: {error.strerror}; no action runs"
-            ) from error
+            reason = f"the journal {self._path} cannot be {done}: {error.strerror}; no action runs"
+            raise JournalError(reason) from error
 
 
 def _end(path: Path) -> float:

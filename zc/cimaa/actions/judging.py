@@ -6,7 +6,7 @@ own clock, the target by its own facts, the claim in the store, the claim in the
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from ..errors import ActionRefused, InvalidAction, JournalError, SigningError
 from ..filters import AgentItem
@@ -14,8 +14,6 @@ from ..units import format_duration
 from . import documents
 from .documents import Document, ParameterCheck, format_time
 from .permissions import Permissions
-
-Answer = TypeVar("Answer")
 
 
 class Given(NamedTuple):
@@ -71,16 +69,16 @@ class Decision(Enum):
     FAILED = "failed"
 
 
-class Judged(NamedTuple, Generic[Answer]):
+class Judged(NamedTuple):
     """What became of an action, why, and what it answered if it ran."""
 
     decision: Decision
     reason: str = ""
-    answer: Answer | None = None
+    answer: Any = None
 
 
-def judge(given: Given, rules: AgentRules, now: float) -> Document | Judged[Answer]:
-    """The document of an action that may be claimed now, or why it may not.  Nothing is parsed before it is verified."""
+def judge(given: Given, rules: AgentRules, now: float) -> Document | Judged:
+    """The document of an action that may be claimed now, or why it may not.  It is parsed only after it is verified."""
     try:
         if given.id != (identity := documents.document_id(given.data)):
             raise ActionRefused(f"the store gives it as {given.id}, but its id is {identity}")
@@ -102,8 +100,8 @@ def judge(given: Given, rules: AgentRules, now: float) -> Document | Judged[Answ
 
 
 def take(
-    given: Given, rules: AgentRules, claims: Claims, clock: Callable[[], float], run: Callable[[Document], Answer]
-) -> Judged[Answer]:
+    given: Given, rules: AgentRules, claims: Claims, clock: Callable[[], float], run: Callable[[Document], Any]
+) -> Judged:
     """Judge an action, claim it, and run it: at most once, whatever the store says."""
     document = judge(given, rules, clock())
     if not isinstance(document, Document):
@@ -125,7 +123,7 @@ def take(
     return Judged(Decision.RAN, answer=run(document))
 
 
-def _outside(document: Document, now: float) -> Judged[Answer] | None:
+def _outside(document: Document, now: float) -> Judged | None:
     if now < document.valid_from:
         return Judged(Decision.EARLY, f"its window begins at {format_time(document.valid_from)}")
     if now >= document.expires:

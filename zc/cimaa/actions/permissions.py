@@ -52,9 +52,9 @@ class Weighed(NamedTuple):
             return f"no section permits the module {module}: [{SECTION}:{module}]" + (
                 "" if module == COMMAND else f" or [{SECTION}:{DEFAULT}]"
             )
-        section, minimum = self.permission.section, self.permission.minimum
-        if self.weight < minimum:
-            return f"the signatures weigh {self.weight} for the module {self.operation.module}; [{section}] needs {minimum}"
+        needed = f"[{self.permission.section}] needs {self.permission.minimum}"
+        if self.weight < self.permission.minimum:
+            return f"the signatures weigh {self.weight} for the module {self.operation.module}; {needed}"
         return ""
 
 

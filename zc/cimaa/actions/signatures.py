@@ -1,7 +1,7 @@
 """Signs actions and verifies their signatures, with OpenSSH's ``ssh-keygen``.
 
-Which keys are whose, and until when, is decided here, in the same way with every version of OpenSSH; whether a
-signature is true, and for a namespace that its key may sign for, and whether its key is revoked, ``ssh-keygen`` decides.
+Which keys are whose, and until when, is decided here, in the same way with every version of OpenSSH.  ``ssh-keygen``
+decides whether a signature is true, whether its key may sign for the namespace, and whether the key is revoked.
 """
 
 import subprocess
