@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.command",
     "tests.support.dynamodb_fixtures",
     "tests.support.postgres_servers",
+    "tests.support.ssh_keys",
     "tests.support.stores",
 ]
 

@@ -177,7 +177,9 @@ def _times() -> Iterator[Faulty]:
         for text in wrong:
             yield Faulty(changed((key,), text), key, f"{key} {text!r}")
     yield Faulty(changed(("expireafter",), GOOD["validfrom"]), "expireafter", "an empty window")
-    yield Faulty(changed(("expireafter",), "2099-12-31T00:00:00Z"), "expireafter", "a window that ends before it begins")
+    yield Faulty(
+        changed(("expireafter",), "2099-12-31T00:00:00Z"), "expireafter", "a window that ends before it begins"
+    )
     over = {"validfrom": "2020-01-01T00:00:00Z", "expireafter": "2020-01-02T00:00:00Z"}
     yield Faulty(encoded(GOOD | over), "over since 2020-01-02T00:00:00Z", "a window that is over")
 
@@ -254,8 +256,12 @@ def _values() -> Iterator[Faulty]:
     for value, what in [("a\0b", "a NUL"), ("\ud800", "half of a surrogate pair")]:
         for path in (("name",), ("target",), ("description", "author"), ("threat", "ref"), ("operations", 0, "module")):
             yield Faulty(changed(path, value), path[-1], f"{what} in {path[-1]}")
-        yield Faulty(changed(("operations", 0, "parameters", "path"), value), "parameters.path", f"{what} in a parameter")
-        yield Faulty(changed(("operations", 0, "parameters", value), "/"), "operations[0].parameters", f"{what} in a key")
+        yield Faulty(
+            changed(("operations", 0, "parameters", "path"), value), "parameters.path", f"{what} in a parameter"
+        )
+        yield Faulty(
+            changed(("operations", 0, "parameters", value), "/"), "operations[0].parameters", f"{what} in a key"
+        )
     yield Faulty(changed(("name",), ""), "name is empty", "an empty name")
     yield Faulty(changed(("name",), "x" * 1025), "1024", "a long name")
     yield Faulty(changed(("description", "revision"), 2**63), "description.revision", "a large integer")
