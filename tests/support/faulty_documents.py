@@ -1,4 +1,4 @@
-"""Documents of actions: a good one, and hundreds that each have one fault, with the culprit that a message must name."""
+"""Documents of actions: a good one, and hundreds with one fault each, and the culprit that its message must name."""
 
 import copy
 import json

@@ -37,7 +37,7 @@ class Journal:
         :raises ConfigurationError: if other users may write to it.
         :raises JournalError: if it cannot be made.
         """
-        self._path = path
+        self.path = path
         self._remedy = f"remove {path / _LATEST} after the windows of all actions that ran are over"
         with self._errors("made"):
             if not path.is_dir():
@@ -55,7 +55,7 @@ class Journal:
             if now < latest - TOLERANCE:
                 behind = format_duration(latest - now)
                 raise JournalError(
-                    f"the clock is {behind} behind the latest time that the journal {self._path} saw; no action runs."
+                    f"the clock is {behind} behind the latest time that the journal {self.path} saw; no action runs."
                     f"  If the clock is right now, {self._remedy}"
                 )
             if now > latest:
@@ -73,7 +73,7 @@ class Journal:
         self.see(now)
         with self._errors("written"):
             try:
-                descriptor = os.open(self._path / action, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                descriptor = os.open(self.path / action, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             except FileExistsError:
                 return False
             try:
@@ -81,10 +81,10 @@ class Journal:
                     json.dump({"until": until}, file)
                     file.flush()
                     os.fsync(file.fileno())
-                _sync(self._path)
+                _sync(self.path)
             except BaseException:  # nothing has run, and it may be claimed again
                 with suppress(OSError):
-                    (self._path / action).unlink()
+                    (self.path / action).unlink()
                 raise
         return True
 
@@ -95,13 +95,13 @@ class Journal:
         """
         self.see(now)
         with self._errors("written"):
-            for path in self._path.iterdir():
+            for path in self.path.iterdir():
                 # The clock may be behind by the tolerance, and must not be in the window then.
                 if _ID.fullmatch(path.name) and _end(path) + TOLERANCE < now:
                     path.unlink(missing_ok=True)
 
     def _latest(self) -> float:
-        path = self._path / _LATEST
+        path = self.path / _LATEST
         try:
             latest = float(path.read_text())
         except FileNotFoundError:
@@ -114,20 +114,20 @@ class Journal:
 
     def _write_latest(self, now: float) -> None:
         # Two processes may write at the same time; they have the same clock.
-        draft = self._path / f"{_LATEST}.{os.getpid()}"
+        draft = self.path / f"{_LATEST}.{os.getpid()}"
         with draft.open("w") as file:
             file.write(repr(now))
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(self._path / _LATEST)
-        _sync(self._path)
+        draft.replace(self.path / _LATEST)
+        _sync(self.path)
 
     @contextmanager
     def _errors(self, done: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            reason = f"the journal {self._path} cannot be {done}: {error.strerror}; no action runs"
+            reason = f"the journal {self.path} cannot be {done}: {error.strerror}; no action runs"
             raise JournalError(reason) from error
 
 

@@ -65,7 +65,7 @@ class Decision(Enum):
     POSTPONED = "postponed"
     #: It was claimed before: in the store, or in the journal, which means that it ran, or may have run.
     CLAIMED = "claimed"
-    #: It was claimed in the store, and did not run, because the journal could not be written.
+    #: It was claimed in the store, and did not run, because the journal could not be written or the clock was set back.
     FAILED = "failed"
 
 
@@ -75,6 +75,10 @@ class Judged(NamedTuple):
     decision: Decision
     reason: str = ""
     answer: Any = None
+
+
+# These are to be judged again later, and stay unclaimed.
+_LATER = (Decision.EARLY, Decision.POSTPONED)
 
 
 def judge(given: Given, rules: AgentRules, now: float) -> Document | Judged:
@@ -112,9 +116,10 @@ def take(
         return Judged(Decision.POSTPONED, str(error))
     if not claims.in_store(document):
         return Judged(Decision.CLAIMED, "it is claimed in the store")
-    now = clock()  # the store may have taken its time
-    if late := _outside(document, now):
-        return late
+    now = clock()  # the store may have taken its time: the window may be over since, or a key no longer valid
+    again = judge(given, rules, now)
+    if not isinstance(again, Document):
+        return again._replace(decision=Decision.FAILED) if again.decision in _LATER else again
     try:
         if not claims.in_journal(document.id, document.expires, now):
             return Judged(Decision.CLAIMED, "the journal has it: it ran here before, or was about to")

@@ -65,10 +65,12 @@ class Keygen(NamedTuple):
             return self._run("check-novalidate", arguments, files, data)
         files["investigators"] = signer.line().encode()
         arguments += ["-f", "investigators", "-I", signer.name]
-        if revoked is not None:
-            files["revoked"] = revoked
-            arguments += ["-r", "revoked"]
-        return self._run("verify", arguments, files, data)
+        if (reason := self._run("verify", arguments, files, data)) or revoked is None:
+            return reason
+        # A second run: ssh-keygen does not say which of both it was.
+        files["revoked"] = revoked
+        refused = self._run("verify", [*arguments, "-r", "revoked"], files, data)
+        return f"the key is revoked, or the list of revoked keys is damaged ({refused})" if refused else ""
 
     def sign(self, data: bytes, key: Path) -> bytes:
         """The signature of the data, by a private key, or by a public one whose private key is in ``ssh-agent``.

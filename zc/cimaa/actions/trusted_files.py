@@ -16,9 +16,10 @@ def read(path: Path, most: int) -> bytes:
     """
     check(path)
     try:
-        with path.open("rb") as file:
-            _check(path, os.fstat(file.fileno()))
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123  # opening a pipe could block
+            status = os.fstat(file.fileno())
+            _check(path, status)
+            if not stat.S_ISREG(status.st_mode):
                 raise ConfigurationError(f"{path} is not a file")
             data = file.read(most + 1)
     except OSError as error:
