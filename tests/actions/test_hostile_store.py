@@ -1,7 +1,6 @@
 """An agent runs exactly what was signed, for it, in its window, at most once, whatever its store does."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,17 +18,17 @@ from zc.cimaa.actions.targets import Target
 HISTORIES = 500
 
 
-def play_all(directory: Path) -> Counter[Decision]:
+def play_all() -> Counter[Decision]:
     counts: Counter[Decision] = Counter()
     for seed in range(HISTORIES):
-        counts.update(hostile_store.play(seed, directory / str(seed)).decisions)
+        counts.update(hostile_store.play(seed).decisions)
     return counts
 
 
-def test_a_hostile_store_runs_nothing(tmp_path: Path) -> None:
+def test_a_hostile_store_runs_nothing() -> None:
     """Many more of them: ``python -m tests.support.hostile_store``."""
-    counts = play_all(tmp_path)
-    assert set(counts) == set(Decision)
+    counts = play_all()
+    assert set(counts) >= set(Decision) - {Decision.FAILED}
     assert counts[Decision.RAN] > HISTORIES / 4
 
 
@@ -50,9 +49,7 @@ WEAKNESSES = {
 
 
 @pytest.mark.parametrize("weakness", WEAKNESSES)
-def test_the_judge_notices_an_agent_that_trusts_its_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weakness: str
-) -> None:
+def test_the_judge_notices_an_agent_that_trusts_its_store(monkeypatch: pytest.MonkeyPatch, weakness: str) -> None:
     monkeypatch.setattr(*WEAKNESSES[weakness])
     with pytest.raises(Broken):
-        play_all(tmp_path)
+        play_all()

@@ -9,7 +9,6 @@ claims; and it may take its time.  Agents restart, and their clocks jump.
 
 import json
 import random
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -130,9 +129,7 @@ class History:
         document = {
             "name": f"question {self.random.randrange(3)}",
             "agents" if isinstance(target, list) else "target": target,
-            "operations": [
-                {"module": module, "parameters": {"path": "/"} if module == "look" else {"name": "restart"}}
-            ],
+            "operations": [{"module": module, "parameters": parameters}],
             "validfrom": format_time(begin),
             "expireafter": format_time(end),
             "syntaxversion": 3,
@@ -287,10 +284,8 @@ class History:
         identity = sha256(given.data).hexdigest()
         if given.data not in self.documents or identity != given.id or identity in host.ran:
             return False
-        texts = _split(given.signatures)
-        who = [
-            each for each in PEOPLE for text in texts if text == armored(each, NAMESPACE, sha256(given.data).digest())
-        ]
+        texts, digest = _split(given.signatures), sha256(given.data).digest()
+        who = [each for each in PEOPLE for text in texts if text == armored(each, NAMESPACE, digest)]
         true = len(who) == len(texts) and len(set(who)) == len(who)
         true = true and all(Signed(given.data, each, NAMESPACE) in self.signed for each in who)
         known = self._signers(host, given.data) & set(who)
@@ -315,28 +310,26 @@ def _split(signatures: bytes) -> list[bytes]:
     return [text + end for text in signatures.split(end)[:-1]]
 
 
-def play(seed: int, directory: Path, steps: int = 16) -> History:
-    """One history, which its seed determines; the directory is used for its journals, and removed."""
-    history = History(random.Random(seed), directory)
-    try:
-        history.play(steps)
-    except Broken as error:
-        raise Broken(f"history {seed}: {error}") from error
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+def play(seed: int, steps: int = 16) -> History:
+    """One history, which its seed determines; its journals are in memory, where they need not wait for a disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
+        history = History(random.Random(seed), Path(directory))
+        try:
+            history.play(steps)
+        except Broken as error:
+            raise Broken(f"history {seed}: {error}") from error
     return history
 
 
 def main(histories: int = 100_000, seed: int = 0) -> None:
     """Play many histories, and print what became of the actions in them."""
     counts: dict[str, int] = dict.fromkeys((decision.value for decision in Decision), 0)
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
-        for number in range(histories):
-            for decision in play(seed + number, Path(directory, str(number))).decisions:
-                counts[decision.value] += 1
-            if not (number + 1) % 10_000:
-                print(f"{number + 1} histories: {counts}", flush=True)
+    for number in range(histories):
+        for decision in play(seed + number).decisions:
+            counts[decision.value] += 1
+        if not (number + 1) % 10_000:
+            print(f"{number + 1} histories: {counts}", flush=True)
     print(f"{histories} histories from seed {seed}, none broken: {counts}")
 
 
