@@ -12,7 +12,9 @@ COLUMNS = {
     "LMDB": ("owner",),
 }
 #: Commands that open no store of their own.
-WITHOUT_STORE = {"cfengine", "check", "costs", "run", "setup", "install-service", "config", "backends", "completion"}
+WITHOUT_STORE = {
+    *("action", "cfengine", "check", "costs", "run", "setup", "install-service", "config", "backends", "completion"),
+}
 
 
 def role_table(store: str) -> dict[str, dict[str, str]]:

@@ -17,32 +17,39 @@ WIDEST = 30 * 24 * 60 * 60
 class ActionSettings(NamedTuple):
     """The settings of the section."""
 
-    #: The file of allowed signers.
-    investigators: Path
+    #: The file of allowed signers; ``None``: no action is run.
+    investigators: Path | None
     #: The list of revoked keys.
     revoked: Path | None
     #: The directory in which the agent remembers what it ran.
-    journal: Path
+    journal: Path | None
     #: The widest window of an action that is run (seconds).
     longest: int
     #: The key with which the agent signs its answers.
     key: Path | None
 
     @classmethod
-    def load(cls, configuration: Config) -> "ActionSettings | None":
-        """The settings of a configuration; ``None`` if it names no investigators.
+    def load(cls, configuration: Config) -> "ActionSettings":
+        """The settings of a configuration.
 
         :raises ConfigurationError: naming the setting, and the problem.
         """
         values = config.values(configuration.section(SECTION, OPTIONS))
-        if values["investigators"] is None:
-            if given := configuration.sections.get(SECTION):
-                raise ConfigurationError(f"[{SECTION}] has {', '.join(given)}, but no investigators")
-            return None
-        if values["journal"] is None:
-            raise ConfigurationError(f"[{SECTION}] journal is missing: name a directory for what the agent has run")
         paths = {name: values[name] and Path(values[name]) for name in ("investigators", "revoked", "journal", "key")}
         return cls(longest=values["longest"], **paths)
+
+    def check(self) -> bool:
+        """True if an agent with these settings runs actions.
+
+        :raises ConfigurationError: if a setting is missing that it needs for that.
+        """
+        if self.investigators is None:
+            if given := [name for name in ("revoked", "journal", "key") if getattr(self, name)]:
+                raise ConfigurationError(f"[{SECTION}] has {', '.join(given)}, but no investigators")
+            return False
+        if self.journal is None:
+            raise ConfigurationError(f"[{SECTION}] journal is missing: name a directory for what the agent has run")
+        return True
 
 
 def _window(text: str) -> int:

@@ -89,9 +89,7 @@ def judge(given: Given, rules: AgentRules, now: float) -> Document | Judged:
         signers = rules.verify(given.data, given.signatures, now)
         document = documents.parse(given.data, rules.modules)
         rules.permissions.check(document.operations, signers)
-        if (window := document.expires - document.valid_from) > rules.longest:
-            longest, window_shown = format_duration(rules.longest), format_duration(window)
-            raise ActionRefused(f"its window is {window_shown} long; this agent allows {longest}")
+        check_length(document, rules.longest)
         if late := _outside(document, now):
             return late
         if not document.target.includes(rules.facts):
@@ -101,6 +99,16 @@ def judge(given: Given, rules: AgentRules, now: float) -> Document | Judged:
     except SigningError as error:
         return Judged(Decision.POSTPONED, str(error))
     return document
+
+
+def check_length(document: Document, longest: float) -> None:
+    """Refuse an action whose window is wider than an agent allows (seconds).
+
+    :raises ActionRefused: naming both.
+    """
+    if (length := document.expires - document.valid_from) > longest:
+        allowed = f"[actions] longest is {format_duration(longest)}"
+        raise ActionRefused(f"its window is {format_duration(length)} long; {allowed}")
 
 
 def take(

@@ -25,6 +25,7 @@ COMMANDS = {
     "squelches": "commands.list_squelches:squelches",
     "agents": "commands.list_agents:agents",
     "remove-agent": "commands.list_agents:remove_agent",
+    "action": "commands.action:action",
     "meta-check": "commands.meta_check:meta_check",
     "cfengine": "commands.show_cfengine:cfengine",
     "report": "commands.report_dump:report",
