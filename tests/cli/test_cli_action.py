@@ -34,7 +34,7 @@ def asking(cimaa: Cimaa, keys: Keys, modules_of_tests: None) -> Cimaa:
     """A host that jane and joe may ask, and a question in ``q.json``."""
     keys.make("jane")
     keys.make("joe", "ecdsa")
-    keys.make("mallory", "rsa")
+    keys.make("mallory")
     keys.signers(f"jane {keys.public('jane')}", f"joe {keys.public('joe')}")
     Path("cimaa.cfg").write_text(CONFIGURATION)
     write("q.json")

@@ -244,7 +244,7 @@ class History:
         must = honest and self._must_run(host, given)
         journal = host.journal()
         rules = AgentRules(self.verify, self.permissions, MODULES, host.facts(), LONGEST)
-        claims = Claims(partial(self._seen, host, journal), in_store, journal.claim)
+        claims = Claims(partial(self._seen, host, journal), in_store, partial(self._claimed, host, journal))
         judged = judging.take(given, rules, claims, lambda: host.clock, partial(self._ran, host, given))
         self.decisions.append(judged.decision)
         if must and judged.decision is not Decision.RAN:
@@ -253,6 +253,11 @@ class History:
     def _seen(self, host: Host, journal: Journal, now: float) -> None:
         journal.see(now)
         host.latest = max(host.latest, int(now))
+
+    def _claimed(self, host: Host, journal: Journal, action: str, until: float, now: float) -> bool:
+        claimed = journal.claim(action, until, now)
+        host.latest = max(host.latest, int(now))
+        return claimed
 
     def _ran(self, host: Host, given: Given, document: Document) -> None:
         """The judge: what ran was signed, for this agent, in its window, and ran for the first time."""

@@ -1,4 +1,4 @@
-"""What the signers of an action may ask an agent for: the weights of MIG.  Pure.
+"""What the signers of an action may ask an agent for: the weights of MIG.  Pure, but for finding the modules.
 
 Each operation needs a minimum.  The weights of those who signed are added up, and must reach it::
 
@@ -10,7 +10,8 @@ Each operation needs a minimum.  The weights of those who signed are added up, a
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .. import options
+from .. import entrypoints, options
+from ..config import Config
 from ..errors import ActionRefused, ConfigurationError
 from ..options import COUNT, Option, Type
 from ..text import quoted
@@ -18,6 +19,8 @@ from .documents import Operation
 
 #: What the names of the sections start with, and the section for modules that have none of their own.
 SECTION, DEFAULT = "permission", "default"
+#: The group of entry points in which modules are found.
+MODULES = "zc.cimaa.module"
 #: The module that needs a section of its own, and may have one for each of its commands, which this parameter names.
 COMMAND, COMMAND_NAME = "command", "name"
 #: The key by which a section confines the module ``file`` to directories.
@@ -117,6 +120,14 @@ def parse(sections: Mapping[str, Mapping[str, str]], known: Iterable[str]) -> Pe
                 wrong.append(error)
     ConfigurationError.raise_all(wrong)
     return Permissions(found)
+
+
+def of_configuration(configuration: Config) -> Permissions:
+    """The permissions of an agent, for the modules that are installed and the commands that its configuration has.
+
+    :raises ConfigurationError: naming what is wrong.
+    """
+    return parse(configuration.sections, [*entrypoints.names(MODULES), *configuration.named(COMMAND)])
 
 
 def unknown_names(permissions: Permissions, investigators: Iterable[str]) -> list[str]:

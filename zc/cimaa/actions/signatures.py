@@ -154,11 +154,17 @@ def load(keygen: Keygen, investigators: Path, revoked: Path | None = None) -> Ve
 
     :raises ConfigurationError: naming the file and the line that is wrong, or why the file cannot be trusted.
     """
+    known, listed = read_files(investigators, revoked)
+    return Verifier(partial(keygen.failure, revoked=listed), known)
+
+
+def read_files(investigators: Path, revoked: Path | None) -> tuple[dict[bytes, Signer], bytes | None]:
+    """The signers of a configuration, and the content of its list of revoked keys; see :func:`load`."""
     known = signers.parse(_text(trusted_files.read(investigators, MOST), investigators), str(investigators))
     listed = None if revoked is None else trusted_files.read(revoked, MOST)
     if listed is not None and not listed.startswith(_KRL):
         signers.check_keys(_text(listed, revoked), str(revoked))
-    return Verifier(partial(keygen.failure, revoked=listed), known)
+    return known, listed
 
 
 def find() -> Keygen:

@@ -199,7 +199,7 @@ def _time(text: str) -> float:
 def _bodies(data: bytes) -> Iterator[str]:
     """The text between the lines that begin and end each signature."""
     lines: list[str] | None = None
-    for number, line in enumerate(data.decode("ascii", "replace").splitlines(), 1):
+    for number, line in enumerate(data.decode("ascii", "replace").replace("\r\n", "\n").split("\n"), 1):
         if line == _BEGIN and lines is None:
             lines = []
         elif line == _END and lines is not None:

@@ -11,10 +11,8 @@ import click
 from .. import entrypoints
 from ..actions import documents, signed_files
 from ..actions.documents import Document, ParameterCheck
+from ..actions.permissions import MODULES
 from ..errors import InvalidAction
-
-#: The group of entry points in which modules are found.
-MODULES = "zc.cimaa.module"
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 

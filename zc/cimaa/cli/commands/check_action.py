@@ -14,7 +14,7 @@ from ...actions.signatures import KnownSigner, Verifier
 from ...config import Config
 from ...errors import ActionRefused, InvalidAction
 from ...text import quoted
-from ..action_files import file_argument, module_checks, read_action
+from ..action_files import file_argument, read_action
 from ..output import View, message, write_json, write_table
 from ..params import configuration, examples, listing_options
 from ..program import FAILED
@@ -66,7 +66,7 @@ def _checked(file: Path, ours: Config) -> _Checked:
         signers = verifier.signed_by(data, given, time.time()) if given.strip() else []
     except InvalidAction as error:
         raise InvalidAction(f"{signed_files.signature_file(file)}: {error}") from error
-    granted = permissions.parse(ours.sections, [*module_checks(), *ours.named("command")])
+    granted = permissions.of_configuration(ours)
     for warning in permissions.unknown_names(granted, [signer.name for signer in verifier.investigators.values()]):
         message(f"Warning: {warning}")
     return _Checked(document, signers, _weighed(granted, document, signers), _refused(document, settings))
