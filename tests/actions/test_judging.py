@@ -49,12 +49,8 @@ class Agent:
     def __init__(self, keys: Keys, directory: Path) -> None:
         self.keys = keys
         options = {"old": f'valid-before="{ENDED}"'}
-        lines = [
-            f"{name} {options.get(name, '')} {keys.public(name)}" for name in ("jane", "joe", "ann", "old", "left")
-        ]
-        revoked = keys.directory / "revoked"
-        subprocess.run(["ssh-keygen", "-q", "-k", "-f", revoked, keys.directory / "left.pub"], check=True)
-        verifier = signatures.load(keys.keygen, keys.signers(*lines), revoked)
+        lines = [f"{name} {options.get(name, '')} {keys.public(name)}" for name in KNOWN]
+        verifier = signatures.load(keys.keygen, keys.signers(*lines), keys.directory / "revoked")
         granted = permissions.parse(SECTIONS, ["command"])
         self.rules = AgentRules(verifier, granted, MODULES, facts("web1", "web1", "Linux", "0.2.0"), 86400)
         self.directory = directory
