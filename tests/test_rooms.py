@@ -20,7 +20,7 @@ ROOMS = [
     {"__init__"},
     {"errors", "text", "types", "outcomes"},
     {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff"},
-    {"faults", "naming", "child_process"},
+    {"faults", "naming", "tags", "child_process"},
     {"agents", "squelches", "options"},
     {"filters", "entries", "history"},
     {"leases"},
