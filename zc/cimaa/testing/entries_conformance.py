@@ -14,7 +14,7 @@ from .. import limits
 from ..db import DB
 from ..leases import Lease
 from .entries_history import EntriesHistory
-from .history import run_histories
+from .histories import run_histories
 from .tools import FIRST, Clock, Opener, entry, exact
 from .values import HOSTILE_TEXTS, VALUES
 
