@@ -63,7 +63,7 @@ class AlertOutbox:
     def adopt(self, sent: Mapping[str, str], lease: str, stored: set[str]) -> None:
         """Take over what another agent sent, and the faults that the lease's state has with a digest."""
         self.sent = {**sent, **self.sent}
-        self._leased[lease] = stored
+        self.leasing(lease, stored)
 
     def leasing(self, lease: str, marks: set[str]) -> None:
         """Note that a lease's state is on its way to the store; after an error it may have been stored, too."""

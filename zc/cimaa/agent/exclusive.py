@@ -16,13 +16,14 @@ from .. import backoff
 from ..errors import InvalidLease, StoreError
 from ..faults import FaultDict
 from ..leases import UNCHANGED, Lease
+from .check_record import CheckRecord
 from .check_state import CheckState, CheckStates
 from .clock import Alarm, AsyncClock
 from .notifier import Notifier
 from .rules import tenure
 from .rules.check import Broken, Check, path
 from .rules.results import CHECK
-from .rules.tenure import Handover, Tenure
+from .rules.tenure import NOTHING, Handover, Tenure
 from .store import StoreClient
 from .tasks import Coalesced
 
@@ -54,17 +55,17 @@ class Context:
 
 
 class ExclusiveCheck:
-    """The lease of one check, as this agent knows it."""
+    """One such check: whether this agent has its lease, and asking for it."""
 
     def __init__(self, state: CheckState, context: Context) -> None:
         self.state = state
-        self.name = state.check.section
+        self.record = CheckRecord(state, context.notifier)
+        self._name = state.check.section
         self._context = context
         self._tenure = Tenure()
-        # What the lease kept, or would have, at the end of the last tenure.
+        # What was to be kept at the end of the last tenure, and what the store has now.
         self._last: Handover | None = None
         self._written: Handover | None = None
-        self._names: set[str] = set()
         self._failures = 0
         self._due = False
         self._gone = False
@@ -74,36 +75,33 @@ class ExclusiveCheck:
             self._lose()
 
     def tick(self) -> None:
-        """Have the lease renewed in this tick if this agent has it; ask for it the first time."""
+        """Note that the lease is to be renewed in this tick; ask for it the first time."""
         self.expire()
         self._due = True
         if not (self.state.held or self._alarm.is_set() or self._asking.tasks()):
             self._asking.request()
 
     def expire(self) -> None:
-        """Stop if the tenure is over by this agent's clock, whatever the store knows."""
+        """Stop if the tenure is over by this agent's own clock, whatever the store knows."""
         if self.state.held and not self._tenure.holds(self._context.clock.monotonic()):
-            _LOG.warning("%s: the lease is over, as it could not be renewed in time", path(self.state.check))
+            _LOG.warning("%s: the lease is over: it was not renewed in time", path(self.state.check))
             self._lose()
             self._context.changed()
 
     def save(self) -> None:
-        """Renew the lease if that is due in this tick, or if its state changed."""
-        if self.state.held and (self._due or self._handover() != self._written):
+        """Renew the lease if that is due in this tick, or if what it keeps changed."""
+        self.expire()
+        if self.state.held and (self._due or self.record.read() != self._written):
             self._due = False
             self._asking.request()
 
-    def owns(self, fault: FaultDict) -> bool:
-        """True if the fault is one of this check, or was, and not every alerter has resolved it."""
-        return fault["name"] in self._names or fault.get(CHECK) == path(self.state.check)
-
     def seed(self, faults: list[FaultDict]) -> None:
-        """Start with these faults, which this agent reported earlier, if the lease has no state yet."""
+        """Begin with these faults, which this agent reported earlier, if the lease keeps none."""
         if self._last is None:
             self._last = Handover(faults, [])
 
     def leave(self) -> bool:
-        """Run the check no more; true if its lease has to be given up."""
+        """Run the check no more; true if :meth:`give_up` has to be called."""
         self._gone, held = True, self.state.held
         self._alarm.cancel()
         if held:
@@ -111,13 +109,12 @@ class ExclusiveCheck:
         return held
 
     async def give_up(self) -> None:
-        """Write the last state, and end the lease; if the store is unavailable, it ends by itself."""
-        last, store = self._last, self._context.store
-        assert last is not None
+        """Write what is to be kept, and end the lease; if the store is unavailable, it ends by itself."""
+        assert self._last is not None
         try:
-            if last != self._written:
-                await store.lease(self.name, self._context.seconds, last._asdict())
-            await store.release(self.name)
+            if self._last != self._written:
+                await self._context.store.lease(self._name, self._context.seconds, self._last._asdict())
+            await self._context.store.release(self._name)
         except (StoreError, InvalidLease) as error:
             _LOG.warning("%s: the lease is not given up: %s", path(self.state.check), error)
 
@@ -127,85 +124,64 @@ class ExclusiveCheck:
 
     async def _ask(self) -> None:
         """Take or renew the lease."""
-        context = self._context
-        asked = context.clock.monotonic()
-        state = self._handover() if self.state.held else None
-        if state is not None:
-            context.notifier.leasing(self.name, [*state.faults, *state.over])
+        asked = self._context.clock.monotonic()
+        kept = self.record.read() if self.state.held else None
+        if kept is not None:
+            self.record.writing(kept)
         try:
-            given = UNCHANGED if state is None else state._asdict()
-            lease = await context.store.lease(self.name, context.seconds, given)
+            state = UNCHANGED if kept is None else kept._asdict()
+            lease = await self._context.store.lease(self._name, self._context.seconds, state)
         except (StoreError, InvalidLease) as error:
             self._failed(error)
         else:
-            self._answered(lease, asked, state)
+            self._failures, was_unknown, self.state.unknown = 0, self.state.unknown, None
+            if not self._gone and (self._answered(lease, asked, kept) or was_unknown):
+                self._context.changed()
 
     def _failed(self, error: Exception) -> None:
-        _LOG.warning("%s: the lease cannot be had: %s", path(self.state.check), error)
+        _LOG.warning("%s: no answer about the lease: %s", path(self.state.check), error)
         self._failures += 1
         if self.state.unknown is None:
-            self.state.unknown = f"no agent may be running it, as its lease cannot be had: {error}"
+            self.state.unknown = f"it is unknown which agent runs it, if any: {error}"
             if not self.state.held:
                 self._context.changed()
         if not self._gone:
             base = self._context.base_interval
             self._alarm.set(backoff.delay(self._failures, _FIRST_DELAY, base, least=0.5), self._until())
 
-    def _answered(self, lease: Lease, asked: float, written: Handover | None) -> None:
-        context = self._context
-        self._failures, changed, self.state.unknown = 0, bool(self.state.unknown), None
-        if self._gone:
-            return
-        if lease.holder == context.agent:
-            before, self._tenure = self._tenure, Tenure(lease.token, asked + context.seconds)
-            self._hold(lease, before, written)
+    def _answered(self, lease: Lease, asked: float, kept: Handover | None) -> bool:
+        """Take over what the store answered; true if this agent lost the lease."""
+        held, before = self.state.held, self._tenure
+        if lease.holder == self._context.agent:
+            self._tenure = Tenure(lease.token, asked + self._context.seconds)
+            self._hold(lease, before, kept)
             self._alarm.set(math.inf, self._until())
-        else:
-            if self.state.held:
-                _LOG.warning("%s: %s runs it now", path(self.state.check), lease.holder)
-                self._lose()
-                changed = True
-            self._tenure, self._last = Tenure(), None
-            self._alarm.set(tenure.pause(lease, context.seconds))
-        if changed:
-            context.changed()
+            return False
+        if held:
+            _LOG.warning("%s: %s runs it now", path(self.state.check), lease.holder)
+            self._lose()
+        self._tenure, self._last = Tenure(), None
+        self._alarm.set(tenure.pause(lease, self._context.seconds))
+        return held
 
-    def _hold(self, lease: Lease, before: Tenure, written: Handover | None) -> None:
-        """Go on, with what this agent knows if no other has had the lease since, else with what the lease keeps."""
-        if self.state.held and before.continues(lease):
-            self._written = written
-            if written is not None:
-                self._context.notifier.leased(self.name, [*written.faults, *written.over])
+    def _hold(self, lease: Lease, before: Tenure, kept: Handover | None) -> None:
+        """Continue with what this agent knows if no other had the lease since, else with what the lease keeps."""
+        if self.state.held and before.continues(lease) and kept is not None:
+            self._written = kept
+            self.record.written(kept)
             return
         if self.state.held:
             self._lose()
-        stored = tenure.read(self._context.agent, lease.state)
-        known = self._last if stored is None or before.continues(lease) else stored
-        self._take(known or stored or Handover([], []), stored)
-
-    def _take(self, known: Handover, stored: Handover | None) -> None:
         _LOG.info("%s: this agent runs it now", path(self.state.check))
-        self._written, self._names = stored, known.names()
-        if stored is not None:
-            self._context.notifier.leasing(self.name, [*stored.faults, *stored.over])
-        self._context.notifier.adopt(self.name, [*known.faults, *known.over])
-        self.state.take(known.faults)
+        self._written = tenure.read(self._context.agent, lease.state)
+        known = self._last if self._written is None or before.continues(lease) else self._written
+        self.record.take(known or self._written or NOTHING, self._written or NOTHING)
         self._context.taken(self.state)
 
     def _lose(self) -> None:
-        """Forget the check's faults, but for the case that no other agent takes the lease."""
-        self._last = self._handover()
-        self.state.lose()
-        others = {fault["name"] for fault in self._context.states.faults()}
-        self._context.notifier.forget(self.name, self._names - others)
-        self._names = set()
-
-    def _handover(self) -> Handover:
-        notifier, faults = self._context.notifier, self.state.faults
-        current = {fault["name"] for fault in faults}
-        self._names = current | (self._names & notifier.involved())
-        over = [fault for fault in notifier.pending_resolutions(current) if fault["name"] in self._names]
-        return Handover(notifier.marked(faults), over)
+        """Forget the check's faults, except for the case that no other agent takes the lease."""
+        others = (fault for state in self._context.states if state is not self.state for fault in state.faults)
+        self._last = self.record.lose(list(others))
 
     def _until(self) -> float:
         """When the tenure ends, by the monotonic clock."""
@@ -243,10 +219,10 @@ class ExclusiveChecks:
 
     def restore(self, stored: Iterable[FaultDict]) -> list[FaultDict]:
         """The faults that are not of these checks; the others count only if their lease has no state."""
-        others = []
+        others: list[FaultDict] = []
         own: dict[ExclusiveCheck, list[FaultDict]] = {}
         for fault in stored:
-            check = next((check for check in self._checks.values() if check.owns(fault)), None)
+            check = next((check for check in self._checks.values() if check.record.owns(fault)), None)
             (others if check is None else own.setdefault(check, [])).append(fault)
         for check, faults in own.items():
             check.seed(faults)
@@ -260,13 +236,12 @@ class ExclusiveChecks:
     def save(self) -> None:
         """Renew the leases for which that is due in this tick, or whose state changed."""
         for check in self._checks.values():
-            check.expire()
             check.save()
 
     def marked(self, faults: Iterable[FaultDict]) -> list[FaultDict]:
         """The faults, which are over, each with the check of which it was."""
         checks = self._checks.values()
-        found = [(fault, next((check for check in checks if check.owns(fault)), None)) for fault in faults]
+        found = [(fault, next((check for check in checks if check.record.owns(fault)), None)) for fault in faults]
         return [fault if check is None else {**fault, CHECK: path(check.state.check)} for fault, check in found]
 
     async def give_up(self) -> None:

@@ -130,7 +130,7 @@ class StoreClient:
         A store that refuses a lease is not unavailable: it may have no table for leases yet, and
         take reports all the same.
         """
-        result = await self._call(_refused, function)
+        result: T | Error = await self._call(_refused, function)
         if isinstance(result, Error):
             raise result
         return result

@@ -48,9 +48,16 @@ class Handover(NamedTuple):
     #: The same of faults that are over, and that not every alerter has resolved.
     over: list[FaultDict]
 
+    def all(self) -> list[FaultDict]:
+        """Both."""
+        return [*self.faults, *self.over]
+
     def names(self) -> set[str]:
         """The names of all these faults."""
-        return {fault["name"] for fault in [*self.faults, *self.over]}
+        return {fault["name"] for fault in self.all()}
+
+
+NOTHING = Handover([], [])
 
 
 def length(base_interval: float, timeout: float = 0.0) -> int:
