@@ -77,7 +77,7 @@ class CheckState:
             text = "it was still running when its next run was due: increase its interval, or reduce its timeout"
             found.append(results.check_failure(agent, self.check, "slow", text))
         if self.unknown and not self.active:
-            found.append({**results.check_failure(agent, self.check, "lease", self.unknown), "severity": results.INFO})
+            found += results.unleased(agent, self.check, self.unknown).faults
         return Result(self.check.file, self.check.section, found, self.metrics)
 
 

@@ -142,7 +142,7 @@ class ExclusiveCheck:
         _LOG.warning("%s: no answer about the lease: %s", path(self.state.check), error)
         self._failures += 1
         if self.state.unknown is None:
-            self.state.unknown = f"it is unknown which agent runs it, if any: {error}"
+            self.state.unknown = str(error)
             if not self.state.held:
                 self._context.changed()
         if not self._gone:

@@ -110,6 +110,12 @@ def check_failure(agent: str, check: Named, kind: str, text: str) -> FaultDict:
     return {**make_fault(name, ERROR, text), CHECK_FAILURE: kind}
 
 
+def unleased(agent: str, check: Named, reason: str) -> Result:
+    """The result of a check of which it is unknown which agent runs it: mere information, no error of the check."""
+    text = f"it is unknown which agent runs it, if any: {reason}"
+    return Result(check.file, check.section, [{**check_failure(agent, check, "lease", text), "severity": INFO}])
+
+
 def make_fault(name: str, severity: int, text: str) -> FaultDict:
     """A fault; the message is cut to the length that a store accepts."""
     return {"name": name, "severity": severity, "message": message(text)}

@@ -77,7 +77,7 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
     ours = Settings.load(configuration(ctx))
     logging.getLogger("zc.cimaa").addHandler(_Tracebacks())
     with open_store(ctx, this_host()) as db:
-        done = once.run(ours, check_environment(configuration(ctx)))
+        done = once.run(ours, check_environment(configuration(ctx)), db)
         try:
             db.set_faults(ours.name, done.faults)
             found = db.find_faults(agent=ours.name)
