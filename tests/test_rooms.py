@@ -47,7 +47,7 @@ SIBLING_CLASSES = {"Alerter", "Connection", "DB", "Sink"}
 
 # The contract and its suite are read from top to bottom, and are as long as what they promise.
 LONG_CLASSES = {
-    *("db.DB", "postgres.db.DB"),
+    *("db.DB", "lmdb.db.DB", "postgres.db.DB"),
     *("testing.conformance.Conformance", "testing.history_promises.HistoryConformance"),
 }
 

@@ -26,7 +26,7 @@ from typing import TypeVar
 
 import lmdb
 
-from ..errors import StoreUnavailable
+from ..errors import StoreIncompatible, StoreUnavailable
 from . import errors, files, records, registry
 from .directory import Directory
 from .heartbeats import AgentLock, Heartbeats
@@ -74,6 +74,10 @@ class Environment:
                 raise self._shared.failed(error) from error
             except records.UNREADABLE as error:
                 raise errors.unreadable(self._shared.path) from error
+
+    def unreadable(self) -> StoreIncompatible:
+        """The exception for a record that cannot be decoded after it was read."""
+        return errors.unreadable(self._shared.path)
 
     def write(
         self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0
