@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.dynamodb_fixtures",
     "tests.support.postgres_servers",
     "tests.support.stores",
+    "tests.support.time_zones",
 ]
 
 pytest_collect_file = SybilCollection(

@@ -7,10 +7,12 @@ The rooms (modules and packages), each of which imports only those before it:
     durations, sizes and times as text; masking of credentials; INI files; delays between retries; blocking calls
     with a time limit; quoting, cleaning, cutting and digesting text; running a program so that it and its
     descendants can be terminated.
-``faults``, ``agents``, ``squelches``, ``options``, ``naming``
-    The pure rules: what a fault, an agent's row, a squelch and an option are; how an agent names its faults.
-``filters``, ``history``
-    The language in which faults and agents are filtered; what a write records, and what was at an earlier time.
+``faults``, ``agents``, ``squelches``, ``options``, ``naming``, ``times``
+    The pure rules: what a fault, an agent's row, a squelch and an option are; how an agent names its faults; how users
+    write times.
+``filters``, ``history``, ``uptime``
+    The language in which faults and agents are filtered; what happened, and what was at an earlier moment; how often
+    faults were there, and for how long.
 ``db``, ``entrypoints``
     The contract: the abstract class :class:`~zc.cimaa.db.DB`; loading plugins through entry points.
 ``config``
