@@ -20,6 +20,8 @@ COMMANDS = {
     "check": "commands.check_plugins:check",
     "install-service": "commands.install_service:install_service",
     "faults": "commands.list_faults:faults",
+    "history": "commands.show_history:history",
+    "uptime": "commands.show_uptime:uptime",
     "squelch": "commands.squelch:squelch",
     "unsquelch": "commands.squelch:unsquelch",
     "squelches": "commands.list_squelches:squelches",

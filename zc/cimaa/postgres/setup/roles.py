@@ -41,6 +41,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "agent": ("set_faults", "get_faults", "find_faults", "get_squelch_details", "remove_agent"),
     "report": ("set_faults",),
     "faults": ("find_faults", "get_agents", "get_squelches"),
+    "faults --at": ("faults_at", "get_history", "get_agents", "late_agents", "squelches_at"),
+    "history": ("get_history", "get_agents"),
+    "uptime": ("find_faults", "faults_at", "get_history", "get_agents", "get_squelch_details", "late_agents"),
     "squelches": ("get_squelches", "get_squelch_details", "find_faults"),
     "squelch": ("get_squelch_details", "squelch", "find_faults", "get_squelches"),
     "unsquelch": ("get_squelch_details", "unsquelch", "find_faults", "get_squelches"),
@@ -48,6 +51,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "agents --double": ("double_agents",),
     "remove-agent": ("get_agents", "remove_agent"),
     "meta-check": ("get_agents", "double_agents", "get_squelch_details", "get_squelches", "find_faults"),
+    "tend": ("count_expired_history", "prune_history"),
     "dump": ("dump",),
 }
 
