@@ -93,6 +93,18 @@ def test_each_event_is_a_readable_line_with_its_local_time(night: Night) -> None
     assert night.local(20)[-4:] in (" EDT", " EST")
 
 
+def test_the_removal_of_a_silent_agent_says_since_when(cimaa: Cimaa) -> None:
+    """Since its last heartbeat, even if that was an unchanged report."""
+    night = Night(cimaa)
+    for hours in (4, 3.5):
+        with night.at(hours) as db:
+            db.set_faults("old", [], within=HOUR)
+    with night.at(1) as db:
+        db.remove_agent("old", user="joe")
+    assert cimaa("history", "--columns", "event", "--limit", "1").stdout == "removed by joe, after 2h 30m of silence\n"
+    assert figures(night, "--by", "agent")["old"]["up"] == 0.5
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "acknowledged"])
 def test_an_event_of_any_kind_can_be_shown_even_if_it_lacks_what_its_kind_has(kind: str) -> None:
     """A later version may have written it; one of a kind that this version does not know is only named."""
