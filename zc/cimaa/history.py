@@ -137,7 +137,7 @@ def removal(
 ) -> tuple[Event, ...]:
     """The events of an agent's removal at ``now`` (microseconds); none if it has no row.
 
-    If it was silent, its removal says since when; ``tolerance`` is that of :func:`replacement`.
+    If it was silent, its removal says since when; for ``tolerance`` see :func:`replacement`.
     """
     if row is None:
         return ()

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 import lmdb
 
-from ..errors import StoreUnavailable
+from ..errors import StoreIncompatible, StoreUnavailable
 from . import errors, files, records, registry
 from .directory import Directory
 from .group_commit import PendingChange
