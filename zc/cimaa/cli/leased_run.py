@@ -36,11 +36,20 @@ class LeaseLost(Exception):
 class LeasedRun:
     """A run of a command under a lease.  Times are those of the monotonic clock."""
 
-    def __init__(self, db: DB, name: str, holder: str, seconds: int, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        db: DB,
+        name: str,
+        holder: str,
+        seconds: int,
+        report: Callable[[str], None],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         """``report`` gets messages about the lease."""
         self._db = db
         self._name, self._holder, self._seconds = name, holder, seconds
         self._report = report
+        self._clock = clock
         self._notice = min(_NOTICE, seconds * _NOTICE_PART)
         self._token = 0
         # When the lease was first asked for, when it was last renewed, and when it ends.
@@ -51,7 +60,7 @@ class LeasedRun:
 
         :raises StoreError: if the store is unavailable.
         """
-        self._began = self._renewed = monotonic()
+        self._began = self._renewed = self._clock()
         lease = self._db.lease(self._name, self._holder, self._seconds)
         self._token, self._until = lease.token, self._began + self._seconds
         return lease
@@ -76,7 +85,7 @@ class LeasedRun:
 
     def finish(self, *, release: bool) -> None:
         """End the lease; unless ``release``, not before its length is over since it was taken."""
-        left = self._began + self._seconds - monotonic()
+        left = self._began + self._seconds - self._clock()
         try:
             if release or left < 1:
                 within(partial(self._db.release, self._name, self._holder), _PATIENCE)
@@ -98,17 +107,17 @@ class LeasedRun:
             if not exited.done():
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
-                await asyncio.wait([exited], timeout=max(0.0, min(self._notice, self._until - monotonic())))
+                await asyncio.wait([exited], timeout=max(0.0, min(self._notice, self._until - self._clock())))
 
     async def _keep(self) -> str:
         """Renew the lease until it is lost, or will be over soon; return why."""
-        while (left := self._until - self._notice - monotonic()) > 0:
+        while (left := self._until - self._notice - self._clock()) > 0:
             await asyncio.sleep(min(left, self._seconds * _RENEWAL / 4, _PIECE))
-            asked = monotonic()
+            asked = self._clock()
             if asked - self._renewed < self._seconds * _RENEWAL:
                 continue
             call = Call(partial(self._db.lease, self._name, self._holder, self._seconds))
-            if not await call.ended(max(0.0, self._until - self._notice - monotonic())):
+            if not await call.ended(max(0.0, self._until - self._notice - self._clock())):
                 break
             try:
                 lease = call.result()
@@ -116,7 +125,7 @@ class LeasedRun:
                 self._report(f"the lease {self._name} is not renewed: {error}")
                 continue
             if (lease.holder, lease.token) != (self._holder, self._token):
-                self._until = monotonic() + self._notice
+                self._until = self._clock() + self._notice
                 return f"it was taken away; {lease.holder} has it now"
             self._renewed, self._until = asked, asked + self._seconds
         return "it could not be renewed in time"
