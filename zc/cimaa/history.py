@@ -105,7 +105,8 @@ def replacement(
     """What to write so that ``row`` and the ``old`` faults become those of a report at ``now`` (microseconds).
 
     ``keep`` is false if no history is kept.  ``last`` is the agent's latest event, needed only if it
-    has no row.  ``tolerance`` (microseconds) is how much older the row's heartbeat may be than the last report.
+    has no row, or one whose history is incomplete.  ``tolerance`` (microseconds) is how much older the row's heartbeat
+    may be than the last report.
     """
     old = [*old]
     changes = faults.changes(old, report, now // MICROSECONDS)
@@ -160,7 +161,7 @@ def squelched(
 
 def _next(now: int, row: Row | None, last: Event | None) -> int:
     """The time of the next write: later than that of the last one."""
-    return max(now, (row.written if row else last.time if last else 0) + 1)
+    return max(now, (row.written if row else 0) + 1, (last.time if last else 0) + 1)
 
 
 def _of_squelch(kind: str, squelch: StoredSquelch, at: int) -> Event:
@@ -261,9 +262,7 @@ def past_faults(kept: Kept) -> dict[str, FaultDict]:
     for event in kept.events:
         if event.kind == BEGAN:
             stored.pop(event.fault, None)
-        elif event.kind in (WORSE, BETTER) and event.fault in stored:
-            stored[event.fault]["severity"] = event.before
-        elif event.kind == ENDED:
+        elif event.kind in (WORSE, BETTER, ENDED):
             was = {"name": event.fault, "severity": event.before, "message": event.message, "since": event.since}
             stored[event.fault] = was
     return stored

@@ -1,23 +1,26 @@
 """The contract, kept in a PostgreSQL database."""
 
+import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby, islice
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from .. import agents, limits, squelches, types
-from ..agents import Instance, Row, SeenInstance
+from ..agents import Instance, Row, SeenInstance, Touch
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..errors import ConfigurationError, StoreDenied, StoreIncompatible, StoreNotSetUp
-from ..faults import FaultDict, Report, decode
+from ..faults import FaultDict, Report, decode, encode
+from ..history import Event, Kept
 from ..options import DURATION, FLAG, INTEGER, Option
 from ..squelches import StoredSquelch
-from . import records, writes
+from . import records
 from .conninfo import ConnInfo
-from .errors import SETUP
+from .errors import SETUP, outdated
 from .pool import Connections, Pool
 from .session import SNAPSHOT, Session, transaction
 from .setup import versions
@@ -26,6 +29,9 @@ from .setup.roles import OPERATOR as _OPERATOR
 from .setup.roles import READER as _READER
 from .setup.versions import VERSION
 from .sql import Statements, check_schema
+from .writes import Writer
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Rows = Iterable[tuple[Any, ...]]
@@ -36,6 +42,8 @@ _LARGE = 2**61
 _REMEMBERED = 1000
 # How many faults are fetched at once where it is not known how many will be wanted.
 _PART = 2000
+# How many events are fetched at once: few at first, because often only the latest are wanted.
+_FIRST_PAGE, _PAGE = 250, 4000
 
 
 class DB(Contract):
@@ -47,6 +55,7 @@ class DB(Contract):
     """
 
     options = (
+        *Contract.options,
         Option("dsn", "a libpq connection string or URI; what it leaves out, PG* variables may give", secret=True),
         Option("schema", "the schema that holds the tables", default="cimaa"),
         Option("connect_timeout", "how long a call may wait for a connection, tries included", DURATION, "5s"),
@@ -69,8 +78,11 @@ class DB(Contract):
         _check_response_timeout(settings["response_timeout"], settings["statement_timeout"])
         self._schema = check_schema(settings["schema"])
         self._sql = Statements(self._schema)
-        # The digests of what was reported last, by agent.
-        self._reported: dict[str, str] = {}
+        # What the agents' rows have since their last reports, by agent.
+        self._reported: dict[str, Touch] = {}
+        self._warned = False
+        # Everything before this time (microseconds) was deleted by this handle.
+        self._forgotten = 0
         patience = max(settings["connect_timeout"], 1)
         self._conninfo = ConnInfo(settings["dsn"], patience)
         self._connections = Connections(self._conninfo, self._schema, patience, self._make_pool)
@@ -111,32 +123,39 @@ class DB(Contract):
     def _close(self) -> None:
         self._connections.close()
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        if self._reported.get(agent, digest) != digest:
+    def _touch(self, agent: str, touch: Touch) -> bool:
+        if self._reported.get(agent, touch) != touch:
             return False  # it would not match, unless another instance reported the same meanwhile: spare the way
-        now = self._given_time()
-        values = (None if now is None else b"%d" % now, agent.encode(), digest.encode(), instance.encode())
-        return self._connections.run(lambda c: c.exchange((self._sql.touch, values))[0].command_tuples == 1, _AGENT)
+        return self._connections.run(lambda connection: self._writer(connection).touch(agent, touch), _AGENT)
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
-        now = self._given_time()
-
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         def replace(connection: Session) -> None:
             self._check_own(connection, agent)
-            writes.replace(connection, self._sql, agent, report, instance, now)
+            self._recorder(connection).replace(agent, report, instance, within)
 
         self._connections.run(replace, _AGENT)
         if len(self._reported) >= _REMEMBERED:
             self._reported.clear()
-        self._reported[agent] = report.digest
+        self._reported[agent] = Touch(report.digest, instance.id, within)
 
-    def _remove_agent(self, agent: str) -> None:
+    def _remove_agent(self, agent: str, user: str | None) -> None:
         def remove(connection: Session) -> None:
             self._check_own(connection, agent)
-            query = self._sql.remove_agent if connection.own_agent is None else self._sql.remove_own_agent
-            self._write_over(connection, query, (agent,))
+            self._recorder(connection).remove_agent(agent, user)
 
         self._connections.run(remove, _OPERATOR)
+
+    def _writer(self, connection: Session, keep: bool = False) -> Writer:
+        return Writer(connection, self._sql.of(connection), self._given_time(), keep)
+
+    def _recorder(self, connection: Session) -> Writer:
+        """A writer that records events, if the configuration says so and the tables can hold them."""
+        if self._keeps_history and not connection.has_history and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s; until then, no history is kept", outdated(self._conninfo, self._schema, connection.tables)
+            )
+        return self._writer(connection, self._keeps_history and connection.has_history)
 
     def _check_own(self, connection: Session, agent: str) -> None:
         """Say clearly what the server would refuse less clearly."""
@@ -153,19 +172,65 @@ class DB(Contract):
         return self._read(self._sql.all_faults, (), _each)
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
-        return self._read_together((self._sql.rows, self._sql.all_instances), _joined)
+        return self._read_together(lambda sql: (sql.rows, sql.all_instances), _joined)
 
     def _put_squelch(self, squelch: StoredSquelch) -> None:
-        self._write(self._sql.put_squelch, squelch)
+        self._connections.run(lambda connection: self._recorder(connection).squelch(squelch), _OPERATOR)
 
-    def _remove_squelch(self, regex: str) -> None:
-        self._write(self._sql.remove_squelch, (regex,))
+    def _remove_squelch(self, regex: str, user: str | None) -> None:
+        self._connections.run(lambda connection: self._recorder(connection).unsquelch(regex, user), _OPERATOR)
 
     def _squelches(self) -> Iterable[StoredSquelch]:
         return self._read(self._sql.squelches, (), lambda columns: StoredSquelch(*columns))
 
     def _snapshot(self) -> Iterable[Snapshot]:
-        return [self._read_together((self._sql.rows, self._sql.all_faults, self._sql.squelches), _snapshot)]
+        return [self._read_together(lambda sql: (sql.rows, sql.all_faults, sql.squelches), _snapshot)]
+
+    def _events(self, agent: str | None, since: int, until: int) -> Iterator[Event]:
+        """In pages, each by a statement of its own: no connection is held between them."""
+        place: tuple[Any, ...] = (until, 0) if agent else (until, "", 0)
+        size = _FIRST_PAGE
+        while True:
+            query, values = self._sql.page(agent, since, place, size)
+            page = self._read(query, values, tuple, prepare=False)
+            yield from map(records.event, page)
+            if len(page) < size:
+                return
+            time, name, *_, number = page[-1]
+            place, size = (time, number) if agent else (time, name, number), min(size * 4, _PAGE)
+
+    def _kept(self, agent: str | None, moment: int) -> Iterable[tuple[str, Kept]]:
+        """Of the events, those on which the faults at the moment depend: the memory does not grow with the others."""
+        queries = self._sql.kept(agent, moment)
+
+        def read(connection: Session) -> list[tuple[str, Kept]]:
+            with transaction(connection, SNAPSHOT):
+                found = [connection.execute(query, values, prepare=False) for query, values in queries]
+                return _kept(agent, *[cursor.fetchall() for cursor in found])
+
+        return self._connections.run(read, _READER)
+
+    def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
+        """Of the events, the last one of each fault."""
+        latest = limits.INTEGER_MAX
+        given = [{"agent": agent, "since": min(since, latest)} for agent, since in spans.items()]
+        found = self._read(self._sql.last_events, (encode(given).decode(), until), records.event, prepare=False)
+        return groupby(found, key=attrgetter("agent"))
+
+    def _late_agents(self) -> Iterable[types.LateAgent]:
+        found = self._read(self._sql.late, (self._given_time(),), _late)
+        return (late for late in found if late)
+
+    def _forget(self, until: int, limit: int) -> int:
+        """Skip what this handle deleted before: the index has it until it is vacuumed."""
+        since, self._forgotten = self._forgotten, 0
+        values = (since, until, limit)
+        number: int
+        ((number, last),) = self._read(self._sql.forget, values, tuple, prepare=False, role=_OPERATOR)
+        if number < limit and since:
+            return number + self._forget(until, limit - number)
+        self._forgotten = last or 0
+        return number
 
     def _now(self) -> int:
         given = self._given_time()
@@ -216,25 +281,30 @@ class DB(Contract):
         """What the clock says that a test gave; ``None`` leaves it to the server's."""
         return None if self._clock is time.time else super()._now()
 
-    def _write(self, query: bytes, values: Iterable[Any]) -> None:
-        """Execute an operator's statement, durably."""
-        self._connections.run(lambda connection: self._write_over(connection, query, values), _OPERATOR)
+    def _read(
+        self,
+        query: bytes,
+        values: tuple[Any, ...],
+        make: Callable[[tuple[Any, ...]], T],
+        prepare: bool | None = None,
+        role: str = _READER,
+    ) -> list[T]:
+        """What is made of each row that a query gives: while the connection is held, in case it cannot be read.
 
-    def _write_over(self, connection: Session, query: bytes, values: Iterable[Any]) -> None:
-        with transaction(connection):
-            connection.execute(self._sql.durable, (connection.durable,))
-            connection.execute(query, tuple(values))
+        With ``prepare=False`` the query is planned for these values: where they decide which index is the best.
+        """
 
-    def _read(self, query: bytes, values: tuple[Any, ...], make: Callable[[tuple[Any, ...]], T]) -> list[T]:
-        """What is made of each row that a query gives: while the connection is held, in case it cannot be read."""
-        return self._connections.run(lambda c: [make(row) for row in c.execute(query, values).fetchall()], _READER)
+        def read(connection: Session) -> list[T]:
+            return [make(row) for row in connection.execute(query, values, prepare=prepare).fetchall()]
 
-    def _read_together(self, queries: Iterable[bytes], make: Callable[..., T]) -> T:
+        return self._connections.run(read, role)
+
+    def _read_together(self, queries: Callable[[Statements], Iterable[bytes]], make: Callable[..., T]) -> T:
         """What is made of the rows that the queries give, all from one snapshot."""
 
         def read(connection: Session) -> T:
             with transaction(connection, SNAPSHOT):
-                cursors = [connection.execute(query, ()) for query in queries]
+                cursors = [connection.execute(query, ()) for query in queries(self._sql.of(connection))]
                 return make(*[cursor.fetchall() for cursor in cursors])
 
         return self._connections.run(read, _READER)
@@ -262,6 +332,24 @@ def _joined(rows: Rows, seen: Rows) -> list[tuple[str, Row]]:
     """The agents' names and rows; ``seen`` is sorted by agent."""
     instances = {agent: [records.seen(s[1:]) for s in listed] for agent, listed in groupby(seen, key=itemgetter(0))}
     return [(name, records.row(columns, instances.get(name, ()))) for name, *columns in rows]
+
+
+def _kept(agent: str | None, rows: Rows, faults: Rows, events: Rows) -> list[tuple[str, Kept]]:
+    """What is known of each agent, or at least of one; without its instances and the faults' extra keys."""
+    recorded = {name: Row(0, "", "", (), recorded=since) for name, since in rows}
+    stored: dict[str, list[FaultDict]] = defaultdict(list)
+    for name, *columns in faults:
+        stored[name].append(dict(zip(("name", "severity", "since", "message"), columns, strict=True)))
+    happened: dict[str, list[Event]] = defaultdict(list)
+    for event in map(records.event, events):
+        happened[event.agent].append(event)
+    names = recorded.keys() | happened.keys() if agent is None else [agent]
+    return [(name, Kept(recorded.get(name), stored[name], happened[name])) for name in names]
+
+
+def _late(columns: tuple[Any, ...]) -> types.LateAgent | None:
+    name, updated, within, now = columns
+    return agents.late(name, Row(updated, "", "", (), within), now)
 
 
 def _each(columns: tuple[Any, ...]) -> tuple[str, list[FaultDict]]:

@@ -15,14 +15,18 @@ import orjson
 
 from ..agents import Instance, Row, SeenInstance
 from ..faults import FaultDict, decode, encode
+from ..history import Event
 
 _COLUMNS = ("name", "severity", "since", "message")
 
 
 def row(columns: Sequence[Any], instances: Iterable[SeenInstance]) -> Row:
-    """An agent's row from the columns updated, digest, instance; with these of its instances."""
-    updated, digest, instance = columns
-    return Row(updated, _hexadecimal(digest), _hexadecimal(instance), tuple(instances))
+    """An agent's row, with these of its instances.
+
+    The columns are updated, digest, instance, and since version 4 of the tables within, written, recorded.
+    """
+    updated, digest, instance, *of_history = columns
+    return Row(updated, _hexadecimal(digest), _hexadecimal(instance), tuple(instances), *of_history)
 
 
 def fault(columns: Sequence[Any]) -> tuple[str, FaultDict]:
@@ -35,6 +39,12 @@ def fault(columns: Sequence[Any]) -> tuple[str, FaultDict]:
 def encode_faults(faults: Iterable[FaultDict]) -> bytes:
     """The faults as JSON objects, whose keys are columns."""
     return encode([_record(fault) for fault in faults])
+
+
+def event(columns: Sequence[Any]) -> Event:
+    """An event from the columns of that order, and of others after them."""
+    time, agent, kind, fault, before, after, since, until, message, who, why, *_ = columns
+    return Event(time, agent, kind, fault, before, after, since, until, message, who, why)
 
 
 def seen(columns: Sequence[Any]) -> SeenInstance:

@@ -19,13 +19,14 @@ from psycopg import pq
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
-from .setup.versions import VERSION
+from .setup.versions import HISTORY, VERSION
 
 T = TypeVar("T")
 
-#: How transactions begin: one that writes, and one whose reads all see the same moment.
+#: How transactions begin: one that writes, one whose reads all see the same moment, and one that does both.
 WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+SNAPSHOT_WRITING = b"BEGIN ISOLATION LEVEL REPEATABLE READ"
 COMMIT = b"COMMIT"
 
 #: A statement with the parameters ``$1`` and so on, and their values, as text.
@@ -104,6 +105,11 @@ class Session(Bounded):
         self._known: set[bytes] = set()
         self._prepared_here: set[bytes] = set()
         self._poll: select.poll | None = None
+
+    @property
+    def has_history(self) -> bool:
+        """True if the tables have a history."""
+        return self.tables >= HISTORY
 
     def exchange(self, *calls: Call) -> list[PGresult]:
         """The results of statements that are sent together: a third of the work that the driver's pipeline makes.
