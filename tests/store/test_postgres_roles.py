@@ -1,5 +1,6 @@
 """The table of roles is what a real server permits, call by call and command by command."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,13 @@ CALLS: dict[str, Callable[[DB, str], object]] = {
     "unsquelch": lambda db, agent: db.unsquelch("net"),
     "get_squelches": lambda db, agent: db.get_squelches(),
     "get_squelch_details": lambda db, agent: db.get_squelch_details(),
+    "late_agents": lambda db, agent: db.late_agents(),
+    "get_history": lambda db, agent: [db.get_history(agent), db.get_history("_"), db.get_history()],
+    "faults_at": lambda db, agent: [db.faults_at(int(time.time()) + 1, agent), db.faults_at(int(time.time()) + 1)],
+    "squelches_at": lambda db, agent: db.squelches_at(int(time.time()) + 1),
+    "history_start": lambda db, agent: db.history_start(),
+    "expired_history": lambda db, agent: db.expired_history(),
+    "prune_history": lambda db, agent: db.prune_history(),
     "dump": lambda db, agent: db.dump(),
 }
 #: The commands of the table, as they are run for web1.

@@ -213,7 +213,7 @@ class DB(Contract):
     def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
         """Of the events, the last one of each fault."""
         latest = limits.INTEGER_MAX
-        given = [{"agent": agent, "since": min(since, latest)} for agent, since in spans.items()]
+        given = [{"agent": agent, "since": min(max(since, 0), latest)} for agent, since in spans.items()]
         found = self._read(self._sql.last_events, (encode(given).decode(), until), records.event, prepare=False)
         return groupby(found, key=attrgetter("agent"))
 

@@ -104,6 +104,7 @@ class Session(Bounded):
         # The statements that ran once, and those of them that are prepared by now.
         self._known: set[bytes] = set()
         self._prepared_here: set[bytes] = set()
+        self._generation = 0
         self._poll: select.poll | None = None
 
     @property
@@ -120,7 +121,9 @@ class Session(Bounded):
         try:
             return self._exchanged(sends)
         except psycopg.errors.InvalidSqlStatementName:
-            self._prepared_here.clear()  # the driver has the server forget all statements after some errors
+            # The driver has the server forget all statements after some errors, but not those that came since.
+            self._prepared_here.clear()
+            self._generation += 1
             raise
 
     def abandon(self) -> None:
@@ -134,7 +137,7 @@ class Session(Bounded):
         if self.prepare_threshold is None or query not in self._known:
             self._known.add(query)
             return partial(self.pgconn.send_query_params, query, values)
-        name = _name(query)
+        name = b"%s_%d" % (_name(query), self._generation)
         if query not in self._prepared_here:
             self._exchanged([partial(self.pgconn.send_prepare, name, query)])
             self._prepared_here.add(query)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from psycopg import sql
 
-from ... import limits
+from ... import history, limits
 
 #: The roles; a role's name in the database is the schema's, "_", and this one.
 AGENT, CONFINED, OPERATOR, READER = ROLES = ("agent", "confined", "operator", "reader")
@@ -33,6 +33,13 @@ CALLS: Mapping[str, tuple[str, str, str, str]] = {
     "unsquelch": (NO, NO, YES, NO),
     "get_squelches": (YES, YES, YES, YES),
     "get_squelch_details": (YES, YES, YES, YES),
+    "late_agents": (YES, OWN, YES, YES),
+    "get_history": (YES, OWN, YES, YES),
+    "faults_at": (YES, OWN, YES, YES),
+    "squelches_at": (YES, YES, YES, YES),
+    "history_start": (YES, YES, YES, YES),
+    "expired_history": (YES, OWN, YES, YES),
+    "prune_history": (NO, NO, YES, NO),
     "dump": (YES, OWN, YES, YES),
 }
 
@@ -54,15 +61,18 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 #: The columns of each table, but for those that only the setup writes.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "version": ("version", "current", "oldest"),
-    "agents": ("name", "updated", "digest", "instance"),
+    "agents": ("name", "updated", "digest", "instance", "within", "written", "recorded"),
     "instances": ("agent", "id", "host", "pid", "version", "os", "first", "last"),
     "faults": ("agent", "name", "severity", "since", "message", "extras"),
     "squelches": ("regex", "reason", "user", "time", "permanent", "expires"),
+    "history": (
+        *("at", "number", "agent", "kind", "fault", "before", "after", "since", "until", "message", "who", "why"),
+    ),
     "seen": ("agent", "updated", "id", "host", "pid", "version", "os", "first", "last"),
 }
 #: Which of them an ``UPDATE`` sets.
 UPDATED: Mapping[str, tuple[str, ...]] = {
-    "agents": ("updated", "digest", "instance"),
+    "agents": ("updated", "digest", "instance", "within", "written", "recorded"),
     "instances": ("first", "last"),
     "faults": ("severity", "since", "message", "extras"),
     "squelches": ("reason", "user", "time", "permanent", "expires"),
@@ -74,8 +84,12 @@ CONFINED_ROWS: Mapping[str, str] = {
     "agents": "login = session_user",
     "instances": "agent = (SELECT {schema}.own_agent())",
     "faults": "agent = (SELECT {schema}.own_agent())",
+    # It reads what happened to squelches, as it reads them; what it may write is in CONFINED_VALUES.
+    "history": f"agent IN ((SELECT {{schema}}.own_agent()), '{history.SQUELCHES}')",
 }
 
+# How long (bytes) the kind of an event may be: longer than any is.
+_KIND = 64
 #: What a confined login may write into a row.  Programs check that before they write, but a host that was broken into
 #: may run statements of its own, and one fault that cannot be decoded would make every list of faults fail.
 CONFINED_VALUES: Mapping[str, str] = {
@@ -90,6 +104,14 @@ CONFINED_VALUES: Mapping[str, str] = {
         AND NOT extras @? 'strict $.**{{{{{limits.NESTING + 2} to last}}}}'
         AND NOT extras @? '$.** ? (@.type() == "number" && (@ > 1e125 || @ < -1e125))'
         """,
+    "history": f"""
+        agent = (SELECT {{schema}}.own_agent())
+        AND octet_length(kind) <= {_KIND} AND coalesce(octet_length(fault), 1) BETWEEN 1 AND {limits.FAULT_NAME}
+        AND (fault IS NOT NULL AND before IS NOT NULL AND since IS NOT NULL
+            OR kind NOT IN ('{history.WORSE}', '{history.BETTER}', '{history.ENDED}'))
+        AND coalesce(octet_length(message), 0) <= {history.MESSAGE}
+        AND coalesce(octet_length(who), 0) <= {limits.USER} AND coalesce(octet_length(why), 0) <= {limits.REASON}
+        """,
 }
 #: Columns without statistics for the planner, which needs none: its estimates, which every role sees in ``EXPLAIN``,
 #: would disclose values of all agents.  Setting the type again removes what has been gathered.
@@ -102,20 +124,28 @@ _WITHOUT_STATISTICS = """
 _WRITE = tuple(
     f"{privilege} {table}" for table in ("agents", "instances", "faults") for privilege in ("INSERT", "UPDATE")
 )
+_RECORD = ("SELECT history", "INSERT history")
 #: The privileges that each call needs, for every agent.
 _NEEDS: Mapping[str, tuple[str, ...]] = {
-    "set_faults": ("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
+    "set_faults": ("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances", *_RECORD),
     "get_faults": ("SELECT faults",),
     "find_faults": ("SELECT faults",),
     "get_agents": ("SELECT agents", "SELECT instances"),
     "old_agents": ("SELECT agents",),
     "offline_agents": ("SELECT agents",),
     "double_agents": ("SELECT seen", "SELECT instances"),
-    "remove_agent": ("SELECT agents", "DELETE agents"),
-    "squelch": ("SELECT squelches", "INSERT squelches", "UPDATE squelches"),
-    "unsquelch": ("SELECT squelches", "DELETE squelches"),
+    "remove_agent": ("SELECT agents", "SELECT instances", "SELECT faults", "DELETE agents", *_RECORD),
+    "squelch": ("SELECT squelches", "INSERT squelches", "UPDATE squelches", *_RECORD),
+    "unsquelch": ("SELECT squelches", "DELETE squelches", *_RECORD),
     "get_squelches": ("SELECT squelches",),
     "get_squelch_details": ("SELECT squelches",),
+    "late_agents": ("SELECT agents",),
+    "get_history": ("SELECT history",),
+    "faults_at": ("SELECT agents", "SELECT faults", "SELECT history"),
+    "squelches_at": ("SELECT squelches", "SELECT history"),
+    "history_start": (),
+    "expired_history": ("SELECT history",),
+    "prune_history": ("SELECT history", "DELETE history"),
     "dump": ("SELECT agents", "SELECT instances", "SELECT faults", "SELECT squelches"),
 }
 #: What a confined login has in place of a privilege on a whole table.
