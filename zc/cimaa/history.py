@@ -7,7 +7,7 @@ What follows from time alone is not stored: that an agent is silent, that a sque
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from . import agents, faults, types
 from .agents import MICROSECONDS, Instance, Row
@@ -58,12 +58,10 @@ class Event(NamedTuple):
 
     def shown(self) -> types.PastEvent:
         """The event as ``get_history`` returns it: without what its kind does not have."""
-        given = {key: value for key, value in self._asdict().items() if value != _DEFAULTS.get(key, _REQUIRED)}
+        given = {key: value for key, value in zip(self._fields, self, strict=True) if value is not None and value != ""}
         return cast(types.PastEvent, given)
 
 
-_DEFAULTS: Mapping[str, Any] = Event._field_defaults
-_REQUIRED = object()
 # What a record of events does not repeat for each of them.
 _SHARED = ("time", "agent")
 

@@ -43,7 +43,7 @@ _REMEMBERED = 1000
 # How many faults are fetched at once where it is not known how many will be wanted.
 _PART = 2000
 # How many events are fetched at once: few at first, because often only the latest are wanted.
-_FIRST_PAGE, _PAGE = 250, 4000
+_FIRST_PAGE, _PAGE = 500, 4000
 
 
 class DB(Contract):
@@ -197,7 +197,7 @@ class DB(Contract):
             if len(page) < size:
                 return
             time, name, *_, number = page[-1]
-            place, size = (time, number) if agent else (time, name, number), min(size * 4, _PAGE)
+            place, size = (time, number) if agent else (time, name, number), _PAGE
 
     def _kept(self, agent: str | None, moment: int) -> Iterable[tuple[str, Kept]]:
         """Of the events, those on which the faults at the moment depend: the memory does not grow with the others."""

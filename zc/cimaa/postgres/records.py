@@ -42,9 +42,8 @@ def encode_faults(faults: Iterable[FaultDict]) -> bytes:
 
 
 def event(columns: Sequence[Any]) -> Event:
-    """An event from the columns of that order, and of others after them."""
-    time, agent, kind, fault, before, after, since, until, message, who, why, *_ = columns
-    return Event(time, agent, kind, fault, before, after, since, until, message, who, why)
+    """An event from its fields, in their order, and the column number."""
+    return Event._make(columns[:-1])
 
 
 def seen(columns: Sequence[Any]) -> SeenInstance:

@@ -127,7 +127,10 @@ _WRITE = tuple(
 _RECORD = ("SELECT history", "INSERT history")
 #: The privileges that each call needs, for every agent.
 _NEEDS: Mapping[str, tuple[str, ...]] = {
-    "set_faults": ("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances", *_RECORD),
+    "set_faults": (
+        *("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
+        *_RECORD,
+    ),
     "get_faults": ("SELECT faults",),
     "find_faults": ("SELECT faults",),
     "get_agents": ("SELECT agents", "SELECT instances"),
