@@ -392,18 +392,24 @@ def fresh(dsn: str) -> Iterator[psycopg.Connection[Any]]:
 PARTS = {part.__name__: part for part in (reports, confined, listing, old, wal, growth)}
 
 
+def server(stack: ExitStack, arguments: list[str]) -> tuple[str, list[str]]:
+    """The server that the arguments name, or one of its own while the stack lasts; and the parts that they name."""
+    if arguments[:1] == ["--dsn"]:
+        dsn, arguments = arguments[1], arguments[2:]
+    else:
+        from tests.support.postgres_servers import server_18
+
+        dsn = stack.enter_context(server_18(fsync=True)).socket_dsn
+    with psycopg.connect(dsn) as connection:
+        print(f"PostgreSQL {connection.info.server_version // 10000}, {os.cpu_count()} CPUs\n", flush=True)
+    return dsn, arguments
+
+
 def main(arguments: list[str]) -> None:
     """Run the parts that are named."""
     with ExitStack() as stack:
-        if arguments[:1] == ["--dsn"]:
-            dsn, arguments = arguments[1], arguments[2:]
-        else:
-            from tests.support.postgres_servers import server_18
-
-            dsn = stack.enter_context(server_18(fsync=True)).socket_dsn
-        with psycopg.connect(dsn) as connection:
-            print(f"PostgreSQL {connection.info.server_version // 10000}, {os.cpu_count()} CPUs\n", flush=True)
-        for name in arguments or PARTS:
+        dsn, names = server(stack, arguments)
+        for name in names or PARTS:
             print(f"{name}: {PARTS[name].__doc__}\n", flush=True)
             PARTS[name](dsn)
 
