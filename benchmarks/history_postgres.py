@@ -38,7 +38,9 @@ def writing(dsn: str) -> None:
         stores = {"history = 0s": opened(dsn, history="0s"), "history = 90d": opened(dsn)}
         rows = []
         for what, every in (("unchanged", 0), ("one in ten changed", 10), ("changed", 1)):
-            ways = {name: reporter(db, [f"{name[-3:]}-{agent}" for agent in names], every) for name, db in stores.items()}
+            ways = {
+                name: reporter(db, [f"{name[-3:]}-{agent}" for agent in names], every) for name, db in stores.items()
+            }
             for way in ways.values():
                 for n in range(2 * len(names)):
                     way(n)
@@ -104,14 +106,18 @@ def reading(dsn: str) -> None:
 
 
 def fill(connection: psycopg.Connection[Any], number: int) -> int:
-    """Events of the fleet, evenly over the period; the present time (microseconds)."""
+    """Events of a fleet, evenly over the period; the present time (microseconds)."""
     now = int(time.time() * _MICROSECONDS)
+    connection.execute(f"""
+        INSERT INTO {SCHEMA}.agents (name, updated, digest, instance, written, recorded)
+        SELECT 'agent-' || n || '.example.com', {now}, gen_random_uuid(), gen_random_uuid(), {now}, 0
+        FROM generate_series(0, {FLEET - 1}) AS n
+        """)
     connection.execute(f"""
         INSERT INTO {SCHEMA}.history (at, number, agent, kind, fault, before, after, since, message)
         SELECT {now} - ({_DAYS * 24 * _HOUR}::numeric * {_MICROSECONDS} * ({number} - n) / {number})::bigint, 1,
             'agent-' || n * 7919::bigint % {FLEET} || '.example.com',
-            CASE n % 2 WHEN 0 THEN 'ended' ELSE 'began' END, '//web/check-' || n % 5, CASE n % 2 WHEN 0 THEN 40 END,
-            CASE n % 2 WHEN 1 THEN 40 END, {now // _MICROSECONDS}, 'it is bad: 92 % of the disk are used'
+            'alerted', '//web/check-' || n % 5, 40, 50, {now // _MICROSECONDS}, 'it is bad: 92 % of the disk are used'
         FROM generate_series(1, {number}) AS n
         """)
     connection.execute(f"VACUUM ANALYZE {SCHEMA}.history")

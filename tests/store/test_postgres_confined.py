@@ -429,6 +429,7 @@ def test_it_can_end_no_session_of_another(two: Fleet) -> None:
 
 
 def test_its_unchanged_report_is_one_hot_update_by_primary_key(two: Fleet, web1: DB) -> None:
+    web1.set_faults("web1", [fault("disk")], within=300)
     statement = web1._sql.touch.decode().replace("$1", "NULL").replace("$2", "'web1'").replace("$5", "300")
     for number, column in ((3, "digest"), (4, "instance")):
         statement = statement.replace(f"${number}", f"(SELECT {column} FROM {two.name}.agents)")

@@ -336,10 +336,14 @@ def _joined(rows: Rows, seen: Rows) -> list[tuple[str, Row]]:
 
 def _kept(agent: str | None, rows: Rows, faults: Rows, events: Rows) -> list[tuple[str, Kept]]:
     """What is known of each agent, or at least of one; without its instances and the faults' extra keys."""
-    recorded = {name: Row(0, "", "", (), recorded=since) for name, since in rows}
+    recorded = {}
+    for name, since in rows:
+        records.check_numbers(since)
+        recorded[name] = Row(0, "", "", (), recorded=since)
     stored: dict[str, list[FaultDict]] = defaultdict(list)
-    for name, *columns in faults:
-        stored[name].append(dict(zip(("name", "severity", "since", "message"), columns, strict=True)))
+    for name, fault, severity, since, message in faults:
+        records.check_numbers(severity, since)
+        stored[name].append({"name": fault, "severity": severity, "since": since, "message": message})
     happened: dict[str, list[Event]] = defaultdict(list)
     for event in map(records.event, events):
         happened[event.agent].append(event)

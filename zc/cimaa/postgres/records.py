@@ -26,6 +26,7 @@ def row(columns: Sequence[Any], instances: Iterable[SeenInstance]) -> Row:
     The columns are updated, digest, instance, and since version 4 of the tables within, written, recorded.
     """
     updated, digest, instance, *of_history = columns
+    check_numbers(updated, *of_history)
     return Row(updated, _hexadecimal(digest), _hexadecimal(instance), tuple(instances), *of_history)
 
 
@@ -43,18 +44,28 @@ def encode_faults(faults: Iterable[FaultDict]) -> bytes:
 
 def event(columns: Sequence[Any]) -> Event:
     """An event from its fields, in their order, and the column number."""
+    check_numbers(columns[0], *columns[4:8])
     return Event._make(columns[:-1])
 
 
 def seen(columns: Sequence[Any]) -> SeenInstance:
     """An instance from the columns id, host, pid, version, os, first, last."""
     _, host, pid, version, system, first, last = columns
+    check_numbers(pid, first, last)
     return SeenInstance(Instance(host, pid, version, system), first, last)
 
 
 def encode_seen(instances: Iterable[SeenInstance]) -> bytes:
     """The instances as JSON objects, whose keys are columns."""
     return encode([{"id": s.instance.id, **s.instance._asdict(), "first": s.first, "last": s.last} for s in instances])
+
+
+def check_numbers(*values: int | None) -> None:
+    """Do nothing if the values are numbers, or missing.
+
+    :raises TypeError: if one is something else: the response was damaged on its way.
+    """
+    sum(filter(None, values))
 
 
 def _hexadecimal(uuid: UUID | str) -> str:
