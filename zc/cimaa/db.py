@@ -495,6 +495,18 @@ class DB(ABC):
             (name, kept if _same_write(before.get(name), kept) else self._kept_of(name, moment)) for name, kept in found
         )
 
+    def _set_messages(self, found: list[FaultDict], moment: int) -> None:
+        """Give the faults the messages of their last events by ``moment``, as far as there are some."""
+        missing: dict[str, dict[str, FaultDict]] = defaultdict(dict)
+        for fault in found:
+            missing[fault["agent"]][fault["name"]] = fault
+        spans = {
+            agent: min(fault["since"] for fault in named.values()) * agents.MICROSECONDS
+            for agent, named in missing.items()
+        }
+        for agent, events in self._events_of(spans, moment + 1):
+            history.set_messages(missing[agent], events)
+
     def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
         """Of each agent, its events from its time in ``spans`` to before ``until``, as :meth:`_events` gives them."""
         return ((agent, self._events(agent, since, until)) for agent, since in spans.items())
@@ -581,18 +593,6 @@ class DB(ABC):
             kept = Kept(row, stored, events)
             if _same_write(before, kept):
                 return kept
-
-    def _set_messages(self, found: list[FaultDict], moment: int) -> None:
-        """Give the faults the messages of their last events by ``moment``, as far as there are some."""
-        missing: dict[str, dict[str, FaultDict]] = defaultdict(dict)
-        for fault in found:
-            missing[fault["agent"]][fault["name"]] = fault
-        spans = {
-            agent: min(fault["since"] for fault in named.values()) * agents.MICROSECONDS
-            for agent, named in missing.items()
-        }
-        for agent, events in self._events_of(spans, moment + 1):
-            history.set_messages(missing[agent], events)
 
     def _require_open(self) -> None:
         if self._closed:

@@ -6,7 +6,7 @@ What follows from time alone is not stored: that an agent is silent, that a sque
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from . import agents, faults, types
@@ -79,9 +79,9 @@ class Kept(NamedTuple):
     """What a store knows of one agent at one moment: its row, its current faults, and its last events."""
 
     row: Row | None
-    faults: list[FaultDict]
+    faults: Sequence[FaultDict]
     #: Those after a moment, the latest first; those of one write in reverse order.
-    events: list[Event]
+    events: Sequence[Event]
 
 
 # What writes record
@@ -254,9 +254,10 @@ def decode(time: int, agent: str, encoded: bytes) -> list[Event]:
 def past_faults(kept: Kept) -> dict[str, FaultDict]:
     """By name, the faults of an agent at the moment after which its ``kept.events`` happened.
 
-    Severity and ``since`` are as they were; the message is the earliest that is known from then on.
+    Severity and ``since`` are as they were; the message is the earliest that is known from then on.  Of each fault, the
+    first of the events suffices.
     """
-    stored = {fault["name"]: {**fault} for fault in kept.faults}
+    stored = {fault["name"]: fault for fault in kept.faults}
     for event in kept.events:
         if event.kind == BEGAN:
             stored.pop(event.fault, None)

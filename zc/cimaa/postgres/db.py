@@ -4,9 +4,9 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from .. import agents, limits, squelches, types
@@ -193,29 +193,33 @@ class DB(Contract):
         while True:
             query, values = self._sql.page(agent, since, place, size)
             page = self._read(query, values, tuple, prepare=False)
-            yield from map(records.event, page)
+            yield from records.events(page)
             if len(page) < size:
                 return
             time, name, *_, number = page[-1]
             place, size = (time, number) if agent else (time, name, number), _PAGE
 
     def _kept(self, agent: str | None, moment: int) -> Iterable[tuple[str, Kept]]:
-        """Of the events, those on which the faults at the moment depend: the memory does not grow with the others."""
+        """Only what the faults at the moment depend on: memory does not grow with other agents and events."""
         queries = self._sql.kept(agent, moment)
 
         def read(connection: Session) -> list[tuple[str, Kept]]:
             with transaction(connection, SNAPSHOT):
                 found = [connection.execute(query, values, prepare=False) for query, values in queries]
-                return _kept(agent, *[cursor.fetchall() for cursor in found])
+                return _kept(agent, moment, *[cursor.fetchall() for cursor in found])
 
         return self._connections.run(read, _READER)
 
-    def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
-        """Of the events, the last one of each fault."""
-        latest = limits.INTEGER_MAX
-        given = [{"agent": agent, "since": min(max(since, 0), latest)} for agent, since in spans.items()]
-        found = self._read(self._sql.last_events, (encode(given).decode(), until), records.event, prepare=False)
-        return groupby(found, key=attrgetter("agent"))
+    def _set_messages(self, found: list[FaultDict], moment: int) -> None:
+        spans: dict[str, int] = {}
+        for fault in found:
+            began = max(fault["since"] * agents.MICROSECONDS, 0)
+            spans[fault["agent"]] = min(began, spans.get(fault["agent"], moment))
+        given = encode([{"agent": agent, "since": since} for agent, since in spans.items()]).decode()
+        texts = self._read(self._sql.messages, (moment + 1, given), tuple, prepare=False)
+        messages = {agent: decode(text) for agent, text in texts if text is not None}
+        for fault in found:
+            fault["message"] = messages.get(fault["agent"], {}).get(fault["name"], fault["message"])
 
     def _late_agents(self) -> Iterable[types.LateAgent]:
         found = self._read(self._sql.late, (self._given_time(),), _late)
@@ -334,21 +338,33 @@ def _joined(rows: Rows, seen: Rows) -> list[tuple[str, Row]]:
     return [(name, records.row(columns, instances.get(name, ()))) for name, *columns in rows]
 
 
-def _kept(agent: str | None, rows: Rows, faults: Rows, events: Rows) -> list[tuple[str, Kept]]:
+def _kept(
+    agent: str | None,
+    moment: int,
+    rows: Sequence[tuple[Any, ...]],
+    faults: Sequence[tuple[Any, ...]],
+    of_agents: Sequence[tuple[Any, ...]],
+    of_faults: Sequence[tuple[Any, ...]],
+) -> list[tuple[str, Kept]]:
     """What is known of each agent, or at least of one; without its instances and the faults' extra keys."""
-    recorded = {}
-    for name, since in rows:
-        records.check_numbers(since)
-        recorded[name] = Row(0, "", "", (), recorded=since)
+    records.check_numbers(*(since for _, since in rows), *(n for _, _, *numbers, _ in faults for n in numbers))
     stored: dict[str, list[FaultDict]] = defaultdict(list)
     for name, fault, severity, since, message in faults:
-        records.check_numbers(severity, since)
         stored[name].append({"name": fault, "severity": severity, "since": since, "message": message})
     happened: dict[str, list[Event]] = defaultdict(list)
-    for event in map(records.event, events):
+    for event in (*records.events(of_agents), *records.events(of_faults)):
         happened[event.agent].append(event)
-    names = recorded.keys() | happened.keys() if agent is None else [agent]
-    return [(name, Kept(recorded.get(name), stored[name], happened[name])) for name in names]
+    recorded = dict(rows)
+    incomplete = {name for name, since in rows if since is None or since > moment}
+    names = incomplete | stored.keys() | happened.keys() if agent is None else [agent]
+    return [
+        (name, Kept(_row(recorded[name]) if name in recorded else None, stored.get(name, ()), happened.get(name, ())))
+        for name in names
+    ]
+
+
+def _row(recorded: int | None) -> Row:
+    return Row(0, "", "", (), recorded=recorded)
 
 
 def _late(columns: tuple[Any, ...]) -> types.LateAgent | None:

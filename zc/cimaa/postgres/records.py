@@ -8,6 +8,7 @@ integer.  So floats are written without an exponent and with a fraction
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -42,10 +43,11 @@ def encode_faults(faults: Iterable[FaultDict]) -> bytes:
     return encode([_record(fault) for fault in faults])
 
 
-def event(columns: Sequence[Any]) -> Event:
-    """An event from its fields, in their order, and the column number."""
-    check_numbers(columns[0], *columns[4:8])
-    return Event._make(columns[:-1])
+def events(rows: Sequence[Sequence[Any]]) -> list[Event]:
+    """Events from rows of their fields, in their order, and the column number."""
+    for field in ("time", "before", "after", "since", "until"):
+        check_numbers(*map(itemgetter(Event._fields.index(field)), rows))
+    return [Event._make(columns[:-1]) for columns in rows]
 
 
 def seen(columns: Sequence[Any]) -> SeenInstance:

@@ -80,12 +80,13 @@ _TEMPLATES = {
         SELECT {event} FROM {schema}.history
         WHERE agent = %s AND at >= %s AND (at, number) < (%s, %s) ORDER BY at DESC, number DESC LIMIT %s
         """,
-    # The last event of each fault, of agents that are given with the time since when it is of interest.
-    "last_events": """
-        SELECT found.* FROM json_to_recordset(%s) AS span (agent text, since bigint), LATERAL (
-            SELECT DISTINCT ON (fault) {event} FROM {schema}.history
+    # The latest message of each fault, of agents that are given with the time since when they are of interest.
+    "messages": """
+        SELECT agent, (SELECT json_object_agg(fault, message)::text FROM (
+            SELECT DISTINCT ON (fault) fault, coalesce(message, '') AS message FROM {schema}.history
             WHERE agent = span.agent AND at >= span.since AND at < %s AND kind IN ('began', 'worse', 'better')
-            ORDER BY fault, at DESC, number DESC) AS found
+            ORDER BY fault, at DESC, number DESC) AS found)
+        FROM json_to_recordset(%s) AS span (agent text, since bigint)
         """,
     "forget": """
         WITH gone AS (
@@ -96,18 +97,15 @@ _TEMPLATES = {
         """,
 }
 
-# What was: the current rows and faults of all agents (or of one), and of what happened since a moment, the first event
-# of each fault, because it says what the fault was before, and all events that concern an agent itself.
+# What was: the current rows and faults of all agents (or of one), and of what happened since a moment, all events that
+# concern an agent itself, and the first event of each fault, because it says what the fault was before.
 _KEPT = {
     "rows": "SELECT agent, recorded FROM (SELECT name AS agent, recorded FROM {schema}.agents) AS of_agents {whose}",
     "faults": "SELECT agent, name, severity, since, message FROM {schema}.faults {whose}",
-    "events": """
-        SELECT * FROM (
-            (SELECT DISTINCT ON (agent, fault) {event} FROM {schema}.history {whose} AND at > %s
-            AND kind IN ('began', 'worse', 'better', 'ended') ORDER BY agent, fault, at, number)
-            UNION ALL
-            SELECT {event} FROM {schema}.history {whose} AND at > %s AND fault IS NULL) AS found
-        {latest_first}
+    "of_agents": "SELECT {event} FROM {schema}.history {whose} AND at > %s AND fault IS NULL {latest_first}",
+    "of_faults": """
+        SELECT DISTINCT ON (agent, fault) {event} FROM {schema}.history
+        {whose} AND at > %s AND kind IN ('began', 'worse', 'better', 'ended') ORDER BY agent, fault, at, number
         """,
 }
 
@@ -256,8 +254,9 @@ class Statements:
     def kept(self, agent: str | None, moment: int) -> list[tuple[bytes, tuple[Any, ...]]]:
         """The queries for what the store has of the agents, or of one, and their values: see ``DB._kept``."""
         queries, whose = self._kept[agent is not None], () if agent is None else (agent,)
-        events = (queries["events"], (*whose, moment, *whose, moment))
-        return [(queries["rows"], whose), (queries["faults"], whose), events]
+        since = (*whose, moment)
+        given = {"rows": whose, "faults": whose, "of_agents": since, "of_faults": since}
+        return [(queries[name], values) for name, values in given.items()]
 
     def worst(self, agent: str | None, severity: int | None) -> tuple[bytes, tuple[Any, ...]]:
         """A query for faults, worst first, and its values but for the last, which is the limit.
