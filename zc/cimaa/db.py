@@ -285,11 +285,14 @@ class DB(ABC):
         past, complete = [], {}
         for name, kept in self._kept(agent, moment):
             complete[name] = history.complete_since(kept)
-            stored = history.past_faults(kept).values()
-            wanted = [one for one in stored if severity is None or one["severity"] >= severity]
-            past.append((name, [one for one in wanted if search is None or search(one["name"])]))
+            stored = [*map(_without_extras, history.past_faults(kept).values())]
+            if severity is not None:
+                stored = [one for one in stored if one["severity"] >= severity]
+            if search is not None:
+                stored = [one for one in stored if search(one["name"])]
+            past.append((name, stored))
         _require_complete(complete, moment)
-        found = faults.worst_first([(name, [*map(_without_extras, listed)]) for name, listed in past], limit)
+        found = faults.worst_first(past, limit)
         self._set_messages(found, moment)
         return cast(list[types.FoundFault], found)
 
@@ -600,6 +603,8 @@ class DB(ABC):
 
 
 _NAME = itemgetter("name")
+# What every stored fault has.
+_STORED = ("name", "severity", "message", "since")
 
 # The latest time (seconds) whose microseconds every store can hold, and compare with others.
 _LATEST = 2**62 // agents.MICROSECONDS
@@ -625,7 +630,9 @@ def _same_write(before: Row | None, kept: Kept) -> bool:
 
 
 def _without_extras(fault: FaultDict) -> FaultDict:
-    return {key: fault[key] for key in ("name", "severity", "message", "since")}
+    if len(fault) == len(_STORED):
+        return fault
+    return {key: fault[key] for key in _STORED}
 
 
 def _require_complete(complete: Mapping[str, int | None], moment: int) -> None:

@@ -9,6 +9,8 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, TypeVar
 
+from psycopg import Cursor
+
 from .. import agents, limits, squelches, types
 from ..agents import Instance, Row, SeenInstance, Touch
 from ..db import DB as Contract
@@ -34,7 +36,7 @@ from .writes import Writer
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Rows = Iterable[tuple[Any, ...]]
+Rows = Sequence[tuple[Any, ...]]
 
 # What statements take for no limit, and for a time too long ago to count: far from overflow.
 _LARGE = 2**61
@@ -206,7 +208,7 @@ class DB(Contract):
         def read(connection: Session) -> list[tuple[str, Kept]]:
             with transaction(connection, SNAPSHOT):
                 found = [connection.execute(query, values, prepare=False) for query, values in queries]
-                return _kept(agent, moment, *[cursor.fetchall() for cursor in found])
+                return _kept(agent, moment, *map(_parts, found))
 
         return self._connections.run(read, _READER)
 
@@ -338,24 +340,32 @@ def _joined(rows: Rows, seen: Rows) -> list[tuple[str, Row]]:
     return [(name, records.row(columns, instances.get(name, ()))) for name, *columns in rows]
 
 
+def _parts(cursor: Cursor[tuple[Any, ...]]) -> Iterator[Rows]:
+    """The rows in parts: the garbage collector would go through all of them again and again."""
+    while part := cursor.fetchmany(_PART):
+        yield part
+
+
 def _kept(
     agent: str | None,
     moment: int,
-    rows: Sequence[tuple[Any, ...]],
-    faults: Sequence[tuple[Any, ...]],
-    of_agents: Sequence[tuple[Any, ...]],
-    of_faults: Sequence[tuple[Any, ...]],
+    rows: Iterable[Rows],
+    faults: Iterable[Rows],
+    of_agents: Iterable[Rows],
+    of_faults: Iterable[Rows],
 ) -> list[tuple[str, Kept]]:
     """What is known of each agent, or at least of one; without its instances and the faults' extra keys."""
-    records.check_numbers(*(since for _, since in rows), *(n for _, _, *numbers, _ in faults for n in numbers))
+    recorded: dict[str, int | None] = {name: since for part in rows for name, since in part}
+    records.check_numbers(*recorded.values())
     stored: dict[str, list[FaultDict]] = defaultdict(list)
-    for name, fault, severity, since, message in faults:
-        stored[name].append({"name": fault, "severity": severity, "since": since, "message": message})
+    for part in faults:
+        for name, fault in records.plain_faults(part):
+            stored[name].append(fault)
     happened: dict[str, list[Event]] = defaultdict(list)
-    for event in (*records.events(of_agents), *records.events(of_faults)):
-        happened[event.agent].append(event)
-    recorded = dict(rows)
-    incomplete = {name for name, since in rows if since is None or since > moment}
+    for part in (*of_agents, *of_faults):
+        for event in records.events(part):
+            happened[event.agent].append(event)
+    incomplete = {name for name, since in recorded.items() if since is None or since > moment}
     names = incomplete | stored.keys() | happened.keys() if agent is None else [agent]
     return [
         (name, Kept(_row(recorded[name]) if name in recorded else None, stored.get(name, ()), happened.get(name, ())))

@@ -6,7 +6,7 @@ integer.  So floats are written without an exponent and with a fraction
 (``10000000000000000.0`` for ``1e16``): then they come back as what they were.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any
@@ -36,6 +36,14 @@ def fault(columns: Sequence[Any]) -> tuple[str, FaultDict]:
     agent, name, severity, since, message, extras = columns
     stored: FaultDict = {"message": message, "name": name, "severity": severity, "since": since}
     return agent, stored if extras == "{}" else dict(sorted((stored | decode(extras)).items()))
+
+
+def plain_faults(rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, FaultDict]]:
+    """Each agent's name, and a fault without extra keys, from the columns agent, name, severity, since, message."""
+    for column in (2, 3):
+        check_numbers(*map(itemgetter(column), rows))
+    for agent, name, severity, since, message in rows:
+        yield agent, {"name": name, "severity": severity, "since": since, "message": message}
 
 
 def encode_faults(faults: Iterable[FaultDict]) -> bytes:
