@@ -37,6 +37,7 @@ CALLS: dict[str, Callable[[DB, str], object]] = {
     "squelches_at": lambda db, agent: db.squelches_at(int(time.time()) + 1),
     "history_start": lambda db, agent: db.history_start(),
     "expired_history": lambda db, agent: db.expired_history(),
+    "count_expired_history": lambda db, agent: db.count_expired_history(),
     "prune_history": lambda db, agent: db.prune_history(),
     "dump": lambda db, agent: db.dump(),
 }

@@ -218,14 +218,17 @@ class DB(Contract):
             began = max(fault["since"] * agents.MICROSECONDS, 0)
             spans[fault["agent"]] = min(began, spans.get(fault["agent"], moment))
         given = encode([{"agent": agent, "since": since} for agent, since in spans.items()]).decode()
-        texts = self._read(self._sql.messages, (moment + 1, given), tuple, prepare=False)
-        messages = {agent: decode(text) for agent, text in texts if text is not None}
+        messages = dict(self._read(self._sql.messages, (moment + 1, given), _messages, prepare=False))
         for fault in found:
             fault["message"] = messages.get(fault["agent"], {}).get(fault["name"], fault["message"])
 
-    def _late_agents(self) -> Iterable[types.LateAgent]:
-        found = self._read(self._sql.late, (self._given_time(),), _late)
+    def _late_agents(self, otherwise: int | None) -> Iterable[types.LateAgent]:
+        found = self._read(self._sql.late, (otherwise, self._given_time()), _late)
         return (late for late in found if late)
+
+    def _count_events(self, until: int) -> int:
+        (number,) = self._read(self._sql.count_events, (until,), itemgetter(0), prepare=False)
+        return int(number)
 
     def _forget(self, until: int, limit: int) -> int:
         """Skip what this handle deleted before: the index has it until it is vacuumed."""
@@ -375,6 +378,12 @@ def _kept(
 
 def _row(recorded: int | None) -> Row:
     return Row(0, "", "", (), recorded=recorded)
+
+
+def _messages(columns: tuple[Any, ...]) -> tuple[str, dict[str, str]]:
+    """An agent's name, and the latest messages of its faults by name."""
+    agent, encoded = columns
+    return agent, {} if encoded is None else decode(encoded)
 
 
 def _late(columns: tuple[Any, ...]) -> types.LateAgent | None:

@@ -55,8 +55,10 @@ _TEMPLATES = {
     "old": "SELECT name, updated FROM {schema}.agents WHERE updated <= %s ORDER BY name",
     "offline": "SELECT name, updated FROM {schema}.agents WHERE updated <= %s AND updated > %s ORDER BY name",
     "late": """
-        SELECT name, updated, within, now FROM {schema}.agents, (SELECT {now} AS now) AS clock
-        WHERE now - updated > within * 1000000::bigint
+        SELECT name, updated, given.within, now
+        FROM {schema}.agents, LATERAL (SELECT coalesce(agents.within, %s::integer) AS within) AS given,
+            (SELECT {now} AS now) AS clock
+        WHERE now - updated > given.within * 1000000::bigint
         """,
     # Those with several instances, most often few, are found by the index alone, and then looked up one by one.
     "double": """
@@ -80,6 +82,7 @@ _TEMPLATES = {
         SELECT {event} FROM {schema}.history
         WHERE agent = %s AND at >= %s AND (at, number) < (%s, %s) ORDER BY at DESC, number DESC LIMIT %s
         """,
+    "count_events": "SELECT count(*) FROM {schema}.history WHERE at < %s",
     # The latest message of each fault, of agents that are given with the time since when they are of interest.
     "messages": """
         SELECT agent, (SELECT json_object_agg(fault, message)::text FROM (

@@ -39,6 +39,7 @@ CALLS: Mapping[str, tuple[str, str, str, str]] = {
     "squelches_at": (YES, YES, YES, YES),
     "history_start": (YES, YES, YES, YES),
     "expired_history": (YES, OWN, YES, YES),
+    "count_expired_history": (YES, OWN, YES, YES),
     "prune_history": (NO, NO, YES, NO),
     "dump": (YES, OWN, YES, YES),
 }
@@ -148,6 +149,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "squelches_at": ("SELECT squelches", "SELECT history"),
     "history_start": (),
     "expired_history": ("SELECT history",),
+    "count_expired_history": ("SELECT history",),
     "prune_history": ("SELECT history", "DELETE history"),
     "dump": ("SELECT agents", "SELECT instances", "SELECT faults", "SELECT squelches"),
 }
