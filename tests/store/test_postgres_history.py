@@ -450,19 +450,22 @@ def replayed(events: Iterable[Any]) -> dict[tuple[str, str], int]:
 
 
 def test_after_each_kill_the_history_leads_to_what_is_stored(
-    postgres_dsn: str, schema: str, opened: Callable[..., DB], tmp_path: Path
+    postgres_dsn: str, schema: str, opened: Callable[..., DB], execute: Execute, tmp_path: Path
 ) -> None:
+    dsn = psycopg.conninfo.make_conninfo(postgres_dsn, application_name="killed")
     program = tmp_path / "reporter.py"
     program.write_text(REPORTER)
     db = opened()
     for kill in range(KILLS):
-        command = [sys.executable, str(program), postgres_dsn, schema, str(kill)]
+        command = [sys.executable, str(program), dsn, schema, str(kill)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as reporter:
             assert reporter.stdout is not None
             for _ in range(5 + kill % 7):
                 assert reporter.stdout.readline() == b"reported\n"
             threading.Event().wait(kill % 13 / 3000)
             reporter.send_signal(signal.SIGKILL)
+        while execute("SELECT FROM pg_stat_activity WHERE application_name = 'killed'"):
+            threading.Event().wait(0.01)  # the server may still commit what it got
         current = db.find_faults()
         assert replayed(db.get_history()) == {(one["agent"], one["name"]): one["severity"] for one in current}
         assert db.faults_at(int(time.time()) + 1) == current

@@ -198,7 +198,7 @@ _EVENTS = f"""ROWS FROM (json_to_recordset(%s) AS (
 _HISTORY_PARTS = {
     "of_row": ", within, written, recorded",
     "row": ", $7, $8, $9",
-    "is_due": " AND within IS NOT DISTINCT FROM $5 AND ($5 IS NULL OR {now} - updated <= $5 * 1000000::bigint)",
+    "is_due": " AND within IS NOT DISTINCT FROM $5 AND ($5 IS NULL OR updated >= {now} - $5 * 1000000::bigint)",
     "last": """,
         (SELECT json_build_array(at, kind) FROM {schema}.history
         WHERE agent = $2 AND NOT EXISTS (SELECT FROM {schema}.agents WHERE name = $2 AND recorded IS NOT NULL)

@@ -73,13 +73,15 @@ class Writer(NamedTuple):
     def _squelch(self, regex: str, call: Call, new: StoredSquelch | None = None, user: str | None = None) -> None:
         events: tuple[Event, ...] = ()
         try:
-            self.session.exchange((WRITING, ()), (self.sql.lock_squelches, ()))
+            begin: list[Call] = [(WRITING, ()), (self.sql.lock_squelches, ())]
             if self.keep:
-                (read,) = self.session.exchange((self.sql.squelch, (self._clock, regex.encode())))
+                read = self.session.exchange(*begin, (self.sql.squelch, (self._clock, regex.encode())))[-1]
                 now, stored, last = decode(read.get_value(0, 0) or b"")
                 old = StoredSquelch(*stored) if stored else None
                 latest = None if last is None else Event(last, SQUELCHES, "")
                 events = history.squelched(old, new, user, now, latest)
+            else:
+                self.session.exchange(*begin)
             self._finish(events, call)
         finally:
             self.session.abandon()
