@@ -12,13 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import psycopg
 
-from benchmarks.postgres import SCHEMA, faults, fresh, growth, opened, server, table
+from benchmarks.postgres import SCHEMA, faults, fresh, growth, opened, run, table
 from benchmarks.turns import by_turns
 from zc.cimaa.postgres import DB
 
@@ -222,14 +221,5 @@ PARTS: dict[str, Callable[[str], None]] = {
 }
 
 
-def main(arguments: list[str]) -> None:
-    """Run the parts that are named."""
-    with ExitStack() as stack:
-        dsn, names = server(stack, arguments)
-        for name in names or PARTS:
-            print(f"{name}: {PARTS[name].__doc__}\n", flush=True)
-            PARTS[name](dsn)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(PARTS, sys.argv[1:])
