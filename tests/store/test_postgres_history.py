@@ -464,7 +464,7 @@ def test_after_each_kill_the_history_leads_to_what_is_stored(
                 assert reporter.stdout.readline() == b"reported\n"
             threading.Event().wait(kill % 13 / 3000)
             reporter.send_signal(signal.SIGKILL)
-        while execute("SELECT FROM pg_stat_activity WHERE application_name = 'killed'"):
+        while execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'killed'"):
             threading.Event().wait(0.01)  # the server may still commit what it got
         current = db.find_faults()
         assert replayed(db.get_history()) == {(one["agent"], one["name"]): one["severity"] for one in current}
