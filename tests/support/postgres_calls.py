@@ -24,6 +24,11 @@ CALLS: dict[str, Callable[[DB], object]] = {
     "unsquelch": lambda db: db.unsquelch("net"),
     "get_squelches": lambda db: db.get_squelches(),
     "get_squelch_details": lambda db: db.get_squelch_details(),
+    "late_agents": lambda db: db.late_agents(),
+    "get_history": lambda db: db.get_history(),
+    "faults_at": lambda db: db.faults_at(2**40),
+    "squelches_at": lambda db: db.squelches_at(2**40),
+    "prune_history": lambda db: db.prune_history(),
     "dump": lambda db: db.dump(),
 }
 
