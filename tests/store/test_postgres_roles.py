@@ -53,6 +53,9 @@ COMMANDS = {
     "agent": ["agent", "--once"],
     "report": ["report", "web1"],
     "faults": ["faults"],
+    "faults --at": ["faults", "--at", "1h"],
+    "history": ["history"],
+    "uptime": ["uptime"],
     "squelches": ["squelches"],
     "squelch": ["squelch", "disk", "why"],
     "unsquelch": ["unsquelch", "net"],
@@ -63,6 +66,7 @@ COMMANDS = {
     "leases": ["leases"],
     "leases --release": ["leases", "--release", "taken"],
     "leases --forget": ["leases", "--forget", "taken"],
+    "tend": ["tend"],
     "dump": ["dump"],
 }
 

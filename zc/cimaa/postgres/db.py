@@ -33,7 +33,7 @@ from .setup.roles import OPERATOR as _OPERATOR
 from .setup.roles import READER as _READER
 from .setup.versions import VERSION
 from .sql import Statements, check_schema
-from .writes import Writer
+from .writes import TableWriter
 
 logger = logging.getLogger(__name__)
 
@@ -149,10 +149,10 @@ class DB(Contract):
 
         self._connections.run(remove, _OPERATOR)
 
-    def _writer(self, connection: Session, keep: bool = False) -> Writer:
-        return Writer(connection, self._sql.of(connection), self._given_time(), keep)
+    def _writer(self, connection: Session, keep: bool = False) -> TableWriter:
+        return TableWriter(connection, self._sql.of(connection), self._given_time(), keep)
 
-    def _recorder(self, connection: Session) -> Writer:
+    def _recorder(self, connection: Session) -> TableWriter:
         """A writer that records events, if the configuration says so and the tables can hold them."""
         if self._keeps_history and not connection.has_history and not self._warned:
             self._warned = True

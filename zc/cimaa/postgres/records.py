@@ -74,6 +74,7 @@ def encode_seen(instances: Iterable[SeenInstance]) -> bytes:
 def entry(columns: Sequence[Any]) -> Entry:
     """An entry from the columns kind, owner, key, value, revision, expires."""
     kind, owner, key, value, revision, expires = columns
+    check_numbers(expires)
     return Entry(kind, owner, key, decode(value), _hexadecimal(revision), expires)
 
 

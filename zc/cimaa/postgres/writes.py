@@ -18,7 +18,7 @@ from .session import COMMIT, SNAPSHOT_WRITING, WRITING, Call, Session
 from .sql import Statements
 
 
-class Writer(NamedTuple):
+class TableWriter(NamedTuple):
     """One call's access to the tables."""
 
     session: Session
