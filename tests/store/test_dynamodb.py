@@ -156,8 +156,8 @@ KEYS = {
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_no_item_prevents_others_from_being_read(db: DB, odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that may write its own items cannot hide those of others; odd items can be replaced and removed."""
-    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_DELAY", 0)
-    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_ATTEMPTS", 1)
+    monkeypatch.setattr("zc.cimaa.dynamodb.agent_reads._READ_DELAY", 0)
+    monkeypatch.setattr("zc.cimaa.dynamodb.agent_reads._READ_ATTEMPTS", 1)
     db.set_faults("good", [fault("f")])
     db.squelch("good", "", "")
     for table, keys in KEYS.items():

@@ -44,7 +44,7 @@ def proxy(dynamodb_settings: dict[str, str]) -> Iterator[Proxy]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_DELAY", 0.005)
+    monkeypatch.setattr("zc.cimaa.dynamodb.agent_reads._READ_DELAY", 0.005)
     monkeypatch.setattr("zc.cimaa.dynamodb.requests._BASE_DELAY", 0.005)
 
 

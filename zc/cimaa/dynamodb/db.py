@@ -1,31 +1,38 @@
 """The contract, implemented with DynamoDB."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..agents import Instance, Row
+from ..agents import Instance, Row, Touch
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..errors import ConfigurationError
 from ..faults import FaultDict, Report
+from ..history import SQUELCHES, Event, Kept
+from ..limits import INTEGER_MAX
 from ..options import DURATION, URL, Option
 from ..squelches import StoredSquelch
 from . import records
-from .agent_rows import AgentRows, is_consistent
-from .records import check_prefix, full_name, schemas
+from .agent_reads import AgentReads, is_consistent
+from .agent_rows import AgentRows
+from .event_log import EventLog, Span, spans
+from .records import NOTHING, Stored, check_prefix, full_name, schemas
+from .squelch_rows import SquelchRows
 
 if TYPE_CHECKING:
     from .connection import Connection
 
 
 class DB(Contract):
-    """A store in three DynamoDB tables, which setup-dynamodb creates, for a fleet of any size.
+    """A store in DynamoDB tables, which setup-dynamodb creates, for a fleet of any size.
 
-    Its attributes ``agents``, ``faults`` and ``squelches`` are the tables, as resources
-    of boto3.
+    Its attributes ``agents``, ``faults``, ``squelches`` and ``history`` are the tables, as
+    resources of boto3.
     """
 
     options = (
+        *Contract.options,
         Option("region", "the AWS region; default: the one that boto3 finds in AWS_DEFAULT_REGION or the profile"),
         Option("prefix", "the first part of the names of the tables, before a dot", default="cimaa"),
         Option("profile", "the profile in ~/.aws with credentials and region"),
@@ -56,7 +63,10 @@ class DB(Contract):
         from .requests import Requests
 
         self._requests = Requests(self._connection, self.settings["retry_for"])
-        self._agent_rows = AgentRows(self._requests, self._names, self._now)
+        self._log = EventLog(self._requests, self._names["history"], self._now, self._retention)
+        self._reads = AgentReads(self._requests, self._names, self._log)
+        self._agent_rows = AgentRows(self._requests, self._names, self._reads, self._log, self._now)
+        self._squelch_rows = SquelchRows(self._requests, self._names, self._log, self._now)
 
     def _close(self) -> None:
         self._connection.close()
@@ -68,17 +78,17 @@ class DB(Contract):
         table = self.__dict__[name] = self._connection.table(self._names[name])
         return table
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        return self._agent_rows.touch(agent, digest, instance)
+    def _touch(self, agent: str, touch: Touch) -> bool:
+        return self._agent_rows.touch(agent, touch)
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
-        self._agent_rows.replace(agent, report, instance)
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+        self._agent_rows.replace(agent, report, instance, within)
 
-    def _remove_agent(self, agent: str) -> None:
-        self._agent_rows.remove(agent)
+    def _remove_agent(self, agent: str, user: str | None) -> None:
+        self._agent_rows.remove(agent, user)
 
     def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
-        return self._agent_rows.read(agent, f"reading the faults of agent {agent!r}")[1]
+        return self._reads.read(agent, f"reading the faults of agent {agent!r}")[1]
 
     def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
         found = self._requests.scan("listing the faults", TableName=self._names["faults"])
@@ -86,10 +96,15 @@ class DB(Contract):
         return ((agent, [fault]) for agent, fault in map(records.decode_fault, found) if agent != "_")
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
+        return ((agent, stored.row) for agent, stored in self._items() if stored.row is not None)
+
+    def _row(self, agent: str) -> Row | None:
+        return self._reads.row(agent, f"reading agent {agent!r}").row
+
+    def _items(self) -> Iterator[tuple[str, Stored]]:
+        """All items of agents, also of those that were removed, or whose first report is in progress."""
         for item in self._requests.scan("listing the agents", TableName=self._names["agents"]):
-            row = records.decode_row(item).row
-            if row is not None:
-                yield records.agent_name(item), row
+            yield records.agent_name(item), records.decode_row(item)
 
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
         found = self._requests.scan(
@@ -102,12 +117,10 @@ class DB(Contract):
         return ((agent, updated) for agent, updated in beats if updated is not None)
 
     def _put_squelch(self, squelch: StoredSquelch) -> None:
-        item = records.encode_squelch(squelch)
-        self._requests.send("put_item", "setting a squelch", TableName=self._names["squelches"], Item=item)
+        self._squelch_rows.put(squelch)
 
-    def _remove_squelch(self, regex: str) -> None:
-        key = {"regex": records.text(regex)}
-        self._requests.send("delete_item", "removing a squelch", TableName=self._names["squelches"], Key=key)
+    def _remove_squelch(self, regex: str, user: str | None) -> None:
+        self._squelch_rows.remove(regex, user)
 
     def _squelches(self) -> Iterable[StoredSquelch]:
         found = self._requests.scan("listing the squelches", TableName=self._names["squelches"])
@@ -115,18 +128,63 @@ class DB(Contract):
 
     def _snapshot(self) -> Iterable[Snapshot]:
         """Each agent has its row and the faults of one report, but agents may be read at different times."""
-        rows = dict(self._rows())
-        found: dict[str, list[FaultDict]] = {}
-        for agent, faults in self._all_faults():
-            found.setdefault(agent, []).extend(faults)
-        for agent in rows.keys() | found.keys():
-            if agent not in rows or not is_consistent(rows[agent], found.get(agent, [])):
-                stored, found[agent] = self._agent_rows.read(agent, f"reading agent {agent!r}")
-                if stored.row is None:
-                    rows.pop(agent, None)
-                else:
-                    rows[agent] = stored.row
-        yield Snapshot(((name, row.updated) for name, row in rows.items()), found.items(), self._squelches())
+        items, found = dict(self._items()), self._faults_by_agent()
+        for agent in items.keys() | found.keys():
+            if not is_consistent(items.get(agent, NOTHING), found[agent]):
+                items[agent], found[agent] = self._reads.read(agent, f"reading agent {agent!r}")
+        heartbeats = [(agent, stored.row.updated) for agent, stored in items.items() if stored.row is not None]
+        yield Snapshot(heartbeats, found.items(), self._squelches())
+
+    def _events(self, agent: str | None, since: int, until: int) -> Iterable[Event]:
+        since = max(since, self._history_start())  # DynamoDB may not have deleted all that is older
+        if since >= until:
+            return ()
+        return self._log.events(Span(agent, since, until)) if agent is not None else self._fleet_events(since, until)
+
+    def _fleet_events(self, since: int, until: int) -> Iterator[Event]:
+        """The events of the agents that were written since, without reading those of others."""
+        found = self._requests.scan(
+            "listing the agents",
+            TableName=self._names["agents"],
+            ProjectionExpression="#name, written",
+            FilterExpression="written >= :since",
+            ExpressionAttributeNames={"#name": "name"},  # a reserved word of DynamoDB
+            ExpressionAttributeValues={":since": records.number(since)},
+        )
+        written = {records.agent_name(item): records.decode_row(item).written for item in found}
+        yield from self._log.merged(spans({**written, SQUELCHES: INTEGER_MAX}, since, until))
+
+    def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
+        start = self._history_start()
+        wanted = (Span(agent, max(since, start), until) for agent, since in spans.items())
+        return ((span.agent, events) for span, events in self._log.opened(wanted))
+
+    def _kept(self, agent: str | None, moment: int) -> Iterable[tuple[str, Kept]]:
+        return self._kept_of_all(moment) if agent is None else [(agent, self._reads.kept(agent, moment))]
+
+    def _kept_of_all(self, moment: int) -> Iterator[tuple[str, Kept]]:
+        """The digest shows that row and faults belong together, and the row, how far the events belong to it."""
+        items, found = dict(self._items()), self._faults_by_agent()
+        written = {}
+        for agent in items.keys() | found.keys():
+            stored = items.get(agent, NOTHING)
+            if not is_consistent(stored, found[agent]):
+                yield agent, self._reads.kept(agent, moment)
+            elif stored.written > moment:
+                written[agent] = stored.written
+            else:
+                yield agent, Kept(stored.row, found[agent], [])
+        for span, events in self._log.opened(spans(written, moment + 1, INTEGER_MAX)):
+            yield span.agent, Kept(items[span.agent].row, found[span.agent], [*events])
+
+    def _faults_by_agent(self) -> dict[str, list[FaultDict]]:
+        found: dict[str, list[FaultDict]] = defaultdict(list)
+        for agent, listed in self._all_faults():
+            found[agent] += listed
+        return found
+
+    def _forget(self, until: int, limit: int) -> int:  # noqa: ARG002
+        return 0  # DynamoDB deletes what expired
 
 
 def connected(settings: Mapping[str, Any], *, persistent: bool = False) -> "Connection":

@@ -5,11 +5,18 @@ table          key                   attributes besides the key
 =============  ====================  =============================================================
 ``agents``     ``name``              ``updated`` (microseconds), ``digest``, ``instance`` (an id),
                                      ``instances`` (JSON), ``revision`` (changed by every write except
-                                     a touch).  Without ``digest``: a report or removal is in progress,
-                                     or was interrupted; without ``updated``: the agent's first report.
-                                     ``doubt``: the row is unsettled until this time (microseconds)
+                                     a touch); ``within``, ``written``, ``recorded``: see
+                                     :class:`~zc.cimaa.agents.Row`, missing if there is none.
+                                     Without ``digest``: a report or removal is in progress, or was
+                                     interrupted (``undo``: the revision of its undo log); without
+                                     ``updated``: the agent's first report.
+                                     ``doubt``: the row is unsettled until this time (microseconds).
+                                     With ``removed`` (the revision): the agent was removed, and the
+                                     item remains until ``expires`` (seconds), for its history
+``history``    ``agent``, ``at``     see :mod:`~zc.cimaa.dynamodb.history_records`
 ``faults``     ``agent``, ``name``   ``severity``, ``message``, ``since``, and the extra keys
-``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``
+``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``,
+                                     ``revision`` (changed by every write)
 =============  ====================  =============================================================
 
 Each extra key of a fault is an attribute, so that other tools can read it and
@@ -47,7 +54,11 @@ schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
     "agents": [{"AttributeName": "name", "KeyType": "HASH"}],
     "faults": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "name", "KeyType": "RANGE"}],
     "squelches": [{"AttributeName": "regex", "KeyType": "HASH"}],
+    "history": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}],
 }
+
+#: The tables of which DynamoDB deletes items, and the attribute with the time (seconds since the epoch).
+EXPIRING: Mapping[str, str] = {"agents": "expires", "history": "expires"}
 
 # The defaults for items of other tools, in which an attribute is missing or has another type.  (Early versions of
 # DynamoDB did not store empty texts.)
@@ -64,11 +75,17 @@ class Stored(NamedTuple):
     row: Row | None
     #: The time (microseconds) until which a batch of another writer may still arrive.
     unsettled_until: int | None = None
+    #: The time (microseconds) of the last write that was not a mere heartbeat, even if there is no row.
+    written: int = 0
+    #: True if the agent was removed: then there is no row.
+    removed: bool = False
+    #: The revision of the undo log of a write in batches that is in progress, or was interrupted.
+    undo: str | None = None
 
     @property
     def unfinished(self) -> bool:
         """True if there is a mark: a report or a removal is in progress, or was interrupted."""
-        return self.revision is not None and (self.row is None or not self.row.digest)
+        return self.revision is not None and not self.removed and (self.row is None or not self.row.digest)
 
 
 NOTHING = Stored(None, None)
@@ -129,7 +146,13 @@ def fault_key(agent: str, name: str) -> Item:
 
 def encode_row(agent: str, row: Row, revision: str, unsettled_until: int | None = None) -> Item:
     """The agent's row as an item."""
-    return ({} if unsettled_until is None else {"doubt": number(unsettled_until)}) | {
+    times = {
+        "doubt": unsettled_until,
+        "within": row.within,
+        "written": row.written or None,
+        "recorded": row.recorded,
+    }
+    return {key: number(time) for key, time in times.items() if time is not None} | {
         "name": text(agent),
         "updated": number(row.updated),
         "digest": text(row.digest),
@@ -139,17 +162,37 @@ def encode_row(agent: str, row: Row, revision: str, unsettled_until: int | None 
     }
 
 
+def encode_removed(agent: str, written: int, expires: int, revision: str) -> Item:
+    """The item of an agent that was removed at ``written`` (microseconds), until ``expires`` (seconds)."""
+    return {
+        "name": text(agent),
+        "written": number(written),
+        "expires": number(expires),
+        "revision": text(revision),
+        "removed": text(revision),  # an older version that writes to this item changes only the revision
+    }
+
+
 @_reading
 def decode_row(item: Item) -> Stored:
     """The agent's row from its item.  Without a digest in the item, that of the row is empty, unlike any report's."""
-    revision, digest, instance, packed = (
-        item.get(key, {}).get("S") for key in ("revision", "digest", "instance", "instances")
+    revision, digest, instance, packed, removed, undo = (
+        item.get(key, {}).get("S") for key in ("revision", "digest", "instance", "instances", "removed", "undo")
     )
-    updated, unsettled_until = _time(item, "updated"), _time(item, "doubt")
-    if updated is None or instance is None or packed is None:
-        return Stored(revision, None, unsettled_until)
-    row = Row(updated=updated, digest=digest or "", instance=instance, instances=_unpacked(packed))
-    return Stored(revision, row, unsettled_until)
+    updated, written = _time(item, "updated"), _time(item, "written") or 0
+    row = None
+    if updated is not None and instance is not None and packed is not None:
+        row = Row(
+            updated=updated,
+            digest=digest or "",
+            instance=instance,
+            instances=_unpacked(packed),
+            within=_time(item, "within"),
+            written=written,
+            recorded=_time(item, "recorded"),
+        )
+    gone = row is None and revision is not None and removed == revision
+    return Stored(revision, row, _time(item, "doubt"), written, gone, undo)
 
 
 @_reading
@@ -165,6 +208,12 @@ def agent_name(item: Item) -> str:
     return name
 
 
+@_reading
+def revision(item: Item) -> str | None:
+    """The revision of an item; older versions write squelches without one."""
+    return item.get("revision", {}).get("S")
+
+
 def _time(item: Item, key: str) -> int | None:
     number = _number(item.get(key, {}).get("N", ""))
     return number if isinstance(number, int) else None
@@ -178,13 +227,23 @@ def encode_fault(agent: str, fault: FaultDict) -> Item:
 @_reading
 def decode_fault(item: Item) -> tuple[str, FaultDict]:
     """The agent's name, and its fault with its keys in order, from an item."""
-    fault = _with_defaults(_FAULT, {key: _decoded(value) for key, value in item.items() if key != "agent"})
+    fault = complete({key: _decoded(value) for key, value in item.items() if key != "agent"})
     return item["agent"]["S"], dict(sorted(fault.items()))
 
 
-def encode_squelch(squelch: StoredSquelch) -> Item:
+def complete(fault: Mapping[str, Any]) -> FaultDict:
+    """The fault with defaults for what is missing or has another type."""
+    return _with_defaults(_FAULT, fault)
+
+
+def squelch_key(regex: str) -> Item:
+    """The key of a squelch."""
+    return {"regex": {"S": regex}}
+
+
+def encode_squelch(squelch: StoredSquelch, revision: str) -> Item:
     """A squelch as an item."""
-    return {key: _encoded(value) for key, value in squelch.details().items()}
+    return {key: _encoded(value) for key, value in squelch.details().items()} | {"revision": text(revision)}
 
 
 @_reading
