@@ -31,8 +31,8 @@ def needs(operation: str, body: dict[str, Any]) -> Iterator[Need]:
             parts = [part for write in writes for part in write.values()]
             yield _need(operation, table, [part.get("Item") or part["Key"] for part in parts])
     elif operation == "Query":
-        assert body["KeyConditionExpression"] == "#agent = :agent"
-        assert body["ExpressionAttributeNames"] == {"#agent": "agent"}
+        assert body["KeyConditionExpression"].split(" AND ")[0] == "#agent = :agent"
+        assert body["ExpressionAttributeNames"]["#agent"] == "agent"
         yield _need(operation, body["TableName"], [{"agent": body["ExpressionAttributeValues"][":agent"]}])
     elif "ResourceArn" in body:
         yield Need(operation, body["ResourceArn"].rpartition("/")[2], None)

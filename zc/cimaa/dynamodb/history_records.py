@@ -104,14 +104,13 @@ def decode_events(items: Iterable[Item], now: int) -> Iterator[Event]:
     Items that no version of this program writes are ignored: an agent may write its own.
     """
     complete = ""
-    for item in items:
-        key = _KEY.fullmatch(item["at"].get("S", ""))
-        if key is None or _is_expired(item, now):
+    for part in map(_decode_part, items):
+        if part is None or part.expires * MICROSECONDS < now:
             continue
-        if "parts" in item:
-            complete = key["write"]
-        if key["write"] == complete:
-            yield from reversed(_events(int(key["time"]), item))
+        if part.is_last:
+            complete = part.write
+        if part.write == complete:
+            yield from reversed(_events(part))
 
 
 def decode_undo(items: Iterable[Item]) -> UndoLog:
@@ -119,12 +118,40 @@ def decode_undo(items: Iterable[Item]) -> UndoLog:
     digest, before = "", {}
     for item in items:
         try:
-            for name, fault in faults.decode(item["faults"]["S"].encode()):
+            digest, encoded = _decode_undo_part(item)
+            for name, fault in faults.decode(encoded):
                 before[str(name)] = None if fault is None else {**records.complete(fault), "name": str(name)}
-            digest = item["digest"]["S"]
-        except (LookupError, TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError, AttributeError):
             return NO_LOG
     return UndoLog(digest, before)
+
+
+class _Part(NamedTuple):
+    """An item with events."""
+
+    agent: str
+    time: int
+    #: The part of the key that all parts of a write have in common.
+    write: str
+    is_last: bool
+    expires: int
+    encoded: bytes
+
+
+@records.reading
+def _decode_part(item: Item) -> _Part | None:
+    """The part, or ``None`` if its key is not that of a part."""
+    agent, key = item["agent"]["S"], _KEY.fullmatch(item["at"]["S"])
+    expires, encoded = item.get("expires", {}).get("N", ""), item.get("events", {}).get("S", "")
+    if key is None or not expires.isdecimal():
+        return None
+    return _Part(agent, int(key["time"]), key["write"], "parts" in item, int(expires), encoded.encode())
+
+
+@records.reading
+def _decode_undo_part(item: Item) -> tuple[str, bytes]:
+    """The digest, and the encoded faults."""
+    return item.get("digest", {}).get("S", ""), item.get("faults", {}).get("S", "").encode()
 
 
 def _item(agent: str, at: str, expires: int, **encoded: bytes) -> dict[str, Any]:
@@ -145,17 +172,10 @@ def _parts(listed: list[T], encode: Callable[[list[T]], bytes]) -> Iterator[tupl
         yield from _parts(listed[middle:], encode)
 
 
-def _is_expired(item: Item, now: int) -> bool:
+def _events(part: _Part) -> list[Event]:
     try:
-        return int(item["expires"]["N"]) * MICROSECONDS < now
-    except (LookupError, ValueError):
-        return False
-
-
-def _events(time: int, item: Item) -> list[Event]:
-    try:
-        events = history.decode(time, item["agent"]["S"], item["events"]["S"].encode())
-    except (LookupError, TypeError, ValueError, AttributeError):
+        events = history.decode(part.time, part.agent, part.encoded)
+    except (TypeError, ValueError, AttributeError):
         return []
     return events if all(map(_is_valid, events)) else []
 

@@ -91,7 +91,7 @@ class Stored(NamedTuple):
 NOTHING = Stored(None, None)
 
 
-def _reading(decoding: Callable[[Item], T]) -> Callable[[Item], T]:
+def reading(decoding: Callable[[Item], T]) -> Callable[[Item], T]:
     """The function, with a clear error for a value that is not a DynamoDB item."""
 
     @functools.wraps(decoding)
@@ -173,7 +173,7 @@ def encode_removed(agent: str, written: int, expires: int, revision: str) -> Ite
     }
 
 
-@_reading
+@reading
 def decode_row(item: Item) -> Stored:
     """The agent's row from its item.  Without a digest in the item, that of the row is empty, unlike any report's."""
     revision, digest, instance, packed, removed, undo = (
@@ -195,20 +195,20 @@ def decode_row(item: Item) -> Stored:
     return Stored(revision, row, _time(item, "doubt"), written, gone, undo)
 
 
-@_reading
+@reading
 def heartbeat(item: Item) -> tuple[str, int | None]:
     """The agent's name and its heartbeat (microseconds), if there is one, from the agent's item."""
     return item["name"]["S"], _time(item, "updated")
 
 
-@_reading
+@reading
 def agent_name(item: Item) -> str:
     """The agent's name from its item in ``agents``."""
     name: str = item["name"]["S"]
     return name
 
 
-@_reading
+@reading
 def revision(item: Item) -> str | None:
     """The revision of an item; older versions write squelches without one."""
     return item.get("revision", {}).get("S")
@@ -224,7 +224,7 @@ def encode_fault(agent: str, fault: FaultDict) -> Item:
     return {"agent": text(agent)} | {key: _encoded(value) for key, value in fault.items()}
 
 
-@_reading
+@reading
 def decode_fault(item: Item) -> tuple[str, FaultDict]:
     """The agent's name, and its fault with its keys in order, from an item."""
     fault = complete({key: _decoded(value) for key, value in item.items() if key != "agent"})
@@ -246,7 +246,7 @@ def encode_squelch(squelch: StoredSquelch, revision: str) -> Item:
     return {key: _encoded(value) for key, value in squelch.details().items()} | {"revision": text(revision)}
 
 
-@_reading
+@reading
 def decode_squelch(item: Item) -> StoredSquelch:
     """A squelch from its item.  One with an invalid end has ended."""
     found = {key: _decoded(value) for key, value in item.items() if key in StoredSquelch._fields}

@@ -52,6 +52,7 @@ CALLS: Mapping[str, Actions] = {
     "squelches_at": {"squelches": ("Scan",), "history": ("Query",)},
     "history_start": {},
     "expired_history": {},
+    "count_expired_history": {},
     "prune_history": {},
     "dump": {"agents": ("GetItem", "Scan"), "faults": ("Query", "Scan"), "squelches": ("Scan",)},
 }
@@ -59,7 +60,7 @@ CALLS: Mapping[str, Actions] = {
 _WRITES = ("set_faults", "remove_agent", "squelch", "unsquelch")
 _READS = tuple(call for call in CALLS if call not in _WRITES)
 # DynamoDB itself deletes what expired.
-_NOTHING = ("history_start", "expired_history", "prune_history")
+_NOTHING = ("history_start", "expired_history", "count_expired_history", "prune_history")
 
 
 @dataclass(frozen=True, slots=True)
