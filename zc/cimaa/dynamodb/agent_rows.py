@@ -13,7 +13,7 @@ from . import history_records, records, writes
 from .agent_reads import AgentReads
 from .event_log import EventLog
 from .records import NOTHING, Item, Stored
-from .writes import AgentWrites, ConditionFailed, Plan
+from .writes import AgentWrites, ConditionFailed, PlannedWrite
 
 if TYPE_CHECKING:
     from .requests import Requests
@@ -52,13 +52,15 @@ class AgentRows:
     def replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         """Replace the agent's faults and row by those of the report, and record what changed."""
 
-        def planned(stored: Stored, found: list[FaultDict], revision: str, keep: bool) -> Plan:
+        def planned(stored: Stored, found: list[FaultDict], revision: str, keep: bool) -> PlannedWrite:
             now = self._now()
             row, old = self._reads.recorded(agent, stored, found) if keep else (stored.row, found)
             last = self._reads.latest_event(agent, stored) if keep and row is None else None
             new = history.replacement(agent, row, old, report, instance, within, now, keep=keep, last=last)
             item = records.encode_row(agent, new.row, revision, writes.unsettled_until(stored, now))
-            return Plan(item, old, new.changes, new.events, keep and row is not None and row.recorded is not None)
+            return PlannedWrite(
+                item, old, new.changes, new.events, keep and row is not None and row.recorded is not None
+            )
 
         conflicting, stored = self._last_conflict.__dict__.pop("last", (None, None))
         self._record(agent, f"reporting for agent {agent!r}", planned, stored if conflicting == agent else None)
@@ -66,14 +68,14 @@ class AgentRows:
     def remove(self, agent: str, user: str | None) -> None:
         """Remove the agent's row and faults, and record it; while there is history, an item of the agent remains."""
 
-        def planned(stored: Stored, found: list[FaultDict], revision: str, keep: bool) -> Plan | None:
+        def planned(stored: Stored, found: list[FaultDict], revision: str, keep: bool) -> PlannedWrite | None:
             if keep and stored.removed and not found:
                 return None
             row, old = self._reads.recorded(agent, stored, found) if keep else (stored.row, found)
             events = history.removal(agent, row, old, user, self._now()) if keep else ()
             item = self._removed(agent, events[0].time if events else stored.written, revision) if keep else None
             gone = Changes([], [fault["name"] for fault in old])
-            return Plan(item, old, gone, events, keep and row is not None and row.recorded is not None)
+            return PlannedWrite(item, old, gone, events, keep and row is not None and row.recorded is not None)
 
         self._record(agent, f"removing agent {agent!r}", planned)
 
@@ -86,7 +88,7 @@ class AgentRows:
         self,
         agent: str,
         doing: str,
-        planned: Callable[[Stored, list[FaultDict], str, bool], Plan | None],
+        planned: Callable[[Stored, list[FaultDict], str, bool], PlannedWrite | None],
         stored: Stored | None = None,
     ) -> None:
         """Write what is planned, with its events if history is kept."""
@@ -119,7 +121,7 @@ class AgentRows:
                 retries.wait_for_others(failed)
 
     def _write(
-        self, agent: str, doing: str, was: str | None, found: list[FaultDict], plan: Plan, revision: str
+        self, agent: str, doing: str, was: str | None, found: list[FaultDict], plan: PlannedWrite, revision: str
     ) -> None:
         """Write what is planned, if the row still has the revision ``was``."""
         changes = plan.changes if plan.old is found else writes.corrected(found, plan.old, plan.changes)

@@ -1,7 +1,6 @@
 """The contract, implemented with DynamoDB."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..agents import Instance, Row, Touch
@@ -9,15 +8,15 @@ from ..db import DB as Contract
 from ..db import Snapshot
 from ..errors import ConfigurationError
 from ..faults import FaultDict, Report
-from ..history import SQUELCHES, Event, Kept
-from ..limits import INTEGER_MAX
+from ..history import Event, Kept
 from ..options import DURATION, URL, Option
 from ..squelches import StoredSquelch
 from . import records
-from .agent_reads import AgentReads, is_consistent
+from .agent_reads import AgentReads
 from .agent_rows import AgentRows
-from .event_log import EventLog, Span, spans
-from .records import NOTHING, Stored, check_prefix, full_name, schemas
+from .event_log import EventLog, Span
+from .fleet_reads import FleetReads
+from .records import check_prefix, full_name, schemas
 from .squelch_rows import SquelchRows
 
 if TYPE_CHECKING:
@@ -65,6 +64,7 @@ class DB(Contract):
         self._requests = Requests(self._connection, self.settings["retry_for"])
         self._log = EventLog(self._requests, self._names["history"], self._now, self._retention)
         self._reads = AgentReads(self._requests, self._names, self._log)
+        self._fleet = FleetReads(self._requests, self._names, self._reads, self._log)
         self._agent_rows = AgentRows(self._requests, self._names, self._reads, self._log, self._now)
         self._squelch_rows = SquelchRows(self._requests, self._names, self._log, self._now)
 
@@ -91,20 +91,13 @@ class DB(Contract):
         return self._reads.read(agent, f"reading the faults of agent {agent!r}")[1]
 
     def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
-        found = self._requests.scan("listing the faults", TableName=self._names["faults"])
-        # No agent has the name "_": older tools stored heartbeats under it.
-        return ((agent, [fault]) for agent, fault in map(records.decode_fault, found) if agent != "_")
+        return ((agent, [fault]) for agent, fault in self._fleet.faults())
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
-        return ((agent, stored.row) for agent, stored in self._items() if stored.row is not None)
+        return ((agent, stored.row) for agent, stored in self._fleet.items() if stored.row is not None)
 
     def _row(self, agent: str) -> Row | None:
         return self._reads.row(agent, f"reading agent {agent!r}").row
-
-    def _items(self) -> Iterator[tuple[str, Stored]]:
-        """All items of agents, also of those that were removed, or whose first report is in progress."""
-        for item in self._requests.scan("listing the agents", TableName=self._names["agents"]):
-            yield records.agent_name(item), records.decode_row(item)
 
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
         found = self._requests.scan(
@@ -128,31 +121,15 @@ class DB(Contract):
 
     def _snapshot(self) -> Iterable[Snapshot]:
         """Each agent has its row and the faults of one report, but agents may be read at different times."""
-        items, found = dict(self._items()), self._faults_by_agent()
-        for agent in items.keys() | found.keys():
-            if not is_consistent(items.get(agent, NOTHING), found[agent]):
-                items[agent], found[agent] = self._reads.read(agent, f"reading agent {agent!r}")
-        heartbeats = [(agent, stored.row.updated) for agent, stored in items.items() if stored.row is not None]
+        rows, found = self._fleet.consistent()
+        heartbeats = [(agent, stored.row.updated) for agent, stored in rows.items() if stored.row is not None]
         yield Snapshot(heartbeats, found.items(), self._squelches())
 
     def _events(self, agent: str | None, since: int, until: int) -> Iterable[Event]:
         since = max(since, self._history_start())  # DynamoDB may not have deleted all that is older
         if since >= until:
             return ()
-        return self._log.events(Span(agent, since, until)) if agent is not None else self._fleet_events(since, until)
-
-    def _fleet_events(self, since: int, until: int) -> Iterator[Event]:
-        """The events of the agents that were written since, without reading those of others."""
-        found = self._requests.scan(
-            "listing the agents",
-            TableName=self._names["agents"],
-            ProjectionExpression="#name, written",
-            FilterExpression="written >= :since",
-            ExpressionAttributeNames={"#name": "name"},  # a reserved word of DynamoDB
-            ExpressionAttributeValues={":since": records.number(since)},
-        )
-        written = {records.agent_name(item): records.decode_row(item).written for item in found}
-        yield from self._log.merged(spans({**written, SQUELCHES: INTEGER_MAX}, since, until))
+        return self._fleet.events(since, until) if agent is None else self._log.events(Span(agent, since, until))
 
     def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
         start = self._history_start()
@@ -160,28 +137,7 @@ class DB(Contract):
         return ((span.agent, events) for span, events in self._log.opened(wanted))
 
     def _kept(self, agent: str | None, moment: int) -> Iterable[tuple[str, Kept]]:
-        return self._kept_of_all(moment) if agent is None else [(agent, self._reads.kept(agent, moment))]
-
-    def _kept_of_all(self, moment: int) -> Iterator[tuple[str, Kept]]:
-        """The digest shows that row and faults belong together, and the row, how far the events belong to it."""
-        items, found = dict(self._items()), self._faults_by_agent()
-        written = {}
-        for agent in items.keys() | found.keys():
-            stored = items.get(agent, NOTHING)
-            if not is_consistent(stored, found[agent]):
-                yield agent, self._reads.kept(agent, moment)
-            elif stored.written > moment:
-                written[agent] = stored.written
-            else:
-                yield agent, Kept(stored.row, found[agent], [])
-        for span, events in self._log.opened(spans(written, moment + 1, INTEGER_MAX)):
-            yield span.agent, Kept(items[span.agent].row, found[span.agent], [*events])
-
-    def _faults_by_agent(self) -> dict[str, list[FaultDict]]:
-        found: dict[str, list[FaultDict]] = defaultdict(list)
-        for agent, listed in self._all_faults():
-            found[agent] += listed
-        return found
+        return self._fleet.kept(moment) if agent is None else [(agent, self._reads.kept(agent, moment))]
 
     def _forget(self, until: int, limit: int) -> int:  # noqa: ARG002
         return 0  # DynamoDB deletes what expired

@@ -2,7 +2,7 @@
 
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -148,8 +148,3 @@ def _taken(heads: list[_Head]) -> Event:
     else:
         heapq.heapreplace(heads, _Head(following, rest))
     return event
-
-
-def spans(written: Mapping[str, int], since: int, until: int) -> list[Span]:
-    """What to read of agents that were last written at these times: what is later was written since."""
-    return [Span(agent, since, min(until, last + 1)) for agent, last in written.items()]

@@ -72,7 +72,7 @@ class Change(NamedTuple):
         return {"DeleteRequest": {"Key": self.key}} if self.item is None else {"PutRequest": {"Item": self.item}}
 
 
-class Plan(NamedTuple):
+class PlannedWrite(NamedTuple):
     """What one write makes of an agent."""
 
     #: The agent's new item; ``None``: delete it.
