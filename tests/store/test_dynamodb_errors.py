@@ -409,7 +409,8 @@ def test_a_writer_that_lost_the_mark_stops(
     monkeypatch.setattr("zc.cimaa.dynamodb.writes.MARK", 0)
     proxy.next("BatchWriteItem", after(lambda: None), after(lambda: direct.set_faults("a", [])))
     db.set_faults("a", MANY)
-    start = ["UpdateItem", "Query", "Query", *["UpdateItem"] * 2, "BatchWriteItem", "UpdateItem", "BatchWriteItem"]
+    start = ["UpdateItem", "Query", "Query", "PutItem", *["UpdateItem"] * 2]
+    start += ["BatchWriteItem", "UpdateItem", "BatchWriteItem"]
     assert proxy.operations[: len(start) + 2] == [*start, "UpdateItem", "GetItem"]
     assert direct.get_faults("a") == [{**one, "agent": "a"} for one in MANY]
 

@@ -58,9 +58,7 @@ class AgentRows:
             last = self._reads.latest_event(agent, stored) if keep and row is None else None
             new = history.replacement(agent, row, old, report, instance, within, now, keep=keep, last=last)
             item = records.encode_row(agent, new.row, revision, writes.unsettled_until(stored, now))
-            return PlannedWrite(
-                item, old, new.changes, new.events, keep and row is not None and row.recorded is not None
-            )
+            return PlannedWrite(item, old, new.changes, new.events, keep)
 
         conflicting, stored = self._last_conflict.__dict__.pop("last", (None, None))
         self._record(agent, f"reporting for agent {agent!r}", planned, stored if conflicting == agent else None)
@@ -75,7 +73,7 @@ class AgentRows:
             events = history.removal(agent, row, old, user, self._now()) if keep else ()
             item = self._removed(agent, events[0].time if events else stored.written, revision) if keep else None
             gone = Changes([], [fault["name"] for fault in old])
-            return PlannedWrite(item, old, gone, events, keep and row is not None and row.recorded is not None)
+            return PlannedWrite(item, old, gone, events, keep)
 
         self._record(agent, f"removing agent {agent!r}", planned)
 
@@ -134,7 +132,7 @@ class AgentRows:
             self._requests.transact(doing, [write(plan.row, was), *last, *entries])
             return
         undo = None
-        if plan.undo:
+        if plan.keep:
             undo, log = revision, writes.undo_log(found, plan.old, changes)
             expires = history_records.expiry(self._now(), self._log.retention)
             self._put_all(doing, history_records.encode_undo(agent, log, revision, expires))

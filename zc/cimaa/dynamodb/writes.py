@@ -81,8 +81,8 @@ class PlannedWrite(NamedTuple):
     old: list[FaultDict]
     changes: Changes
     events: Sequence[Event]
-    #: True if the history is complete until now, so that an undo log is needed.
-    undo: bool
+    #: True if history is kept, so that an interrupted write must be undone.
+    keep: bool
 
 
 def changes(agent: str, old: Iterable[FaultDict], what: Changes) -> list[Change]:

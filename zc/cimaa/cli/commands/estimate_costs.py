@@ -12,7 +12,7 @@ from ...dynamodb.costs import costs as estimate
 from ...units import format_duration
 from ..cells import Cell, Styled
 from ..output import View, write_json, write_table
-from ..params import COUNT, INTERVAL, NUMBER, Parsed, examples, listing_options
+from ..params import COUNT, DURATION, INTERVAL, NUMBER, Parsed, examples, listing_options
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _TITLES = ("what", "requests", "write units", "read units", "dollars")
@@ -42,6 +42,7 @@ def _option(name: str, kind: Parsed, metavar: str, default: object, text: str) -
 @_option("--faults", NUMBER, "N", _FLEET.faults, "Current faults of an agent, on average.")
 @_option("--changes", Parsed("share", _share), "SHARE", _FLEET.changes, "The share of reports that change a fault.")
 @_option("--squelches", COUNT, "N", None, "Squelches, if the agents have alerters: they read them every ten minutes.")
+@_option("--history", DURATION, "DURATION", format_duration(_FLEET.history), "How long the store keeps what happened.")
 @_option("--listings", NUMBER, "N", _FLEET.listings, "How often a day everything is listed (faults, meta-check).")
 @_option("--write-price", NUMBER, "DOLLARS", _PRICES.writes, "The price of a million write units.")
 @_option("--read-price", NUMBER, "DOLLARS", _PRICES.reads, "The price of a million read units.")
