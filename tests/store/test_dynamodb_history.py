@@ -336,8 +336,7 @@ def test_on_tables_without_history_reports_continue_and_say_what_to_do(
     assert [one["name"] for one in db.find_faults()] == ["g"]
     [line] = caplog.messages
     assert re.fullmatch(
-        rf"no history is recorded: DynamoDB .*{prefix}\.history, which reporting for agent 'a' needs:"
-        " run setup-dynamodb CONFIG, .*",
+        rf"no history is recorded: DynamoDB .*{prefix}\.history, which \w+ .* needs: run setup-dynamodb CONFIG, .*",
         line,
     )
     for call in (db.get_history, lambda: db.get_history("a"), lambda: db.squelches_at(int(clock()))):

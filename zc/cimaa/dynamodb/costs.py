@@ -12,7 +12,7 @@ DAY = 24 * 60 * 60
 MONTH = 365 * DAY / 12
 GB = 2**30
 
-#: The usual size of an agent's row, of a fault, of a squelch, and of what a changed fault adds to the history, in bytes.
+#: The usual size of an agent's row, of a fault, of a squelch, and of an event of the history, in bytes.
 ROW, FAULT, SQUELCH, EVENT = 350, 250, 200, 250
 
 #: Seconds after which an agent with alerters reads the squelches again, at a tick.
