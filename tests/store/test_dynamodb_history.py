@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -335,9 +334,8 @@ def test_on_tables_without_history_reports_continue_and_say_what_to_do(
         db.remove_agent("b")
     assert [one["name"] for one in db.find_faults()] == ["g"]
     [line] = caplog.messages
-    assert re.fullmatch(
-        rf"no history is recorded: DynamoDB .*{prefix}\.history, which \w+ .* needs: run setup-dynamodb CONFIG, .*",
-        line,
+    assert line == (
+        f"no history is recorded: the table {prefix}.history is missing: run setup-dynamodb CONFIG, which creates it"
     )
     for call in (db.get_history, lambda: db.get_history("a"), lambda: db.squelches_at(int(clock()))):
         with pytest.raises(errors.StoreNotSetUp, match=rf"has no table {prefix}\.history, .* run setup-dynamodb"):

@@ -60,7 +60,9 @@ class EventLog:
         except (StoreNotSetUp, StoreDenied) as error:
             write(False)  # fails, too, if something else is missing
             if not self._warned:
-                logger.warning("no history is recorded: %s", error)
+                missing = f"the table {self.table} is missing: run setup-dynamodb CONFIG, which creates it"
+                reason = missing if isinstance(error, StoreNotSetUp) else error
+                logger.warning("no history is recorded: %s", reason)
             self._warned = True
         else:
             self._warned = False
