@@ -228,23 +228,24 @@ def test_a_time_shorter_than_the_margin_of_the_clocks_is_wrong_usage(
 
 def runs_of(days: int, opened: Callable[..., DB], chance: random.Random) -> list[int]:
     """How many of two hosts ran a job, each day: both start it at the same time by their own clocks, which differ."""
-    now = [1_700_000_000.0]
-    counted = []
-    for _ in range(days):
-        offsets = {"web1": chance.uniform(-10, 10), "web2": chance.uniform(-10, 10)}
-        start = now[0] + 24 * 3600
-        ran = 0
-        # A host whose clock is ahead starts earlier.
-        for host in sorted(offsets, key=lambda host: -offsets[host]):
-            now[0] = start - offsets[host]
-            offset = offsets[host]
-            with opened(clock=lambda offset=offset: now[0] + offset) as db:
-                run = LeasedRun(db, "job", f"{host} {now[0]}", 60, pytest.fail, lambda: now[0])
-                if run.take().holder == f"{host} {now[0]}":
+    now, counted = [1_700_000_000.0], []
+    offsets = {"web1": 0.0, "web2": 0.0}
+    with (
+        opened(clock=lambda: now[0] + offsets["web1"]) as first,
+        opened(clock=lambda: now[0] + offsets["web2"]) as second,
+    ):
+        for day in range(days):
+            start, ran = now[0] + 24 * 3600, 0
+            offsets |= {host: chance.uniform(-10, 10) for host in offsets}
+            # The host whose clock is ahead starts first.
+            for host, db in sorted([("web1", first), ("web2", second)], key=lambda pair: -offsets[pair[0]]):
+                now[0] = max(now[0], start - offsets[host])
+                run = LeasedRun(db, "job", f"{host} {day}", 60, pytest.fail, lambda: now[0])
+                if run.take().holder == f"{host} {day}":
                     ran += 1
                     now[0] += chance.uniform(0, 15)  # it may have ended before the other one starts
                     run.finish(release=False)
-        counted.append(ran)
+            counted.append(ran)
     return counted
 
 
