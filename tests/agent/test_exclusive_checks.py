@@ -1,14 +1,21 @@
 """Checks with ``once = yes``: of several agents one runs it, and handing over wakes nobody."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.group import CHECKS, SECTION, Group, critical
+from tests.support.group import CHECKS, SECTION, Group, Store, critical
 from tests.support.simulation import START
-from zc.cimaa.agent.rules.results import Finished
+from zc.cimaa import memory
+from zc.cimaa.agent import check_files, once
+from zc.cimaa.agent.config import Settings
+from zc.cimaa.agent.rules import tenure
+from zc.cimaa.agent.rules.check import Broken, Check
 from zc.cimaa.errors import StoreNotSetUp
+from zc.cimaa.outcomes import Finished
 
 BAD = Finished(2, b"bad", b"")
 FINE = Finished(0, b"fine", b"")
@@ -324,3 +331,122 @@ def test_a_group_of_five_writes_once_a_minute_and_reads_at_most_1_4_times(group:
     ((reads, writes),) = counted
     assert writes in (8 * 60 - 1, 8 * 60, 8 * 60 + 1)
     assert reads <= 1.4 * 8 * 60
+
+
+# cimaa agent --once
+
+
+def test_of_two_agents_that_run_once_one_runs_the_check(tmp_path: Path) -> None:
+    (tmp_path / "f.cfg").write_text(
+        f"[{SECTION}]\ncommand = sh -c 'echo bad; exit 2'\nonce = yes\n[own]\ncommand = echo\n"
+    )
+    store, now = {"name": str(tmp_path)}, [1_700_000_000.0]
+
+    def ran(name: str) -> tuple[list[str], int, int]:
+        with memory.DB(store, clock=lambda: now[0]) as db:
+            done = once.run(Settings(name, tmp_path, 60, 10), db=db)
+        return [fault["name"] for fault in done.faults if "#" not in fault["name"]], done.checks, done.elsewhere
+
+    with memory.DB(store, clock=lambda: now[0]) as db:
+        assert ran("web1") == ([SECTION], 2, 0)
+        assert ran("web2") == ([], 1, 1)
+        now[0] += 120
+        assert ran("web1") == ([SECTION], 2, 0)  # it keeps the lease
+        now[0] += 120
+        assert ran("web2") == ([], 1, 1)
+        now[0] += 120
+        assert ran("web2") == ([SECTION], 2, 0)
+        assert [(lease.holder, lease.token) for lease in db.get_leases()] == [("web2", 2)]
+
+
+def test_a_run_by_hand_leaves_what_the_daemon_keeps_with_the_lease(group: Group) -> None:
+    group.finds = lambda seconds: critical()
+
+    async def story() -> None:
+        member = group.start("web1")
+        await group.wait(5 * 60)
+        (before,) = group.store.get_leases()
+        group.store.lease(SECTION, "web1", 180)  # as cimaa agent --once does
+        await group.wait(5 * 60)
+        (after,) = group.store.get_leases()
+        assert member.holds
+        assert (after.token, after.state) == (before.token, before.state)
+        assert after.state["faults"][0]["triggered"]["pager"]
+
+    group.play(story)
+    assert group.events() == ["triggered"]
+
+
+def test_without_the_store_a_run_by_hand_does_not_run_it_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "f.cfg").write_text(f"[{SECTION}]\ncommand = touch {tmp_path}/ran\nonce = yes\n")
+    with Store() as db:
+        db.away = True
+        done = once.run(Settings("web1", tmp_path, 60, 10), db=db)
+    (fault,) = done.faults
+    assert fault["name"] == "//web1/f/shop/orders#monitor-lease"
+    assert fault["severity"] == 20
+    assert not (tmp_path / "ran").exists()
+
+
+# What can be configured
+
+
+@pytest.mark.parametrize(
+    ("section", "reason"),
+    [
+        ("orders", "[orders] once: only for global checks: "),
+        ("//" + "x" * 254, "has 256 bytes; at most 255 are allowed"),
+    ],
+)
+def test_once_where_it_cannot_be_is_an_error_that_says_why(section: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "f.cfg").write_text(f"[{section}]\ncommand = x\nonce = yes\n")
+    (broken,) = check_files.load(tmp_path, 60)
+    assert isinstance(broken, Broken)
+    assert reason in broken.reason
+    assert "once: " in broken.reason
+
+
+def test_two_files_cannot_share_a_lease(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.cfg").write_text(CHECKS)
+    (tmp_path / "c.cfg").write_text(CHECKS.replace("yes", "no"))
+    _, broken, other = check_files.load(tmp_path, 60)
+    assert isinstance(broken, Broken)
+    assert broken.reason == f"[{SECTION}] once: a.cfg has a section of this name, and a lease is for one"
+    assert isinstance(other, Check)
+
+
+def test_a_check_with_too_many_faults_to_hand_over_fails(group: Group) -> None:
+    many = {"faults": [{"name": str(number), "message": "x" * 1000} for number in range(200)]}
+    group.finds = lambda seconds: Finished(0, json.dumps(many).encode(), b"") if seconds > 300 else critical()
+
+    async def story() -> None:
+        member = group.start("web1")
+        await group.wait(10 * 60)
+        assert set(member.faults()) == {SECTION, "//web1/f/shop/orders#monitor-size"}
+        assert "its 200 faults are too large to be handed over" in str(member.faults().values())
+
+    group.play(story)
+    assert group.events() == ["triggered"]
+
+
+@pytest.mark.parametrize("state", [None, 1, [], {}, {"faults": 1, "over": []}, {"faults": [{"name": ""}], "over": []}])
+def test_a_state_that_is_no_handover_counts_as_none(state: Any) -> None:
+    assert tenure.read("web1", state) is None
+
+
+def test_the_state_of_the_lease_which_the_next_release_must_be_able_to_read(group: Group) -> None:
+    """If this changes, retries are counted from the start and alerts are repeated when agents are upgraded one by one."""
+    group.finds = lambda seconds: Finished(2, b"bad", b"")
+
+    async def story() -> None:
+        group.start("web1")
+        await group.wait(90)
+
+    group.play(story)
+    (lease,) = group.store.get_leases()
+    fault = {"name": SECTION, "severity": 40, "message": "bad (1 of 4)", "failures": 1, "check": "f///shop/orders"}
+    assert lease.state in ({"faults": [fault | {"message": m, "failures": n}], "over": []} for m, n in COUNTS)
+
+
+COUNTS = [("bad (1 of 4)", 1), ("bad (2 of 4)", 2)]

@@ -14,7 +14,7 @@ from zc.cimaa import memory
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.daemon import Daemon
 from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.agent.rules.results import Finished, Result, of_outcome
+from zc.cimaa.agent.rules.results import Result, of_outcome
 from zc.cimaa.agent.store import StoreClient
 from zc.cimaa.agents import Instance
 from zc.cimaa.alerters import RESOLVED, Alert, Alerter
@@ -22,6 +22,7 @@ from zc.cimaa.db import DB
 from zc.cimaa.entries import Entry
 from zc.cimaa.errors import StoreUnavailable
 from zc.cimaa.faults import FaultDict
+from zc.cimaa.outcomes import Finished
 
 SECTION = "//shop/orders"
 CHECKS = f"[{SECTION}]\ncommand = x\nonce = yes\n"
@@ -192,9 +193,9 @@ class Group:
         async def run() -> None:
             asyncio.get_running_loop().set_task_factory(_task)
             watching = asyncio.create_task(watch())
-            told = asyncio.create_task(story())
+            playing = asyncio.create_task(story())
             try:
-                done, _ = await asyncio.wait([watching, told], return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait([watching, playing], return_when=asyncio.FIRST_COMPLETED)
                 done.pop().result()
             finally:
                 for member in [*self.members]:

@@ -23,6 +23,8 @@ class RunSummary(NamedTuple):
 
     #: The number of checks that ran, or could not be read.
     checks: int
+    #: The number of checks that another agent runs.
+    elsewhere: int
     #: Their faults, as a store accepts them.
     faults: list[FaultDict]
 
@@ -41,7 +43,7 @@ def run(settings: Settings, environment: Mapping[str, str] | None = None, db: DB
     signals = signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
     results_of_all = run_until_signal(_results(settings, checks, environment, db), *signals)
     done = [result for result in results_of_all if result is not None]
-    return RunSummary(len(broken) + len(done), report.faults(settings.name, broken + done))
+    return RunSummary(len(broken) + len(done), len(checks) - len(done), report.faults(settings.name, broken + done))
 
 
 async def _results(

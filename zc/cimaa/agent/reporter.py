@@ -12,9 +12,9 @@ from .alert_hold import AlertHold, HoldState
 from .check_state import CheckStates
 from .clock import AsyncClock
 from .config import Settings
-from .contents import Contents
 from .exclusive import Context, ExclusiveChecks
 from .notifier import Notifier
+from .report_contents import ReportContents
 from .store import StoreClient
 from .tasks import Coalesced
 
@@ -52,7 +52,7 @@ class Reporter:
         self.exclusive = ExclusiveChecks(
             Context(settings.name, settings.base_interval, store, clock, self.notifier, states, self.results_are_in)
         )
-        self.contents = Contents(settings.name, states, store, self.notifier, self.exclusive)
+        self.contents = ReportContents(settings.name, states, store, self.notifier, self.exclusive)
 
     def report_outdated(self, reason: str | None) -> None:
         """Report that the configuration could not be read again, and why; ``None``: it was read."""

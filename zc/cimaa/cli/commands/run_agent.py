@@ -88,6 +88,8 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
         shown = fault_list.listed(db, found)
         fault_list.show(shown, as_json=as_json)
     ran = f"{ours.name} ran {counted(done.checks, 'check')}"
+    if done.elsewhere:
+        ran += f" ({done.elsewhere} more: another agent runs {'it' if done.elsewhere == 1 else 'them'})"
     message(f"{ran}: {counted(len(found)) if found else 'no faults'}, stored in {_store(ctx)}.")
     return fault_list.any_unsquelched(shown)
 

@@ -10,7 +10,7 @@ from .rules.results import Result, make_fault
 from .store import StoreClient
 
 
-class Contents:
+class ReportContents:
     """The current report of an agent."""
 
     def __init__(
