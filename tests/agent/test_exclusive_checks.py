@@ -436,7 +436,7 @@ def test_a_state_that_is_no_handover_counts_as_none(state: Any) -> None:
 
 
 def test_the_state_of_the_lease_which_the_next_release_must_be_able_to_read(group: Group) -> None:
-    """If this changes, retries are counted from the start and alerts are repeated when agents are upgraded one by one."""
+    """If this changes, retries are counted from the start, and alerts repeated, while agents are upgraded."""
     group.finds = lambda seconds: Finished(2, b"bad", b"")
 
     async def story() -> None:
