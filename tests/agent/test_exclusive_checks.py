@@ -333,6 +333,28 @@ def test_a_group_of_five_writes_once_a_minute_and_reads_at_most_1_4_times(group:
     assert reads <= 1.4 * 8 * 60
 
 
+def test_an_answer_that_comes_when_the_lease_is_over_starts_nothing(group: Group) -> None:
+    async def story() -> None:
+        member = group.start("web1")
+        grant = member.db.lease
+
+        def late(*given: Any, **more: Any) -> Any:
+            lease = grant(*given, **more)
+            group.clock.skip(200)  # the process is suspended
+            member.db.lease = grant
+            return lease
+
+        member.db.lease = late
+        await group.wait(10)
+        while not group.clock.skipped:
+            await group.wait(1)
+        assert len(group.runs) <= 1  # with the lease that it asked for again
+        await group.wait(5 * 60)
+        assert member.holds
+
+    group.play(story)
+
+
 # cimaa agent --once
 
 
