@@ -12,7 +12,10 @@ pytest_plugins = [
     "tests.support.agent_process",
     "tests.support.command",
     "tests.support.dynamodb_fixtures",
+    "tests.support.postgres_relay",
+    "tests.support.modules_of_tests",
     "tests.support.postgres_servers",
+    "tests.support.ssh_keys",
     "tests.support.stores",
 ]
 

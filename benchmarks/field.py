@@ -75,7 +75,7 @@ def _rows(agents: int, faults: int, doubles: int) -> Iterator[tuple[bytes, bytes
         encoded = encode_unvalidated(report(agent, faults))
         assert encoded is not None
         row = Row(START * 10**6, encoded.digest, instances[-1].instance.id, tuple(instances))
-        yield b"a:" + name(agent).encode(), records.encode_row(row, agent)
+        yield b"a:" + name(agent).encode(), records.encode_row(row, agent, reworded=0)
 
 
 def _faults(agents: int, faults: int) -> Iterator[tuple[bytes, bytes]]:

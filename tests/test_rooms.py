@@ -20,7 +20,7 @@ ROOMS = [
     {"__init__"},
     {"errors", "text", "types", "outcomes"},
     {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff"},
-    {"faults", "naming", "child_process"},
+    {"faults", "naming", "tags", "child_process"},
     {"agents", "squelches", "options"},
     {"filters", "entries", "history"},
     {"leases"},
@@ -49,7 +49,7 @@ SIBLING_CLASSES = {"Alerter", "Connection", "DB", "Module", "Sink"}
 
 # The contract and its suite are read from top to bottom, and are as long as what they promise.
 LONG_CLASSES = {
-    *("db.DB", "postgres.db.DB"),
+    *("db.DB", "lmdb.db.DB", "postgres.db.DB"),
     *("testing.conformance.Conformance", "testing.history_promises.HistoryConformance"),
 }
 

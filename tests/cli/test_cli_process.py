@@ -17,6 +17,8 @@ import pytest
 
 from tests.support.cfengine import samples
 from tests.support.command import Cimaa
+from tests.support.faulty_documents import GOOD
+from tests.support.ssh_keys import Keys
 from zc.cimaa.cli import COMMANDS, reference
 from zc.cimaa.cli import cimaa as command
 
@@ -343,8 +345,14 @@ def test_every_example_in_a_help_works(fleet: Cimaa, example: str) -> None:
         samples.write(Path("state/cf_lastseen.lmdb"), samples.hosts(3, 1))
         samples.write(Path("state/cf_lock.lmdb"), samples.hashed_locks(3, 1))
         example = f"{example.replace('/var/cfengine/state', 'state')} --state state"
+    if example.startswith("cimaa action"):
+        Keys(Path(".ssh")).make("id_ed25519")
+        look = {"module": "file", "parameters": {"path": "/etc", "name": "passwd"}}
+        Path("question.json").write_text(json.dumps(GOOD | {"operations": [look]}))
     result = run("-c", f"set -o pipefail; {example}", program="bash")
     # The status of a plugin depends on the host; wrong usage would be 3.
     good = (0, 1, 2) if example.startswith("cimaa check") else (0,)
+    if example.startswith("cimaa action check"):  # nobody is permitted anything here
+        good = (1,)
     assert result.returncode in good, result.stdout + result.stderr
     assert "error" not in result.stderr

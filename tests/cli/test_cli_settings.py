@@ -29,6 +29,7 @@ def test_config_shows_each_setting_and_where_it_came_from(cimaa: Cimaa, monkeypa
         "[agent]\ttimeout\t60s\tdefault",
         "[agent]\tparallel\t10\tdefault",
         "[agent]\tbase_interval\t60s\tdefault",
+        "[agent]\ttags\t\tdefault",
     ]
     shown = json.loads(cimaa("config", "--json").stdout)
     assert shown["file"] == "cimaa.cfg"

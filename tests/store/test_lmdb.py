@@ -108,14 +108,14 @@ def test_a_newer_format_is_refused_by_name(path: Path) -> None:
         db.set_faults("agent", [fault("f")])
     with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
         transaction.put(b"version", b"7")
-    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match=r"format 7.*reads format 2.*upgrade"):
+    with opened(path) as db, pytest.raises(errors.StoreIncompatible, match=r"format 7.*reads format 3.*upgrade"):
         db.get_agents()
 
 
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        (b"0", r"format 0, of an older version of zc\.cimaa, and this one reads format 2.* move the directory away"),
+        (b"0", r"format 0, of an older version of zc\.cimaa, and this one reads format 3.* move the directory away"),
         (b"1x", r"format 1x, which is no version: it is damaged"),
         (b"\xff", r"format \\xff, which is no version"),
     ],

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.forks import finished, in_fork
 from tests.support.lmdb_format_1 import FORMAT_1, ROW_1
+from tests.support.lmdb_format_2 import FORMAT_2, HEARTBEATS_2
 from zc.cimaa import errors
 from zc.cimaa.agents import Instance
 from zc.cimaa.lmdb import DB
@@ -57,7 +58,7 @@ def test_everything_in_a_store_of_format_1_is_kept(path: Path) -> None:
         assert [len(one["instances"]) for one in db.double_agents(3600)] == [2]
         [squelch] = db.get_squelch_details()
         assert (squelch["regex"], squelch["reason"], squelch["permanent"]) == ("^//web1/", "new rack", True)
-    assert records(path)[b"version"] == b"2"
+    assert records(path)[b"version"] == b"3"
     assert sorted(file.name for file in path.iterdir()) == ["data.mdb", "heartbeats", "lock.mdb"]
     assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
 
@@ -78,6 +79,53 @@ def test_an_upgraded_row_is_touched(path: Path) -> None:
         db.set_faults("web1", FAULTS)
         assert [one["updated"] for one in db.get_agents()] == [NOW + 60, NOW - 1000]
         assert (path / "data.mdb").read_bytes() == before
+
+
+@pytest.fixture
+def path_2(tmp_path: Path) -> Path:
+    path = tmp_path / "store2"
+    store(path, FORMAT_2.items())
+    (path / "heartbeats").write_bytes(HEARTBEATS_2)
+    return path
+
+
+FAULTS_2 = [fault("//web1/a", 50, "m"), fault("//web1/disk", 40, "92 % used", free=8.0)]
+
+
+def test_everything_in_a_store_of_format_2_is_kept(path_2: Path) -> None:
+    with opened(path_2, NOW + 600) as db:
+        assert db.get_faults("web1") == [{"agent": "web1", **one} for one in FAULTS_2]
+        assert {one["since"] for one in db.find_faults()} == {NOW}
+        assert [(one["name"], one["updated"]) for one in db.get_agents()] == [("web1", NOW + 600), ("web2", NOW + 60)]
+        assert [len(one["instances"]) for one in db.get_agents()] == [1, 2]
+        assert [one["regex"] for one in db.get_squelch_details()] == ["^//web1/"]
+        assert db.get_history() == db.late_agents() == []
+    assert records(path_2)[b"version"] == b"3"
+
+
+def test_an_upgraded_row_of_format_2_is_touched(path_2: Path) -> None:
+    with opened(path_2, NOW + 660) as db:
+        db.get_agents()
+        before = (path_2 / "data.mdb").read_bytes()
+        db.set_faults("web1", FAULTS_2)
+        assert [one["updated"] for one in db.get_agents()] == [NOW + 660, NOW + 60]
+        assert (path_2 / "data.mdb").read_bytes() == before
+
+
+def test_the_history_of_an_upgraded_agent_begins_with_its_next_change(path_2: Path) -> None:
+    with opened(path_2, NOW + 660) as db:
+        with pytest.raises(errors.HistoryIncomplete, match="history of agent 'web1' is incomplete"):
+            db.faults_at(NOW + 650, agent="web1")
+        db.set_faults("web1", [fault("//web1/a", 50, "other"), fault("//web1/disk", 50, "full")])
+        db.remove_agent("web2", user="ann")
+        assert [(one["agent"], one["kind"]) for one in db.get_history()] == [
+            *(("web1", "started"), ("web1", "worse")),
+            *(("web2", "started"), ("web2", "removed")),
+        ]
+    with opened(path_2, NOW + 700) as db:
+        assert [one["name"] for one in db.faults_at(NOW + 660)] == ["//web1/a", "//web1/disk"]
+        with pytest.raises(errors.HistoryIncomplete, match=rf"history of agent 'web1' begins at {NOW + 660}"):
+            db.faults_at(NOW + 659, agent="web1")
 
 
 def test_an_upgrade_that_was_interrupted_is_made_again(path: Path) -> None:
@@ -109,7 +157,7 @@ def test_an_upgrade_may_be_killed_at_any_moment(tmp_path: Path) -> None:
         time.sleep(dice.random() * 2 * takes)
         os.kill(pid, signal.SIGKILL)
         finished(pid)
-        upgraded += records(path)[b"version"] == b"2"
+        upgraded += records(path)[b"version"] == b"3"
         with opened(path) as db:
             assert len(db.get_agents()) == 5002
             assert len(db.get_faults("web1")) == 3

@@ -46,4 +46,4 @@ def test_a_power_failure_during_an_upgrade_leaves_the_old_store_or_the_new_one(t
                 assert len(db.get_faults("web1")) == 3
                 assert db.get_squelches() == ["^//web1/"]
         disk.play(call)
-    assert formats == {b"1", b"2"}
+    assert formats == {b"1", b"3"}

@@ -361,7 +361,7 @@ def test_a_store_with_confined_agents_gets_the_checks_of_values_with_the_next_ru
         connection.execute(two.sql("DROP POLICY valid ON {s}.faults; DROP POLICY valid ON {s}.instances"))
         two.setup()
         query = "SELECT tablename FROM pg_policies WHERE schemaname = %s AND policyname = 'valid' ORDER BY tablename"
-        assert connection.execute(query, (two.name,)).fetchall() == [("faults",), ("instances",)]
+        assert connection.execute(query, (two.name,)).fetchall() == [("entries",), ("faults",), ("instances",)]
 
 
 def test_it_reports_faults_of_the_largest_size_as_well(two: Fleet, web1: DB) -> None:

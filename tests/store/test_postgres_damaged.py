@@ -16,13 +16,6 @@ from zc.cimaa.postgres import DB
 
 
 @pytest.fixture
-def relay(postgres_server: Server) -> Iterator[Relay]:
-    relay = Relay(postgres_server)
-    yield relay
-    relay.close()
-
-
-@pytest.fixture
 def schema(postgres_server: Server) -> Iterator[str]:
     with new_schema(postgres_server.socket_dsn) as schema:
         yield schema
@@ -30,8 +23,7 @@ def schema(postgres_server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def db(relay: Relay, schema: str) -> Iterator[DB]:
-    dsn = f"host=127.0.0.1 port={relay.port} user=postgres dbname=postgres sslmode=disable gssencmode=disable"
-    settings = {"dsn": dsn, "schema": schema, "pool_size": "1"}
+    settings = {"dsn": relay.dsn, "schema": schema, "pool_size": "1"}
     settings |= {"connect_timeout": "1s", "statement_timeout": "0s", "response_timeout": "1s"}
     with DB(settings, instance=Instance("host", 7, "1", "os")) as db:
         yield db

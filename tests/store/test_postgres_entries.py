@@ -19,13 +19,6 @@ WHERE = ("test", "", "key")
 
 
 @pytest.fixture
-def relay(postgres_server: Server) -> Iterator[Relay]:
-    relay = Relay(postgres_server)
-    yield relay
-    relay.close()
-
-
-@pytest.fixture
 def schema(postgres_server: Server) -> Iterator[str]:
     with new_schema(postgres_server.socket_dsn) as schema:
         yield schema
@@ -34,8 +27,7 @@ def schema(postgres_server: Server) -> Iterator[str]:
 @pytest.fixture
 def db(relay: Relay, schema: str) -> Iterator[DB]:
     """A handle whose connections lead through the relay."""
-    dsn = f"host=127.0.0.1 port={relay.port} user=postgres dbname=postgres sslmode=disable gssencmode=disable"
-    dsn += " options='-c log_statement=all'"
+    dsn = f"{relay.dsn} options='-c log_statement=all'"
     with DB({"dsn": dsn, "schema": schema, "pool_size": "1"}) as db:
         yield db
 

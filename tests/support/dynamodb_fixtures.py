@@ -8,7 +8,7 @@ from uuid import uuid4
 import botocore.loaders
 import pytest
 
-from tests.support.dynamodb_servers import ACCESS, moto, plain_client
+from tests.support.dynamodb_servers import ACCESS, Proxy, moto, plain_client
 from zc.cimaa.dynamodb import DB, schemas
 from zc.cimaa.dynamodb.setup.provisioning import TableOptions, steps
 from zc.cimaa.testing import Opener
@@ -38,6 +38,14 @@ def dynamodb_settings(moto_url: str, moto_client: Any) -> Iterator[dict[str, str
     yield {**ACCESS, "endpoint_url": moto_url, "prefix": prefix, "read_timeout": "2m"}
     for table in schemas:
         moto_client.delete_table(TableName=f"{prefix}.{table}")
+
+
+@pytest.fixture
+def proxy(dynamodb_settings: dict[str, str]) -> Iterator[Proxy]:
+    """A proxy in front of the store, which records and disturbs requests."""
+    proxy = Proxy(dynamodb_settings["endpoint_url"])
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+
+import pytest
 
 from tests.support.postgres_servers import Server
 
@@ -41,5 +43,17 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)  # which wakes the other direction's thread
             end.close()
 
+    @property
+    def dsn(self) -> str:
+        """How to connect to the server by way of the relay."""
+        return f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres sslmode=disable gssencmode=disable"
+
     def close(self) -> None:
         self._listening.close()
+
+
+@pytest.fixture
+def relay(postgres_server: Server) -> Iterator[Relay]:
+    relay = Relay(postgres_server)
+    yield relay
+    relay.close()

@@ -13,7 +13,19 @@ COLUMNS = {
 }
 #: Commands that open no store of their own.
 WITHOUT_STORE = {
-    *("cfengine", "check", "module", "costs", "run", "setup", "install-service", "config", "backends", "completion"),
+    *(
+        "action",
+        "cfengine",
+        "check",
+        "module",
+        "costs",
+        "run",
+        "setup",
+        "install-service",
+        "config",
+        "backends",
+        "completion",
+    ),
 }
 
 

@@ -9,8 +9,8 @@ The rooms (modules and packages), each of which imports only those before it:
     descendants can be terminated.
 ``outcomes``, ``child_process``
     How the run of a program ended; running one within limits of time and output.
-``faults``, ``agents``, ``squelches``, ``options``, ``naming``
-    The pure rules: what a fault, an agent's row, a squelch and an option are; how an agent names its faults.
+``faults``, ``agents``, ``squelches``, ``options``, ``naming``, ``tags``
+    The pure rules: what a fault, an agent's row, a squelch, an option and a tag are; how an agent names its faults.
 ``entries``, ``leases``
     The pure rules of small records that are changed on condition, and of leases, which are such records.
 ``filters``, ``history``
@@ -28,7 +28,7 @@ The rooms (modules and packages), each of which imports only those before it:
 ``checks``, ``alerters``, ``metrics``
     The built-in checks; the plugins that send alerts; the plugins that export metrics.
 ``actions``
-    Questions and commands for a fleet: the modules that answer them on a host.
+    Signed questions to a fleet: the documents, who signed them, and whether an agent runs them.
 ``agent``
     The agent: runs checks and reports their faults, once or as a daemon that sends alerts.
 ``systemd``

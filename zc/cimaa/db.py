@@ -387,15 +387,21 @@ class DB(ABC):
         self._require_history(time)
         moment = (time + 1) * agents.MICROSECONDS - 1
         search = None if pattern is None else squelches.searching(pattern)
-        past, complete = [], {}
+        past: list[tuple[str, list[FaultDict]]] = []
+        unsure: dict[str, dict[str, FaultDict]] = {}
+        complete = {}
         for name, kept in self._kept(agent, moment):
             complete[name] = history.complete_since(kept)
-            stored = history.past_faults(kept).values()
+            stored = history.past_faults(kept)
             wanted = [one for one in stored if severity is None or one["severity"] >= severity]
-            past.append((name, [one for one in wanted if search is None or search(one["name"])]))
+            matching = [_without_extras(one) for one in wanted if search is None or search(one["name"])]
+            past.append((name, matching))
+            if those := history.unsure_messages(kept, matching):
+                unsure[name] = those
         _require_complete(complete, moment)
-        found = faults.worst_first([(name, [*map(_without_extras, listed)]) for name, listed in past], limit)
-        self._set_messages(found, moment)
+        found = faults.worst_first(past, limit)
+        if unsure:
+            self._set_messages(found, unsure, moment)
         return cast(list[types.FoundFault], found)
 
     def squelches_at(self, time: int) -> list[types.PastSquelch]:
@@ -747,11 +753,15 @@ class DB(ABC):
             if _same_write(before, kept):
                 return kept
 
-    def _set_messages(self, found: list[FaultDict], moment: int) -> None:
-        """Give the faults the messages of their last events by ``moment``, as far as there are some."""
+    def _set_messages(self, found: list[FaultDict], unsure: dict[str, dict[str, FaultDict]], moment: int) -> None:
+        """Give faults that were ``found`` the messages of their last events by ``moment``, as far as there are some.
+
+        ``unsure`` has those that may have another one, by agent and name.
+        """
         missing: dict[str, dict[str, FaultDict]] = defaultdict(dict)
         for fault in found:
-            missing[fault["agent"]][fault["name"]] = fault
+            if fault["name"] in unsure.get(fault["agent"], ()):
+                missing[fault["agent"]][fault["name"]] = fault
         spans = {
             agent: min(fault["since"] for fault in named.values()) * agents.MICROSECONDS
             for agent, named in missing.items()
@@ -767,6 +777,8 @@ class DB(ABC):
 _NAME = itemgetter("name")
 # How often a change of a lease is tried if others write at the same time.  Each time, one of them succeeds.
 _ATTEMPTS = 100
+# What every stored fault has.
+_ALWAYS = ("name", "severity", "message", "since")
 
 # The latest time (seconds) whose microseconds every store can hold, and compare with others.
 _LATEST = 2**62 // agents.MICROSECONDS
@@ -793,7 +805,7 @@ def _same_write(before: Row | None, kept: Kept) -> bool:
 
 
 def _without_extras(fault: FaultDict) -> FaultDict:
-    return {key: fault[key] for key in ("name", "severity", "message", "since")}
+    return fault if len(fault) == len(_ALWAYS) else {key: fault[key] for key in _ALWAYS}
 
 
 def _require_complete(complete: Mapping[str, int | None], moment: int) -> None:

@@ -52,6 +52,22 @@ class HistoryIncomplete(Error):
         self.agents: Mapping[str, int | None] = agents or {}
 
 
+class InvalidAction(InvalidInput):
+    """An action's document, or one of its signatures, breaks a rule: the message names the part that is wrong."""
+
+
+class ActionRefused(Error):
+    """An agent does not run an action: the message says why."""
+
+
+class SigningError(Error):
+    """``ssh-keygen`` is missing or too old, or could not sign or verify."""
+
+
+class JournalError(Error):
+    """The journal of actions cannot be read or written, so no action may run."""
+
+
 class ConfigurationError(Error):
     """A setting is unknown, missing or invalid, or a required library is not installed."""
 

@@ -7,9 +7,9 @@ What follows from time alone is not stored: that an agent is silent, that a sque
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
-from . import agents, faults, types
+from . import agents, faults, limits, types
 from .agents import MICROSECONDS, Instance, Row
 from .faults import Changes, FaultDict, Report
 from .squelches import StoredSquelch, in_force
@@ -58,14 +58,15 @@ class Event(NamedTuple):
 
     def shown(self) -> types.PastEvent:
         """The event as ``get_history`` returns it: without what its kind does not have."""
-        given = {key: value for key, value in self._asdict().items() if value != _DEFAULTS.get(key, _REQUIRED)}
+        given = {key: value for key, value in zip(_FIELDS, self, strict=True) if value is not None and value != ""}
         return cast(types.PastEvent, given)
 
 
-_DEFAULTS: Mapping[str, Any] = Event._field_defaults
-_REQUIRED = object()
+_FIELDS = Event._fields
 # What a record of events does not repeat for each of them.
 _SHARED = ("time", "agent")
+#: The kinds of events after which a fault has the message of the event.
+STATED = frozenset({BEGAN, WORSE, BETTER})
 
 
 class Replacement(NamedTuple):
@@ -86,6 +87,8 @@ class Kept(NamedTuple):
     faults: list[FaultDict]
     #: Those after a moment, the latest first; those of one write in reverse order.
     events: list[Event]
+    #: The latest time (microseconds) at which a fault may have got another message without an event.
+    reworded: int = limits.INTEGER_MAX
 
 
 # What writes record
@@ -259,12 +262,15 @@ def decode(time: int, agent: str, encoded: bytes) -> list[Event]:
 # What was, at an earlier moment
 
 
-def past_faults(kept: Kept) -> dict[str, FaultDict]:
-    """By name, the faults of an agent at the moment after which its ``kept.events`` happened.
+def past_faults(kept: Kept) -> list[FaultDict]:
+    """The faults of an agent at the moment after which its ``kept.events`` happened.
 
     Severity and ``since`` are as they were; the message is the earliest that is known from then on.
+    The dicts of ``kept.faults`` are changed.
     """
-    stored = {fault["name"]: {**fault} for fault in kept.faults}
+    if not kept.events:
+        return kept.faults
+    stored = {fault["name"]: fault for fault in kept.faults}
     for event in kept.events:
         if event.kind == BEGAN:
             stored.pop(event.fault, None)
@@ -273,13 +279,25 @@ def past_faults(kept: Kept) -> dict[str, FaultDict]:
         elif event.kind == ENDED:
             was = {"name": event.fault, "severity": event.before, "message": event.message, "since": event.since}
             stored[event.fault] = was
-    return stored
+    return [*stored.values()]
+
+
+def unsure_messages(kept: Kept, past: Iterable[FaultDict]) -> dict[str, FaultDict]:
+    """By name, those of the :func:`past_faults` whose last event by then may have had another message."""
+    changed = {event.fault for event in kept.events if event.kind in (WORSE, BETTER)}
+    if not (changed or kept.reworded):
+        return {}
+    return {
+        fault["name"]: fault
+        for fault in past
+        if fault["since"] * MICROSECONDS <= kept.reworded or fault["name"] in changed
+    }
 
 
 def set_messages(missing: dict[str, FaultDict], events: Iterable[Event]) -> None:
     """Give each of an agent's faults the message of its latest event among ``events``, the latest first."""
     for event in events:
-        if event.kind in (BEGAN, WORSE, BETTER) and event.fault in missing:
+        if event.kind in STATED and event.fault in missing:
             missing.pop(event.fault)["message"] = event.message
         if not missing:
             break

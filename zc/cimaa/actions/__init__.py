@@ -1,5 +1,9 @@
-"""Actions: questions and commands for a fleet, signed by investigators, which each agent verifies, judges and answers.
+"""Actions: questions and commands for a fleet, signed by people, which each agent verifies, judges and answers by itself.
 
+``documents``, ``targets``, ``permissions``, ``signers``
+    The rules: what an action is, whom it is for, what its signers may ask, and who they are.
+``signatures``, ``journal``, ``judging``
+    Signing and verifying with OpenSSH; what was run; deciding, in a fixed order, whether an agent runs an action.
 ``parameters``, ``answers``
     Pure: the parameters of modules, and their answers.
 ``modules``

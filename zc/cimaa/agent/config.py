@@ -6,10 +6,10 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import agents, config
+from .. import agents, config, tags
 from ..config import Config
 from ..errors import ConfigurationError, InvalidAgent
-from ..options import COUNT, PATH, TIMEOUT, Option
+from ..options import COUNT, PATH, TIMEOUT, Option, Type
 
 
 class Settings(NamedTuple):
@@ -24,6 +24,8 @@ class Settings(NamedTuple):
     parallel: int
     #: Seconds from one tick of the daemon to the next.
     base_interval: int = 60
+    #: Words that describe this host, sorted.
+    tags: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, configuration: Config) -> "Settings":
@@ -43,6 +45,7 @@ class Settings(NamedTuple):
             timeout=values["timeout"],
             parallel=values["parallel"],
             base_interval=values["base_interval"],
+            tags=values["tags"],
         )
 
 
@@ -74,6 +77,12 @@ OPTIONS = (
     Option("timeout", "the timeout of checks that set none", TIMEOUT, "60s"),
     Option("parallel", "how many checks may run at the same time", COUNT, "10"),
     _INTERVAL,
+    Option(
+        "tags",
+        f"words that describe this host, for the targets of actions: at most {tags.MOST}, {tags.BYTES} bytes together",
+        Type("words", tags.parse),
+        "",
+    ),
 )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .. import options
+from ..actions import permissions, signatures
+from ..actions.config import ActionSettings
 from ..actions.modules import host_commands
 from ..config import Config, Setting
 from ..errors import ConfigurationError
@@ -33,8 +35,11 @@ def inspect(config: Config) -> Inspection:
     problems: list[str] = []
     found = _settings(config, problems)
     ours = _tried(lambda: Settings.load(config), problems)
+    names = _tried(lambda: _investigators(config), problems)
+    granted = _tried(lambda: permissions.of_configuration(config), problems)
     checks = [] if ours is None else _checks(ours, problems)
-    warnings = [*_readable(found), *_programs(found, checks or [])]
+    unknown = permissions.unknown_names(granted, names) if granted and names else []
+    warnings = [*_readable(found), *_programs(found, checks or []), *unknown]
     alerters, sinks = (config.named(kind.section) for kind in plugins.KINDS)
     return Inspection(checks, alerters, sinks, list(dict.fromkeys(problems)), warnings)
 
@@ -54,6 +59,15 @@ def _settings(config: Config, problems: list[str]) -> list[tuple[str, Setting]]:
         given = _tried(lambda section=section: host_commands.settings(section, config), problems)
         found += [(section, setting) for setting in given or ()]
     return found
+
+
+def _investigators(config: Config) -> list[str]:
+    """The names of those who may sign actions."""
+    settings = ActionSettings.load(config)
+    if not settings.check() or settings.investigators is None:
+        return []
+    known, _ = signatures.read_files(settings.investigators, settings.revoked)
+    return [signer.name for signer in known.values()]
 
 
 def _tried(what: Callable[..., Any], problems: list[str]) -> Any:

@@ -94,6 +94,12 @@ def word(_op: str, value: str) -> Test:
     return lambda text: folded in text.casefold()
 
 
+def member(op: str, value: str) -> Test:
+    """A list of texts, which passes if one of them does."""
+    test = text(op, value)
+    return lambda texts: any(map(test, texts))
+
+
 def extra(op: str, value: str) -> Test:
     """Any value of JSON.  A list passes if one of its elements does."""
     test = _extra(op, value)

@@ -1,32 +1,38 @@
 """The contract, kept in an LMDB file."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
-from .. import agents, entries, faults, types
-from ..agents import Instance, Row
+from .. import agents, entries, history, limits, types
+from ..agents import Instance, Row, Touch
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..entries import Entry
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreFull
 from ..faults import FaultDict, Report
+from ..history import Event, Kept
 from ..options import PATH, SIZE, Option
 from ..squelches import StoredSquelch
 from ..units import format_size
-from . import records
+from . import event_log, records, writes
 from .environment import Environment
-from .heartbeats import NO_SLOT, Heartbeats
+from .heartbeats import Heartbeats
+from .records import Transaction
 from .scan import Scan
 from .search import find_faults
-from .shared import Transaction
+
+T = TypeVar("T")
 
 # What a map may be: room for a few pages at least, and no more than the address space has.
 _SMALLEST, _LARGEST = 16 * 1024, 64 * 1024**4
-# How old (microseconds) the time in a row may be: a power failure may lose the heartbeats since.
-_WRITE_THROUGH = 15 * 60 * agents.MICROSECONDS
-# How many agents' last reports are remembered, by their digests, to spare a touch that would fail.
+# How many of the oldest records of events a full store drops, and how many times more if that is not enough.
+_DROPPED, _MORE = 1000, 4
+# How many agents' last reports are remembered.
 _REMEMBERED = 1000
 # How many agents a part of a snapshot has.
 _PART = 1000
@@ -50,6 +56,7 @@ class DB(Contract):
     """
 
     options = (
+        *Contract.options,
         Option("path", "the directory that holds the store; it is made if it is missing", PATH, default_path),
         Option("map_size", "how large the file may grow; address space, not disk, until it is used", SIZE, "4GiB"),
     )
@@ -59,52 +66,93 @@ class DB(Contract):
             smallest, largest = format_size(_SMALLEST), format_size(_LARGEST)
             raise ConfigurationError(f"[database] map_size: it must be from {smallest} to {largest}")
         self._reported: dict[str, str] = {}  # the digests of what was reported last, by agent
+        self._touched: dict[str, int] = {}  # when a report was last unchanged: spares a look at the slot
         self._environment = Environment(Path(self.settings["path"]), self.settings["map_size"])
 
     def _close(self) -> None:
         self._environment.close()
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        if self._reported.get(agent, digest) != digest:
+    def _touch(self, agent: str, touch: Touch) -> bool:
+        if self._reported.get(agent, touch.digest) != touch.digest:
             return False  # it would not match, unless another instance reported the same meanwhile
-        name, condition = agent.encode(), records.condition(digest, instance)
+        name, condition = agent.encode(), records.condition(*touch)
         key = records.AGENT + name
-        touched = self._environment.touch(name, lambda heartbeats: self._touch_slot(key, condition, heartbeats))
+        touched = self._environment.touch(
+            name, lambda heartbeats: self._touch_slot(agent, key, condition, touch.within, heartbeats)
+        )
         if touched is not None:
             return touched
         with self._environment.lock(name) as heartbeats:
             now = self._now()
-            return self._environment.write(
-                lambda transaction: _write_through(transaction, heartbeats, key, condition, now), key, heartbeats
+            row = self._environment.write(
+                lambda transaction: writes.write_through(transaction, heartbeats, key, condition, now), key, heartbeats
             )
+            if row is not None:
+                writes.confirm(heartbeats, row, touch.within)
+            return row is not None
 
-    def _touch_slot(self, key: bytes, condition: bytes, heartbeats: Heartbeats) -> bool | None:
-        """Write a heartbeat to the slot; False if the row does not meet the condition, None if it must be written."""
+    def _touch_slot(
+        self, agent: str, key: bytes, condition: bytes, within: int | None, heartbeats: Heartbeats
+    ) -> bool | None:
+        """Write a heartbeat to the slot; False if the touch does not hold, None if the row must be written."""
         now = self._now()
-        found = self._environment.read(lambda transaction: _unchanged(transaction.get(key), condition), heartbeats)
+        found = self._environment.read(
+            lambda transaction: writes.unchanged(transaction.get(key), condition), heartbeats
+        )
         if found is None:
             return False
+        if within is not None:
+            known = now - self._touched.get(agent, 0) <= within * agents.MICROSECONDS
+            if not known and writes.is_silent(heartbeats, found, within, now):
+                return False
+            _remember(self._touched, agent, now)
         updated, revision, slot, _ = found
-        return (0 <= now - updated <= _WRITE_THROUGH and heartbeats.write(slot, revision, now)) or None
+        return (0 <= now - updated <= writes.WRITE_THROUGH and heartbeats.write(slot, revision, now)) or None
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         name = agent.encode()
         with self._environment.lock(name) as heartbeats:
             now = self._now()
-            self._environment.write(
-                lambda transaction: _replace(transaction, heartbeats, name, report, instance, now),
-                records.AGENT + name,
-                heartbeats,
-                len(report.encoded),
-            )
-        if len(self._reported) >= _REMEMBERED:
-            self._reported.clear()
-        self._reported[agent] = report.digest
 
-    def _remove_agent(self, agent: str) -> None:
+            writer = writes.Writer(agent, heartbeats, instance, now)
+
+            def replace(transaction: Transaction, *, keep: bool) -> bytes:
+                return writes.replace(transaction, writer, report, within, self._recording(now)._replace(keep=keep))
+
+            row = self._written(replace, records.AGENT + name, heartbeats, len(report.encoded))
+            writes.confirm(heartbeats, row, within)
+        _remember(self._reported, agent, report.digest)
+
+    def _written(self, work: Callable[..., T], key: bytes, heartbeats: Heartbeats, size: int) -> T:
+        """What ``work`` returns, with history (``keep``); in a full store the history makes room, or is not kept."""
+        records_to_drop = _DROPPED
+        while self._keeps_history:
+            try:
+                return self._environment.write(partial(work, keep=True), key, heartbeats, size)
+            except StoreFull:
+                drop = partial(event_log.drop, records=records_to_drop)
+                dropped = self._environment.remove(drop, heartbeats)
+                self._environment.remove(event_log.settle, heartbeats)
+                if not dropped:
+                    break
+                records_to_drop *= _MORE
+        return self._environment.write(partial(work, keep=False), key, heartbeats, size)
+
+    def _remove_agent(self, agent: str, user: str | None) -> None:
         name = agent.encode()
         with self._environment.lock(name) as heartbeats:
-            self._environment.remove(lambda transaction: _remove(transaction, name), heartbeats)
+            now = self._now()
+            remove, least = (
+                partial(work, agent=agent, user=user, now=now, recording=self._recording(now))
+                for work in (writes.remove, writes.remove_without_past)
+            )
+            try:
+                self._environment.write(remove, records.AGENT + name, heartbeats)
+            except StoreFull:
+                self._environment.remove(least, heartbeats)
+
+    def _recording(self, now: int) -> writes.Recording:
+        return writes.Recording(self._keeps_history, now - self._retention * agents.MICROSECONDS)
 
     def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         key = records.FAULTS + agent.encode()
@@ -136,11 +184,22 @@ class DB(Contract):
         return self._environment.scan(_heartbeats)
 
     def _put_squelch(self, squelch: StoredSquelch) -> None:
-        key, value = records.squelch_key(squelch.regex), records.encode_squelch(squelch)
-        self._environment.write(lambda transaction: transaction.put(key, value), key)
+        now = self._now()
+        put = partial(
+            writes.replace_squelch,
+            regex=squelch.regex,
+            new=squelch,
+            user=None,
+            now=now,
+            recording=self._recording(now),
+        )
+        self._environment.write(put, records.squelch_key(squelch.regex))
 
-    def _remove_squelch(self, regex: str) -> None:
-        self._environment.remove(lambda transaction: transaction.delete(records.squelch_key(regex)))
+    def _remove_squelch(self, regex: str, user: str | None) -> None:
+        now = self._now()
+        self._environment.remove(
+            partial(writes.replace_squelch, regex=regex, new=None, user=user, now=now, recording=self._recording(now))
+        )
 
     def _squelches(self) -> Iterable[StoredSquelch]:
         return self._environment.scan(_squelches)
@@ -173,6 +232,36 @@ class DB(Contract):
     def _snapshot(self) -> Iterable[Snapshot]:
         return self._environment.scan(_snapshot)
 
+    def _events(self, agent: str | None, since: int, until: int) -> Iterable[Event]:
+        for stored in event_log.read(self._environment.read, agent, since, until):
+            with self._environment.readable():
+                events = stored.events()
+            yield from reversed(events)
+
+    def _forget(self, until: int, limit: int) -> int:
+        return self._environment.remove(partial(event_log.forget, until=until, limit=limit))
+
+    def _history_start(self) -> int:
+        return max(super()._history_start(), self._environment.read(event_log.start))
+
+    def _row(self, agent: str) -> Row | None:
+        [row] = self._environment.scan(lambda scan: iter([scan.row(agent)]))
+        return row
+
+    def _kept(self, agent: str | None, moment: int) -> Iterable[tuple[str, Kept]]:
+        if agent is not None:
+            return super()._kept(agent, moment)
+        return self._environment.scan(lambda scan: _kept(scan, moment))
+
+    def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
+        return self._environment.scan(lambda scan: _events_of(scan, spans, until))
+
+
+def _remember(memory: dict[str, T], agent: str, value: T) -> None:
+    if len(memory) >= _REMEMBERED:
+        memory.clear()
+    memory[agent] = value
+
 
 def _rows(scan: Scan, least: int) -> Iterator[tuple[str, Row]]:
     """The rows that remember at least so many instances."""
@@ -187,6 +276,28 @@ def _shown_agents(scan: Scan) -> Iterator[types.Agent]:
         else:
             decoded = records.decode_row(row, updated)
             yield agents.shown(records.name(key), decoded, agents.instances(decoded))
+
+
+def _events_of(scan: Scan, spans: Mapping[str, int], until: int) -> Iterator[tuple[str, Iterable[Event]]]:
+    for agent, since in spans.items():
+        stored = event_log.read(scan.run, agent, since, until)
+        yield agent, (event for one in stored for event in reversed(one.events()))
+
+
+def _kept(scan: Scan, moment: int) -> Iterator[tuple[str, Kept]]:
+    assert scan.transaction is not None
+    events: dict[str, list[Event]] = defaultdict(list)
+    for stored in event_log.read(scan.run, None, moment + 1, limits.INTEGER_MAX):
+        made = stored.events()
+        events[made[0].agent] += reversed(made)
+    events.pop(history.SQUELCHES, None)
+    for key, value in scan.records(records.AGENT):
+        name = records.name(key)
+        row = records.decode_row_start(value, records.head(value)[0])
+        listed = records.decode_faults(scan.transaction.get(records.FAULTS + key[len(records.AGENT) :]))
+        yield name, Kept(row, listed, events.pop(name, []), records.reworded(value))
+    for name, after in events.items():
+        yield name, Kept(None, [], after)
 
 
 def _heartbeats(scan: Scan) -> Iterator[tuple[str, int]]:
@@ -211,89 +322,3 @@ def _snapshot(scan: Scan) -> Iterator[Snapshot]:
     while others := [*islice(stored, _PART)]:
         yield Snapshot(faults=others)
     yield Snapshot(squelches=[*_squelches(scan)])
-
-
-def _unchanged(row: bytes | None, condition: bytes) -> tuple[int, bytes, int, int] | None:
-    """The head of a row that meets the condition."""
-    return None if row is None or not records.is_unchanged(row, condition) else records.head(row)
-
-
-def _write_through(transaction: Transaction, heartbeats: Heartbeats, key: bytes, condition: bytes, now: int) -> bool:
-    """Write a heartbeat to the row itself, which gets a slot if it has none; False if it does not meet the condition.
-
-    The row is read again: if the file of heartbeats was replaced, the agent's lock kept nobody away.
-    """
-    row = transaction.get(key)
-    if row is None or not records.is_unchanged(row, condition):
-        return False
-    _, _, slot, _ = records.head(row)
-    if slot == NO_SLOT:
-        slot = _take_slot(transaction, heartbeats)
-    transaction.put(key, records.touched(row, now, slot))
-    return True
-
-
-def _replace(
-    transaction: Transaction, heartbeats: Heartbeats, name: bytes, report: Report, instance: Instance, now: int
-) -> None:
-    key = records.AGENT + name
-    stored = transaction.get(key)
-    updated, revision, slot, _ = records.NO_HEAD if stored is None else records.head(stored)
-    if (found := heartbeats.read(slot, revision)) is not None:
-        updated = found
-    if slot == NO_SLOT:
-        slot = _take_slot(transaction, heartbeats)
-    value = None
-    if stored is not None and updated <= now:  # as agents.reported would make it
-        value = records.reported(stored, now, report.digest, instance.id, slot)
-    if value is None:
-        row = None if stored is None else records.decode_row(stored, updated)
-        value = records.encode_row(agents.reported(row, report.digest, instance, now), slot)
-    transaction.put(key, value)
-    _replace_faults(transaction, records.FAULTS + name, report, now)
-
-
-def _replace_faults(transaction: Transaction, key: bytes, report: Report, now: int) -> None:
-    old = records.decode_faults(transaction.get(key))
-    changes = faults.changes(old, report, now // agents.MICROSECONDS)
-    if changes.put or changes.removed:
-        if listed := _changed(old, changes):
-            transaction.put(key, records.encode_faults(listed))
-        else:
-            transaction.delete(key)
-
-
-def _changed(old: list[FaultDict], changes: faults.Changes) -> list[FaultDict]:
-    """The faults as they are to be stored, sorted by name."""
-    stored = {fault["name"]: fault for fault in old}
-    for name in changes.removed:
-        del stored[name]
-    left = len(stored)
-    for fault in changes.put:
-        stored[fault["name"]] = fault
-    listed = [*stored.values()]
-    if len(listed) > left:
-        listed.sort(key=faults.by_name)
-    return listed
-
-
-def _remove(transaction: Transaction, name: bytes) -> None:
-    row = transaction.pop(records.AGENT + name)
-    transaction.delete(records.FAULTS + name)
-    _, _, slot, _ = records.NO_HEAD if row is None else records.head(row)
-    if slot != NO_SLOT:
-        transaction.put(records.free_slot_key(slot), b"")
-
-
-def _take_slot(transaction: Transaction, heartbeats: Heartbeats) -> int:
-    """A slot for a row that has none: one that is free again, or one more; none if there is no space for it."""
-    free = next(records.of_kind(transaction, records.FREE_SLOT), None)
-    used = records.slots(transaction.get(records.SLOTS_KEY))
-    slot = used if free is None else records.free_slot(free[0])
-    if not heartbeats.allocate(slot):
-        return NO_SLOT
-    if free is None:
-        transaction.put(records.SLOTS_KEY, b"%d" % (used + 1))
-    else:
-        transaction.delete(free[0])
-    return slot

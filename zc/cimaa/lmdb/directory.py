@@ -8,7 +8,7 @@ from typing import Final
 import lmdb
 
 from ..errors import StoreIncompatible, StoreUnavailable
-from . import errors, files, migrations, records
+from . import errors, event_log, files, migrations, records
 from .heartbeats import Heartbeats
 
 # Processes and threads that may read at the same time; LMDB's own default is 126.
@@ -119,7 +119,11 @@ class Directory:
         self.heartbeats.close()
 
     def allocate(self, transaction: "lmdb.Transaction[bytes]", put: int, left: int) -> None:
-        """See that there is disk for what a transaction changed: see :func:`files.allocate`."""
+        """See that there is disk for what a transaction changed: see :func:`files.allocate`.
+
+        The history gives way if the map is crowded.
+        """
+        event_log.give_way(transaction, self.environment.info()["map_size"])
         files.allocate(transaction, self._data_file, put, left)
 
     def changed(self) -> str:

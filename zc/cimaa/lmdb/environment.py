@@ -20,6 +20,7 @@ What LMDB requires of its users, and how it is met (here, and in ``registry``, `
   without locks, and each read checks that nothing was overwritten meanwhile.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,6 +89,14 @@ class Environment:
                 return _read_unlocked(self._shared, directory, work)
             with self._shared.begin_read(directory) as transaction:
                 return work(transaction)
+        except records.UNREADABLE as error:
+            raise errors.unreadable(self._shared.path) from error
+
+    @contextlib.contextmanager
+    def readable(self) -> Iterator[None]:
+        """Translates the exceptions of what decodes a record after it was read."""
+        try:
+            yield
         except records.UNREADABLE as error:
             raise errors.unreadable(self._shared.path) from error
 

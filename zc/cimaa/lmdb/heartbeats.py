@@ -12,7 +12,8 @@ bytes    of a slot
 0 to 7   the revision of the row
 8 to 15  the time of the report (microseconds since the epoch)
 16 to 19 the CRC-32 of the bytes before
-20 to 31 zero
+20 to 27 a digest of the system's boot id when it was written
+28 to 31 zero
 =======  ========================================================
 
 Every touch, replacement and removal of an agent holds the agent's lock: a byte
@@ -24,6 +25,8 @@ import fcntl
 import os
 import struct
 import threading
+from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -41,8 +44,9 @@ NO_SLOT: Final = -1
 # The file grows by this many bytes at a time.
 _CHUNK: Final = 64 * 1024
 _BODY = struct.Struct("<8sq")
-_CHECKSUM = struct.Struct("<I12x")
+_CHECKSUM = struct.Struct("<I8s4x")
 _RECORD = struct.Struct("<8sqI")
+_BOOT: Final = slice(20, 28)
 # struct flock: type, whence, start, length, pid (0 for locks of the open file description).
 _FLOCK = struct.Struct("hhqqi4x")
 # Agents that share a lock wait for each other's changes.
@@ -52,7 +56,17 @@ _STRIPES: Final = 1024
 def encode(revision: bytes, updated: int) -> bytes:
     """A slot's bytes for the row with this revision."""
     body = _BODY.pack(revision, updated)
-    return body + _CHECKSUM.pack(crc32(body))
+    return body + _CHECKSUM.pack(crc32(body), boot())
+
+
+@lru_cache(maxsize=1)
+def boot() -> bytes:
+    """8 bytes that are different after the system was started again: what a slot has may be older than what it had."""
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    except OSError:
+        text = os.urandom(16)
+    return blake2b(text, digest_size=8).digest()
 
 
 def find(slots: bytes, slot: int, revision: bytes) -> int | None:
@@ -125,12 +139,25 @@ class Heartbeats:
 
     def read(self, slot: int, revision: bytes) -> int | None:
         """The heartbeat in a slot, if it has one for the row with this revision.  The agent's lock must be held."""
+        return self._read(slot, revision)[0]
+
+    def latest(self, row: tuple[int, bytes, int, int]) -> tuple[int, bool]:
+        """The heartbeat of the row with this head, and whether it is certain that there was no later one.
+
+        It is not if a power failure may have lost what was in the slot.  The agent's lock must be held.
+        """
+        stored, revision, slot, _ = row
+        updated, same_boot = self._read(slot, revision)
+        return (stored, slot == NO_SLOT) if updated is None else (updated, same_boot)
+
+    def _read(self, slot: int, revision: bytes) -> tuple[int | None, bool]:
         if slot < 0:
-            return None
+            return None, False
+        found = os.pread(self._descriptor, SLOT, slot * SLOT)
         try:
-            return find(_whole(os.pread(self._descriptor, SLOT, slot * SLOT)), 0, revision)
+            return find(_whole(found), 0, revision), found[_BOOT] == boot()
         except TornError:
-            return None
+            return None, False
 
     def copy(self) -> bytes:
         """All slots, as they are while they are copied.  To be taken before the rows are read."""

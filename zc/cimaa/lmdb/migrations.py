@@ -33,6 +33,7 @@ from .waiting import wait
 
 Records: TypeAlias = Iterable[tuple[bytes, bytes]]
 
+_LATEST = 2**63 - 1
 _ASIDE = "upgrade"
 _VERSION = b"%d" % records.FORMAT
 # How many records one transaction writes to the new file.
@@ -184,5 +185,13 @@ def _faults_2(value: bytes) -> bytes:
     return struct.pack("<qq", worst, since) + encode(faults)
 
 
+def _from_2(stored: Records) -> Records:
+    """Format 3: rows have the times that the history needs, which is complete from the next change on."""
+    times = struct.pack("<qqq", 0, -1, _LATEST)
+    for key, value in stored:
+        if key != records.VERSION_KEY:
+            yield key, value[:25] + times + value[25:] if key.startswith(b"a:") else value
+
+
 #: What makes the records of the next format of those of each older one.
-_MIGRATIONS: dict[int, Callable[[Records], Records]] = {1: _from_1}
+_MIGRATIONS: dict[int, Callable[[Records], Records]] = {1: _from_1, 2: _from_2}

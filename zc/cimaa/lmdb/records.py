@@ -14,6 +14,7 @@ key                value
                    and of its key (16 bytes), so that those of a kind or an owner are together
 ``slots``          how many slots the file of heartbeats has in use, decimal
 ``x:`` slot        a slot that is free again (8 bytes, big-endian)
+``z:``, ``h:``     the history: see :mod:`zc.cimaa.lmdb.event_log`
 =================  ==========================================================================
 
 A row begins with (integers are little-endian):
@@ -25,10 +26,14 @@ bytes
 8 to 15    the revision: random, drawn with each write of the row
 16 to 23   the number of the slot; -1 for none
 24         how many instances the row remembers
-25 to 26   the length of the condition that follows
-27 to ...  the condition: what a report must have in common with the last one to be unchanged.
-           Compared as bytes, so that later versions may add to it; it starts with the digest
-           and the instance's id
+25 to 32   the time of the last write that was not a mere heartbeat (microseconds)
+33 to 40   since when the agent's history is complete (microseconds); -1 if a program that keeps
+           none wrote last
+41 to 48   the latest time at which a fault may have got another message without an event
+49 to 50   the length of the condition that follows
+51 to ...  the condition: what a report must have in common with the last one to be unchanged.
+           Compared as bytes, so that later versions may add to it: the digest, the instance's
+           id, and, if the agent said so, within how many seconds the next report comes
 then       the instances as a JSON list
 =========  ==================================================================================
 """
@@ -52,12 +57,15 @@ Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 #: What the functions below raise for a record that another program wrote, or that the disk damaged.
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, struct.error)
 
-FORMAT = 2
+FORMAT = 3
 
 VERSION_KEY, SLOTS_KEY = b"version", b"slots"
 AGENT, FAULTS, SQUELCH, ENTRY, FREE_SLOT = b"a:", b"f:", b"s:", b"e:", b"x:"
 
 _HEAD = struct.Struct("<q8sqB")
+_TIMES = struct.Struct("<qqq")
+_CONDITION = _HEAD.size + _TIMES.size
+_INCOMPLETE = -1
 _LENGTH = struct.Struct("<H")
 _WORST = struct.Struct("<qq")
 _SEVERITY, _SINCE = itemgetter("severity"), itemgetter("since")
@@ -84,15 +92,15 @@ def name(key: bytes) -> str:
     return key[2:].decode()
 
 
-def condition(digest: str, instance: str) -> bytes:
+def condition(digest: str, instance: str, within: int | None) -> bytes:
     """What :func:`is_unchanged` looks for in a row."""
-    text = f"{digest} {instance}".encode()
-    return _LENGTH.pack(len(text)) + text
+    text = f"{digest} {instance}" if within is None else f"{digest} {instance} {within}"
+    return _LENGTH.pack(len(text)) + text.encode()
 
 
 def is_unchanged(row: bytes, wanted: bytes) -> bool:
     """True if the row was left by a report that meets this condition."""
-    return row.startswith(wanted, _HEAD.size)
+    return row.startswith(wanted, _CONDITION)
 
 
 def head(row: bytes) -> tuple[int, bytes, int, int]:
@@ -105,44 +113,58 @@ def touched(row: bytes, updated: int, slot: int) -> bytes:
     return _HEAD.pack(updated, os.urandom(8), slot, row[_HEAD.size - 1]) + row[_HEAD.size :]
 
 
-def encode_row(row: Row, slot: int) -> bytes:
+def encode_row(row: Row, slot: int, *, reworded: int) -> bytes:
     """A row's value, with a new revision."""
     seen = encode([[*s.instance, s.first, s.last] for s in row.instances])
-    start = _HEAD.pack(row.updated, os.urandom(8), slot, len(row.instances))
-    return b"%b%b%b" % (start, condition(row.digest, row.instance), seen)
+    return _row_start(row, slot, len(row.instances), reworded) + seen
+
+
+def with_instances(row: Row, slot: int, value: bytes, *, reworded: int) -> bytes:
+    """As :func:`encode_row`, with the instances of another ``value``."""
+    return _row_start(row, slot, value[_HEAD.size - 1], reworded) + _parts(value)[1]
 
 
 def decode_row(value: bytes, updated: int) -> Row:
     """A row from its value, with this heartbeat."""
-    digest, instance, encoded = _parts(value)
+    row = decode_row_start(value, updated)
     seen = [
         SeenInstance(Instance(host, pid, version, system), first, last)
-        for host, pid, version, system, first, last in decode(encoded)
+        for host, pid, version, system, first, last in decode(_parts(value)[1])
     ]
-    return Row(updated, digest, instance, tuple(seen))
+    return row._replace(instances=tuple(seen))
+
+
+def decode_row_start(value: bytes, updated: int) -> Row:
+    """As :func:`decode_row`, without the instances."""
+    [digest, instance, *more], _ = _parts(value)
+    written, recorded, _ = _TIMES.unpack_from(value, _HEAD.size)
+    within = int(more[0]) if more and more[0].isdigit() else None
+    return Row(updated, digest, instance, (), within, written, None if recorded == _INCOMPLETE else recorded)
+
+
+def reworded(value: bytes) -> int:
+    """The latest time (microseconds) at which a fault may have got another message without an event."""
+    times: tuple[int, int, int] = _TIMES.unpack_from(value, _HEAD.size)
+    return times[2]
 
 
 def only_instance(value: bytes) -> tuple[str, int | None, str, str, int]:
     """Host, pid, version, operating system and first report of the only instance that a row remembers."""
-    [(host, pid, version, system, first, _)] = decode(_parts(value)[2])
+    [(host, pid, version, system, first, _)] = decode(_parts(value)[1])
     return host, pid, version, system, first
 
 
-def reported(value: bytes, updated: int, digest: str, instance: str, slot: int) -> bytes | None:
-    """A row's value after another report of this instance, with a new revision; ``None`` if another reported last."""
-    _, last, encoded = _parts(value)
-    if last != instance:
-        return None
-    start = _HEAD.pack(updated, os.urandom(8), slot, value[_HEAD.size - 1])
-    return b"%b%b%b" % (start, condition(digest, last), encoded)
+def _row_start(row: Row, slot: int, instances: int, reworded: int) -> bytes:
+    recorded = _INCOMPLETE if row.recorded is None else row.recorded
+    start = _HEAD.pack(row.updated, os.urandom(8), slot, instances) + _TIMES.pack(row.written, recorded, reworded)
+    return start + condition(row.digest, row.instance, row.within)
 
 
-def _parts(value: bytes) -> tuple[str, str, bytes]:
-    """The digest, the instance's id, and the instances as they are stored."""
-    start = _HEAD.size + _LENGTH.size
-    end = start + _LENGTH.unpack_from(value, _HEAD.size)[0]
-    digest, last, *_ = value[start:end].decode().split()
-    return digest, last, value[end:]
+def _parts(value: bytes) -> tuple[list[str], bytes]:
+    """What the condition consists of, and the instances as they are stored."""
+    start = _CONDITION + _LENGTH.size
+    end = start + _LENGTH.unpack_from(value, _CONDITION)[0]
+    return value[start:end].decode().split(), value[end:]
 
 
 def encode_faults(faults: list[FaultDict]) -> bytes:

@@ -1,12 +1,17 @@
 """A long read of the store: one snapshot of the file, and the heartbeats as they were just before."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import lmdb
 
+from ..agents import Row
 from . import records
 from .directory import Directory
-from .heartbeats import SLOT, TornError, decode
+from .heartbeats import SLOT, TornError, decode, find
+from .records import Transaction
+
+T = TypeVar("T")
 
 
 class Scan:
@@ -27,6 +32,11 @@ class Scan:
         if self.transaction is not None:
             self.transaction.abort()
 
+    def run(self, work: Callable[[Transaction], T]) -> T:
+        """What ``work`` returns for the snapshot."""
+        assert self.transaction is not None
+        return work(self.transaction)
+
     def records(self, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The pairs of key and value whose key starts like this, in order."""
         assert self.transaction is not None
@@ -44,6 +54,20 @@ class Scan:
                     except TornError:
                         updated = self._heartbeat_now(key, row)
                 yield key, row, updated, instances
+
+    def row(self, agent: str) -> Row | None:
+        """An agent's row."""
+        assert self.transaction is not None
+        key = records.AGENT + agent.encode()
+        value = self.transaction.get(key)
+        if value is None:
+            return None
+        updated, revision, slot, _ = records.head(value)
+        try:
+            found = find(self._slots, slot, revision)
+        except TornError:
+            found = self._heartbeat_now(key, value)
+        return records.decode_row(value, updated if found is None else found)
 
     def _heartbeat_now(self, key: bytes, row: bytes) -> int:
         """The heartbeat once it is not being written.

@@ -1,8 +1,8 @@
 """How agents, faults and entries are stored in the tables' columns.  Pure.
 
-What a fault has besides its columns, and an entry's value, are ``jsonb``, which keeps numbers as
-decimals and forgets how they were written: ``1e125`` would come back as an
-integer.  So floats are written without an exponent and with a fraction
+What a fault has besides its columns, and an entry's value, are ``jsonb``, which
+keeps numbers as decimals and forgets how they were written: ``1e125`` would come
+back as an integer.  So floats are written without an exponent and with a fraction
 (``10000000000000000.0`` for ``1e16``): then they come back as what they were.
 """
 

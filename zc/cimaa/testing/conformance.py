@@ -8,15 +8,13 @@ from multiprocessing import get_context
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from .. import errors, limits
 from ..agents import INSTANCE_MEMORY
 from ..db import DB
 from ..faults import FaultDict
 from .entries_conformance import EntriesConformance
-from .histories import History
+from .histories import History, run_histories
 from .history_promises import HistoryConformance
 from .leases_conformance import LeasesConformance
 from .tools import ELSEWHERE, FIRST, ONE_SHOT, SECOND, Clock, Opener, exact, expected, fault
@@ -692,14 +690,7 @@ class Conformance(HistoryConformance, EntriesConformance, LeasesConformance, Wak
 
     def test_31_after_a_random_history_the_store_equals_the_model(self, opener: Opener) -> None:
         """The model is the memory backend; all results of both are compared after every step."""
-        machine = settings(
-            max_examples=self.examples,
-            stateful_step_count=15,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-        )
-        run_state_machine_as_test(lambda: History(opener), settings=machine)  # type: ignore[arg-type]
+        run_histories(lambda: History(opener), self.examples, 15)
 
 
 def _process_report(number: int, step: int) -> list[FaultDict]:

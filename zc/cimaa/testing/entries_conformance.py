@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from .. import limits
 from ..db import DB
 from ..leases import Lease
 from .entries_history import EntriesHistory
+from .histories import run_histories
 from .tools import FIRST, Clock, Opener, entry, exact
 from .values import HOSTILE_TEXTS, VALUES
 
@@ -140,14 +139,7 @@ class EntriesConformance:
 
     def test_55_after_a_random_history_entries_and_leases_equal_the_models(self, opener: Opener) -> None:
         """With clocks that jump; all results of both are compared after every step."""
-        machine = settings(
-            max_examples=self.examples,
-            stateful_step_count=20,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-        )
-        run_state_machine_as_test(lambda: EntriesHistory(opener), settings=machine)  # type: ignore[arg-type]
+        run_histories(lambda: EntriesHistory(opener), self.examples, 20)
 
 
 _WHERE = ("test", "", "key")

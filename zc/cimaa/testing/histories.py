@@ -5,8 +5,15 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from .. import errors, limits, memory
 from ..db import DB
@@ -51,6 +58,18 @@ _BEGINNINGS = count(step=2 * _LONG)
 _AGENTS = ["a", "b", "Ab", "a%"]
 _agents = st.sampled_from(_AGENTS)
 _regexes = st.sampled_from([".", "f", "^g$", "a|b", r"\d+", "it's"])
+
+
+def run_histories(history: Callable[[], RuleBasedStateMachine], examples: int, steps: int) -> None:
+    """Run random histories, each with at most this number of steps."""
+    machine = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    run_state_machine_as_test(history, settings=machine)  # type: ignore[arg-type]
 
 
 class History(RuleBasedStateMachine):

@@ -1,0 +1,165 @@
+"""What the signers of an action may ask for: the same as in MIG."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zc.cimaa.actions import permissions
+from zc.cimaa.actions.documents import Operation
+from zc.cimaa.actions.permissions import Permission, Permissions
+from zc.cimaa.errors import ActionRefused, ConfigurationError
+
+KNOWN = ("file", "package", "port", "command", "command:restart")
+# MIG's documented example.
+BOB_AND_JOHN = {"permission:file": {"minimum": "2", "weights": "Bob.Kelso 2, John.Smith 1"}}
+
+
+def operations(*modules: str) -> list[Operation]:
+    return [Operation(module, {}) for module in modules]
+
+
+def is_permitted(granted: Permissions, asked: list[Operation], signers: list[str]) -> bool:
+    try:
+        granted.check(asked, signers)
+    except ActionRefused:
+        return False
+    return True
+
+
+def mig_permits(acl: dict[str, Any], module: str, signers: list[str]) -> bool:
+    """MIG's rule, written down from its source (verifyPermission in acl.go); each signer has one key."""
+    entry = acl.get(module, acl.get("default"))
+    if entry is None or entry["minimumweight"] < 1:
+        return False
+    if len(set(signers)) < len(signers):
+        return False
+    return sum(entry["investigators"].get(signer, 0) for signer in signers) >= entry["minimumweight"]
+
+
+@pytest.mark.parametrize(
+    ("signers", "permitted"),
+    [
+        (["John.Smith"], False),
+        (["Bob.Kelso"], True),
+        (["John.Smith", "Bob.Kelso"], True),
+        ([], False),
+        (["Mallory"], False),
+        (["John.Smith", "Mallory"], False),
+    ],
+)
+def test_the_documented_example_of_mig_comes_out_as_documented(signers: list[str], permitted: bool) -> None:
+    granted = permissions.parse(BOB_AND_JOHN, KNOWN)
+    assert is_permitted(granted, operations("file"), signers) is permitted
+
+
+NAMES = st.sampled_from(["jane", "joe", "ann", "bob", "mallory"])
+ENTRIES = st.fixed_dictionaries(
+    {"minimumweight": st.integers(1, 6), "investigators": st.dictionaries(NAMES, st.integers(1, 4), min_size=1)}
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["file", "package", "port", "default"]), ENTRIES),
+    st.lists(st.sampled_from(["file", "package", "port"]), min_size=1, max_size=4),
+    st.lists(NAMES, max_size=5),
+)
+def test_weights_agree_with_the_rule_of_mig(acl: dict[str, Any], modules: list[str], signers: list[str]) -> None:
+    sections = {
+        f"permission:{name}": {
+            "minimum": str(entry["minimumweight"]),
+            "weights": ", ".join(f"{name} {weight}" for name, weight in entry["investigators"].items()),
+        }
+        for name, entry in acl.items()
+    }
+    granted = permissions.parse(sections, KNOWN)
+    expected = all(mig_permits(acl, module, signers) for module in modules)
+    assert is_permitted(granted, operations(*modules), signers) is expected
+
+
+def test_one_operation_that_is_not_permitted_refuses_the_whole_action() -> None:
+    sections = {"permission:file": {"minimum": "1", "weights": "jane 1"}}
+    granted = permissions.parse(sections, KNOWN)
+    with pytest.raises(ActionRefused, match=r"no section permits the module port: \[permission:port\]"):
+        granted.check(operations("file", "port"), ["jane"])
+
+
+def test_each_name_counts_once() -> None:
+    granted = permissions.parse(BOB_AND_JOHN, KNOWN)
+    with pytest.raises(ActionRefused, match=r"John\.Smith signed twice"):
+        granted.check(operations("file"), ["John.Smith", "John.Smith"])
+
+
+def test_the_default_does_not_hold_for_commands() -> None:
+    granted = permissions.parse({"permission:default": {"minimum": "1", "weights": "jane 1"}}, KNOWN)
+    granted.check(operations("file"), ["jane"])
+    with pytest.raises(ActionRefused, match=r"no section permits the module command: \[permission:command\]$"):
+        granted.check([Operation("command", {"name": "restart"})], ["jane"])
+
+
+def test_a_section_for_one_command_comes_before_that_for_all() -> None:
+    sections = {
+        "permission:command": {"minimum": "2", "weights": "jane 1, joe 1"},
+        "permission:command:restart": {"minimum": "1", "weights": "joe 1"},
+    }
+    granted = permissions.parse(sections, KNOWN)
+    restart, other = Operation("command", {"name": "restart"}), Operation("command", {"name": "other"})
+    assert is_permitted(granted, [restart], ["joe"])
+    assert not is_permitted(granted, [restart], ["jane"])
+    assert not is_permitted(granted, [other], ["joe"])
+    assert is_permitted(granted, [other, restart], ["joe", "jane"])
+
+
+def test_what_signatures_weigh_is_shown_for_each_operation() -> None:
+    granted = permissions.parse(BOB_AND_JOHN, KNOWN)
+    (weighed,) = granted.weigh(operations("file"), ["John.Smith"])
+    expected = Permission("permission:file", 2, {"Bob.Kelso": 2, "John.Smith": 1})
+    assert (weighed.permission, weighed.weight) == (expected, 1)
+    assert weighed.reason == "the signatures weigh 1 for the module file; [permission:file] needs 2"
+
+
+def test_within_confines_the_module_file() -> None:
+    section = {"minimum": "1", "weights": "jane 1", "within": "/etc '/var/my log'"}
+    granted = permissions.parse({"permission:file": section}, KNOWN)
+    (file,) = granted.weigh(operations("file"), [])
+    assert file.permission is not None
+    assert file.permission.within == ("/etc", "/var/my log")
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "message"),
+    [
+        ("fil", {"minimum": "1", "weights": "jane 1"}, r"\[permission:fil\]: there is no module 'fil'; .* file\?"),
+        ("command:x", {"minimum": "1", "weights": "jane 1"}, r"\[permission:command:x\]: there is no module"),
+        ("file", {"weights": "jane 1"}, r"\[permission:file\] minimum is missing"),
+        ("file", {"minimum": "1"}, r"\[permission:file\] weights is missing"),
+        ("file", {"minimum": "0", "weights": "jane 1"}, r"\[permission:file\] minimum: '0' is less than 1"),
+        ("file", {"minimum": "1", "weights": ""}, r"weights: '' is not NAME WEIGHT"),
+        ("file", {"minimum": "1", "weights": "jane"}, r"weights: 'jane' is not NAME WEIGHT"),
+        ("file", {"minimum": "1", "weights": "jane 1 joe 1"}, r"'jane 1 joe 1' is not NAME WEIGHT"),
+        ("file", {"minimum": "1", "weights": "jane 1, jane 1"}, r"weights: 'jane' is there twice"),
+        ("file", {"minimum": "1", "weights": "jane 0"}, r"the weight of jane: '0' is less than 1"),
+        ("file", {"minimum": "1", "weights": "jane -1"}, r"the weight of jane"),
+        ("file", {"minimum": "1", "weights": "jane x"}, r"the weight of jane: 'x'"),
+        ("file", {"minimum": "1", "weight": "jane 1"}, r"has no option 'weight'; did you mean weights"),
+        ("file", {"minimum": "1", "weights": "jane 1", "within": "etc"}, r"within: 'etc' is not an absolute path"),
+        ("port", {"minimum": "1", "weights": "jane 1", "within": "/etc"}, r"has no option 'within'"),
+    ],
+)
+def test_a_wrong_section_is_named(name: str, section: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        permissions.parse({f"permission:{name}": section}, KNOWN)
+
+
+def test_all_wrong_sections_are_named_and_others_passed_over() -> None:
+    wrong = {"permission:file": {}, "permission:port": {"minimum": "x"}, "agent": {"x": "y"}}
+    with pytest.raises(ConfigurationError) as raised:
+        permissions.parse(wrong, KNOWN)
+    assert len(raised.value.others) == 1
+
+
+def test_a_weight_for_a_name_without_a_key_is_a_warning() -> None:
+    granted = permissions.parse(BOB_AND_JOHN, KNOWN)
+    (warning,) = permissions.unknown_names(granted, ["Bob.Kelso", "John.Smit"])
+    assert warning == "no investigator is named 'John.Smith'; did you mean John.Smit?"

@@ -1,0 +1,167 @@
+"""``cimaa action new``, ``sign`` and ``check``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import faulty_documents
+from tests.support.command import Cimaa, completed
+from tests.support.faulty_documents import GOOD
+from tests.support.ssh_keys import Keys
+
+CONFIGURATION = """\
+[agent]
+name = web1
+
+[actions]
+investigators = keys/investigators
+longest = 1h
+
+[permission:look]
+minimum = 2
+weights = jane 1, joe 1
+
+[permission:command]
+minimum = 1
+weights = joe 1
+"""
+
+
+@pytest.fixture
+def asking(cimaa: Cimaa, keys: Keys, modules_of_tests: None) -> Cimaa:
+    """A host that jane and joe may ask, and a question in ``q.json``."""
+    keys.make("jane")
+    keys.make("joe", "ecdsa")
+    keys.make("mallory")
+    keys.signers(f"jane {keys.public('jane')}", f"joe {keys.public('joe')}")
+    Path("cimaa.cfg").write_text(CONFIGURATION)
+    write("q.json")
+    return cimaa
+
+
+def write(file: str, **changed: Any) -> None:
+    Path(file).write_text(json.dumps(GOOD | changed, indent=2))
+
+
+def rows(stdout: str) -> list[list[str]]:
+    return [line.split("\t") for line in stdout.splitlines()]
+
+
+def test_a_draft_is_an_action_for_this_agent(asking: Cimaa) -> None:
+    result = asking("action", "new", "look", "--for", "30m", "--name", "who has it")
+    draft = json.loads(result.stdout)
+    assert (draft["target"], draft["operations"]) == ("agent=web1", [{"module": "look", "parameters": {}}])
+    draft["operations"][0]["parameters"] = {"path": "/etc"}
+    Path("draft.json").write_text(json.dumps(draft))
+    assert asking("action", "sign", "draft.json", "--key", "keys/jane").exit_code == 0
+
+
+def test_a_draft_has_a_valid_target_and_a_known_module(asking: Cimaa) -> None:
+    assert "did you mean agent?" in asking("action", "new", "look", "--target", "agnt=web1").stderr
+    result = asking("action", "new", "lok")
+    assert (result.exit_code, "there is no module 'lok'; did you mean 'look'?" in result.stderr) == (2, True)
+
+
+def test_an_action_is_permitted_when_enough_have_signed_it(asking: Cimaa) -> None:
+    result = asking("action", "check", "q.json")
+    assert (result.exit_code, rows(result.stdout)) == (1, [["1", "look", "[permission:look]", "0", "2", "no"]])
+    assert "It is not signed" in result.stderr
+    assert "q.json.sig has 1 signature." in asking("action", "sign", "q.json", "--key", "keys/jane").stderr
+    result = asking("action", "check", "q.json")
+    assert (result.exit_code, rows(result.stdout)) == (1, [["1", "look", "[permission:look]", "1", "2", "no"]])
+    assert "Not permitted here: the signatures weigh 1 for the module look; [permission:look] needs 2." in result.stderr
+    assert "q.json.sig has 2 signatures." in asking("action", "sign", "q.json", "--key", "keys/joe").stderr
+    result = asking("action", "check", "q.json")
+    assert (result.exit_code, rows(result.stdout)) == (0, [["1", "look", "[permission:look]", "2", "2", "yes"]])
+    assert "Signed by jane, with the key SHA256:" in result.stderr
+
+
+def test_json_has_all_of_it(asking: Cimaa) -> None:
+    asking("action", "sign", "q.json", "--key", "keys/mallory")
+    asking("action", "sign", "q.json", "--key", "keys/joe")
+    result = asking("action", "check", "q.json", "--json")
+    found = json.loads(result.stdout)
+    assert [signature["name"] for signature in found["signatures"]] == [None, "joe"]
+    assert (found["target"], found["permitted"]) == (GOOD["target"], False)
+    (operation,) = found["operations"]
+    assert (operation["weight"], operation["minimum"], operation["permitted"]) == (1, 2, False)
+
+
+def test_a_key_signs_once(asking: Cimaa) -> None:
+    asking("action", "sign", "q.json", "--key", "keys/jane")
+    before = Path("q.json.sig").read_bytes()
+    result = asking("action", "sign", "q.json", "--key", "keys/jane")
+    assert (result.exit_code, "q.json is signed with the key SHA256:" in result.stderr) == (1, True)
+    assert Path("q.json.sig").read_bytes() == before
+
+
+def test_a_changed_action_must_be_signed_again(asking: Cimaa) -> None:
+    asking("action", "sign", "q.json", "--key", "keys/jane")
+    write("q.json", name="another")
+    result = asking("action", "sign", "q.json", "--key", "keys/joe")
+    assert result.exit_code == 1
+    assert "signature 1 is not of q.json" in result.stderr
+    assert "remove q.json.sig" in result.stderr
+    result = asking("action", "check", "q.json")
+    assert result.exit_code == 1
+    assert "q.json.sig: signature 1, with the key SHA256:" in result.stderr
+    assert "of jane: " in result.stderr
+
+
+def test_a_window_that_is_too_wide_is_not_permitted(asking: Cimaa) -> None:
+    write("q.json", expireafter="2100-01-01T02:00:00Z")
+    for name in ("jane", "joe"):
+        asking("action", "sign", "q.json", "--key", f"keys/{name}")
+    result = asking("action", "check", "q.json")
+    assert result.exit_code == 1
+    assert "Not permitted here: its window is 2h long; [actions] longest is 1h." in result.stderr
+
+
+def test_without_investigators_all_keys_are_unknown(asking: Cimaa) -> None:
+    Path("cimaa.cfg").write_text("[agent]\nname = web1\n")
+    asking("action", "sign", "q.json", "--key", "keys/jane")
+    result = asking("action", "check", "q.json")
+    assert result.exit_code == 1
+    assert "names no [actions] investigators" in result.stderr
+    assert "Signed with the unknown key SHA256:" in result.stderr
+    assert "no section permits the module look" in result.stderr
+
+
+def test_a_weight_without_a_key_is_a_warning(asking: Cimaa, keys: Keys) -> None:
+    keys.signers(f"jane {keys.public('jane')}")
+    assert "Warning: no investigator is named 'joe'" in asking("action", "check", "q.json").stderr
+
+
+def test_the_first_key_of_the_user_signs(asking: Cimaa, keys: Keys, tmp_path: Path) -> None:
+    result = asking("action", "sign", "q.json")
+    assert (result.exit_code, "there is no SSH key in" in result.stderr) == (1, True)
+    (tmp_path / ".ssh").mkdir()
+    (keys.directory / "jane").rename(tmp_path / ".ssh" / "id_ed25519")
+    assert asking("action", "sign", "q.json").exit_code == 0
+    assert "Signed by jane" in asking("action", "check", "q.json").stderr
+
+
+def test_a_file_that_is_missing_is_named(asking: Cimaa) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):  # which the program shows on one line
+        asking("action", "check", "none.json")
+
+
+@pytest.mark.parametrize("command", ["sign", "check"])
+def test_the_culprit_is_named_for_each_faulty_document(asking: Cimaa, command: str) -> None:
+    for faulty in faulty_documents.faulty():
+        Path("f.json").write_bytes(faulty.data)
+        options = ("--key", "keys/jane") if command == "sign" else ()
+        result = asking("action", command, "f.json", *options)
+        assert (result.exit_code, result.stdout) == (1, ""), faulty.how
+        assert result.stderr.startswith("cimaa: error: f.json: "), faulty.how
+        assert result.stderr.count("\n") == 1, faulty.how
+        assert not Path("f.json.sig").exists(), faulty.how
+        if faulty.culprit.isprintable():
+            assert faulty.culprit in result.stderr, faulty.how
+
+
+def test_modules_are_completed(asking: Cimaa) -> None:
+    assert "look" in completed(["action", "new"], "")
+    assert completed(["action", "new"], "loo") == ["look"]

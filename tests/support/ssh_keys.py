@@ -1,0 +1,42 @@
+"""SSH keys, made with ssh-keygen for tests."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from zc.cimaa.actions import signatures
+from zc.cimaa.actions.signatures import Keygen
+
+
+class Keys:
+    """A directory with keys, each a private one ``NAME`` and a public one ``NAME.pub``."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
+        self.directory = directory
+        self.keygen: Keygen = signatures.find()
+
+    def make(self, name: str, kind: str = "ed25519") -> Path:
+        path = self.directory / name
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name, "-f", path], check=True)
+        return path
+
+    def public(self, name: str) -> str:
+        """The type and the key, as a line of a file has them."""
+        return " ".join((self.directory / f"{name}.pub").read_text().split()[:2])
+
+    def sign(self, name: str, data: bytes, namespace: str = "cimaa-action") -> bytes:
+        command = ["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", self.directory / name]
+        return subprocess.run(command, input=data, capture_output=True, check=True).stdout
+
+    def signers(self, *lines: str) -> Path:
+        """A file of allowed signers."""
+        path = self.directory / "investigators"
+        path.write_text("".join(f"{line}\n" for line in lines))
+        return path
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path / "keys")

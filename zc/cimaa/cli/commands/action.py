@@ -1,0 +1,32 @@
+"""The command ``cimaa action``: questions and commands for a fleet, signed by people."""
+
+import click
+
+from .. import Commands
+from ..params import examples
+from ..program import HELP_OPTIONS
+
+#: The module and the attribute of each command, in the order of the help.
+ACTION_COMMANDS = {
+    "new": "commands.draft_action:new",
+    "sign": "commands.sign_action:sign",
+    "check": "commands.check_action:check",
+}
+
+
+@click.group(
+    cls=Commands,
+    places=ACTION_COMMANDS,
+    context_settings=HELP_OPTIONS,
+    epilog=examples(
+        "cimaa action new file --target 'tag=db' > question.json",
+        "cimaa action sign question.json",
+        "cimaa action check question.json",
+    ),
+)
+def action() -> None:
+    """Ask the agents of a fleet a question that people sign.
+
+    An action is a JSON document in a file.  Its signatures are in FILE.sig beside it, made with SSH keys; they hold for
+    the file byte for byte.  Each agent verifies and judges an action by its own configuration.
+    """

@@ -1,0 +1,214 @@
+"""What is written for a report, a removal or a squelch, in one transaction."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from .. import agents, faults, history
+from ..agents import Instance, Row
+from ..faults import FaultDict, Report
+from ..history import Event
+from ..squelches import StoredSquelch
+from . import event_log, records
+from .heartbeats import NO_SLOT, Heartbeats
+from .records import Transaction
+
+#: How old (microseconds) the time in a row may be: a power failure may lose the heartbeats since.
+WRITE_THROUGH: Final = 15 * 60 * agents.MICROSECONDS
+
+
+class Recording(NamedTuple):
+    """What a write does about the history."""
+
+    #: False if it records nothing.
+    keep: bool
+    #: The time (microseconds) before which events are past their time.
+    start: int
+
+
+class Writer(NamedTuple):
+    """An instance that reports for an agent, whose lock it holds."""
+
+    agent: str
+    heartbeats: Heartbeats
+    instance: Instance
+    now: int
+
+
+def unchanged(row: bytes | None, condition: bytes) -> tuple[int, bytes, int, int] | None:
+    """The head of a row that meets the condition."""
+    return None if row is None or not records.is_unchanged(row, condition) else records.head(row)
+
+
+def is_silent(heartbeats: Heartbeats, head: tuple[int, bytes, int, int], within: int, now: int) -> bool:
+    """True if the report at ``now`` comes after a silence, according to the row with this head."""
+    updated, tolerance = _latest(heartbeats, head)
+    return agents.is_silent(Row(updated, "", "", (), within), now, tolerance)
+
+
+def _latest(heartbeats: Heartbeats, head: tuple[int, bytes, int, int]) -> tuple[int, int]:
+    """The heartbeat, and how much older it may be than the last report (both in microseconds)."""
+    updated, certain = heartbeats.latest(head)
+    return updated, 0 if certain else WRITE_THROUGH
+
+
+def write_through(
+    transaction: Transaction, heartbeats: Heartbeats, key: bytes, condition: bytes, now: int
+) -> bytes | None:
+    """Write a heartbeat to the row itself, which gets a slot if it has none; ``None`` if the condition is not met.
+
+    The row is read again: if the file of heartbeats was replaced, the agent's lock kept nobody away.
+    """
+    row = transaction.get(key)
+    if row is None or not records.is_unchanged(row, condition):
+        return None
+    _, _, slot, _ = records.head(row)
+    if slot == NO_SLOT:
+        slot = _take_slot(transaction, heartbeats)
+    touched = records.touched(row, now, slot)
+    transaction.put(key, touched)
+    return touched
+
+
+def confirm(heartbeats: Heartbeats, row: bytes, within: int | None) -> None:
+    """Write the heartbeat of a new row to its slot too, if it matters that there was no later one."""
+    if within is not None:
+        updated, revision, slot, _ = records.head(row)
+        heartbeats.write(slot, revision, updated)
+
+
+def replace(
+    transaction: Transaction, writer: Writer, report: Report, within: int | None, recording: Recording
+) -> bytes:
+    """Write a report; return the agent's new row."""
+    agent, heartbeats, instance, now = writer
+    name = agent.encode()
+    stored, encoded = transaction.get(records.AGENT + name), transaction.get(records.FAULTS + name)
+    row, tolerance, slot = None, 0, NO_SLOT
+    if stored is not None:
+        row, tolerance, slot = _row(stored, writer)
+    old = records.decode_faults(encoded)
+    last = event_log.last(transaction, agent) if row is None else None
+    new = history.replacement(
+        agent, row, old, report, instance, within, now, keep=recording.keep, last=last, tolerance=tolerance
+    )
+    if slot == NO_SLOT:
+        slot = _take_slot(transaction, heartbeats)
+    before = records.reworded(stored) if stored is not None else last.time if last is not None else 0
+    reworded = new.row.written if _rewords(old, new) else before
+    if stored is not None and not new.row.instances:
+        value = records.with_instances(new.row, slot, stored, reworded=reworded)
+    else:
+        value = records.encode_row(new.row, slot, reworded=reworded)
+    transaction.put(records.AGENT + name, value)
+    if new.changes.put or new.changes.removed:
+        _put_faults(transaction, records.FAULTS + name, _changed(old, new.changes))
+    _record(transaction, new.events, recording)
+    return value
+
+
+def _row(stored: bytes, writer: Writer) -> tuple[Row, int, int]:
+    """The row, how much older it may be than the last report (microseconds), and its slot.
+
+    Its instances are left out if it keeps them: see :func:`zc.cimaa.agents.reported`.
+    """
+    head = records.head(stored)
+    updated, tolerance = _latest(writer.heartbeats, head)
+    row = records.decode_row_start(stored, updated)
+    if row.instance != writer.instance.id or updated > writer.now:
+        row = records.decode_row(stored, updated)
+    return row, tolerance, head[2]
+
+
+def _rewords(old: list[FaultDict], new: history.Replacement) -> bool:
+    """True if a fault gets another message than its last event has."""
+    if not new.changes.put:
+        return False
+    stated = {fault["name"]: fault["message"] for fault in old}
+    stated |= {event.fault: event.message for event in new.events if event.kind in history.STATED}
+    return any(stated.get(fault["name"]) != fault["message"] for fault in new.changes.put)
+
+
+def _put_faults(transaction: Transaction, key: bytes, listed: list[FaultDict]) -> None:
+    if listed:
+        transaction.put(key, records.encode_faults(listed))
+    else:
+        transaction.delete(key)
+
+
+def _changed(old: list[FaultDict], changes: faults.Changes) -> list[FaultDict]:
+    """The faults as they are to be stored, sorted by name."""
+    stored = {fault["name"]: fault for fault in old}
+    for name in changes.removed:
+        del stored[name]
+    left = len(stored)
+    for fault in changes.put:
+        stored[fault["name"]] = fault
+    listed = [*stored.values()]
+    if len(listed) > left:
+        listed.sort(key=faults.by_name)
+    return listed
+
+
+def remove(transaction: Transaction, agent: str, user: str | None, now: int, recording: Recording) -> None:
+    """Remove an agent and its faults."""
+    name = agent.encode()
+    stored, encoded = transaction.pop(records.AGENT + name), transaction.pop(records.FAULTS + name)
+    if stored is not None:
+        _free(transaction, stored)
+        if recording.keep:
+            row = records.decode_row_start(stored, 0)
+            _record(transaction, history.removal(agent, row, records.decode_faults(encoded), user, now), recording)
+
+
+def remove_without_past(transaction: Transaction, agent: str, user: str | None, now: int, recording: Recording) -> None:
+    """As :func:`remove`, for a full store: the history has no room for the faults, and says that it begins here."""
+    name = agent.encode()
+    stored = transaction.pop(records.AGENT + name)
+    transaction.delete(records.FAULTS + name)
+    if stored is not None:
+        _free(transaction, stored)
+        if recording.keep:
+            row = records.decode_row_start(stored, 0)._replace(recorded=None)
+            _record(transaction, history.removal(agent, row, [], user, now), recording)
+
+
+def replace_squelch(
+    transaction: Transaction, regex: str, new: StoredSquelch | None, user: str | None, now: int, recording: Recording
+) -> None:
+    """Add, replace or remove (``new`` is ``None``) the squelch with this regular expression."""
+    key = records.squelch_key(regex)
+    stored = transaction.pop(key)
+    if new is not None:
+        transaction.put(key, records.encode_squelch(new))
+    if recording.keep:
+        old = None if stored is None else records.decode_squelch(stored)
+        last = event_log.last(transaction, history.SQUELCHES)
+        _record(transaction, history.squelched(old, new, user, now, last), recording)
+
+
+def _record(transaction: Transaction, events: Sequence[Event], recording: Recording) -> None:
+    """Store the events of this write, and drop a few that are past their time."""
+    if events:
+        event_log.append(transaction, events)
+        event_log.prune(transaction, recording.start)
+
+
+def _free(transaction: Transaction, row: bytes) -> None:
+    """Let the row's slot be used again."""
+    _, _, slot, _ = records.head(row)
+    if slot != NO_SLOT:
+        transaction.put(records.free_slot_key(slot), b"")
+
+
+def _take_slot(transaction: Transaction, heartbeats: Heartbeats) -> int:
+    """A slot for a row that has none: one that is free again, or one more; none if there is no space for it."""
+    free = next(records.of_kind(transaction, records.FREE_SLOT), None)
+    used = records.slots(transaction.get(records.SLOTS_KEY))
+    slot = used if free is None else records.free_slot(free[0])
+    if not heartbeats.allocate(slot):
+        return NO_SLOT
+    if free is None:
+        transaction.put(records.SLOTS_KEY, b"%d" % (used + 1))
+    else:
+        transaction.delete(free[0])
+    return slot
