@@ -1,4 +1,4 @@
-"""Actions: questions and commands for a fleet, signed by people, which each agent verifies, judges and answers by itself.
+"""Actions: signed questions and commands for a fleet, which each agent verifies, judges and answers by itself.
 
 ``documents``, ``targets``, ``permissions``, ``signers``
     The rules: what an action is, whom it is for, what its signers may ask, and who they are.
