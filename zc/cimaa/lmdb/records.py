@@ -42,6 +42,7 @@ then       the instances as a JSON list
 import os
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
 from typing import TypeAlias
@@ -97,6 +98,7 @@ def name(key: bytes) -> str:
     return key[2:].decode()
 
 
+@lru_cache(maxsize=1024)
 def condition(touch: Touch) -> Condition:
     """What :func:`is_unchanged` looks for in a row."""
     digest, instance, within, unmarked = touch
