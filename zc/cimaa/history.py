@@ -135,17 +135,19 @@ def replacement(
     return Replacement(new._replace(recorded=recorded), changes, tuple(events), woken)
 
 
-def removal(agent: str, row: Row | None, old: Iterable[FaultDict], user: str | None, now: int) -> tuple[Event, ...]:
+def removal(
+    agent: str, row: Row | None, old: Iterable[FaultDict], user: str | None, now: int, tolerance: int = 0
+) -> tuple[Event, ...]:
     """The events of an agent's removal at ``now`` (microseconds); none if it has no row.
 
-    If it was silent, its removal says since when.
+    If it was silent, its removal says since when; for ``tolerance`` see :func:`replacement`.
     """
     if row is None:
         return ()
     at = _next(now, row, None)
     gap = (Event(at, agent, STARTED),) if row.recorded is None else ()
     ended = (_ended(agent, fault, at) for fault in sorted(old, key=faults.by_name))
-    silent = row.updated // MICROSECONDS if agents.is_silent(row, now) else None
+    silent = row.updated // MICROSECONDS if agents.is_silent(row, now, tolerance) else None
     return (*gap, *ended, Event(at, agent, REMOVED, since=silent, who=user or ""))
 
 

@@ -20,14 +20,13 @@ What LMDB requires of its users, and how it is met (here, and in ``registry``, `
   without locks, and each read checks that nothing was overwritten meanwhile.
 """
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import lmdb
 
-from ..errors import StoreUnavailable
+from ..errors import StoreIncompatible, StoreUnavailable
 from . import errors, files, records, registry
 from .directory import Directory
 from .group_commit import PendingChange
@@ -92,13 +91,9 @@ class Environment:
         except records.UNREADABLE as error:
             raise errors.unreadable(self._shared.path) from error
 
-    @contextlib.contextmanager
-    def readable(self) -> Iterator[None]:
-        """Translates the exceptions of what decodes a record after it was read."""
-        try:
-            yield
-        except records.UNREADABLE as error:
-            raise errors.unreadable(self._shared.path) from error
+    def unreadable(self) -> StoreIncompatible:
+        """The exception for a record that cannot be decoded after it was read."""
+        return errors.unreadable(self._shared.path)
 
     def write(
         self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0

@@ -56,6 +56,9 @@ from ..squelches import StoredSquelch
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 
+#: The start of a row: its own heartbeat, its revision, its slot, and how many instances it remembers.
+Head: TypeAlias = tuple[int, bytes, int, int]
+
 #: What the condition of a row must be, or each that it may be.
 Condition: TypeAlias = bytes | tuple[bytes, ...]
 
@@ -77,10 +80,6 @@ _WORST = struct.Struct("<qq")
 _SEVERITY, _SINCE = itemgetter("severity"), itemgetter("since")
 # What every stored fault has.
 _REQUIRED = itemgetter("name", "severity", "message", "since")
-
-
-#: The head of a row that is not there.
-NO_HEAD = (0, b"", -1, 0)
 
 
 def of_kind(transaction: Transaction, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -119,8 +118,8 @@ def is_unchanged(row: bytes, wanted: Condition) -> bool:
     return row.startswith(wanted, _CONDITION)
 
 
-def head(row: bytes) -> tuple[int, bytes, int, int]:
-    """The start of a row: its own heartbeat, its revision, its slot, and how many instances it remembers."""
+def head(row: bytes) -> Head:
+    """The start of a row."""
     return _HEAD.unpack_from(row)
 
 

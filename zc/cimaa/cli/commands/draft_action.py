@@ -11,7 +11,7 @@ from ...filters import quote
 from ..action_files import complete_modules, module_checks
 from ..output import write_json
 from ..params import INTERVAL, configuration, examples, unknown
-from .squelch import login_name
+from ..users import login_name
 
 
 @click.command(

@@ -46,6 +46,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "agent": ("set_faults", "get_faults", "find_faults", "get_squelch_details", "remove_agent"),
     "report": ("set_faults",),
     "faults": ("find_faults", "get_agents", "get_squelches"),
+    "faults --at": ("faults_at", "get_history", "get_agents", "late_agents", "squelches_at"),
+    "history": ("get_history", "get_agents"),
+    "uptime": ("find_faults", "faults_at", "get_history", "get_agents", "get_squelch_details", "late_agents"),
     "squelches": ("get_squelches", "get_squelch_details", "find_faults"),
     "squelch": ("get_squelch_details", "squelch", "find_faults", "get_squelches"),
     "unsquelch": ("get_squelch_details", "unsquelch", "find_faults", "get_squelches"),
@@ -56,6 +59,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "leases": ("get_leases",),
     "leases --release": ("get_leases", "release"),
     "leases --forget": ("forget_lease", "get_leases"),
+    "tend": ("count_expired_history", "prune_history"),
     "dump": ("dump",),
 }
 
