@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -17,6 +18,10 @@ from .writes import AgentWrites, ConditionFailed, PlannedWrite
 
 if TYPE_CHECKING:
     from .requests import Requests
+
+
+# How many agents are woken at the same time.
+_PARALLEL = 16
 
 
 class AgentRows:
@@ -49,19 +54,41 @@ class AgentRows:
             return False
         return True
 
-    def replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
-        """Replace the agent's faults and row by those of the report, and record what changed."""
+    def replace(self, agent: str, report: Report, instance: Instance, within: int | None, *, unmark: bool) -> bool:
+        """Replace the agent's faults and row by those of the report, and record what changed.
+
+        Return whether one of the attempts removed the row's mark: that of a lost response, too.
+        """
+        woken = False
 
         def planned(stored: Stored, found: list[FaultDict], revision: str, keep: bool) -> PlannedWrite:
+            nonlocal woken
             now = self._now()
             row, old = self._reads.recorded(agent, stored, found) if keep else (stored.row, found)
             last = self._reads.latest_event(agent, stored) if keep and row is None else None
-            new = history.replacement(agent, row, old, report, instance, within, now, keep=keep, last=last)
+            new = history.replacement(
+                agent, row, old, report, instance, within, now, keep=keep, last=last, unmark=unmark
+            )
+            woken = woken or new.woken
             item = records.encode_row(agent, new.row, revision, writes.unsettled_until(stored, now))
             return PlannedWrite(item, old, new.changes, new.events, keep)
 
         conflicting, stored = self._last_conflict.__dict__.pop("last", (None, None))
         self._record(agent, f"reporting for agent {agent!r}", planned, stored if conflicting == agent else None)
+        return woken
+
+    def wake(self, agents: Sequence[str]) -> int:
+        """Mark the rows of these agents, several at a time; return how many have one."""
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="cimaa-wake") as pool:
+            return sum(pool.map(self._wake, agents))
+
+    def _wake(self, agent: str) -> bool:
+        request = AgentWrites(self._agents, agent).wake(uuid4().hex)
+        try:
+            self._requests.send("update_item", f"waking agent {agent!r}", **request)
+        except ConditionFailed as failed:  # it is marked, or there is no row
+            return failed.item is not None and records.decode_row(failed.item).row is not None
+        return True
 
     def remove(self, agent: str, user: str | None) -> None:
         """Remove the agent's row and faults, and record it; while there is history, an item of the agent remains."""

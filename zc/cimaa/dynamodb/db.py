@@ -1,6 +1,6 @@
 """The contract, implemented with DynamoDB."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..agents import Instance, Row, Touch
@@ -85,8 +85,13 @@ class DB(Contract):
     def _touch(self, agent: str, touch: Touch) -> bool:
         return self._agent_rows.touch(agent, touch)
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
-        self._agent_rows.replace(agent, report, instance, within)
+    def _replace(
+        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
+    ) -> bool:
+        return self._agent_rows.replace(agent, report, instance, within, unmark=unmark)
+
+    def _wake(self, agents: Sequence[str]) -> int:
+        return self._agent_rows.wake(agents)
 
     def _remove_agent(self, agent: str, user: str | None) -> None:
         self._agent_rows.remove(agent, user)
