@@ -20,6 +20,7 @@ from .event_log import AgentSpan, EventLog
 from .fleet_reads import FleetReads
 from .records import check_prefix, full_name, schemas
 from .squelch_rows import SquelchRows
+from .waking import wake
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -91,7 +92,7 @@ class DB(Contract):
         return self._agent_rows.replace(agent, report, instance, within, unmark=unmark)
 
     def _wake(self, agents: Sequence[str]) -> int:
-        return self._agent_rows.wake(agents)
+        return wake(self._requests, self._names["agents"], agents)
 
     def _remove_agent(self, agent: str, user: str | None) -> None:
         self._agent_rows.remove(agent, user)
