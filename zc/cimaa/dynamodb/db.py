@@ -86,9 +86,7 @@ class DB(Contract):
     def _touch(self, agent: str, touch: Touch) -> bool:
         return self._agent_rows.touch(agent, touch)
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         return self._agent_rows.replace(agent, report, instance, within, unmark=unmark)
 
     def _wake(self, agents: Sequence[str]) -> int:
