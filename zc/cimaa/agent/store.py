@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..db import DB
-from ..errors import StoreError, StoreUnavailable, unexpected
+from ..errors import Error, StoreError, StoreUnavailable, unexpected
 from ..faults import SEVERITIES, FaultDict
+from ..leases import UNCHANGED, Lease
 from ..masking import mask_urls
 from ..naming import fault_name
 from ..squelches import Matcher, StoredSquelch, in_force
@@ -88,6 +89,14 @@ class StoreClient:
         stored = await self._call(self._db.get_faults, self._agent)
         return [{key: value for key, value in fault.items() if key != "agent"} for fault in stored]
 
+    async def lease(self, name: str, seconds: float, state: Any = UNCHANGED) -> Lease:
+        """Take or renew a lease for the agent: see :meth:`zc.cimaa.db.DB.lease`."""
+        return await self._ask(lambda: self._db.lease(name, self._agent, seconds, state=state))
+
+    async def release(self, name: str) -> None:
+        """End a lease of the agent."""
+        await self._ask(lambda: self._db.release(name, self._agent))
+
     async def read_squelches(self) -> None:
         """Read the squelches."""
         start = self._clock.time()
@@ -132,6 +141,17 @@ class StoreClient:
         text = f"the store was unavailable for {format_duration(end - start)}, until {format_time(end)}"
         return [make_fault(fault_name(self._agent, "agent", "store"), SEVERITIES["info"], text)]
 
+    async def _ask(self, function: Callable[[], T]) -> T:
+        """What the function returns or raises.
+
+        A store that refuses a lease is not unavailable: it may have no table for leases yet, and
+        take reports all the same.
+        """
+        result: T | Error = await self._call(_refused, function)
+        if isinstance(result, Error):
+            raise result
+        return result
+
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """What the store's method returns; one call at a time.
 
@@ -171,3 +191,13 @@ class StoreClient:
         if self.away_since is not None:
             self._outage = self.away_since, self._clock.time()
             self.away_since = None
+
+
+def _refused(function: Callable[[], T]) -> T | Error:
+    """What the function returns, or its error, unless the store is unavailable."""
+    try:
+        return function()
+    except StoreUnavailable:
+        raise
+    except Error as error:
+        return error
