@@ -74,13 +74,13 @@ class StoreClient:
 
     async def report(self, faults: list[FaultDict], within: int) -> None:
         """Store the agent's faults, and the time (seconds) ``within`` which the next report comes."""
-        await self._call(self._db.set_faults if self._on_woken is None else self._ask, self._agent, faults, within)
+        await self._call(self._db.set_faults if self._on_woken is None else self._report, self._agent, faults, within)
         self.figures.last_report = self._clock.time()
         if self._on_woken is not None and self._woken:
             self._woken = False
             self._on_woken()
 
-    def _ask(self, agent: str, faults: list[FaultDict], within: int) -> None:
+    def _report(self, agent: str, faults: list[FaultDict], within: int) -> None:
         if self._db.report(agent, faults, within):
             self._woken = True  # also if the call timed out: then the next report has it
 
