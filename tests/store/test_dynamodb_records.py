@@ -151,6 +151,8 @@ def test_a_row_as_an_item() -> None:
     unsettled = ROW_ITEM | {"doubt": {"N": "1764000910000000"}}
     assert records.encode_row("web1", ROW, "r" * 32, 1_764_000_910_000_000) == unsettled
     assert records.decode_row(unsettled) == Stored("r" * 32, ROW, 1_764_000_910_000_000)
+    assert records.encode_row("web1", ROW._replace(marked=True), "r" * 32) == {**ROW_ITEM, "woken": {"BOOL": True}}
+    assert records.decode_row({**ROW_ITEM, "woken": {"BOOL": True}}) == Stored("r" * 32, ROW._replace(marked=True))
     recorded = ROW._replace(within=300, written=ROW.updated + 1, recorded=0)
     times = {"within": {"N": "300"}, "written": {"N": "1764000010000001"}, "recorded": {"N": "0"}}
     assert records.encode_row("web1", recorded, "r" * 32) == {**ROW_ITEM, **times}

@@ -33,6 +33,8 @@ def in_all_sizes(call: Callable[[list[dict[str, Any]]], object]) -> None:
 #: Each call of the contract, for one agent.
 DB_CALLS: dict[str, Callable[[DB, str], object]] = {
     "set_faults": lambda db, agent: in_all_sizes(lambda report: db.set_faults(agent, report)),
+    "report": lambda db, agent: in_all_sizes(lambda report: db.report(agent, report)),
+    "wake": lambda db, agent: db.wake([agent]),
     "get_faults": lambda db, agent: db.get_faults(agent),
     "find_faults": lambda db, _agent: db.find_faults(),
     "find_faults of one agent": lambda db, agent: db.find_faults(agent),
@@ -141,8 +143,11 @@ READ_AGAIN = (("agents", "GetItem"), ("faults", "Query"))
 #: What is granted and seldom sent: after a conflict with another writer, or to read an interrupted report; for the
 #: first report of an agent; to remove an agent that has no history.
 SELDOM = {
-    ("set_faults", "agents", "GetItem"),
-    ("set_faults", "history", "Query"),
+    *(
+        (call, table, action)
+        for call in ("set_faults", "report")
+        for table, action in (("agents", "GetItem"), ("history", "Query"))
+    ),
     ("remove_agent", "agents", "DeleteItem"),
     ("remove_agent", "history", "Query"),
     *((call, table, action) for call in ("dump", "faults_at") for table, action in READ_AGAIN),

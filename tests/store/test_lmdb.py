@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lmdb
@@ -631,3 +632,15 @@ def test_a_store_that_changes_all_the_time_cannot_be_read_without_locks(
 def test_importing_it_loads_no_other_driver() -> None:
     code = "import sys, zc.cimaa.lmdb; print({'boto3', 'botocore', 'psycopg', 'stevedore'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_many_agents_are_woken_in_several_transactions(path: Path) -> None:
+    """Waking writes the data file, but a report of an agent that was not woken does not."""
+    names = [f"agent{number}" for number in range(500)]
+    with opened(path) as db, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: db.set_faults(name, []), names))
+        assert db.wake(reversed(names[:450])) == 450
+        before = (path / "data.mdb").read_bytes()
+        assert [db.report(name, []) for name in names[450:]] == [False] * 50
+        assert (path / "data.mdb").read_bytes() == before
+        assert list(pool.map(lambda name: db.report(name, []), names)) == [True] * 450 + [False] * 50

@@ -137,3 +137,14 @@ def test_a_disk_that_is_full_from_the_start_kills_no_process(small_disk: Path, l
             db.set_faults("agent", [fault("f", message="m" * 30000)])
 
     assert finished(in_fork(start)) == 0
+
+
+def test_woken_agents_can_report_in_a_full_store(path: Path) -> None:
+    with opened(path, map_size="1MiB") as db:
+        woken = [f"woken{number}" for number in range(20)]
+        for name in woken:
+            db.set_faults(name, [fault("f")])
+        assert db.wake(woken) == 20
+        report_until_full(db)
+        assert [db.report(name, [fault("f")]) for name in woken] == [True] * 20
+        assert [db.report(name, [fault("f")]) for name in woken] == [False] * 20

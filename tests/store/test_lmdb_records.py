@@ -170,3 +170,49 @@ def test_any_other_report_rewrites_the_row(path: Path, faults: list[FaultDict], 
     assert after[b"a:web1"][51:116] != CONDITION
     assert (after.get(b"f:web1") == GOLDEN[b"f:web1"]) == (faults == FAULTS)
     assert (b"f:web1" in after) == bool(faults)
+
+
+MARKED = CONDITION + b" - marked"
+MARKED_ROW = HEAD + TIMES + len(MARKED).to_bytes(2, "little") + MARKED + SEEN
+
+
+def test_a_mark_is_a_part_of_the_condition(path: Path) -> None:
+    """The row's revision stays the same, so that the heartbeat in its slot still counts; other agents are as before."""
+    store(path, GOLDEN)
+    with opened(path, NOW + 60.5) as db:
+        db.set_faults("web1", FAULTS)
+    for _ in range(2):
+        with opened(path) as db:
+            assert db.wake(["web1", "web2"]) == 1
+            assert [one["updated"] for one in db.get_agents()] == [NOW + 60]
+        assert stored(path) == {**GOLDEN, b"a:web1": MARKED_ROW}
+    within = ROW.replace(CONDITION, CONDITION + b" 300").replace(b"\x41\0", b"\x45\0")
+    store(path, {b"a:web1": within})
+    with opened(path) as db:
+        db.wake(["web1"])
+    assert stored(path)[b"a:web1"] == within.replace(b" 300", b" 300 marked").replace(b"\x45\0", b"\x4c\0")
+
+
+def test_set_faults_writes_the_slot_of_a_marked_row(path: Path) -> None:
+    """It is the same touch as without a mark; that of a report fails, and removes the mark."""
+    damaged = {**GOLDEN, b"a:web1": MARKED_ROW.replace(SEEN, b"[damaged"), b"f:web1": b"[damaged"}
+    store(path, damaged)
+    with opened(path, NOW + 60.5) as db:
+        db.set_faults("web1", FAULTS)
+    assert stored(path) == damaged
+    path = path.with_name("another")
+    store(path, GOLDEN | {b"a:web1": MARKED_ROW})
+    with opened(path, NOW + 60) as db:
+        assert db.report("web1", FAULTS) is True
+        assert db.report("web1", FAULTS) is False
+    assert stored(path) == {**GOLDEN, b"a:web1": HEAD.replace(STARTED, LATER) + LATER + TIMES[8:] + ROW[49:]}
+
+
+def test_a_report_writes_a_slot_and_reads_nothing_else(path: Path) -> None:
+    """As long as the row is not marked, it does what set_faults does."""
+    damaged = {**GOLDEN, b"a:web1": ROW.replace(SEEN, b"[damaged"), b"f:web1": b"[damaged"}
+    store(path, damaged)
+    with opened(path, NOW + 60.5) as db:
+        assert db.report("web1", FAULTS) is False
+    assert stored(path) == damaged
+    assert (path / "heartbeats").read_bytes().rstrip(b"\0") == (SLOT + BOOT).rstrip(b"\0")

@@ -6,7 +6,7 @@ Not collected by itself: test_conformance_is_strict.py runs it, and wants to see
 import functools
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,12 @@ class ForgetsToRemove(memory.DB):
 
     breaks = 1
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = list(self._agent_faults(agent))
-        super()._replace(agent, report, instance, within)
+        woken = super()._replace(agent, report, instance, within, unmark)
         now = {fault["name"] for fault in self._store.faults[agent]}
         self._store.faults[agent] += [fault for fault in before if fault["name"] not in now]
+        return woken
 
 
 class TouchesBlindly(memory.DB):
@@ -88,13 +89,14 @@ class TakesTrueForOne(memory.DB):
 
     breaks = 4
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = {fault["name"]: fault for fault in self._agent_faults(agent)}
-        super()._replace(agent, report, instance, within)
+        woken = super()._replace(agent, report, instance, within, unmark)
         self._store.faults[agent] = [
             before[fault["name"]] if before.get(fault["name"]) == fault else fault
             for fault in self._store.faults[agent]
         ]
+        return woken
 
 
 class BeginsAnew(memory.DB):
@@ -102,12 +104,13 @@ class BeginsAnew(memory.DB):
 
     breaks = 21
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = {fault["name"]: fault for fault in self._agent_faults(agent)}
-        super()._replace(agent, report, instance, within)
+        woken = super()._replace(agent, report, instance, within, unmark)
         for fault in self._store.faults[agent]:
             if before.get(fault["name"]) != fault:
                 fault["since"] = self._now() // agents.MICROSECONDS
+        return woken
 
 
 class WritesInTwoSteps(memory.DB):
@@ -117,13 +120,13 @@ class WritesInTwoSteps(memory.DB):
 
     looked = threading.Event()
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         kept = self._store.faults.pop(agent, [])
         for _ in range(2):  # the first may have looked before
             self.looked.clear()
             self.looked.wait(0.05)
         self._store.faults[agent] = kept
-        super()._replace(agent, report, instance, within)
+        return super()._replace(agent, report, instance, within, unmark)
 
     def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
         found = super()._agent_faults(agent)
@@ -225,13 +228,13 @@ class MixesUpThreads(memory.DB):
 
     company = threading.Barrier(2)
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         self._report = report
         try:
             self.company.wait(0.1)
         except threading.BrokenBarrierError:
             self.company.reset()
-        super()._replace(agent, self._report, instance, within)
+        return super()._replace(agent, self._report, instance, within, unmark)
 
 
 class StaysOpen(memory.DB):
@@ -272,13 +275,14 @@ class ForgetsWhoElse(memory.DB):
 
     breaks = 31
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         changed = agent in self._store.rows and self._store.rows[agent].digest != report.digest
-        super()._replace(agent, report, instance, within)
+        woken = super()._replace(agent, report, instance, within, unmark)
         row = self._store.rows[agent]
         if changed:
             only = tuple(seen for seen in row.instances if seen.instance == instance)
             self._store.rows[agent] = row._replace(instances=only)
+        return woken
 
 
 class SwapsWithoutCondition(memory.DB):
@@ -396,13 +400,14 @@ class RecordsEveryMessage(memory.DB):
 
     breaks = 60
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = {fault["name"]: fault for fault in self._agent_faults(agent)}
-        super()._replace(agent, report, instance, within)
+        woken = super()._replace(agent, report, instance, within, unmark)
         at = self._store.rows[agent].written
         for fault in self._store.faults[agent]:
             if before.get(fault["name"], fault)["message"] != fault["message"]:
                 self._record([Event(at, agent, "changed", fault["name"])])
+        return woken
 
 
 class RemovesTheHistory(memory.DB):
@@ -422,7 +427,7 @@ class IgnoresSilence(memory.DB):
 
     def _touch(self, agent: str, touch: Touch) -> bool:
         row = self._store.rows.get(agent)
-        if row is None or (row.digest, row.instance, row.within) != touch:
+        if row is None or not touch.holds(row, row.updated):
             return False
         self._store.rows[agent] = row._replace(updated=self._now())
         return True
@@ -442,11 +447,92 @@ class HidesTheGap(memory.DB):
 
     breaks = 67
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = self._store.rows.get(agent)
-        super()._replace(agent, report, instance, within)
+        woken = super()._replace(agent, report, instance, within, unmark)
         if before is not None:
             self._store.rows[agent] = self._store.rows[agent]._replace(recorded=before.recorded)
+        return woken
+
+
+class NeverAnswers(memory.DB):
+    """Touches the rows of agents that were woken."""
+
+    breaks = 80
+
+    def _touch(self, agent: str, touch: Touch) -> bool:
+        return super()._touch(agent, touch._replace(unmarked=False))
+
+
+class AnswersTwice(memory.DB):
+    """Does not remove the mark."""
+
+    breaks = 80
+
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
+        woken = super()._replace(agent, report, instance, within, unmark)
+        if woken:
+            self._store.rows[agent] = self._store.rows[agent]._replace(marked=True)
+        return woken
+
+
+class AnswersTheWrongCall(memory.DB):
+    """Removes the mark though nothing asked for it."""
+
+    breaks = 81
+
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
+        return super()._replace(agent, report, instance, within, unmark=True)
+
+
+class CountsWakingAsReport(memory.DB):
+    """Refreshes the heartbeat of an agent that is woken."""
+
+    breaks = 83
+
+    def _wake(self, agents: Sequence[str]) -> int:
+        for name in agents:
+            if row := self._store.rows.get(name):
+                self._store.rows[name] = row._replace(updated=self._now())
+        return super()._wake(agents)
+
+
+class WakesWhatIsGone(memory.DB):
+    """Keeps the mark of an agent that is removed."""
+
+    breaks = 84
+
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
+        marks = self._store.__dict__.setdefault("marks", set())
+        woken = super()._replace(agent, report, instance, within, unmark)
+        return woken or (agent in marks and not marks.discard(agent))
+
+    def _remove_agent(self, agent: str, user: str | None) -> None:
+        if (row := self._store.rows.get(agent)) and row.marked:
+            self._store.__dict__.setdefault("marks", set()).add(agent)
+        super()._remove_agent(agent, user)
+
+
+class WakesOneAfterTheOther(memory.DB):
+    """Marks the agents before an invalid one."""
+
+    breaks = 85
+
+    def wake(self, agents: Iterable[str]) -> int:
+        return sum(super(WakesOneAfterTheOther, self).wake([name]) for name in agents)
+
+
+class OverwritesMarks(memory.DB):
+    """Looks at the mark, lets others run, and writes the row without it."""
+
+    breaks = 86
+
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
+        before = self._store.rows.get(agent)
+        time.sleep(0.002)
+        super()._replace(agent, report, instance, within, unmark)
+        self._store.rows[agent] = self._store.rows[agent]._replace(marked=False)
+        return unmark and before is not None and before.marked
 
 
 class ShowsWhatIsPast(memory.DB):

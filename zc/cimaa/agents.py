@@ -70,6 +70,8 @@ class Row(NamedTuple):
     written: int = 0
     #: Since when (microseconds) the agent's history is complete; ``None``: a program that keeps none wrote last.
     recorded: int | None = None
+    #: True if the agent was woken since its last ``report``.
+    marked: bool = False
 
 
 class Touch(NamedTuple):
@@ -79,6 +81,8 @@ class Touch(NamedTuple):
     #: The id of the instance.
     instance: str
     within: int | None = None
+    #: True if the row must not be marked: the caller needs to know whether the agent was woken.
+    unmarked: bool = False
 
     def holds(self, row: Row, now: int, tolerance: int = 0) -> bool:
         """True if a report at ``now`` (microseconds) may be a mere heartbeat.
@@ -86,8 +90,10 @@ class Touch(NamedTuple):
         A report that comes after a silence is written in full, so that the silence gets into the history.
         ``tolerance`` (microseconds) is how much older the stored heartbeat may be than the last report.
         """
-        same = (row.digest, row.instance, row.within) == self
-        return same and (self.within is None or not is_silent(row, now, tolerance))
+        same = (row.digest, row.instance, row.within) == self[:3]
+        if not same or (self.unmarked and row.marked):
+            return False
+        return self.within is None or not is_silent(row, now, tolerance)
 
 
 def check_name(agent: object) -> str:
@@ -157,8 +163,9 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int, within:
     seen[instance.id] = SeenInstance(instance, first, now)
     latest = sorted(seen.values(), key=lambda s: (s.last, s.first, s.instance.id))[-INSTANCES:]
     in_order = tuple(sorted(latest, key=lambda s: (s.first, s.instance.id)))
-    written, recorded = (0, None) if row is None else (row.written, row.recorded)
-    return Row(now, digest, instance.id, in_order, within, written, recorded)
+    if row is None:
+        return Row(now, digest, instance.id, in_order, within)
+    return row._replace(updated=now, digest=digest, instance=instance.id, instances=in_order, within=within)
 
 
 def instances(row: Row | None) -> list[SeenInstance]:

@@ -74,6 +74,7 @@ class DB(ABC):
         self._clock = clock or time.time
         self._closed = False
         self._held: dict[str, Entry] = {}
+        self._unanswered: set[str] = set()
         self._open()
 
     # Agents and what they report
@@ -93,17 +94,37 @@ class DB(ABC):
         :raises InvalidFault: if a fault, or the whole report, breaks a rule.
         :raises InvalidInput: if ``within`` is not a number of seconds.
         """
-        if self._closed:
-            self._require_open()
-        agents.check_name(agent)
-        if within is not None:
-            agents.check_within(within)
-        instance = self._given_instance or agents.this_process()
-        unvalidated = _encode_unvalidated(faults) if isinstance(faults, list) else None
-        if unvalidated is None or not self._touch(agent, Touch(unvalidated.digest, instance.id, within)):
-            report = _report(agent, faults, unvalidated)
-            if unvalidated is not None or not self._touch(agent, Touch(report.digest, instance.id, within)):
-                self._replace(agent, report, instance, within)
+        self._set_report(agent, faults, within, unmark=False)
+
+    def report(self, agent: str, faults: Iterable[Mapping[str, Any]], within: int | None = None) -> bool:
+        """Replace the agent's faults as :meth:`set_faults` does; return whether it was woken since the last ``report``.
+
+        No call of :meth:`wake` is lost: if it happens while a report is written, that report or
+        the next one returns true.  After an error that may have lost the answer, the next
+        report through this handle returns true.  A new process cannot know what an earlier
+        one did not handle: it must act as if it had been woken when it starts.
+
+        It raises the same errors as :meth:`set_faults`.
+        """
+        woken = self._set_report(agent, faults, within, unmark=True)
+        if agent in self._unanswered:
+            self._unanswered.discard(agent)
+            return True
+        return woken
+
+    def wake(self, agents: Iterable[str]) -> int:
+        """Mark these agents, so that the next :meth:`report` of each returns true; return how many of them exist.
+
+        An agent that has never reported, or was removed, is ignored.  Calling it again before
+        the agent reports has no further effect, and nothing else of the agent changes.
+
+        :raises InvalidAgent: if a name breaks a rule; then none is marked.
+        """
+        self._require_open()
+        if isinstance(agents, str):
+            raise InvalidInput(f"wake takes a list of agents, not the text {quoted(agents)}")
+        names = [*dict.fromkeys(map(_check_name, agents))]
+        return self._wake(names) if names else 0
 
     def get_faults(self, agent: str) -> list[types.Fault]:
         """The agent's current faults as they were set, each with its ``agent``, sorted by name."""
@@ -490,10 +511,19 @@ class DB(ABC):
         """
 
     @abstractmethod
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         """Replace the agent's report atomically, even if others write at the same time.
 
         :func:`zc.cimaa.history.replacement` computes what to write: row, faults and events.
+        With ``unmark`` it removes the row's mark; return its ``woken``, which says whether
+        there was one.  A mark that is set after the row was read must not be overwritten.
+        """
+
+    @abstractmethod
+    def _wake(self, agents: Sequence[str]) -> int:
+        """Mark the rows of these agents (each name once), where there are any; return how many have one.
+
+        It is durable when it returns.
         """
 
     @abstractmethod
@@ -676,6 +706,27 @@ class DB(ABC):
 
     # Helpers of this class alone
 
+    def _set_report(self, agent: str, faults: Iterable[Mapping[str, Any]], within: int | None, unmark: bool) -> bool:
+        """Write a report; return whether it removed a mark."""
+        if self._closed:
+            self._require_open()
+        agents.check_name(agent)
+        if within is not None:
+            agents.check_within(within)
+        instance = self._given_instance or agents.this_process()
+        unvalidated = _encode_unvalidated(faults) if isinstance(faults, list) else None
+        if unvalidated is not None and self._touch(agent, Touch(unvalidated.digest, instance.id, within, unmark)):
+            return False
+        report = _report(agent, faults, unvalidated)
+        if unvalidated is None and self._touch(agent, Touch(report.digest, instance.id, within, unmark)):
+            return False
+        try:
+            return self._replace(agent, report, instance, within, unmark)
+        except BaseException:  # it may have removed a mark
+            if unmark:
+                self._unanswered.add(agent)
+            raise
+
     def _lease_entry(self, name: str) -> Entry | None:
         return next(iter(self._entries(leases.KIND, "", name)), None)
 
@@ -724,8 +775,9 @@ _ALWAYS = ("name", "severity", "message", "since")
 # The latest time (seconds) whose microseconds every store can hold, and compare with others.
 _LATEST = 2**62 // agents.MICROSECONDS
 
-# Within the class, the parameter of set_faults hides the module faults.
+# Within the class, parameters hide the modules faults and agents.
 _report, _encode_unvalidated = faults.report, faults.encode_unvalidated
+_check_name = agents.check_name
 
 
 def _grouped(pairs: Iterable[tuple[str, list[T]]]) -> dict[str, list[T]]:

@@ -76,6 +76,8 @@ class Replacement(NamedTuple):
     changes: Changes
     #: All with the time ``row.written``; empty if nothing happened or no history is kept.
     events: tuple[Event, ...]
+    #: True if it removes the row's mark.
+    woken: bool = False
 
 
 class Kept(NamedTuple):
@@ -104,33 +106,34 @@ def replacement(
     keep: bool,
     last: Event | None = None,
     tolerance: int = 0,
+    unmark: bool = False,
 ) -> Replacement:
     """What to write so that ``row`` and the ``old`` faults become those of a report at ``now`` (microseconds).
 
     ``keep`` is false if no history is kept.  ``last`` is the agent's latest event, needed only if it
     has no row, or one whose history is incomplete.  ``tolerance`` (microseconds) is how much older the row's heartbeat
     may be than the last report.
+    ``unmark`` removes the row's mark; otherwise it stays.
     """
     old = [*old]
     changes = faults.changes(old, report, now // MICROSECONDS)
     new = agents.reported(row, report.digest, instance, now, within)
-    at = _next(now, row, last)
+    at, woken = _next(now, row, last), unmark and new.marked
+    new = new._replace(written=at, recorded=None, marked=new.marked and not unmark)
     if not keep:
-        return Replacement(new._replace(written=at, recorded=None), changes, ())
-    events = []
+        return Replacement(new, changes, (), woken)
     if row is None:
         recorded = 0 if last is None or last.kind == REMOVED else None
-        events.append(Event(at, agent, APPEARED, who=instance.host))
+        events = [Event(at, agent, APPEARED, who=instance.host)]
     else:
         recorded = row.recorded
-        if agents.is_silent(row, now, tolerance):
-            events.append(Event(at, agent, RETURNED, since=row.updated // MICROSECONDS, who=instance.host))
+        events = _of_silence(agent, row, instance, at) if agents.is_silent(row, now, tolerance) else []
     if recorded is None:
         recorded = at
         events.append(Event(at, agent, STARTED))
     if changes.put or changes.removed:
         events += _of_changes(agent, old, changes, at)
-    return Replacement(new._replace(written=at, recorded=recorded), changes, tuple(events))
+    return Replacement(new._replace(recorded=recorded), changes, tuple(events), woken)
 
 
 def removal(
@@ -167,6 +170,10 @@ def squelched(
 def _next(now: int, row: Row | None, last: Event | None) -> int:
     """The time of the next write: later than that of the last one."""
     return max(now, (row.written if row else 0) + 1, (last.time if last else 0) + 1)
+
+
+def _of_silence(agent: str, row: Row, instance: Instance, at: int) -> list[Event]:
+    return [Event(at, agent, RETURNED, since=row.updated // MICROSECONDS, who=instance.host)]
 
 
 def _of_squelch(kind: str, squelch: StoredSquelch, at: int) -> Event:

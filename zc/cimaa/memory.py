@@ -2,7 +2,7 @@
 
 import bisect
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from operator import attrgetter
 from typing import ClassVar
@@ -63,12 +63,15 @@ class DB(Contract):
             self._store.rows[agent] = row._replace(updated=now)
             return True
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         with self._store.lock:
             row, old = self._store.rows.get(agent), self._store.faults.get(agent, [])
             last = None if row else self._last(agent)
             new = history.replacement(
-                agent, row, old, report, instance, within, self._now(), keep=self._keeps_history, last=last
+                *(agent, row, old, report, instance, within, self._now()),
+                keep=self._keeps_history,
+                last=last,
+                unmark=unmark,
             )
             stored = {fault["name"]: fault for fault in old}
             for name in new.changes.removed:
@@ -77,6 +80,13 @@ class DB(Contract):
             self._store.faults[agent] = list(stored.values())
             self._store.rows[agent] = new.row
             self._record(new.events)
+            return new.woken
+
+    def _wake(self, agents: Sequence[str]) -> int:
+        with self._store.lock:
+            marked = {name: self._store.rows[name]._replace(marked=True) for name in agents if name in self._store.rows}
+            self._store.rows |= marked
+            return len(marked)
 
     def _remove_agent(self, agent: str, user: str | None) -> None:
         with self._store.lock:

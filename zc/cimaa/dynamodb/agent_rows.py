@@ -49,19 +49,28 @@ class AgentRows:
             return False
         return True
 
-    def replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
-        """Replace the agent's faults and row by those of the report, and record what changed."""
+    def replace(self, agent: str, report: Report, instance: Instance, within: int | None, *, unmark: bool) -> bool:
+        """Replace the agent's faults and row by those of the report, and record what changed.
+
+        Return whether one of the attempts removed the row's mark: that of a lost response, too.
+        """
+        woken = False
 
         def planned(stored: Stored, found: list[FaultDict], revision: str, keep: bool) -> PlannedWrite:
+            nonlocal woken
             now = self._now()
             row, old = self._reads.recorded(agent, stored, found) if keep else (stored.row, found)
             last = self._reads.latest_event(agent, stored) if keep and row is None else None
-            new = history.replacement(agent, row, old, report, instance, within, now, keep=keep, last=last)
+            new = history.replacement(
+                agent, row, old, report, instance, within, now, keep=keep, last=last, unmark=unmark
+            )
+            woken = woken or new.woken
             item = records.encode_row(agent, new.row, revision, writes.unsettled_until(stored, now))
             return PlannedWrite(item, old, new.changes, new.events, keep)
 
         conflicting, stored = self._last_conflict.__dict__.pop("last", (None, None))
         self._record(agent, f"reporting for agent {agent!r}", planned, stored if conflicting == agent else None)
+        return woken
 
     def remove(self, agent: str, user: str | None) -> None:
         """Remove the agent's row and faults, and record it; while there is history, an item of the agent remains."""
@@ -71,16 +80,12 @@ class AgentRows:
                 return None
             row, old = self._reads.recorded(agent, stored, found) if keep else (stored.row, found)
             events = history.removal(agent, row, old, user, self._now()) if keep else ()
-            item = self._removed(agent, events[0].time if events else stored.written, revision) if keep else None
+            written = events[0].time if events else stored.written
+            item = _removed(agent, written, revision, self._log.retention) if keep else None
             gone = Changes([], [fault["name"] for fault in old])
             return PlannedWrite(item, old, gone, events, keep)
 
         self._record(agent, f"removing agent {agent!r}", planned)
-
-    def _removed(self, agent: str, written: int, revision: str) -> Item | None:
-        """The item of an agent that was removed; ``None`` if it has no history."""
-        expires = history_records.expiry(written, self._log.retention)
-        return records.encode_removed(agent, written, expires, revision) if written else None
 
     def _record(
         self,
@@ -135,9 +140,9 @@ class AgentRows:
         if plan.keep:
             undo, log = revision, writes.undo_log(found, plan.old, changes)
             expires = history_records.expiry(self._now(), self._log.retention)
-            self._put_all(doing, history_records.encode_undo(agent, log, revision, expires))
+            self._log.put(doing, history_records.encode_undo(agent, log, revision, expires))
         mark = self._mark(agent, doing, was, undo)
-        self._put_all(doing, events[:-1])
+        self._log.put(doing, events[:-1])
         mark = self._write_batches(agent, doing, mark, undo, writes.batches(planned))
         self._requests.transact(doing, [write(plan.row, mark), *last])
 
@@ -164,7 +169,8 @@ class AgentRows:
             # The mark was set, but the first response was lost.
         return mark
 
-    def _put_all(self, doing: str, items: Iterable[Item]) -> None:
-        """Write items of the history, one by one: the permission for batches would include deletions."""
-        for item in items:
-            self._requests.send("put_item", doing, TableName=self._log.table, Item=item)
+
+def _removed(agent: str, written: int, revision: str, retention: int) -> Item | None:
+    """The item of an agent that was removed; ``None`` if it has no history."""
+    expires = history_records.expiry(written, retention)
+    return records.encode_removed(agent, written, expires, revision) if written else None

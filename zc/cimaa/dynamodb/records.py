@@ -11,6 +11,7 @@ table          key                   attributes besides the key
                                      interrupted (``undo``: the revision of its undo log); without
                                      ``updated``: the agent's first report.
                                      ``doubt``: the row is unsettled until this time (microseconds).
+                                     ``woken``: the row is marked, see :meth:`zc.cimaa.db.DB.wake`.
                                      With ``removed`` (the revision): the agent was removed, and the
                                      item remains until ``expires`` (seconds), for its history
 ``faults``     ``agent``, ``name``   ``severity``, ``message``, ``since``, and the extra keys
@@ -61,6 +62,9 @@ schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
 
 #: The tables of which DynamoDB deletes items, and the attribute with the time (seconds since the epoch).
 EXPIRING: Mapping[str, str] = {"agents": "expires", "entries": "expires", "history": "expires"}
+
+#: What a marked row has as ``woken``; an unmarked one does not have the attribute.
+WOKEN: Value = {"BOOL": True}
 
 # The defaults for items of other tools, in which an attribute is missing or has another type.  (Early versions of
 # DynamoDB did not store empty texts.)
@@ -154,14 +158,19 @@ def encode_row(agent: str, row: Row, revision: str, unsettled_until: int | None 
         "written": row.written or None,
         "recorded": row.recorded,
     }
-    return {key: number(time) for key, time in times.items() if time is not None} | {
-        "name": text(agent),
-        "updated": number(row.updated),
-        "digest": text(row.digest),
-        "instance": text(row.instance),
-        "instances": text(encode(_packed(row.instances)).decode()),
-        "revision": text(revision),
-    }
+    mark = {"woken": WOKEN} if row.marked else {}
+    return (
+        mark
+        | {key: number(time) for key, time in times.items() if time is not None}
+        | {
+            "name": text(agent),
+            "updated": number(row.updated),
+            "digest": text(row.digest),
+            "instance": text(row.instance),
+            "instances": text(encode(_packed(row.instances)).decode()),
+            "revision": text(revision),
+        }
+    )
 
 
 def encode_removed(agent: str, written: int, expires: int, revision: str) -> Item:
@@ -192,6 +201,7 @@ def decode_row(item: Item) -> Stored:
             within=_time(item, "within"),
             written=written,
             recorded=_time(item, "recorded"),
+            marked="woken" in item,
         )
     gone = row is None and revision is not None and removed == revision
     return Stored(revision, row, _time(item, "doubt"), written, gone, undo)

@@ -174,6 +174,9 @@ class AgentWrites:
             ":digest": records.text(touch.digest),
             ":instance": records.text(touch.instance),
         }
+        condition = "digest = :digest AND instance = :instance AND attribute_not_exists(doubt)"
+        if touch.unmarked:
+            condition += " AND attribute_not_exists(woken)"
         due = "attribute_not_exists(#within)"
         if touch.within is not None:
             due = "#within = :within AND updated >= :due"
@@ -183,8 +186,7 @@ class AgentWrites:
             "TableName": self._table,
             "Key": records.agent_key(self._name),
             "UpdateExpression": "SET updated = :now",
-            "ConditionExpression": "digest = :digest AND instance = :instance AND attribute_not_exists(doubt)"
-            f" AND {due}",
+            "ConditionExpression": f"{condition} AND {due}",
             "ExpressionAttributeNames": {"#within": "within"},  # a reserved word of DynamoDB
             "ExpressionAttributeValues": values,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -209,6 +211,20 @@ class AgentWrites:
             **condition,
             "ExpressionAttributeNames": {"#undo": "undo"},  # a reserved word of DynamoDB
             "ExpressionAttributeValues": values,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def wake(self, revision: str) -> dict[str, Any]:
+        """Mark the row as woken, and give it this revision, if there is a row without such a mark (``UpdateItem``).
+
+        The revision makes a report that was computed before, without the mark, fail.
+        """
+        return {
+            "TableName": self._table,
+            "Key": records.agent_key(self._name),
+            "UpdateExpression": "SET woken = :woken, revision = :revision",
+            "ConditionExpression": "attribute_exists(updated) AND attribute_not_exists(woken)",
+            "ExpressionAttributeValues": {":woken": records.WOKEN, ":revision": records.text(revision)},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 

@@ -2,9 +2,10 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from mmap import PAGESIZE
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ from ..units import format_size
 from . import event_log, records, writes
 from .environment import Environment
 from .heartbeats import Heartbeats
-from .records import Transaction
+from .records import Condition, Transaction
 from .scan import Scan
 from .search import find_faults
 
@@ -34,6 +35,8 @@ _SMALLEST, _LARGEST = 16 * 1024, 64 * 1024**4
 _DROPPED, _MORE = 1000, 4
 # How many agents' last reports are remembered.
 _REMEMBERED = 1000
+# How many agents are marked in one transaction, which other writers wait for.
+_WOKEN = 200
 # How many agents a part of a snapshot has.
 _PART = 1000
 
@@ -75,7 +78,7 @@ class DB(Contract):
     def _touch(self, agent: str, touch: Touch) -> bool:
         if self._reported.get(agent, touch.digest) != touch.digest:
             return False  # it would not match, unless another instance reported the same meanwhile
-        name, condition = agent.encode(), records.condition(*touch)
+        name, condition = agent.encode(), records.condition(touch)
         key = records.AGENT + name
         touched = self._environment.touch(
             name, lambda heartbeats: self._touch_slot(agent, key, condition, touch.within, heartbeats)
@@ -93,7 +96,7 @@ class DB(Contract):
             return row is not None
 
     def _touch_slot(
-        self, agent: str, key: bytes, condition: bytes, within: int | None, heartbeats: Heartbeats
+        self, agent: str, key: bytes, condition: Condition, within: int | None, heartbeats: Heartbeats
     ) -> bool | None:
         """Write a heartbeat to the slot; False if the touch does not hold, None if the row must be written."""
         now = self._now()
@@ -117,18 +120,28 @@ class DB(Contract):
         lately = now - self._touched.get(agent, 0) <= within * agents.MICROSECONDS
         return not lately and writes.is_silent(heartbeats, head, within, now)
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         name = agent.encode()
         with self._environment.lock(name) as heartbeats:
             now = self._now()
             writer = writes.Writer(agent, heartbeats, instance, now)
 
-            def replace(transaction: Transaction, *, keep: bool) -> bytes:
-                return writes.replace(transaction, writer, report, within, self._recording(now)._replace(keep=keep))
+            def replace(transaction: Transaction, *, keep: bool) -> tuple[bytes, bool]:
+                recording = self._recording(now)._replace(keep=keep)
+                return writes.replace(transaction, writer, report, within, recording, unmark=unmark)
 
-            row = self._written(replace, records.AGENT + name, heartbeats, len(report.encoded))
+            row, woken = self._written(replace, records.AGENT + name, heartbeats, len(report.encoded))
             writes.confirm(heartbeats, row, within)
         _remember(self._reported, agent, report.digest)
+        return woken
+
+    def _wake(self, agents: Sequence[str]) -> int:
+        keys, found = sorted(records.AGENT + agent.encode() for agent in agents), 0
+        for start in range(0, len(keys), _WOKEN):
+            part = keys[start : start + _WOKEN]
+            # Each row may be on a page of its own.
+            found += self._environment.write(partial(writes.wake, keys=part), part[0], size=len(part) * PAGESIZE)
+        return found
 
     def _written(self, work: Callable[..., T], key: bytes, heartbeats: Heartbeats, size: int) -> T:
         """What ``work`` returns, with history (``keep``); in a full store the history makes room, or is not kept."""

@@ -33,7 +33,8 @@ bytes
 49 to 50   the length of the condition that follows
 51 to ...  the condition: what a report must have in common with the last one to be unchanged.
            Compared as bytes, so that later versions may add to it: the digest, the instance's
-           id, and, if the agent said so, within how many seconds the next report comes
+           id, within how many seconds the next report comes (``-``: unknown), and ``marked`` if the
+           agent was woken; an unknown time at the end is left out
 then       the instances as a JSON list
 =========  ==================================================================================
 """
@@ -41,13 +42,14 @@ then       the instances as a JSON list
 import os
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
 from typing import TypeAlias
 
 import lmdb
 
-from ..agents import Instance, Row, SeenInstance
+from ..agents import Instance, Row, SeenInstance, Touch
 from ..entries import Entry
 from ..faults import FaultDict, decode, encode
 from ..squelches import StoredSquelch
@@ -56,6 +58,9 @@ Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 
 #: The start of a row: its own heartbeat, its revision, its slot, and how many instances it remembers.
 Head: TypeAlias = tuple[int, bytes, int, int]
+
+#: What the condition of a row must be, or each that it may be.
+Condition: TypeAlias = bytes | tuple[bytes, ...]
 
 #: What the functions below raise for a record that another program wrote, or that the disk damaged.
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, struct.error)
@@ -69,6 +74,7 @@ _HEAD = struct.Struct("<q8sqB")
 _TIMES = struct.Struct("<qqq")
 _CONDITION = _HEAD.size + _TIMES.size
 _INCOMPLETE = -1
+_UNKNOWN, _MARKED = "-", "marked"
 _LENGTH = struct.Struct("<H")
 _WORST = struct.Struct("<qq")
 _SEVERITY, _SINCE = itemgetter("severity"), itemgetter("since")
@@ -91,13 +97,23 @@ def name(key: bytes) -> str:
     return key[2:].decode()
 
 
-def condition(digest: str, instance: str, within: int | None) -> bytes:
+@lru_cache(maxsize=1024)
+def condition(touch: Touch) -> Condition:
     """What :func:`is_unchanged` looks for in a row."""
-    text = f"{digest} {instance}" if within is None else f"{digest} {instance} {within}"
+    digest, instance, within, unmarked = touch
+    plain = _condition(digest, instance, within)
+    return plain if unmarked else (plain, _condition(digest, instance, within, marked=True))
+
+
+def _condition(digest: str, instance: str, within: int | None, *, marked: bool = False) -> bytes:
+    if marked:
+        text = f"{digest} {instance} {_UNKNOWN if within is None else within} {_MARKED}"
+    else:
+        text = f"{digest} {instance}" if within is None else f"{digest} {instance} {within}"
     return _LENGTH.pack(len(text)) + text.encode()
 
 
-def is_unchanged(row: bytes, wanted: bytes) -> bool:
+def is_unchanged(row: bytes, wanted: Condition) -> bool:
     """True if the row was left by a report that meets this condition."""
     return row.startswith(wanted, _CONDITION)
 
@@ -110,6 +126,13 @@ def head(row: bytes) -> Head:
 def touched(row: bytes, updated: int, slot: int) -> bytes:
     """The row with this heartbeat and this slot, and a new revision."""
     return _HEAD.pack(updated, os.urandom(8), slot, row[_HEAD.size - 1]) + row[_HEAD.size :]
+
+
+def marked(row: bytes) -> bytes:
+    """The row with a mark.  Its revision stays the same, so that the heartbeat in its slot still counts."""
+    [digest, instance, *more], seen = _parts(row)
+    text = " ".join([digest, instance, *(more[:1] or [_UNKNOWN]), _MARKED, *more[2:]]).encode()
+    return row[:_CONDITION] + _LENGTH.pack(len(text)) + text + seen
 
 
 def encode_row(row: Row, slot: int, *, reworded: int) -> bytes:
@@ -138,7 +161,8 @@ def decode_row_start(value: bytes, updated: int) -> Row:
     [digest, instance, *more], _ = _parts(value)
     written, recorded, _ = _TIMES.unpack_from(value, _HEAD.size)
     within = int(more[0]) if more and more[0].isdigit() else None
-    return Row(updated, digest, instance, (), within, written, None if recorded == _INCOMPLETE else recorded)
+    complete = None if recorded == _INCOMPLETE else recorded
+    return Row(updated, digest, instance, (), within, written, complete, more[1:2] == [_MARKED])
 
 
 def reworded(value: bytes) -> int:
@@ -156,7 +180,7 @@ def only_instance(value: bytes) -> tuple[str, int | None, str, str, int]:
 def _row_start(row: Row, slot: int, instances: int, reworded: int) -> bytes:
     recorded = _INCOMPLETE if row.recorded is None else row.recorded
     start = _HEAD.pack(row.updated, os.urandom(8), slot, instances) + _TIMES.pack(row.written, recorded, reworded)
-    return start + condition(row.digest, row.instance, row.within)
+    return start + _condition(row.digest, row.instance, row.within, marked=row.marked)
 
 
 def _parts(value: bytes) -> tuple[list[str], bytes]:

@@ -10,7 +10,7 @@ from ..history import Event
 from ..squelches import StoredSquelch
 from . import event_log, records
 from .heartbeats import NO_SLOT, Heartbeats
-from .records import Transaction
+from .records import Condition, Transaction
 
 #: How old (microseconds) the time in a row may be: a power failure may lose the heartbeats since.
 WRITE_THROUGH: Final = 15 * 60 * agents.MICROSECONDS
@@ -34,7 +34,7 @@ class Writer(NamedTuple):
     now: int
 
 
-def unchanged(row: bytes | None, condition: bytes) -> records.Head | None:
+def unchanged(row: bytes | None, condition: Condition) -> records.Head | None:
     """The head of a row that meets the condition."""
     return None if row is None or not records.is_unchanged(row, condition) else records.head(row)
 
@@ -52,7 +52,7 @@ def _latest(heartbeats: Heartbeats, head: records.Head) -> tuple[int, int]:
 
 
 def write_through(
-    transaction: Transaction, heartbeats: Heartbeats, key: bytes, condition: bytes, now: int
+    transaction: Transaction, heartbeats: Heartbeats, key: bytes, condition: Condition, now: int
 ) -> bytes | None:
     """Write a heartbeat to the row itself, which gets a slot if it has none; ``None`` if the condition is not met.
 
@@ -77,9 +77,15 @@ def confirm(heartbeats: Heartbeats, row: bytes, within: int | None) -> None:
 
 
 def replace(
-    transaction: Transaction, writer: Writer, report: Report, within: int | None, recording: Recording
-) -> bytes:
-    """Write a report; return the agent's new row."""
+    transaction: Transaction,
+    writer: Writer,
+    report: Report,
+    within: int | None,
+    recording: Recording,
+    *,
+    unmark: bool,
+) -> tuple[bytes, bool]:
+    """Write a report; return the agent's new row, and whether its mark was removed."""
     agent, heartbeats, instance, now = writer
     name = agent.encode()
     stored, encoded = transaction.get(records.AGENT + name), transaction.get(records.FAULTS + name)
@@ -89,7 +95,11 @@ def replace(
     old = records.decode_faults(encoded)
     last = event_log.last(transaction, agent) if row is None else None
     new = history.replacement(
-        agent, row, old, report, instance, within, now, keep=recording.keep, last=last, tolerance=tolerance
+        *(agent, row, old, report, instance, within, now),
+        keep=recording.keep,
+        last=last,
+        tolerance=tolerance,
+        unmark=unmark,
     )
     if slot == NO_SLOT:
         slot = _take_slot(transaction, heartbeats)
@@ -103,7 +113,18 @@ def replace(
     if new.changes.put or new.changes.removed:
         _put_faults(transaction, records.FAULTS + name, _changed(old, new.changes))
     _record(transaction, new.events, recording)
-    return value
+    return value, new.woken
+
+
+def wake(transaction: Transaction, keys: Sequence[bytes]) -> int:
+    """Mark the rows with these keys, where there are any; return how many there are."""
+    found = 0
+    for key in keys:
+        row = transaction.get(key)
+        if row is not None:
+            found += 1
+            transaction.put(key, records.marked(row))
+    return found
 
 
 def _row(stored: bytes, writer: Writer) -> tuple[Row, int, int]:

@@ -19,9 +19,10 @@ from .history_promises import HistoryConformance
 from .leases_conformance import LeasesConformance
 from .tools import ELSEWHERE, FIRST, ONE_SHOT, SECOND, Clock, Opener, exact, expected, fault
 from .values import AT_LIMIT, BAD_AGENTS, HOSTILE_TEXTS, REFUSED, VALUES
+from .wake_promises import WakeConformance
 
 
-class Conformance(HistoryConformance, EntriesConformance, LeasesConformance):
+class Conformance(HistoryConformance, EntriesConformance, LeasesConformance, WakeConformance):
     """The promises.  Derive from it and define the fixture ``opener``."""
 
     #: False for a store that other processes cannot see.

@@ -117,6 +117,18 @@ class History(RuleBasedStateMachine):
         faults = data.draw(st.permutations(self.last[agent]))
         self.both(who, lambda db: db.set_faults(agent, faults))
 
+    @rule(who=st.integers(0, 2), agent=_agents, faults=reports | st.none(), within=st.sampled_from([None, 60]))
+    def report_and_ask(self, who: int, agent: str, faults: list[FaultDict] | None, within: int | None) -> None:
+        """An instance reports other faults, or the previous ones, and asks whether the agent was woken."""
+        faults = self.last.get(agent, []) if faults is None else faults
+        self.last[agent] = faults
+        self.both(who, lambda db: db.report(agent, faults, within))
+
+    @rule(who=st.integers(0, 2), woken=st.sets(_agents))
+    def wake(self, who: int, woken: set[str]) -> None:
+        """Some agents are woken."""
+        self.both(who, lambda db: db.wake(woken))
+
     @precondition(lambda self: self.last)
     @rule(who=st.integers(0, 2), data=st.data())
     def report_a_change(self, who: int, data: st.DataObject) -> None:

@@ -27,13 +27,17 @@ _REMOVAL = {
     **_RECORDING,
 }
 
+_REPORT = {
+    "agents": ("GetItem", "PutItem", "UpdateItem"),
+    "faults": ("BatchWriteItem", "DeleteItem", "PutItem", "Query"),
+    **_RECORDING,
+}
+
 #: The actions of each call, by table.  Each entry of a transaction needs the permission for its kind of write.
 CALLS: Mapping[str, Actions] = {
-    "set_faults": {
-        "agents": ("GetItem", "PutItem", "UpdateItem"),
-        "faults": ("BatchWriteItem", "DeleteItem", "PutItem", "Query"),
-        **_RECORDING,
-    },
+    "set_faults": _REPORT,
+    "report": _REPORT,
+    "wake": {"agents": ("UpdateItem",)},
     "get_faults": _FAULTS_OF_ONE,
     "find_faults of one agent": _FAULTS_OF_ONE,
     "find_faults": {"faults": ("Scan",)},
@@ -63,7 +67,10 @@ CALLS: Mapping[str, Actions] = {
     "dump": {"agents": ("GetItem", "Scan"), "faults": ("Query", "Scan"), "squelches": ("Scan",)},
 }
 
-_WRITES = ("set_faults", "remove_agent", "squelch", "unsquelch", "lease", "release", "forget_lease")
+_WRITES = (
+    *("set_faults", "report", "wake", "remove_agent"),
+    *("squelch", "unsquelch", "lease", "release", "forget_lease"),
+)
 _READS = tuple(call for call in CALLS if call not in _WRITES)
 # DynamoDB itself deletes what expired.
 _NOTHING = ("history_start", "expired_history", "count_expired_history", "prune_history")
@@ -88,15 +95,15 @@ ROLES: Mapping[str, Role] = {
     "agent": Role(
         "reports for one agent and removes it, takes leases, and reads the squelches",
         own=(
-            *("set_faults", "get_faults", "find_faults of one agent", "remove_agent"),
+            *("set_faults", "report", "wake", "get_faults", "find_faults of one agent", "remove_agent"),
             *("get_history of one agent", "faults_at of one agent"),
         ),
         entries=("lease", "release", "get_leases"),
         any=("get_squelches", "get_squelch_details", *_NOTHING),
     ),
     "operator": Role(
-        "reads everything, sets and removes squelches, removes agents, takes and removes leases",
-        any=(*_READS, "squelch", "unsquelch", "remove_agent", "lease", "release", "forget_lease"),
+        "reads everything, sets and removes squelches, wakes and removes agents, takes and removes leases",
+        any=(*_READS, "squelch", "unsquelch", "wake", "remove_agent", "lease", "release", "forget_lease"),
     ),
     "reader": Role("reads everything", any=_READS),
     "setup": Role(

@@ -6,6 +6,7 @@ on a whole table (UPDATE, DELETE or TRUNCATE) permits ``LOCK TABLE`` in every mo
 the rows of its agent, and functions that go by ``session_user`` delete for it.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import sql
@@ -23,6 +24,8 @@ YES, OWN, NO = "yes", "own", "no"
 #: For each call of a store, whether each of the ``ROLES`` may make it: for every agent, for its own alone, or not.
 CALLS: Mapping[str, tuple[str, str, str, str]] = {
     "set_faults": (YES, OWN, NO, NO),
+    "report": (YES, OWN, NO, NO),
+    "wake": (YES, OWN, YES, NO),
     "get_faults": (YES, OWN, YES, YES),
     "find_faults": (YES, OWN, YES, YES),
     "get_agents": (YES, OWN, YES, YES),
@@ -75,7 +78,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 #: The columns of each table, but for those that only the setup writes.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "version": ("version", "current", "oldest"),
-    "agents": ("name", "updated", "digest", "instance", "within", "written", "recorded"),
+    "agents": ("name", "updated", "digest", "instance", "within", "written", "recorded", "marked"),
     "instances": ("agent", "id", "host", "pid", "version", "os", "first", "last"),
     "faults": ("agent", "name", "severity", "since", "message", "extras"),
     "squelches": ("regex", "reason", "user", "time", "permanent", "expires"),
@@ -88,7 +91,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 #: Which of them an ``UPDATE`` sets.
 UPDATED: Mapping[str, tuple[str, ...]] = {
-    "agents": ("updated", "digest", "instance", "within", "written", "recorded"),
+    "agents": ("updated", "digest", "instance", "within", "written", "recorded", "marked"),
     "instances": ("first", "last"),
     "faults": ("severity", "since", "message", "extras"),
     "squelches": ("reason", "user", "time", "permanent", "expires"),
@@ -153,12 +156,15 @@ _WRITE = tuple(
     f"{privilege} {table}" for table in ("agents", "instances", "faults") for privilege in ("INSERT", "UPDATE")
 )
 _RECORD = ("SELECT history", "INSERT history")
-#: The privileges that each call needs, for every agent.
+_REPORT = (
+    *("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
+    *_RECORD,
+)
+#: The privileges that each call needs, for every agent: on a table, or on one column of it.
 _NEEDS: Mapping[str, tuple[str, ...]] = {
-    "set_faults": (
-        *("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
-        *_RECORD,
-    ),
+    "set_faults": _REPORT,
+    "report": _REPORT,
+    "wake": ("SELECT agents", "UPDATE(marked) agents"),
     "get_faults": ("SELECT faults",),
     "find_faults": ("SELECT faults",),
     "get_agents": ("SELECT agents", "SELECT instances"),
@@ -219,7 +225,12 @@ def needs(role: str) -> list[str]:
     for call in CALLS:
         if may(role, call) != NO:
             needed += _NEEDS[call]
-    return list(dict.fromkeys(needed))
+    return [need for need in dict.fromkeys(needed) if _of_table(need) == need or _of_table(need) not in needed]
+
+
+def _of_table(need: str) -> str:
+    """The privilege on the whole table, for one that is on a column of it."""
+    return re.sub(r"\(\w+\)", "", need)
 
 
 def grants(schema: str, existing: Iterable[str]) -> list[sql.Composed]:
@@ -284,6 +295,8 @@ def _privileges(role: str) -> list[str]:
 
 
 def _on_columns(privilege: str, table: str) -> str:
+    if privilege.endswith(")"):  # is on a column
+        return privilege
     return f"{privilege} ({_quoted(UPDATED[table] if privilege == 'UPDATE' else COLUMNS[table])})"
 
 
