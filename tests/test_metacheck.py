@@ -76,7 +76,7 @@ def test_the_severity_of_silence_depends_on_its_duration(fleet: Fleet, ago: floa
 
 def test_the_limits_are_intervals(fleet: Fleet) -> None:
     fleet.report(1, "web0")
-    fleet.report(700, "web1")
+    fleet.report(701, "web1")
     assert fleet.reported(interval=400.0) == {}
     severities = [
         fleet.reported(interval=100.0, warning=w, error=e)["//web1/meta-check/silent"][0] for w, e in ((6, 8), (1, 7))

@@ -339,6 +339,8 @@ def test_every_example_in_a_help_works(fleet: Cimaa, example: str) -> None:
         db.set_faults("web1.example.com", [])
         for pattern in ("^//web1/", "^//web1/disk#/var$"):
             db.squelch(pattern, "x", "ann")
+        db.lease("nightly-backup", "web1", 60)
+    example = example.replace("/usr/local/bin/report --all", "true")
     example = example.replace("/etc/cimaa/cimaa.cfg", "cimaa.cfg")
     if example.startswith("cimaa cfengine"):
         Path("state").mkdir()

@@ -44,8 +44,8 @@ class DB(Contract):
     """A store in the memory of this process; it is lost when the process ends."""
 
     options = (
-        *Contract.options,
         Option("name", "handles of one process with the same name share one store; without a name, each has its own"),
+        *Contract.options,
     )
 
     def _open(self) -> None:

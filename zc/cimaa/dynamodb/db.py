@@ -34,7 +34,6 @@ class DB(Contract):
     """
 
     options = (
-        *Contract.options,
         Option("region", "the AWS region; default: the one that boto3 finds in AWS_DEFAULT_REGION or the profile"),
         Option("prefix", "the first part of the names of the tables, before a dot", default="cimaa"),
         Option("profile", "the profile in ~/.aws with credentials and region"),
@@ -48,6 +47,7 @@ class DB(Contract):
         Option("read_timeout", "how long to wait for a response", DURATION, "10s"),
         Option("retry_for", "how long to retry requests that were throttled or failed temporarily", DURATION, "30s"),
         Option("clock_margin", "by how much the clocks of hosts that take leases may differ", DURATION, "10s"),
+        *Contract.options,
     )
 
     @classmethod

@@ -59,9 +59,9 @@ class DB(Contract):
     """
 
     options = (
-        *Contract.options,
         Option("path", "the directory that holds the store; it is made if it is missing", PATH, default_path),
         Option("map_size", "how large the file may grow; address space, not disk, until it is used", SIZE, "4GiB"),
+        *Contract.options,
     )
 
     def _open(self) -> None:

@@ -59,7 +59,6 @@ class DB(Contract):
     """
 
     options = (
-        *Contract.options,
         Option("dsn", "a libpq connection string or URI; what it leaves out, PG* variables may give", secret=True),
         Option("schema", "the schema that holds the tables", default="cimaa"),
         Option("connect_timeout", "how long a call may wait for a connection, tries included", DURATION, "5s"),
@@ -73,6 +72,7 @@ class DB(Contract):
         Option("pool_size", "how many connections a process keeps at most", INTEGER, "4"),
         Option("prepare", "prepare statements; off for a proxy that pools transactions", FLAG, "on"),
         Option("durable_heartbeats", "let a mere heartbeat wait for the disk as well", FLAG, "off"),
+        *Contract.options,
     )
 
     def _open(self) -> None:
