@@ -38,7 +38,7 @@ class _BeforeDashes(click.Command):
 @click.command(
     cls=_BeforeDashes,
     epilog=examples(
-        "cimaa once nightly-report --for 30m -- /usr/local/bin/report --all",
+        "cimaa once nightly-report --for 30m -- date --utc",
         "cimaa once cleanup --for 5m --release --busy 1 -- sh -c 'echo $CIMAA_LEASE_TOKEN'",
     ),
 )
