@@ -108,6 +108,10 @@ class FleetActions:
             self._db.wake(names)
             yield len(names), added
 
+    def read_units(self, action: StoredAction) -> int | None:
+        """What it costs an agent to read the action, in units of the store; ``None``: nothing is billed."""
+        return self._db._read_units(len(action.data) + len(action.signatures))
+
     def cancel(self, document_id: str, user: str) -> StoredAction:
         """Cancel an action: agents that have not claimed it will not run it.
 

@@ -53,6 +53,8 @@ class Keygen(NamedTuple):
     """A ``ssh-keygen`` that can verify signatures."""
 
     path: str
+    #: What it signs for, and accepts signatures for.
+    namespace: str = NAMESPACE
 
     def failure(self, signature: Signature, signer: Signer | None, data: bytes, revoked: bytes | None = None) -> str:
         """Why a signature of the data is not accepted; empty: it is.  Without ``signer``, any key may have made it.
@@ -79,7 +81,7 @@ class Keygen(NamedTuple):
 
         :raises SigningError: if it cannot sign.
         """
-        command = [self.path, "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)]
+        command = [self.path, "-q", "-Y", "sign", "-n", self.namespace, "-f", str(key)]
         try:
             done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False)
         except OSError as error:
@@ -89,7 +91,7 @@ class Keygen(NamedTuple):
         return done.stdout
 
     def _run(self, how: str, arguments: Sequence[str], files: Mapping[str, bytes], data: bytes) -> str:
-        command = [self.path, "-Y", how, "-n", NAMESPACE, *arguments]
+        command = [self.path, "-Y", how, "-n", self.namespace, *arguments]
         try:
             with TemporaryDirectory(prefix="cimaa-") as directory:
                 for name, content in files.items():
@@ -115,10 +117,11 @@ class Keygen(NamedTuple):
 
 
 class Verifier:
-    """Verifies the signatures of actions, against the investigators of a configuration."""
+    """Verifies the signatures of actions against the investigators of a configuration, or of answers against agents."""
 
-    def __init__(self, failure: Failure, investigators: Mapping[bytes, Signer]) -> None:
+    def __init__(self, failure: Failure, investigators: Mapping[bytes, Signer], namespace: str = NAMESPACE) -> None:
         """``failure`` says why a signature is not accepted, as :meth:`Keygen.failure` does; see :func:`load`."""
+        self._namespace = namespace
         self.investigators = investigators
         self._failure = failure
 
@@ -138,8 +141,8 @@ class Verifier:
         signer = self.investigators.get(signature.key)
         mark = fingerprint(signature.key)
         whose = f"signature {number}, with the key {mark}" + (f" of {signer.name}" if signer else "")
-        if signature.namespace != NAMESPACE:
-            raise InvalidAction(f"{whose}: it was made for {quoted(signature.namespace)}, not for {NAMESPACE!r}")
+        if signature.namespace != self._namespace:
+            raise InvalidAction(f"{whose}: it was made for {quoted(signature.namespace)}, not for {self._namespace!r}")
         if signer is not None and (reason := signer.invalid(now)):
             raise InvalidAction(f"{whose}: the key {reason}")
         if reason := self._failure(signature, signer, data):
@@ -150,12 +153,13 @@ class Verifier:
 def load(keygen: Keygen, investigators: Path, revoked: Path | None = None) -> Verifier:
     """The verifier of an agent's configuration.
 
-    ``investigators`` is a file of allowed signers, and ``revoked`` a list of public keys or a KRL.
+    ``investigators`` is a file of allowed signers, and ``revoked`` a list of public keys or a KRL.  For the answers of
+    agents, the file has their names and keys, and the namespace of ``keygen`` is :data:`signers.ANSWERS`.
 
     :raises ConfigurationError: naming the file and the line that is wrong, or why the file cannot be trusted.
     """
     known, listed = read_files(investigators, revoked)
-    return Verifier(partial(keygen.failure, revoked=listed), known)
+    return Verifier(partial(keygen.failure, revoked=listed), known, keygen.namespace)
 
 
 def read_files(investigators: Path, revoked: Path | None) -> tuple[dict[bytes, Signer], bytes | None]:
