@@ -44,8 +44,18 @@ class Figures:
 class StoreClient:
     """The calls of a store for one agent."""
 
-    def __init__(self, agent: str, db: DB, clock: AsyncClock, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        agent: str,
+        db: DB,
+        clock: AsyncClock,
+        patience: float = PATIENCE,
+        on_woken: Callable[[], object] | None = None,
+    ) -> None:
+        """``on_woken`` is called after a report if the agent was woken; without it, reports do not ask."""
         self._agent = agent
+        self._on_woken = on_woken
+        self._woken = False
         self._db = db
         self._clock = clock
         self._patience = patience
@@ -63,8 +73,15 @@ class StoreClient:
 
     async def report(self, faults: list[FaultDict], within: int) -> None:
         """Store the agent's faults, and the time (seconds) ``within`` which the next report comes."""
-        await self._call(self._db.set_faults, self._agent, faults, within)
+        await self._call(self._db.set_faults if self._on_woken is None else self._ask, self._agent, faults, within)
         self.figures.last_report = self._clock.time()
+        if self._on_woken is not None and self._woken:
+            self._woken = False
+            self._on_woken()
+
+    def _ask(self, agent: str, faults: list[FaultDict], within: int) -> None:
+        if self._db.report(agent, faults, within):
+            self._woken = True  # also if the call timed out: then the next report has it
 
     async def faults(self) -> list[FaultDict]:
         """The agent's faults in the store."""
