@@ -72,7 +72,8 @@ def test_an_action_is_sent_to_the_agents_of_its_target(asking: Cimaa) -> None:
     result = asking("action", "send", "q.json", input="y\n")
     assert result.exit_code == 0, result.output
     assert "It reaches 2 agents: db1, db2." in result.stderr
-    assert "to 2 agents? [y/N]" in result.stderr and f"Sent {the_id()[:8]} to 2 agents." in result.stderr
+    assert "to 2 agents? [y/N]" in result.stderr
+    assert f"Sent {the_id()[:8]} to 2 agents." in result.stderr
     with asking.store() as db:
         assert [command.agent for command in FleetActions(db).commands(FleetActions(db).find(the_id()))] == [
             *AGENTS[:2]
