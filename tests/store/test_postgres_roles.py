@@ -23,6 +23,8 @@ CALLS: dict[str, Callable[[DB, str], object]] = {
     "set_faults": lambda db, agent: [
         db.set_faults(agent, faults) for faults in ([], [fault("a")], [fault("a")], [fault("b", 50)], [])
     ],
+    "report": lambda db, agent: [db.report(agent, faults) for faults in ([], [fault("a")], [fault("a")], [])],
+    "wake": lambda db, agent: db.wake([agent]),
     "get_faults": lambda db, agent: db.get_faults(agent),
     "find_faults": lambda db, agent: [db.find_faults(agent), db.find_faults(pattern="d", limit=1)],
     "get_agents": lambda db, agent: db.get_agents(),
@@ -100,7 +102,7 @@ def test_the_server_permits_the_calls_of_the_table(whole: Fleet, role: str) -> N
                 before = whole.contents()
                 cell = roles.may(role, call)
                 if cell == roles.NO or (
-                    cell == roles.OWN and agent == "web2" and call in ("set_faults", "remove_agent")
+                    cell == roles.OWN and agent == "web2" and call in ("set_faults", "report", "remove_agent")
                 ):
                     with pytest.raises(errors.StoreDenied):
                         make(db, agent)
@@ -157,7 +159,16 @@ def test_a_role_has_the_privileges_of_its_calls_and_no_others(whole: Fleet, role
     with whole.connected() as connection:
         names = (f'"{whole.name}"', f'"{roles.role_name(whole.name, role)}"')
         found = {f"{privilege} {table}" for table, privilege in connection.execute(query, names).fetchall()}
-    assert found == (set() if role == roles.CONFINED else set(roles.needs(role)))
+        query = """
+            SELECT attname, relname, privilege_type
+            FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid, aclexplode(attacl) AS granted
+            WHERE relnamespace = %s::regnamespace AND granted.grantee = %s::regrole"""
+        columns = connection.execute(query, names).fetchall()
+    if role == roles.CONFINED:
+        assert found == set()
+    else:
+        found |= {f"{privilege}({column}) {table}" for column, table, privilege in columns}
+        assert found == set(roles.needs(role))
 
 
 def test_no_role_but_the_confined_one_notices_row_level_security(whole: Fleet) -> None:

@@ -23,6 +23,8 @@ YES, OWN, NO = "yes", "own", "no"
 #: For each call of a store, whether each of the ``ROLES`` may make it: for every agent, for its own alone, or not.
 CALLS: Mapping[str, tuple[str, str, str, str]] = {
     "set_faults": (YES, OWN, NO, NO),
+    "report": (YES, OWN, NO, NO),
+    "wake": (YES, OWN, YES, NO),
     "get_faults": (YES, OWN, YES, YES),
     "find_faults": (YES, OWN, YES, YES),
     "get_agents": (YES, OWN, YES, YES),
@@ -74,7 +76,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 #: The columns of each table, but for those that only the setup writes.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "version": ("version", "current", "oldest"),
-    "agents": ("name", "updated", "digest", "instance", "within", "written", "recorded"),
+    "agents": ("name", "updated", "digest", "instance", "within", "written", "recorded", "marked"),
     "instances": ("agent", "id", "host", "pid", "version", "os", "first", "last"),
     "faults": ("agent", "name", "severity", "since", "message", "extras"),
     "squelches": ("regex", "reason", "user", "time", "permanent", "expires"),
@@ -87,7 +89,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 #: Which of them an ``UPDATE`` sets.
 UPDATED: Mapping[str, tuple[str, ...]] = {
-    "agents": ("updated", "digest", "instance", "within", "written", "recorded"),
+    "agents": ("updated", "digest", "instance", "within", "written", "recorded", "marked"),
     "instances": ("first", "last"),
     "faults": ("severity", "since", "message", "extras"),
     "squelches": ("reason", "user", "time", "permanent", "expires"),
@@ -152,12 +154,15 @@ _WRITE = tuple(
     f"{privilege} {table}" for table in ("agents", "instances", "faults") for privilege in ("INSERT", "UPDATE")
 )
 _RECORD = ("SELECT history", "INSERT history")
-#: The privileges that each call needs, for every agent.
+_REPORT = (
+    *("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
+    *_RECORD,
+)
+#: The privileges that each call needs, for every agent: on a table, or on one column of it.
 _NEEDS: Mapping[str, tuple[str, ...]] = {
-    "set_faults": (
-        *("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
-        *_RECORD,
-    ),
+    "set_faults": _REPORT,
+    "report": _REPORT,
+    "wake": ("SELECT agents", "UPDATE(marked) agents"),
     "get_faults": ("SELECT faults",),
     "find_faults": ("SELECT faults",),
     "get_agents": ("SELECT agents", "SELECT instances"),
@@ -283,6 +288,8 @@ def _privileges(role: str) -> list[str]:
 
 
 def _on_columns(privilege: str, table: str) -> str:
+    if privilege.endswith(")"):  # is on a column
+        return privilege
     return f"{privilege} ({_quoted(UPDATED[table] if privilege == 'UPDATE' else COLUMNS[table])})"
 
 

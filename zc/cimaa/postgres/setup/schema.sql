@@ -1,4 +1,4 @@
--- The tables of a zc.cimaa store, version 5, as setup-postgres makes them in an empty schema.
+-- The tables of a zc.cimaa store, version 6, as setup-postgres makes them in an empty schema.
 --
 -- They go to the schema that comes first in the search path:
 --
@@ -14,7 +14,7 @@ CREATE TABLE version (
     current integer NOT NULL,
     oldest  integer NOT NULL
 );
-INSERT INTO version VALUES (2, 5, 2);
+INSERT INTO version VALUES (2, 6, 2);
 
 -- The database login of each agent that is confined to its own rows: setup-postgres --agent writes here.
 CREATE TABLE logins (
@@ -32,7 +32,8 @@ CREATE TABLE agents (
     login    text COLLATE "C",              -- as in logins; null: none
     within   integer,                       -- the next report is due within this time (seconds); null: unknown
     written  bigint NOT NULL DEFAULT 0,     -- its last report that was not a mere heartbeat
-    recorded bigint                         -- its history is complete since then; null: it is not, see break_history
+    recorded bigint,                        -- its history is complete since then; null: it is not, see break_history
+    marked   boolean NOT NULL DEFAULT false -- its next "report" returns that it was woken
 ) WITH (fillfactor = 50);
 
 -- Who reported for an agent lately: see the view "seen".
