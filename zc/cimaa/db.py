@@ -690,14 +690,14 @@ class DB(ABC):
         doubles = ((name, row, agents.rivals(row, within, now)) for name, row in self._rows_of_several())
         return sorted((agents.shown(name, row, seen) for name, row, seen in doubles if seen), key=_NAME)
 
-    def _count_entries(self, kind: str, key: str, fields: Sequence[str]) -> Mapping[tuple[Any, ...], int]:
+    def _count_entries(self, kind: str, key: str, fields: tuple[str, str]) -> Iterable[tuple[Any, Any, int]]:
         """How many entries of this kind with this key have which values in these ``fields``.
 
-        A field that an entry does not have, or that is not text, a number or a truth value, counts as ``None``.
+        A field that an entry does not have, or that is a list or an object, may count as ``None``.
         """
-        return Counter(
-            tuple(_plain(entry.value, field) for field in fields) for entry in self._entries(kind, None, key)
-        )
+        found = self._entries(kind, None, key)
+        counted = Counter(tuple(_plain(entry.value, field) for field in fields) for entry in found)
+        return ((first, second, number) for (first, second), number in counted.items())
 
     def _read_units(self, size: int) -> int | None:  # noqa: ARG002  # most stores do not bill
         """What it costs to read an entry of this many bytes, in units of the store; ``None``: nothing is billed."""
