@@ -1,6 +1,5 @@
 """The table of roles is what a real server permits, call by call and command by command."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from click.testing import CliRunner
 from psycopg.errors import InsufficientPrivilege
 
 from tests.support.postgres_fleet import Fleet, fleet  # noqa: F401  # a fixture
+from tests.support.signed_actions import action_data
 from tests.support.ssh_keys import Keys
 from zc.cimaa import errors
 from zc.cimaa.actions import documents
@@ -21,21 +21,6 @@ from zc.cimaa.postgres import DB
 from zc.cimaa.postgres.setup import roles, versions
 from zc.cimaa.testing import fault
 from zc.cimaa.testing.tools import entry
-
-START = int(time.time())
-
-
-def action_data(number: int = 0) -> bytes:
-    document = {
-        "name": str(number),
-        "target": "agent=~.",
-        "operations": [{"module": "file", "parameters": {"path": "/etc", "name": "shadow"}}],
-        "validfrom": documents.format_time(START),
-        "expireafter": documents.format_time(START + 7200),
-        "syntaxversion": 3,
-    }
-    return json.dumps(document).encode()
-
 
 DATA = action_data()
 
@@ -115,7 +100,7 @@ CALLS: dict[str, Callable[[DB, str], object]] = {
     "answer actions": lambda db, agent: answer(FleetActions(db), agent),
     "read actions": lambda db, agent: read(db),
     "query the views of actions": lambda db, agent: query_views(db),
-    "send actions": lambda db, agent: send(FleetActions(db), action_data(time.time_ns()), agent),
+    "send actions": lambda db, agent: send(FleetActions(db), action_data(str(time.time_ns())), agent),
     "cancel actions": lambda db, agent: FleetActions(db).cancel(documents.document_id(DATA), "ops"),
 }
 #: The commands of the table, as they are run for web1.
