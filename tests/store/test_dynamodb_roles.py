@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def in_all_sizes(call: Callable[[list[dict[str, Any]]], object]) -> None:
 #: Each call of the contract, for one agent.
 DB_CALLS: dict[str, Callable[[DB, str], object]] = {
     "set_faults": lambda db, agent: in_all_sizes(lambda report: db.set_faults(agent, report)),
+    "report": lambda db, agent: in_all_sizes(lambda report: db.report(agent, report)),
+    "wake": lambda db, agent: db.wake([agent]),
     "get_faults": lambda db, agent: db.get_faults(agent),
     "find_faults": lambda db, _agent: db.find_faults(),
     "find_faults of one agent": lambda db, agent: db.find_faults(agent),
@@ -88,6 +91,7 @@ COMMANDS = {
     "leases": ["leases"],
     "leases --release": ["leases", "--release", "taken"],
     "leases --forget": ["leases", "--forget", "taken"],
+    "once": ["once", "job", "--for", "1m", "--release", "--", "true"],
     "tend": ["tend"],
     "action check": ["action", "check", "q.json"],
     "action send": ["action", "send", "q.json", "--yes"],
@@ -124,7 +128,8 @@ def fill(dynamodb_settings: dict[str, str]) -> Iterator[Callable[[], None]]:
             db.squelch("old", "reason", "user")
             db.lease("taken", "web1", 86400)
             actions = FleetActions(db)
-            list(actions.deliver(actions.add(DATA, b"", "jane").document(), [OWN, OTHER]))
+            with suppress(errors.InvalidAction):  # it was cancelled
+                list(actions.deliver(actions.add(DATA, b"", "jane").document(), [OWN, OTHER]))
 
         yield fill
 
@@ -158,8 +163,11 @@ READ_AGAIN = (("agents", "GetItem"), ("faults", "Query"))
 #: What is granted and seldom sent: after a conflict with another writer, or to read an interrupted report; for the
 #: first report of an agent; to remove an agent that has no history.
 SELDOM = {
-    ("set_faults", "agents", "GetItem"),
-    ("set_faults", "history", "Query"),
+    *(
+        (call, table, action)
+        for call in ("set_faults", "report")
+        for table, action in (("agents", "GetItem"), ("history", "Query"))
+    ),
     ("remove_agent", "agents", "DeleteItem"),
     ("remove_agent", "history", "Query"),
     *((call, table, action) for call in ("dump", "faults_at") for table, action in READ_AGAIN),
@@ -271,3 +279,35 @@ def test_an_agent_removes_itself_with_the_command(dynamodb_settings: dict[str, s
     assert "do not permit dynamodb:" in refused.output
     with DB(dynamodb_settings) as db:
         assert [agent["name"] for agent in db.get_agents()] == [OTHER]
+
+
+def test_an_agent_answers_its_own_commands_and_reads_no_other_agents(
+    dynamodb_settings: dict[str, str], fill: Callable[[], None]
+) -> None:
+    """It changes no action, and adds no command for another agent."""
+    fill()
+    guard = Guard(dynamodb_settings["endpoint_url"], policy("agent", dynamodb_settings["prefix"], None), OWN)
+    with DB({**dynamodb_settings, "endpoint_url": guard.url}) as db:
+        actions = FleetActions(db)
+        [command] = actions.commands_of(OWN)
+        action = actions.action(command.id)
+        assert action is not None
+        claimed = actions.claim(command)
+        assert claimed is not None
+        actions.answer(claimed, "{}")
+        assert actions.finish(claimed, "success")
+        assert guard.refused == []
+        refused: list[Callable[[], object]] = [
+            lambda: actions.commands_of(OTHER),
+            lambda: list(actions.answers_of(action, [OTHER])),
+            lambda: actions.claim(command._replace(agent=OTHER)),
+            lambda: actions.answer(command._replace(agent=OTHER), "{}"),
+            lambda: list(actions.deliver(action.document(), [OTHER])),
+            lambda: actions.cancel(action.id, "me"),
+            lambda: actions.add(action_data("another"), b"", "me"),
+            lambda: actions.commands(action),
+        ]
+        for call in refused:
+            with pytest.raises(errors.StoreDenied):
+                call()
+    guard.close()

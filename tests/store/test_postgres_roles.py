@@ -121,6 +121,7 @@ COMMANDS = {
     "leases": ["leases"],
     "leases --release": ["leases", "--release", "taken"],
     "leases --forget": ["leases", "--forget", "taken"],
+    "once": ["once", "job", "--for", "1m", "--release", "--", "true"],
     "tend": ["tend"],
     "action check": ["action", "check", "q.json"],
     "action send": ["action", "send", "q.json", "--yes"],

@@ -514,9 +514,7 @@ class DB(ABC):
         """
 
     @abstractmethod
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         """Replace the agent's report atomically, even if others write at the same time.
 
         :func:`zc.cimaa.history.replacement` computes what to write: row, faults and events.
@@ -524,9 +522,12 @@ class DB(ABC):
         there was one.  A mark that is set after the row was read must not be overwritten.
         """
 
+    @abstractmethod
     def _wake(self, agents: Sequence[str]) -> int:
-        """Mark the rows of these agents (each name once), where there are any; return how many have one."""
-        raise NotImplementedError
+        """Mark the rows of these agents (each name once), where there are any; return how many have one.
+
+        It is durable when it returns.
+        """
 
     @abstractmethod
     def _remove_agent(self, agent: str, user: str | None) -> None:
@@ -722,7 +723,7 @@ class DB(ABC):
     # Helpers of this class alone
 
     def _set_report(self, agent: str, faults: Iterable[Mapping[str, Any]], within: int | None, unmark: bool) -> bool:
-        """Write a report; return whether it took a mark away."""
+        """Write a report; return whether it removed a mark."""
         if self._closed:
             self._require_open()
         agents.check_name(agent)
@@ -735,13 +736,11 @@ class DB(ABC):
         report = _report(agent, faults, unvalidated)
         if unvalidated is None and self._touch(agent, Touch(report.digest, instance.id, within, unmark)):
             return False
-        if not unmark:
-            self._replace(agent, report, instance, within)
-            return False
         try:
             return self._replace(agent, report, instance, within, unmark)
-        except BaseException:  # it may have taken a mark away
-            self._unanswered.add(agent)
+        except BaseException:  # it may have removed a mark
+            if unmark:
+                self._unanswered.add(agent)
             raise
 
     def _lease_entry(self, name: str) -> Entry | None:

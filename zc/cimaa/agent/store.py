@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..db import DB
-from ..errors import StoreError, StoreUnavailable, unexpected
+from ..errors import Error, StoreError, StoreUnavailable, unexpected
 from ..faults import SEVERITIES, FaultDict
+from ..leases import UNCHANGED, Lease
 from ..masking import mask_urls
 from ..naming import fault_name
 from ..squelches import Matcher, StoredSquelch, in_force
@@ -73,13 +74,13 @@ class StoreClient:
 
     async def report(self, faults: list[FaultDict], within: int) -> None:
         """Store the agent's faults, and the time (seconds) ``within`` which the next report comes."""
-        await self._call(self._db.set_faults if self._on_woken is None else self._ask, self._agent, faults, within)
+        await self._call(self._db.set_faults if self._on_woken is None else self._report, self._agent, faults, within)
         self.figures.last_report = self._clock.time()
         if self._on_woken is not None and self._woken:
             self._woken = False
             self._on_woken()
 
-    def _ask(self, agent: str, faults: list[FaultDict], within: int) -> None:
+    def _report(self, agent: str, faults: list[FaultDict], within: int) -> None:
         if self._db.report(agent, faults, within):
             self._woken = True  # also if the call timed out: then the next report has it
 
@@ -87,6 +88,14 @@ class StoreClient:
         """The agent's faults in the store."""
         stored = await self._call(self._db.get_faults, self._agent)
         return [{key: value for key, value in fault.items() if key != "agent"} for fault in stored]
+
+    async def lease(self, name: str, seconds: float, state: Any = UNCHANGED) -> Lease:
+        """Take or renew a lease for the agent: see :meth:`zc.cimaa.db.DB.lease`."""
+        return await self._ask(lambda: self._db.lease(name, self._agent, seconds, state=state))
+
+    async def release(self, name: str) -> None:
+        """End a lease of the agent."""
+        await self._ask(lambda: self._db.release(name, self._agent))
 
     async def read_squelches(self) -> None:
         """Read the squelches."""
@@ -132,6 +141,17 @@ class StoreClient:
         text = f"the store was unavailable for {format_duration(end - start)}, until {format_time(end)}"
         return [make_fault(fault_name(self._agent, "agent", "store"), SEVERITIES["info"], text)]
 
+    async def _ask(self, function: Callable[[], T]) -> T:
+        """What the function returns or raises.
+
+        A store that refuses a lease is not unavailable: it may have no table for leases yet, and
+        take reports all the same.
+        """
+        result: T | Error = await self._call(_refused, function)
+        if isinstance(result, Error):
+            raise result
+        return result
+
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """What the store's method returns; one call at a time.
 
@@ -171,3 +191,13 @@ class StoreClient:
         if self.away_since is not None:
             self._outage = self.away_since, self._clock.time()
             self.away_since = None
+
+
+def _refused(function: Callable[[], T]) -> T | Error:
+    """What the function returns, or its error, unless the store is unavailable."""
+    try:
+        return function()
+    except StoreUnavailable:
+        raise
+    except Error as error:
+        return error

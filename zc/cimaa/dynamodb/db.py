@@ -20,6 +20,7 @@ from .event_log import AgentSpan, EventLog
 from .fleet_reads import FleetReads
 from .records import check_prefix, full_name, schemas
 from .squelch_rows import SquelchRows
+from .waking import wake
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -85,13 +86,11 @@ class DB(Contract):
     def _touch(self, agent: str, touch: Touch) -> bool:
         return self._agent_rows.touch(agent, touch)
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         return self._agent_rows.replace(agent, report, instance, within, unmark=unmark)
 
     def _wake(self, agents: Sequence[str]) -> int:
-        return self._agent_rows.wake(agents)
+        return wake(self._requests, self._names["agents"], agents)
 
     def _remove_agent(self, agent: str, user: str | None) -> None:
         self._agent_rows.remove(agent, user)

@@ -132,9 +132,7 @@ class DB(Contract):
             return False  # it would not match, unless another instance reported the same meanwhile: spare the way
         return self._connections.run(lambda connection: self._writer(connection).touch(agent, touch), _AGENT)
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         attempts = 0
 
         def replace(connection: Session) -> bool:

@@ -180,14 +180,14 @@ _WRITES = {
     # An agent's faults and instances go with its row.
     "remove_agent": "DELETE FROM {schema}.agents WHERE name = $1",
     "remove_own_agent": "SELECT {schema}.remove_own_agent($1)",
-    # In the order of the names, so that two that wake the same agents do not wait for each other.
+    # It gives a row for each agent that exists.  A mark that a report is removing may be left alone: the report, which
+    # returns that there was one, is committed after this statement began.
     "wake": """
-        WITH found AS (
-            SELECT name, marked FROM {schema}.agents WHERE name = ANY (ARRAY(SELECT json_array_elements_text($1)))
-            ORDER BY name FOR NO KEY UPDATE),
+        WITH wanted AS (SELECT ARRAY(SELECT json_array_elements_text($1)) AS names),
         woken AS (
-            UPDATE {schema}.agents SET marked = true FROM found WHERE agents.name = found.name AND NOT found.marked)
-        SELECT FROM found
+            UPDATE {schema}.agents SET marked = true
+            WHERE name = ANY ((SELECT names FROM wanted)::text[]) AND NOT marked)
+        SELECT FROM {schema}.agents WHERE name = ANY ((SELECT names FROM wanted)::text[])
         """,
     # Squelches: one write at a time, so that their events are in order.
     "durable": "SELECT set_config('synchronous_commit', $1, true)",

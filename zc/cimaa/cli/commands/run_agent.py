@@ -77,7 +77,7 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
     ours = Settings.load(configuration(ctx))
     logging.getLogger("zc.cimaa").addHandler(_Tracebacks())
     with open_store(ctx, this_host()) as db:
-        done = once.run(ours, check_environment(configuration(ctx)))
+        done = once.run(ours, check_environment(configuration(ctx)), db)
         try:
             db.set_faults(ours.name, done.faults)
             found = db.find_faults(agent=ours.name)
@@ -88,6 +88,8 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
         shown = fault_list.listed(db, found)
         fault_list.show(shown, as_json=as_json)
     ran = f"{ours.name} ran {counted(done.checks, 'check')}"
+    if done.elsewhere:
+        ran += f" ({done.elsewhere} more: another agent runs {'it' if done.elsewhere == 1 else 'them'})"
     message(f"{ran}: {counted(len(found)) if found else 'no faults'}, stored in {_store(ctx)}.")
     return fault_list.any_unsquelched(shown)
 

@@ -27,13 +27,17 @@ _REMOVAL = {
     **_RECORDING,
 }
 
+_REPORT = {
+    "agents": ("GetItem", "PutItem", "UpdateItem"),
+    "faults": ("BatchWriteItem", "DeleteItem", "PutItem", "Query"),
+    **_RECORDING,
+}
+
 #: The actions of each call, by table.  Each entry of a transaction needs the permission for its kind of write.
 CALLS: Mapping[str, Actions] = {
-    "set_faults": {
-        "agents": ("GetItem", "PutItem", "UpdateItem"),
-        "faults": ("BatchWriteItem", "DeleteItem", "PutItem", "Query"),
-        **_RECORDING,
-    },
+    "set_faults": _REPORT,
+    "report": _REPORT,
+    "wake": {"agents": ("UpdateItem",)},
     "get_faults": _FAULTS_OF_ONE,
     "find_faults of one agent": _FAULTS_OF_ONE,
     "find_faults": {"faults": ("Scan",)},
@@ -70,11 +74,13 @@ ACTION_CALLS: Mapping[str, Actions] = {
     "read actions": {"entries": ("GetItem", "Query", "Scan")},
     "add actions": {"entries": ("GetItem", "PutItem", "Query")},
     "add commands": {"entries": ("PutItem",)},
-    "wake agents": {"agents": ("UpdateItem",)},
     "cancel actions": {"entries": ("GetItem", "PutItem", "Query")},
 }
 
-_WRITES = ("set_faults", "remove_agent", "squelch", "unsquelch", "lease", "release", "forget_lease")
+_WRITES = (
+    *("set_faults", "report", "wake", "remove_agent"),
+    *("squelch", "unsquelch", "lease", "release", "forget_lease"),
+)
 _READS = tuple(call for call in CALLS if call not in _WRITES)
 # DynamoDB itself deletes what expired.
 _NOTHING = ("history_start", "expired_history", "count_expired_history", "prune_history")
@@ -104,7 +110,7 @@ ROLES: Mapping[str, Role] = {
     "agent": Role(
         "reports for one agent and removes it, takes leases, answers actions, and reads the squelches",
         own=(
-            *("set_faults", "get_faults", "find_faults of one agent", "remove_agent"),
+            *("set_faults", "report", "wake", "get_faults", "find_faults of one agent", "remove_agent"),
             *("get_history of one agent", "faults_at of one agent"),
         ),
         entries=("lease", "release", "get_leases"),
@@ -113,14 +119,15 @@ ROLES: Mapping[str, Role] = {
         any=("get_squelches", "get_squelch_details", *_NOTHING),
     ),
     "operator": Role(
-        "reads everything, sets and removes squelches, removes agents, takes and removes leases, cancels actions",
-        any=(*_READS, "read actions", "squelch", "unsquelch", "remove_agent"),
+        "reads everything, sets and removes squelches, wakes and removes agents, takes and removes leases,"
+        " cancels actions",
+        any=(*_READS, "read actions", "squelch", "unsquelch", "wake", "remove_agent"),
         entries=("lease", "release", "forget_lease"),
         actions=("cancel actions",),
     ),
     "investigator": Role(
-        "reads everything, sends and cancels actions",
-        any=(*_READS, "read actions", "wake agents"),
+        "reads everything, sends and cancels actions, wakes agents",
+        any=(*_READS, "read actions", "wake"),
         actions=("add actions", "cancel actions"),
         all_commands=("add commands",),
     ),
