@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from zc.cimaa import limits, memory
 from zc.cimaa.actions import documents, entries_of_actions
@@ -14,7 +18,7 @@ from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.db import DB
 from zc.cimaa.errors import InvalidAction
 from zc.cimaa.faults import encode
-from zc.cimaa.testing.tools import Clock
+from zc.cimaa.testing.tools import Clock, Opener
 
 START = 1_700_000_000
 
@@ -39,8 +43,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def db(clock: Clock) -> Iterator[DB]:
-    with memory.DB(clock=clock) as opened:
+def db(any_opener: Opener, clock: Clock) -> Iterator[DB]:
+    """An empty store of each backend in turn."""
+    with any_opener(clock=clock) as opened:
         yield opened
 
 
@@ -72,6 +77,43 @@ def test_each_agent_has_one_command_and_is_woken(db: DB) -> None:
     assert db.report("a", [])
     assert db.report("b", [])
     assert not db.report("a", [])
+
+
+class BrokenOff(Exception):
+    """The process was killed, or the store is away."""
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_delivery_that_is_broken_off_and_repeated_gives_each_agent_one_command(db: DB, data: st.DataObject) -> None:
+    """Wherever it is broken off, also in the middle of a part, and whatever agents did meanwhile."""
+    fleet = FleetActions(db)
+    content = document(uuid4().hex)
+    names = [f"agent{number}" for number in range(data.draw(st.integers(1, 12)))]
+    for _ in range(data.draw(st.integers(0, 4))):
+        action = fleet.add(content, b"", "jane")
+        left = data.draw(st.integers(0, len(names)))
+        listed = iter(names)
+
+        def until_broken(left: int = left, listed: Iterator[str] = listed) -> Iterator[str]:
+            for _ in range(left):
+                yield next(listed)
+            raise BrokenOff
+
+        with suppress(BrokenOff):
+            list(fleet.deliver(action.document(), until_broken(), part=data.draw(st.integers(1, 5))))
+        for command in data.draw(st.lists(st.sampled_from(fleet.commands(action) or [None]))):
+            if command is not None:
+                fleet.claim(command)
+    action = fleet.add(content, b"", "jane")
+    before = {command.agent: command for command in fleet.commands(action)}
+    parts = list(fleet.deliver(action.document(), names, part=data.draw(st.integers(1, 5))))
+    assert sum(number for number, _ in parts) == len(names)
+    assert sum(added for _, added in parts) == len(names) - len(before)
+    commands = fleet.commands(action)
+    assert [command.agent for command in commands] == sorted(names)
+    assert all(command == before.get(command.agent, command) for command in commands)
+    assert fleet.counters(action).sent == len(names)
 
 
 def test_a_command_is_claimed_once_and_answered(db: DB, clock: Clock) -> None:

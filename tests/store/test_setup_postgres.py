@@ -64,7 +64,7 @@ def test_local_makes_everything_and_the_roles_can_work(server: Server, name: str
     assert done.exit_code == 0, done.output
     found = passwords(done.stdout)
     assert list(found) == [f"{name}_{kind}" for kind in ("agent", "operator", "investigator", "reader")]
-    assert len(set(found.values())) == 3
+    assert len(set(found.values())) == 4
     with DB({"dsn": server.tcp_dsn(f"{name}_agent", found[f"{name}_agent"], name), "schema": name}) as db:
         db.set_faults("web1", [fault("disk")])
     with DB({"dsn": server.tcp_dsn(f"{name}_reader", found[f"{name}_reader"], name), "schema": name}) as db:
