@@ -1,0 +1,179 @@
+"""The actions of a fleet in its store: sent by people, answered by agents.
+
+There is no scheduler.  Who sends an action adds it, with one command for each agent, and wakes the agents; each
+agent changes its own commands, and adds its own answers.  See ``entries_of_actions`` for what is stored.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from .. import limits
+from ..agents import MICROSECONDS
+from ..db import ACTIONS, DB
+from ..entries import check
+from ..errors import InvalidAction, InvalidInput, StoreUnavailable
+from ..limits import check_text
+from . import documents, entries_of_actions
+from .documents import Document
+from .entries_of_actions import ACTION, ANSWER, COMMAND, Command, Counters, SentAnswer, StoredAction
+
+#: How many agents get their commands at once.
+PART = 500
+
+# How often a change is tried if others write at the same time.
+_ATTEMPTS = 20
+
+
+class FleetActions:
+    """The actions in a store.  It may be used from several threads, as the store may."""
+
+    def __init__(self, db: DB) -> None:
+        self._db = db
+
+    # For everyone
+
+    def now(self) -> float:
+        """The store's time (seconds since the epoch)."""
+        return self._db._now() / MICROSECONDS
+
+    def action(self, document_id: str) -> StoredAction | None:
+        """The action with this id, if the store has it."""
+        found = next(iter(self._db._entries(ACTION, "", document_id)), None)
+        return None if found is None else entries_of_actions.stored_action(found)
+
+    def actions(self) -> list[StoredAction]:
+        """All actions, the one that was sent last first."""
+        found = map(entries_of_actions.stored_action, self._db._entries(ACTION, ""))
+        return sorted(found, key=lambda action: (-action.sent, action.id))
+
+    # For the agent
+
+    def commands_of(self, agent: str) -> list[Command]:
+        """The agent's commands, in the order in which they were sent or changed."""
+        found = map(entries_of_actions.command, self._db._entries(COMMAND, agent))
+        return sorted(found, key=lambda command: (command.time, command.id))
+
+    def claim(self, command: Command) -> Command | None:
+        """Claim a command that is ``sent``, so that it is ``running``; ``None``: another did, or it was removed."""
+        return self._change(command, entries_of_actions.RUNNING)
+
+    def finish(self, command: Command, state: str, reason: str = "", found: bool = False) -> Command | None:
+        """End a command, as ``claim`` returned it, or refuse one that is ``sent``; ``None``: another changed it.
+
+        ``state`` is one of :data:`~zc.cimaa.actions.entries_of_actions.ENDINGS`; ``found`` says that a module found
+        something.  Call :meth:`answer` before.
+        """
+        return self._change(command, state, reason, found)
+
+    def answer(self, command: Command, text: str, signature: str = "") -> None:
+        """Store what the agent answers: a text of ``entries_of_actions.answer_text``, and its signature."""
+        entry = entries_of_actions.answer_entry(command.id, command.agent, text, signature, command.expires)
+        check(entry)
+        for _ in range(_ATTEMPTS):
+            was = next(iter(self._db._entries(ANSWER, command.agent, command.id)), None)
+            if self._db._swap(ANSWER, command.agent, command.id, was and was.revision, entry):
+                return
+        raise _contended(command.id)
+
+    # For those who send
+
+    def add(self, data: bytes, signatures: bytes, sender: str) -> StoredAction:
+        """Add an action, or further signatures to one that the store has.
+
+        :raises InvalidAction: if the document is faulty, its window is over, or it was cancelled.
+        """
+        check_text("the sender", sender, InvalidInput, most=limits.USER)
+        document = documents.parse(data, None)
+        now = self.now()
+        documents.check_window(document, now)
+        entry = check(entries_of_actions.action_entry(data, signatures, sender, int(now), self._kept_until(document)))
+        for _ in range(_ATTEMPTS):
+            was = next(iter(self._db._entries(ACTION, "", document.id)), None)
+            wanted = entry if was is None else entries_of_actions.signed_further(was, entry)
+            if wanted is was or self._db._swap(ACTION, "", document.id, was and was.revision, wanted):
+                return entries_of_actions.stored_action(wanted)
+        raise _contended(document.id)
+
+    def deliver(self, document: Document, agents: Iterable[str], part: int = PART) -> Iterator[tuple[int, int]]:
+        """Give each agent its command, unless it has it, and wake it; a ``part`` at a time.
+
+        After each part, the number of its agents, and of the commands that were added.  All agents are woken, as the
+        last try may have been broken off before it woke them; whoever has ended its command does not look at it again.
+        """
+        expires = self._kept_until(document)
+        rest = iter(agents)
+        while names := list(islice(rest, part)):
+            now = int(self.now())
+            added = self._db._add([entries_of_actions.command_entry(document.id, name, now, expires) for name in names])
+            self._db.wake(names)
+            yield len(names), added
+
+    def cancel(self, document_id: str, user: str) -> StoredAction:
+        """Cancel an action: agents that have not claimed it will not run it.
+
+        :raises InvalidAction: if there is none with this id.
+        """
+        check_text("the user", user, InvalidInput, most=limits.USER)
+        for _ in range(_ATTEMPTS):
+            found = next(iter(self._db._entries(ACTION, "", document_id)), None)
+            if found is None:
+                raise InvalidAction(f"there is no action {document_id}; see: cimaa action list")
+            action = entries_of_actions.stored_action(found)
+            if action.cancelled_by:
+                return action
+            entry = entries_of_actions.cancelled(found, user)
+            if self._db._swap(ACTION, "", document_id, found.revision, entry):
+                return entries_of_actions.stored_action(entry)
+        raise _contended(document_id)
+
+    # For those who ask
+
+    def find(self, start: str) -> StoredAction:
+        """The action whose id starts like this.
+
+        :raises InvalidAction: if there is none, or there are several.
+        """
+        if len(start) == documents.ID:
+            found = [action] if (action := self.action(start)) else []
+        else:
+            found = [action for action in self.actions() if action.id.startswith(start)]
+        if len(found) == 1:
+            return found[0]
+        several = f"{len(found)} actions have ids that start with" if found else "there is no action"
+        raise InvalidAction(f"{several} {start}; see: cimaa action list")
+
+    def counters(self, action: StoredAction) -> Counters:
+        """How many commands the action has, in which states; answers are not read."""
+        stored = self._db._count_entries(COMMAND, action.id, ("state", "found"))
+        counted = ((str(state), found is True, number) for (state, found), number in stored.items())
+        return entries_of_actions.counters(counted, action.document(), bool(action.cancelled_by), self.now())
+
+    def commands(self, action: StoredAction) -> list[Command]:
+        """The commands of an action, sorted by agent, in the states of this moment."""
+        document, now = action.document(), self.now()
+        found = map(entries_of_actions.command, self._db._entries(COMMAND, None, action.id))
+        states = entries_of_actions.command_state
+        current = (each._replace(state=states(each.state, document, bool(action.cancelled_by), now)) for each in found)
+        return sorted(current, key=lambda command: command.agent)
+
+    def answers(self, action: StoredAction) -> Iterator[SentAnswer]:
+        """The answers to an action, in any order."""
+        return map(entries_of_actions.sent_answer, self._db._entries(ANSWER, None, action.id))
+
+    def answers_of(self, action: StoredAction, agents: Sequence[str]) -> Iterator[SentAnswer]:
+        """The answers of these agents to an action."""
+        for agent in agents:
+            yield from map(entries_of_actions.sent_answer, self._db._entries(ANSWER, agent, action.id))
+
+    def _change(self, command: Command, state: str, reason: str = "", found: bool = False) -> Command | None:
+        entry = entries_of_actions.changed(command, state, int(self.now()), reason, found)
+        if entry is None or not self._db._swap(COMMAND, command.agent, command.id, command.revision, entry):
+            return None
+        return entries_of_actions.command(entry)
+
+    def _kept_until(self, document: Document) -> int:
+        return entries_of_actions.kept_until(document, int(self._db.settings[ACTIONS.name]))
+
+
+def _contended(document_id: str) -> StoreUnavailable:
+    return StoreUnavailable(f"the action {document_id} is changed too often by others: try again")
