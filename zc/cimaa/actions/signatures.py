@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import ConfigurationError, InvalidAction, SigningError
 from ..text import quoted
 from . import signers, trusted_files
-from .signers import NAMESPACE, Signature, Signer, fingerprint
+from .signers import ANSWERS, NAMESPACE, Signature, Signer, fingerprint
 
 #: Why a signature of the data, by this signer or anybody, is not accepted; empty: it is.
 Failure: TypeAlias = Callable[[Signature, Signer | None, bytes], str]
@@ -79,14 +79,32 @@ class Keygen(NamedTuple):
 
         :raises SigningError: if it cannot sign.
         """
-        command = [self.path, "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)]
+        return self._sign(data, key, NAMESPACE)
+
+    def sign_answer(self, data: bytes, key: Path) -> bytes:
+        """The signature of an agent's answer; ``ssh-keygen`` cannot ask for anything.
+
+        :raises SigningError: if it cannot sign, also because the key has a passphrase.
+        """
+        alone: dict[str, Any] = {
+            "env": {"LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"},
+            "start_new_session": True,  # without a terminal
+            "stderr": subprocess.DEVNULL,
+            "timeout": _TIMEOUT,
+        }
+        return self._sign(data, key, ANSWERS, **alone)
+
+    def _sign(self, data: bytes, key: Path, namespace: str, **how: Any) -> bytes:
+        command = [self.path, "-q", "-Y", "sign", "-n", namespace, "-f", str(key)]
         try:
-            done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False)
+            done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False, **how)
         except OSError as error:
             raise SigningError(f"cannot run {self.path}: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise SigningError(f"{self.path} did not sign within {_TIMEOUT} s") from error
         if done.returncode or not done.stdout:
             raise SigningError(f"ssh-keygen could not sign with {key}")
-        return done.stdout
+        return bytes(done.stdout)
 
     def _run(self, how: str, arguments: Sequence[str], files: Mapping[str, bytes], data: bytes) -> str:
         command = [self.path, "-Y", how, "-n", NAMESPACE, *arguments]

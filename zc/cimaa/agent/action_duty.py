@@ -1,5 +1,6 @@
 """The actions of a daemon; an agent without a section ``[actions]`` imports nothing for them until it is woken."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..config import Config
@@ -14,8 +15,6 @@ from .rules.results import make_fault
 from .store import StoreClient
 
 if TYPE_CHECKING:
-    import asyncio
-
     from .action_work import ActionWork
 
 # The section that turns actions on.
@@ -30,26 +29,25 @@ class ActionDuty:
         self._store = store
         self._clock = clock
         self._work: ActionWork | None = None
-        daemon.reporter.woken = self.woken
+        # False if the commands are to be looked at although the agent was not woken.
+        self._looked = True
+        daemon.reporter.on_report = self._reported
         daemon.reporter.other_faults = self.faults
 
     def configure(self, config: Config, settings: Settings) -> None:
-        """Judge actions by this configuration from now on, and look at those that wait.  A problem is a fault."""
+        """Judge actions by this configuration from now on.  A problem is a fault."""
         if self._work is None and _SECTION not in config.sections:
             return
-        from . import action_rules
+        self._looked = False
+        from . import action_rules, requested_checks
 
         work = self._started()
         try:
-            rules = action_rules.prepare(config, settings, self._daemon.run_checks)
+            rules = action_rules.prepare(config, settings, partial(requested_checks.run, self._daemon))
         except Error as error:
             work.configure(None, mask_urls(str(error)))
         else:
             work.configure(rules)
-
-    def woken(self) -> None:
-        """Look at the agent's commands."""
-        self._started().look()
 
     def tick(self) -> None:
         """Look at commands that wait for a time."""
@@ -73,6 +71,15 @@ class ActionDuty:
         """Stop the actions that run, and answer that they were stopped."""
         if self._work is not None:
             await self._work.end(patience)
+
+    def _reported(self, woken: bool) -> None:
+        """Look at the agent's commands if it was woken, or after the first report with a configuration.
+
+        Not before that report: an agent that is not in the store yet is not woken.
+        """
+        if woken or not self._looked:
+            self._looked = True
+            self._started().look()
 
     def _started(self) -> "ActionWork":
         if self._work is None:

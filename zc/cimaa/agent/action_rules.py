@@ -1,7 +1,6 @@
 """What an agent needs to run actions, from its configuration."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from ..actions.modules import Host, host_commands
 from ..actions.signatures import Keygen
 from ..agents import this_host
 from ..config import Config
+from ..filters import AgentItem
 from .config import Settings, check_environment
 
 
@@ -56,16 +56,11 @@ def prepare(config: Config, settings: Settings, run_checks: modules.RunChecks) -
     keygen = signatures.find()
     verifier = signatures.load(keygen, given.investigators, given.revoked)
     journal = Journal(given.journal)
-    journal.prune(time.time())
-    rules = AgentRules(verifier, granted, _checks(), _facts(settings), given.longest)
+    rules = AgentRules(verifier, granted, modules.checks(), _facts(settings), given.longest)
     host = Host(commands=commands, run_checks=run_checks, environment=check_environment(config))
     return ActionRules(rules, journal, host, keygen, given.key)
 
 
-def _checks() -> Mapping[str, Callable[[Mapping[str, object]], object]]:
-    return modules.checks()
-
-
-def _facts(settings: Settings) -> targets.AgentItem:
+def _facts(settings: Settings) -> AgentItem:
     host = this_host()
     return targets.facts(settings.name, host.host, host.os, host.version, settings.tags)

@@ -9,19 +9,20 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from .. import backoff
-from ..actions import answers, documents, entries_of_actions, running
-from ..actions.documents import Document, Operation
+from ..actions import documents, entries_of_actions
+from ..actions.documents import Document
 from ..actions.entries_of_actions import Command, StoredAction
 from ..actions.fleet_actions import FleetActions
 from ..actions.judging import Decision, Judged
-from ..actions.running import ModuleRun
 from ..errors import JournalError, SigningError, StoreError, StoreUnavailable
 from ..masking import mask_urls
 from ..threads import Call
+from . import action_run
 from .action_rules import ActionRules
+from .action_run import Outcome
 from .clock import AsyncClock
 from .store import StoreClient
 from .tasks import Coalesced, cancel
@@ -40,16 +41,8 @@ _FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0
 _STUCK = 15.0
 _NO_ACTIONS = "this agent runs no actions: its configuration has no [actions] with investigators"
 _STOPPED = "the agent was stopped while it ran"
-
-
-class Outcome(NamedTuple):
-    """How a command ends."""
-
-    #: One of :data:`~zc.cimaa.actions.entries_of_actions.ENDINGS`.
-    state: str
-    reason: str = ""
-    #: Of each operation the module, and how it ran; empty: nothing ran.
-    runs: tuple[tuple[str, ModuleRun], ...] = ()
+# Kinds of problems.
+_CONFIGURATION, _JOURNAL, _JUDGING, _SIGNING = "configuration", "journal", "judging", "signing"
 
 
 class ActionWork:
@@ -72,8 +65,8 @@ class ActionWork:
         self._again = math.inf
         # True if the configuration is such that no action can be judged.
         self._broken = False
-        #: Why no action is run now; ``None``: nothing prevents it.
-        self.problem: str | None = None
+        # What prevents that actions are run or answers are signed, by its kind.
+        self._problems: dict[str, str] = {}
 
     def configure(self, rules: ActionRules | None, problem: str | None = None) -> None:
         """Judge actions by these rules from now on.
@@ -81,8 +74,13 @@ class ActionWork:
         Without rules, all actions are refused; with a ``problem``, none is judged until it is mended.
         """
         self._rules, self._broken = rules, problem is not None
-        self._note(problem)
-        self.look()
+        self._problems.clear()
+        self._note(_CONFIGURATION, problem)
+
+    @property
+    def problem(self) -> str | None:
+        """Why no action is run, or no answer signed; ``None``: there is no such problem."""
+        return "; ".join(self._problems.values()) or None
 
     def look(self) -> None:
         """Have the agent's commands looked at."""
@@ -115,19 +113,20 @@ class ActionWork:
     async def _look(self) -> None:
         """Start to work on each command that is to be judged."""
         self._again = math.inf
-        if self._broken:
-            return
         try:
-            if not await self._journal_is_usable():
+            if self._broken or not await self._journal_is_usable():
                 return
-            commands = await self._ask(lambda fleet: fleet.commands_of(self._agent))
+            commands: list[Command] = await self._ask(lambda fleet: fleet.commands_of(self._agent))
         except StoreError as error:
             self._put_off(f"the commands for this agent cannot be read: {error}")
             return
         for command in commands:
             if command.state == entries_of_actions.SENT and command.id not in self._tasks:
                 self._tasks[command.id] = task = asyncio.create_task(self._work(command))
-                task.add_done_callback(lambda _task, identity=command.id: self._tasks.pop(identity))
+                task.add_done_callback(partial(self._ended, command.id))
+
+    def _ended(self, document_id: str, _task: "asyncio.Task[None]") -> None:
+        del self._tasks[document_id]
 
     async def _journal_is_usable(self) -> bool:
         """True if the journal does not prevent that actions run; what it need not keep is removed."""
@@ -138,10 +137,10 @@ class ActionWork:
             async with self._judging:
                 await _in_thread(lambda: journal.prune(now))
         except JournalError as error:
-            self._note(str(error))
+            self._note(_JOURNAL, str(error))
             self._look_at(now + _AGAIN)
             return False
-        self._note(None)
+        self._note(_JOURNAL)
         return True
 
     async def _work(self, command: Command) -> None:
@@ -166,7 +165,9 @@ class ActionWork:
         if claimed is not None and judged.decision is Decision.RAN:
             command = claimed
             self._open[command.id] = command, Outcome(entries_of_actions.FAILED, _STOPPED)
-            outcome: Outcome | None = await self._run(rules, judged.answer)
+            _LOG.info("action %s runs: %s", command.id, judged.answer.name)
+            self._note(_JUDGING)
+            outcome: Outcome | None = await action_run.run(rules, judged.answer, self._clock)
         else:
             outcome = self._outcome(rules, action, judged, is_claimed=claimed is not None)
         if outcome is not None:
@@ -191,16 +192,16 @@ class ActionWork:
 
     def _outcome(self, rules: ActionRules, action: StoredAction, judged: Judged, *, is_claimed: bool) -> Outcome | None:
         """How a command ends that does not run; ``None``: it does not end now."""
+        self._note(_JUDGING, judged.reason if judged.decision is Decision.POSTPONED else None)
         match judged.decision:
             case Decision.REFUSED:
                 return Outcome(entries_of_actions.REFUSED, judged.reason)
             case Decision.EARLY:
                 self._look_at(documents.parse(action.data, rules.agent.modules).valid_from)
             case Decision.POSTPONED:
-                self._note(judged.reason)
                 self._look_at(self._clock.time() + _AGAIN)
             case Decision.FAILED:
-                self._note(judged.reason)
+                self._note(_JOURNAL, judged.reason)
                 self._look_at(self._clock.time() + _AGAIN)
                 return Outcome(entries_of_actions.FAILED, judged.reason)
             case Decision.EXPIRED if is_claimed:
@@ -209,36 +210,15 @@ class ActionWork:
                 return Outcome(entries_of_actions.LOST, judged.reason)
         return None
 
-    async def _run(self, rules: ActionRules, document: Document) -> Outcome:
-        """Run the operations of an action, one after the other."""
-        _LOG.info("action %s runs: %s", document.id, document.name)
-        runs = [(each.module, await self._operate(rules, each, document.expires)) for each in document.operations]
-        by_state = {run.status: run for _, run in runs}
-        order = (entries_of_actions.TIMEOUT, entries_of_actions.FAILED, entries_of_actions.SUCCESS)
-        state = next(state for state in order if state in by_state)
-        reason = "" if state == entries_of_actions.SUCCESS else next(iter(by_state[state].answer.errors), "")
-        return Outcome(state, reason, tuple(runs))
-
-    async def _operate(self, rules: ActionRules, operation: Operation, until: float) -> ModuleRun:
-        seconds = running.seconds_left(running.LIMIT, until, self._clock.time())
-        try:
-            return await running.run(operation.module, operation.parameters, rules.host_of(operation), seconds)
-        except Exception as error:  # a module may be foreign code
-            _LOG.exception("the module %s failed: %s", operation.module, type(error).__name__)
-            return ModuleRun(running.FAILED, answers.failed(f"the module failed: {type(error).__name__}"))
-
     async def _store_outcome(self, command: Command, outcome: Outcome) -> None:
         """Store how a command ended; try again until the store has it."""
-        text = signature = ""
-        if outcome.runs:
-            text = self._text(command, outcome)
-            signature = await self._signature(text)
-        found = any(run.answer.found for _, run in outcome.runs)
+        text = outcome.text(command.id, self._agent, self._clock.time())
+        signature = await self._signature(text) if text else ""
 
         def store(fleet: FleetActions) -> Command | None:
             if text:
                 fleet.answer(command, text, signature)
-            return fleet.finish(command, outcome.state, outcome.reason, found)
+            return fleet.finish(command, outcome.state, outcome.reason, outcome.found)
 
         failures = 0
         while True:
@@ -253,10 +233,6 @@ class ActionWork:
         how = outcome.state if stored is not None else f"{outcome.state}, but the store has another answer"
         _LOG.info("action %s: %s", command.id, f"{how}: {outcome.reason}" if outcome.reason else how)
 
-    def _text(self, command: Command, outcome: Outcome) -> str:
-        operations = [(module, run.status, run.answer) for module, run in outcome.runs]
-        return entries_of_actions.answer_text(command.id, self._agent, int(self._clock.time()), operations)
-
     async def _signature(self, text: str) -> str:
         """The agent's signature of an answer; empty if it has no key, or cannot sign with it."""
         rules = self._rules
@@ -264,11 +240,12 @@ class ActionWork:
             return ""
         keygen, key = rules.keygen, rules.key
         try:
-            return (await _in_thread(lambda: keygen.sign_answer(text.encode(), key))).decode()
+            signature = await _in_thread(lambda: keygen.sign_answer(text.encode(), key))
         except SigningError as error:
-            _LOG.error("an answer is not signed: %s", error)
-            self._note(f"answers are not signed: {error}")
+            self._note(_SIGNING, f"answers are not signed: {error}")
             return ""
+        self._note(_SIGNING)
+        return signature.decode()
 
     async def _ask(self, function: Callable[[FleetActions], T]) -> T:
         return await self._store.ask(lambda db: function(FleetActions(db)))
@@ -281,12 +258,16 @@ class ActionWork:
     def _look_at(self, when: float) -> None:
         self._again = min(self._again, when)
 
-    def _note(self, problem: str | None) -> None:
-        if problem != self.problem:
-            self.problem = problem
-            if problem is not None:
-                _LOG.error("actions: %s", problem)
-            self._changed()
+    def _note(self, kind: str, problem: str | None = None) -> None:
+        """Note a problem, or that there is none of this kind any more."""
+        if problem == self._problems.get(kind):
+            return
+        if problem is None:
+            del self._problems[kind]
+        else:
+            _LOG.error("actions: %s", problem)
+            self._problems[kind] = problem
+        self._changed()
 
 
 async def _in_thread(function: Callable[[], T]) -> T:

@@ -90,6 +90,12 @@ class Daemon:
             tick += 1
         await self._finish()
 
+    def run_now(self, state: CheckState) -> "asyncio.Task[None] | None":
+        """Start a check although it is not due, unless it is running; its task."""
+        if state.task is None:
+            self._start(state)
+        return state.task
+
     async def end(self, *, keep: bool, patience: float = 3) -> None:
         """Kill the checks, and stay in the store or remove the agent: see :func:`zc.cimaa.agent.shutdown.end`."""
         await cancel(self.states.tasks())

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .. import backoff
 from ..alerters import Alerter
@@ -49,6 +49,10 @@ class Reporter:
         self._reading = Coalesced(self._read)
         self._sending = Coalesced(self._send_alerts)
         self._reporting = Coalesced(self._report)
+        #: Called after each report, with whether the agent was woken: there may be an action for it.
+        self.on_report: Callable[[bool], None] = lambda _woken: None
+        #: Further faults of the agent itself.
+        self.other_faults: Callable[[], list[FaultDict]] = list
         self.store = store
         self.hold = AlertHold()
         self.notifier = Notifier(settings.name, alerters, clock, self._alerts_changed)
@@ -93,8 +97,9 @@ class Reporter:
         await self._restore()
         faults = self.faults()
         self.notifier.reporting(faults)
-        await self.store.report(faults, _LATE * self._base_interval)
+        woken = await self.store.report(faults, _LATE * self._base_interval)
         self.notifier.stored(faults)
+        self.on_report(woken)
 
     def is_stuck(self) -> bool:
         """True if only a report is left to be done, and the store is unavailable."""
@@ -107,7 +112,7 @@ class Reporter:
     def _results(self) -> list[Result]:
         found = self._states.results()
         found.append(Result(alerting.ALERTERS, "", self.notifier.faults()))
-        found.append(Result("agent", "", [*self.store.outage_notice(), *self._outdated]))
+        found.append(Result("agent", "", [*self.store.outage_notice(), *self._outdated, *self.other_faults()]))
         names = [fault["name"] for result in found for fault in result.faults]
         found.append(Result(alerting.ALERTERS, "over", self.notifier.pending_resolutions(names)))
         return found

@@ -61,10 +61,23 @@ class StoreClient:
         self._outage: tuple[float, float] | None = None
         self.figures = Figures()
 
-    async def report(self, faults: list[FaultDict], within: int) -> None:
-        """Store the agent's faults, and the time (seconds) ``within`` which the next report comes."""
-        await self._call(self._db.set_faults, self._agent, faults, within)
+    async def report(self, faults: list[FaultDict], within: int) -> bool:
+        """Store the agent's faults, and the time (seconds) ``within`` which the next report comes; true if woken."""
+        woken = await self._call(self._db.report, self._agent, faults, within)
         self.figures.last_report = self._clock.time()
+        return woken
+
+    async def ask(self, function: Callable[[DB], T]) -> T:
+        """What a function of the store returns.
+
+        Only an unavailable store counts as an outage: one that refuses other calls may take reports all the same.
+
+        :raises StoreError: if the store is unavailable, or refuses the call.
+        """
+        result: T | StoreError = await self._call(_refused, function, self._db)
+        if isinstance(result, StoreError):
+            raise result
+        return result
 
     async def faults(self) -> list[FaultDict]:
         """The agent's faults in the store."""
@@ -154,3 +167,13 @@ class StoreClient:
         if self.away_since is not None:
             self._outage = self.away_since, self._clock.time()
             self.away_since = None
+
+
+def _refused(function: Callable[[DB], T], db: DB) -> T | StoreError:
+    """What the function returns, or its error, unless the store is unavailable."""
+    try:
+        return function(db)
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        return error
