@@ -15,6 +15,7 @@ from .rules.results import make_fault
 from .store import StoreClient
 
 if TYPE_CHECKING:
+    from .action_answers import ActionProblems
     from .action_work import ActionWork
 
 # The section that turns actions on.
@@ -29,6 +30,7 @@ class ActionDuty:
         self._store = store
         self._clock = clock
         self._work: ActionWork | None = None
+        self._problems: ActionProblems | None = None
         # False if the commands are to be looked at although the agent was not woken.
         self._looked = True
         daemon.reporter.on_report = self._reported
@@ -56,8 +58,7 @@ class ActionDuty:
 
     def faults(self) -> list[FaultDict]:
         """The fault that reports why no action is run."""
-        problem = None if self._work is None else self._work.problem
-        if problem is None:
+        if self._problems is None or not (problem := self._problems.text()):
             return []
         name = fault_name(self._daemon.settings.name, "agent", "actions")
         return [make_fault(name, SEVERITIES["error"], problem)]
@@ -83,8 +84,9 @@ class ActionDuty:
 
     def _started(self) -> "ActionWork":
         if self._work is None:
+            from .action_answers import ActionProblems
             from .action_work import ActionWork
 
-            changed = self._daemon.reporter.results_are_in
-            self._work = ActionWork(self._daemon.settings.name, self._store, self._clock, changed)
+            self._problems = ActionProblems(self._daemon.reporter.results_are_in)
+            self._work = ActionWork(self._daemon.settings.name, self._store, self._clock, self._problems)
         return self._work
