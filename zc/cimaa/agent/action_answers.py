@@ -11,10 +11,13 @@ from ..actions import entries_of_actions
 from ..actions.entries_of_actions import Command
 from ..actions.fleet_actions import FleetActions
 from ..errors import SigningError, StoreUnavailable
+from ..faults import SEVERITIES, FaultDict
+from ..naming import fault_name
 from ..threads import Call
 from .action_rules import ActionRules
 from .action_run import Outcome
 from .clock import AsyncClock
+from .rules.results import make_fault
 from .store import StoreClient
 from .tasks import cancel
 
@@ -60,6 +63,11 @@ class ActionProblems:
     def text(self) -> str:
         """All problems; empty: there are none."""
         return "; ".join(self._found.values())
+
+    def faults(self, agent: str) -> list[FaultDict]:
+        """The fault that reports them, if there are any."""
+        text = self.text()
+        return [make_fault(fault_name(agent, "agent", "actions"), SEVERITIES["error"], text)] if text else []
 
 
 class ActionAnswers:

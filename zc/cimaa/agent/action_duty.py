@@ -3,23 +3,18 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..config import Config
+from ..config import ACTIONS, Config
 from ..errors import Error
-from ..faults import SEVERITIES, FaultDict
+from ..faults import FaultDict
 from ..masking import mask_urls
-from ..naming import fault_name
 from .clock import AsyncClock
 from .config import Settings
 from .daemon import Daemon
-from .rules.results import make_fault
 from .store import StoreClient
 
 if TYPE_CHECKING:
     from .action_answers import ActionProblems
     from .action_work import ActionWork
-
-# The section that turns actions on.
-_SECTION = "actions"
 
 
 class ActionDuty:
@@ -38,7 +33,7 @@ class ActionDuty:
 
     def configure(self, config: Config, settings: Settings) -> None:
         """Judge actions by this configuration from now on.  A problem is a fault."""
-        if self._work is None and _SECTION not in config.sections:
+        if self._work is None and ACTIONS not in config.sections:
             return
         self._looked = False
         from . import action_rules, requested_checks
@@ -58,10 +53,7 @@ class ActionDuty:
 
     def faults(self) -> list[FaultDict]:
         """The fault that reports why no action is run."""
-        if self._problems is None or not (problem := self._problems.text()):
-            return []
-        name = fault_name(self._daemon.settings.name, "agent", "actions")
-        return [make_fault(name, SEVERITIES["error"], problem)]
+        return [] if self._problems is None else self._problems.faults(self._daemon.settings.name)
 
     async def finish(self) -> None:
         """Wait until the actions that can run now have been answered."""

@@ -2,12 +2,12 @@
 
 import logging
 import time
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from ...agents import this_host
-from ...config import Setting
+from ...config import ACTIONS, Config, Setting
 from ...errors import StoreError
 from ...faults import FaultDict
 from ...options import PATH
@@ -16,6 +16,10 @@ from .. import fault_list
 from ..fault_list import UNSQUELCHED, counted
 from ..output import message, report_traceback
 from ..params import COUNT, configuration, examples, open_store
+
+if TYPE_CHECKING:
+    from ...agent.config import Settings
+    from ...agent.once_actions import OnceActions
 
 
 @click.command(
@@ -78,18 +82,29 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
     logging.getLogger("zc.cimaa").addHandler(_Tracebacks())
     with open_store(ctx, this_host()) as db:
         done = once.run(ours, check_environment(configuration(ctx)))
+        actions = _actions(configuration(ctx), ours) if ACTIONS in configuration(ctx).sections else None
+        faults = [*done.faults, *(actions.faults() if actions else ())]
         try:
-            db.set_faults(ours.name, done.faults)
+            woken = db.report(ours.name, faults)
             found = db.find_faults(agent=ours.name)
         except StoreError:
             # Otherwise they would be lost.
-            fault_list.show(_unstored(ours.name, done.faults), as_json=as_json)
+            fault_list.show(_unstored(ours.name, faults), as_json=as_json)
             raise
         shown = fault_list.listed(db, found)
         fault_list.show(shown, as_json=as_json)
+        if actions or woken:
+            if problem := (actions or _actions(configuration(ctx), ours)).run(db):
+                message(f"actions: {problem}")
     ran = f"{ours.name} ran {counted(done.checks, 'check')}"
     message(f"{ran}: {counted(len(found)) if found else 'no faults'}, stored in {_store(ctx)}.")
     return fault_list.any_unsquelched(shown)
+
+
+def _actions(config: Config, ours: "Settings") -> "OnceActions":
+    from ...agent.once_actions import OnceActions
+
+    return OnceActions(config, ours)
 
 
 def _unstored(agent: str, faults: list[FaultDict]) -> list[fault_list.Listed]:
