@@ -690,6 +690,10 @@ class DB(ABC):
             tuple(_plain(entry.value, field) for field in fields) for entry in self._entries(kind, None, key)
         )
 
+    def _read_units(self, size: int) -> int | None:  # noqa: ARG002  # most stores do not bill
+        """What it costs to read an entry of this many bytes, in units of the store; ``None``: nothing is billed."""
+        return None
+
     def _add(self, entries: Iterable[Entry]) -> int:
         """Write the entries that are not there yet; return how many these were."""
         return sum(self._swap(entry.kind, entry.owner, entry.key, None, entry) for entry in entries)

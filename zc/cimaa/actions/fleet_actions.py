@@ -8,72 +8,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from .. import limits
-from ..agents import MICROSECONDS
-from ..db import ACTIONS, DB
+from ..db import ACTIONS
 from ..entries import check
-from ..errors import InvalidAction, InvalidInput, StoreUnavailable
+from ..errors import InvalidAction, InvalidInput
 from ..limits import check_text
 from . import documents, entries_of_actions
+from .agent_actions import ATTEMPTS, AgentActions, contended
 from .documents import Document
 from .entries_of_actions import ACTION, ANSWER, COMMAND, Command, Counters, SentAnswer, StoredAction
 
 #: How many agents get their commands at once.
 PART = 500
 
-# How often a change is tried if others write at the same time.
-_ATTEMPTS = 20
 
-
-class FleetActions:
+class FleetActions(AgentActions):
     """The actions in a store.  It may be used from several threads, as the store may."""
-
-    def __init__(self, db: DB) -> None:
-        self._db = db
-
-    # For everyone
-
-    def now(self) -> float:
-        """The store's time (seconds since the epoch)."""
-        return self._db._now() / MICROSECONDS
-
-    def action(self, document_id: str) -> StoredAction | None:
-        """The action with this id, if the store has it."""
-        found = next(iter(self._db._entries(ACTION, "", document_id)), None)
-        return None if found is None else entries_of_actions.stored_action(found)
-
-    def actions(self) -> list[StoredAction]:
-        """All actions, the one that was sent last first."""
-        found = map(entries_of_actions.stored_action, self._db._entries(ACTION, ""))
-        return sorted(found, key=lambda action: (-action.sent, action.id))
-
-    # For the agent
-
-    def commands_of(self, agent: str) -> list[Command]:
-        """The agent's commands, in the order in which they were sent or changed."""
-        found = map(entries_of_actions.command, self._db._entries(COMMAND, agent))
-        return sorted(found, key=lambda command: (command.time, command.id))
-
-    def claim(self, command: Command) -> Command | None:
-        """Claim a command that is ``sent``, so that it is ``running``; ``None``: another did, or it was removed."""
-        return self._change(command, entries_of_actions.RUNNING)
-
-    def finish(self, command: Command, state: str, reason: str = "", found: bool = False) -> Command | None:
-        """End a command, as ``claim`` returned it, or refuse one that is ``sent``; ``None``: another changed it.
-
-        ``state`` is one of :data:`~zc.cimaa.actions.entries_of_actions.ENDINGS`; ``found`` says that a module found
-        something.  Call :meth:`answer` before.
-        """
-        return self._change(command, state, reason, found)
-
-    def answer(self, command: Command, text: str, signature: str = "") -> None:
-        """Store what the agent answers: a text of ``entries_of_actions.answer_text``, and its signature."""
-        entry = entries_of_actions.answer_entry(command.id, command.agent, text, signature, command.expires)
-        check(entry)
-        for _ in range(_ATTEMPTS):
-            was = next(iter(self._db._entries(ANSWER, command.agent, command.id)), None)
-            if self._db._swap(ANSWER, command.agent, command.id, was and was.revision, entry):
-                return
-        raise _contended(command.id)
 
     # For those who send
 
@@ -87,12 +36,12 @@ class FleetActions:
         now = self.now()
         documents.check_window(document, now)
         entry = check(entries_of_actions.action_entry(data, signatures, sender, int(now), self._kept_until(document)))
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             was = next(iter(self._db._entries(ACTION, "", document.id)), None)
             wanted = entry if was is None else entries_of_actions.signed_further(was, entry)
             if wanted is was or self._db._swap(ACTION, "", document.id, was and was.revision, wanted):
                 return entries_of_actions.stored_action(wanted)
-        raise _contended(document.id)
+        raise contended(document.id)
 
     def deliver(self, document: Document, agents: Iterable[str], part: int = PART) -> Iterator[tuple[int, int]]:
         """Give each agent its command, unless it has it, and wake it; a ``part`` at a time.
@@ -108,13 +57,17 @@ class FleetActions:
             self._db.wake(names)
             yield len(names), added
 
+    def read_units(self, action: StoredAction) -> int | None:
+        """What it costs an agent to read the action, in units of the store; ``None``: nothing is billed."""
+        return self._db._read_units(len(action.data) + len(action.signatures))
+
     def cancel(self, document_id: str, user: str) -> StoredAction:
         """Cancel an action: agents that have not claimed it will not run it.
 
         :raises InvalidAction: if there is none with this id.
         """
         check_text("the user", user, InvalidInput, most=limits.USER)
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             found = next(iter(self._db._entries(ACTION, "", document_id)), None)
             if found is None:
                 raise InvalidAction(f"there is no action {document_id}; see: cimaa action list")
@@ -124,9 +77,14 @@ class FleetActions:
             entry = entries_of_actions.cancelled(found, user)
             if self._db._swap(ACTION, "", document_id, found.revision, entry):
                 return entries_of_actions.stored_action(entry)
-        raise _contended(document_id)
+        raise contended(document_id)
 
     # For those who ask
+
+    def actions(self) -> list[StoredAction]:
+        """All actions, the one that was sent last first."""
+        found = map(entries_of_actions.stored_action, self._db._entries(ACTION, ""))
+        return sorted(found, key=lambda action: (-action.sent, action.id))
 
     def find(self, start: str) -> StoredAction:
         """The action whose id starts like this.
@@ -165,15 +123,5 @@ class FleetActions:
         for agent in agents:
             yield from map(entries_of_actions.sent_answer, self._db._entries(ANSWER, agent, action.id))
 
-    def _change(self, command: Command, state: str, reason: str = "", found: bool = False) -> Command | None:
-        entry = entries_of_actions.changed(command, state, int(self.now()), reason, found)
-        if entry is None or not self._db._swap(COMMAND, command.agent, command.id, command.revision, entry):
-            return None
-        return entries_of_actions.command(entry)
-
     def _kept_until(self, document: Document) -> int:
         return entries_of_actions.kept_until(document, int(self._db.settings[ACTIONS.name]))
-
-
-def _contended(document_id: str) -> StoreUnavailable:
-    return StoreUnavailable(f"the action {document_id} is changed too often by others: try again")

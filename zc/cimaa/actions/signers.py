@@ -13,7 +13,7 @@ from ..text import quoted
 
 #: What signatures are made for: OpenSSH accepts none that was made for another purpose, such as git commits.
 NAMESPACE: Final = "cimaa-action"
-#: What the signatures of agents are made for, which sign their answers: an agent's key can sign no action.
+#: What agents sign their answers for: an answer can never be taken for an action.
 ANSWERS: Final = "cimaa-answer"
 #: The most signatures of an action, and the most bytes of all of them.
 MOST, SIZE = 16, 64 * 1024

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from .. import backoff
 from ..actions import entries_of_actions
+from ..actions.agent_actions import AgentActions
 from ..actions.entries_of_actions import Command
-from ..actions.fleet_actions import FleetActions
+from ..actions.signers import ANSWERS
 from ..errors import SigningError, StoreUnavailable
 from ..faults import SEVERITIES, FaultDict
 from ..naming import fault_name
@@ -93,15 +94,15 @@ class ActionAnswers:
         text = outcome.text(command.id, self._agent, self._clock.time())
         signature = await self._signature(text) if text else ""
 
-        def write(fleet: FleetActions) -> Command | None:
+        def write(store: AgentActions) -> Command | None:
             if text:
-                fleet.answer(command, text, signature)
-            return fleet.finish(command, outcome.state, outcome.reason, outcome.found)
+                store.answer(command, text, signature)
+            return store.finish(command, outcome.state, outcome.reason, outcome.found)
 
         failures = 0
         while True:
             try:
-                stored = await self._store.ask(lambda db: write(FleetActions(db)))
+                stored = await self._store.ask(lambda db: write(AgentActions(db)))
                 break
             except StoreUnavailable as error:
                 failures += 1
@@ -123,9 +124,9 @@ class ActionAnswers:
         """The agent's signature of an answer; empty if it has no key, or cannot sign with it."""
         if self.rules is None or self.rules.key is None:
             return ""
-        keygen, key = self.rules.keygen, self.rules.key
+        keygen, key = self.rules.keygen._replace(namespace=ANSWERS), self.rules.key
         try:
-            signature = await in_thread(lambda: keygen.sign_answer(text.encode(), key))
+            signature = await in_thread(lambda: keygen.sign(text.encode(), key, alone=True))
         except SigningError as error:
             self._problems.note(ProblemKind.SIGNING, f"answers are not signed: {error}")
             return ""

@@ -12,9 +12,9 @@ from functools import partial
 from typing import TypeVar
 
 from ..actions import documents, entries_of_actions
+from ..actions.agent_actions import AgentActions
 from ..actions.documents import Document
 from ..actions.entries_of_actions import Command, StoredAction
-from ..actions.fleet_actions import FleetActions
 from ..actions.judging import Decision, Judged
 from ..errors import JournalError, StoreError
 from ..masking import mask_urls
@@ -101,7 +101,7 @@ class ActionWork:
         try:
             if self._broken or not await self._journal_is_usable():
                 return
-            commands: list[Command] = await self._ask(lambda fleet: fleet.commands_of(self._agent))
+            commands: list[Command] = await self._ask(lambda actions: actions.commands_of(self._agent))
         except StoreError as error:
             self._put_off(f"the commands for this agent cannot be read: {error}")
             return
@@ -144,7 +144,7 @@ class ActionWork:
             if not self._broken:
                 await self._answers.store(command, _NO_ACTIONS)
             return
-        action = await self._ask(lambda fleet: fleet.action(command.id))
+        action = await self._ask(lambda actions: actions.action(command.id))
         if action is None or action.cancelled_by:
             return
         claimed, judged = await self._take(rules, command, action)
@@ -164,7 +164,7 @@ class ActionWork:
         claims: list[Command | None] = [None]
 
         def claim(_document: Document) -> bool:
-            asking = self._ask(lambda fleet: fleet.claim(command))
+            asking = self._ask(lambda actions: actions.claim(command))
             claims.append(asyncio.run_coroutine_threadsafe(asking, loop).result())
             return claims[-1] is not None
 
@@ -180,8 +180,8 @@ class ActionWork:
         elif judged.decision in (Decision.POSTPONED, Decision.FAILED):
             self._look_at(self._clock.time() + _AGAIN)
 
-    async def _ask(self, function: Callable[[FleetActions], T]) -> T:
-        return await self._store.ask(lambda db: function(FleetActions(db)))
+    async def _ask(self, function: Callable[[AgentActions], T]) -> T:
+        return await self._store.ask(lambda db: function(AgentActions(db)))
 
     def _put_off(self, reason: str) -> None:
         """Look again at the next tick."""

@@ -21,6 +21,10 @@ LEASE_TICKS = 3
 #: Seconds after which an agent with alerters reads the squelches again, at a tick.
 SQUELCHES_READ = 10 * 60
 
+#: Write units of an action, for each agent: its command is added, its row is marked and written again, the command is
+#: claimed and ended, and a small answer is added.
+ACTION_WRITES = 6
+
 # Bytes that are billed with each item, and the size of a scan's page.
 _OVERHEAD = 100
 _PAGE = 2**20
