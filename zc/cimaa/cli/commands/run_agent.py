@@ -83,7 +83,7 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
     with open_store(ctx, this_host()) as db:
         done = once.run(ours, check_environment(configuration(ctx)))
         actions = _actions(configuration(ctx), ours) if ACTIONS in configuration(ctx).sections else None
-        faults = [*done.faults, *(actions.faults() if actions else ())]
+        faults = [*done.faults, *(actions.faults() if actions is not None else ())]
         try:
             woken = db.report(ours.name, faults)
             found = db.find_faults(agent=ours.name)
@@ -93,9 +93,10 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
             raise
         shown = fault_list.listed(db, found)
         fault_list.show(shown, as_json=as_json)
-        if actions or woken:
-            if problem := (actions or _actions(configuration(ctx), ours)).run(db):
-                message(f"actions: {problem}")
+        if actions is None and woken:
+            actions = _actions(configuration(ctx), ours)
+        if actions is not None and (problem := actions.run(db)):
+            message(f"actions: {problem}")
     ran = f"{ours.name} ran {counted(done.checks, 'check')}"
     message(f"{ran}: {counted(len(found)) if found else 'no faults'}, stored in {_store(ctx)}.")
     return fault_list.any_unsquelched(shown)
