@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.support.postgres_servers",
     "tests.support.ssh_keys",
     "tests.support.stores",
+    "tests.support.time_zones",
 ]
 
 pytest_collect_file = SybilCollection(

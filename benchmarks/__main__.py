@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-PARTS = ("embedded", "peers", "matching", "startup", "agent", "history", "dynamodb", "postgres")
+PARTS = ("embedded", "peers", "matching", "startup", "agent", "history", "dynamodb", "postgres", "history_postgres")
 
 
 def main(parts: list[str]) -> int:

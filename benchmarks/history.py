@@ -1,4 +1,4 @@
-"""What the history costs on LMDB: ``python -m benchmarks.history [EVENTS] [changes] [reading]``.
+"""What the history costs on LMDB: ``python -m benchmarks.history [EVENTS] [changes] [reading] [size]``.
 
 The files are in the current directory, or in the one that ``$BENCHMARK_DIRECTORY`` names: a real disk, please.  EVENTS
 is how many events the large store has, by default 10,000,000; ``100_000`` is a short form.
@@ -148,8 +148,6 @@ def reading(events: int) -> None:
 
             found = db.get_history(since=since)
             assert found == bare(0)
-            size = (made / "store" / "data.mdb").stat().st_size / events
-            print(f"an event takes {size:.0f} bytes")
             show(f"the last hour of {events:,} events: {len(found)}", lambda _: db.get_history(since=since), bare)
     with directory() as made:
         _fill_faults(made / "store", int(now))
@@ -161,6 +159,18 @@ def reading(events: int) -> None:
                 lambda _: db.faults_at(at),
                 lambda _: db.find_faults(),
             )
+
+
+def size(events: int) -> None:
+    """The pages that some events take, stored one after the other as reports do."""
+    count = min(events, 200_000)
+    with directory() as made, lmdb.open(str(made), map_size=16 * field.GIB, sync=False) as environment:
+        with environment.begin(write=True) as transaction:
+            for number in range(count):
+                event_log.append(transaction, [event(number, number * MICROSECONDS)])
+        status = environment.stat()
+        pages = status["branch_pages"] + status["leaf_pages"] + status["overflow_pages"]
+        print(f"an event takes {pages * status['psize'] / count:.0f} bytes, index included")
 
 
 def _bare(environment: Any, first: bytes) -> list[dict[str, Any]]:
@@ -196,6 +206,6 @@ def show(what: str, ours: Callable[[int], object], bare: Callable[[int], object]
 if __name__ == "__main__":
     given = sys.argv[1:]
     count = int(given.pop(0).replace("_", "")) if given and given[0][0].isdigit() else EVENTS
-    parts = {"changes": changes, "reading": reading}
+    parts = {"changes": changes, "reading": reading, "size": size}
     for part in given or parts:
         parts[part](count)

@@ -12,7 +12,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing.connection import Connection as Pipe
@@ -392,8 +392,8 @@ def fresh(dsn: str) -> Iterator[psycopg.Connection[Any]]:
 PARTS = {part.__name__: part for part in (reports, confined, listing, old, wal, growth)}
 
 
-def main(arguments: list[str]) -> None:
-    """Run the parts that are named."""
+def run(parts: Mapping[str, Callable[[str], None]], arguments: list[str]) -> None:
+    """Run the parts that the arguments name, or all, on the server that they name, or on one of its own."""
     with ExitStack() as stack:
         if arguments[:1] == ["--dsn"]:
             dsn, arguments = arguments[1], arguments[2:]
@@ -403,10 +403,10 @@ def main(arguments: list[str]) -> None:
             dsn = stack.enter_context(server_18(fsync=True)).socket_dsn
         with psycopg.connect(dsn) as connection:
             print(f"PostgreSQL {connection.info.server_version // 10000}, {os.cpu_count()} CPUs\n", flush=True)
-        for name in arguments or PARTS:
-            print(f"{name}: {PARTS[name].__doc__}\n", flush=True)
-            PARTS[name](dsn)
+        for name in arguments or parts:
+            print(f"{name}: {parts[name].__doc__}\n", flush=True)
+            parts[name](dsn)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(PARTS, sys.argv[1:])

@@ -20,11 +20,11 @@ ROOMS = [
     {"__init__"},
     {"errors", "text", "types", "outcomes"},
     {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff"},
-    {"faults", "naming", "tags", "child_process"},
+    {"faults", "naming", "tags", "times", "child_process"},
     {"agents", "squelches", "options"},
     {"filters", "entries", "history"},
     {"leases"},
-    {"db", "entrypoints"},
+    {"db", "entrypoints", "uptime"},
     {"config"},
     {"memory", "lmdb", "postgres", "dynamodb", "cfengine"},
     {"testing", "checks", "alerters", "metrics", "systemd"},
@@ -44,12 +44,12 @@ IMPURE = {
 }
 
 # The same role in sibling rooms: backends, alerters, sinks, modules.
-SIBLING_FILES = {"config", "db", "errors", "install", "log", "records", "writes"}
+SIBLING_FILES = {"config", "db", "errors", "event_log", "install", "log", "records", "writes"}
 SIBLING_CLASSES = {"Alerter", "Connection", "DB", "Module", "Sink"}
 
 # The contract and its suite are read from top to bottom, and are as long as what they promise.
 LONG_CLASSES = {
-    *("db.DB", "lmdb.db.DB", "postgres.db.DB"),
+    *("db.DB", "dynamodb.db.DB", "lmdb.db.DB", "postgres.db.DB"),
     *("testing.conformance.Conformance", "testing.history_promises.HistoryConformance"),
 }
 

@@ -56,7 +56,8 @@ def test_an_action_is_stored_byte_for_byte(db: DB) -> None:
     action = fleet.add(data, b"", "jane")
     [found] = fleet.actions()
     assert found == action == fleet.action(documents.document_id(data))
-    assert found.data == data and found.document().name == "é \u2028"
+    assert found.data == data
+    assert found.document().name == "é \u2028"
     assert (found.sender, found.sent, found.cancelled_by) == ("jane", START, "")
 
 
@@ -68,7 +69,9 @@ def test_each_agent_has_one_command_and_is_woken(db: DB) -> None:
     assert list(fleet.deliver(action.document(), ["a"])) == [(1, 1)]
     assert list(fleet.deliver(action.document(), ["a", "b", "c"], part=2)) == [(2, 1), (1, 1)]
     assert [(each.agent, each.state) for each in fleet.commands(action)] == [(name, "sent") for name in "abc"]
-    assert db.report("a", []) and db.report("b", []) and not db.report("a", [])
+    assert db.report("a", [])
+    assert db.report("b", [])
+    assert not db.report("a", [])
 
 
 def test_a_command_is_claimed_once_and_answered(db: DB, clock: Clock) -> None:
@@ -77,18 +80,22 @@ def test_a_command_is_claimed_once_and_answered(db: DB, clock: Clock) -> None:
     [command] = fleet.commands_of("a")
     clock.advance(2)
     claimed = fleet.claim(command)
-    assert claimed is not None and fleet.claim(command) is None and fleet.claim(claimed) is None
+    assert claimed is not None
+    assert fleet.claim(command) is None
+    assert fleet.claim(claimed) is None
     text = entries_of_actions.answer_text(action.id, "a", START, [("file", "success", Answer(True, True, [{"x": 1}]))])
     fleet.answer(claimed, text, "signature")
     fleet.answer(claimed, text, "signature")
     ended = fleet.finish(claimed, entries_of_actions.SUCCESS, found=True)
-    assert ended is not None and (ended.state, ended.found, ended.time) == ("success", True, START + 2)
+    assert ended is not None
+    assert (ended.state, ended.found, ended.time) == ("success", True, START + 2)
     assert fleet.finish(ended, entries_of_actions.FAILED) is None
     [answer] = fleet.answers(action)
     assert [answer] == list(fleet.answers_of(action, ["a", "b"]))
     assert (answer.agent, answer.text, answer.signature) == ("a", text, "signature")
     [operation] = entries_of_actions.decoded(answer)
-    assert operation["module"] == "file" and operation["elements"] == [{"x": 1}]
+    assert operation["module"] == "file"
+    assert operation["elements"] == [{"x": 1}]
     for other in (answer._replace(agent="b"), answer._replace(id="x"), answer._replace(text="[]")):
         with pytest.raises(ValueError, match="not an answer"):
             entries_of_actions.decoded(other)
@@ -99,9 +106,12 @@ def test_a_command_may_be_refused_with_a_reason(db: DB) -> None:
     added(fleet, document(), ["a"])
     [command] = fleet.commands_of("a")
     refused = fleet.finish(command, entries_of_actions.REFUSED, "no \0 " + "reason " * 100)
-    assert refused is not None and refused.state == "refused"
-    assert refused.reason.startswith("no") and len(refused.reason.encode()) <= entries_of_actions.REASON
-    assert fleet.commands_of("a") == [refused] and fleet.claim(refused) is None
+    assert refused is not None
+    assert refused.state == "refused"
+    assert refused.reason.startswith("no")
+    assert len(refused.reason.encode()) <= entries_of_actions.REASON
+    assert fleet.commands_of("a") == [refused]
+    assert fleet.claim(refused) is None
     assert fleet.finish(command, entries_of_actions.SUCCESS) is None
 
 
@@ -145,9 +155,11 @@ def test_an_action_is_cancelled(db: DB) -> None:
     running = fleet.claim(fleet.commands_of("a")[0])
     cancelled = fleet.cancel(action.id, "joe")
     assert cancelled == fleet.cancel(action.id, "jim") == fleet.action(action.id)
-    assert cancelled.cancelled_by == "joe" and cancelled.data == action.data
+    assert cancelled.cancelled_by == "joe"
+    assert cancelled.data == action.data
     assert [each.state for each in fleet.commands(cancelled)] == ["running", "cancelled"]
-    assert running and fleet.finish(running, entries_of_actions.SUCCESS)
+    assert running
+    assert fleet.finish(running, entries_of_actions.SUCCESS)
     with pytest.raises(InvalidAction, match="cancelled by joe"):
         fleet.add(action.data, b"", "jane")
     with pytest.raises(InvalidAction, match="there is no action"):
@@ -171,7 +183,9 @@ def test_what_is_stored_ends_after_its_time(clock: Clock) -> None:
         [command] = fleet.commands_of("a")
         fleet.answer(command, "{}")
         clock.now = START + 7199
-        assert fleet.actions() and fleet.commands(action) and list(fleet.answers(action))
+        assert fleet.actions()
+        assert fleet.commands(action)
+        assert list(fleet.answers(action))
         clock.now = START + 7200
         assert fleet.actions() == fleet.commands(action) == list(fleet.answers(action)) == []
 

@@ -54,7 +54,7 @@ def test_an_empty_list_of_agents_has_a_message(cimaa: Cimaa) -> None:
 def test_only_one_option_at_a_time(cimaa: Cimaa) -> None:
     result = cimaa("agents", "--old", "0s", "--offline")
     assert result.exit_code == 2
-    assert "only one of --old, --offline and --double" in result.stderr
+    assert "only one of --old, --late, --offline and --double" in result.stderr
 
 
 def test_an_agent_is_removed_and_the_others_stay(fleet: Cimaa) -> None:

@@ -1,5 +1,6 @@
 """``cimaa costs``: what a fleet costs on DynamoDB."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -26,11 +27,17 @@ def test_an_unchanged_report_is_one_write_unit_for_any_number_of_faults(faults: 
 def test_a_changed_report_is_a_failed_touch_a_query_and_a_transaction_of_two_items(
     faults: int, read_units: int
 ) -> None:
-    assert reports(faults=faults, changes=1)[1:4] == (3, 1 + 4, read_units)
+    assert reports(faults=faults, changes=1, history=0)[1:4] == (3, 1 + 4, read_units)
+
+
+def test_the_history_is_one_more_item_in_the_transaction() -> None:
+    assert reports(faults=1, changes=1)[1:4] == (3, 1 + 6, 1)
+    years = Fleet(agents=10, interval=60, changes=0.5, history=365 * 86400)
+    assert stored(years) - stored(dataclasses.replace(years, history=0)) == 10 * 365 * 1440 * 0.5 * 350
 
 
 def test_changes_are_a_share_of_the_reports() -> None:
-    assert reports(agents=1000, changes=0.01)[1:4] == (990 + 3 * 10, 990 + 5 * 10, 10)
+    assert reports(agents=1000, changes=0.01)[1:4] == (990 + 3 * 10, 990 + 7 * 10, 10)
 
 
 def test_agents_with_alerters_read_the_squelches_every_ten_minutes_or_at_each_tick_if_that_is_rarer() -> None:
@@ -54,12 +61,14 @@ def test_dollars_follow_from_the_prices() -> None:
 
 
 def test_items_are_stored_with_their_overhead() -> None:
-    assert stored(Fleet(agents=10, faults=2, squelches=1)) == 10 * (450 + 2 * 350) + 300
+    assert stored(Fleet(agents=10, faults=2, squelches=1, history=0)) == 10 * (450 + 2 * 350) + 300
 
 
 def test_the_command_shows_what_the_functions_compute(cimaa: Cimaa) -> None:
-    fleet = Fleet(agents=10_000, interval=300, faults=5, changes=0.02, listings=24, squelches=100)
+    fleet = Fleet(agents=10_000, interval=300, faults=5, changes=0.02, listings=24, squelches=100, history=30 * 86400)
     options = [
+        "--history",
+        "30d",
         "--agents",
         "10000",
         "--interval",

@@ -44,7 +44,7 @@ def proxy(dynamodb_settings: dict[str, str]) -> Iterator[Proxy]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zc.cimaa.dynamodb.agent_rows._READ_DELAY", 0.005)
+    monkeypatch.setattr("zc.cimaa.dynamodb.agent_reads._READ_DELAY", 0.005)
     monkeypatch.setattr("zc.cimaa.dynamodb.requests._BASE_DELAY", 0.005)
 
 
@@ -120,8 +120,8 @@ def test_transient_errors_are_retried_and_nothing_is_lost(
     assert proxy.operations == ["UpdateItem"]
 
 
-# The requests of a report in parts: the touch, the faults, the mark, the batches, the row.
-IN_PARTS = ["UpdateItem", "Query", "UpdateItem", *["BatchWriteItem"] * 5, "PutItem"]
+# The requests of a report in parts: the touch, the faults, the undo log, the mark, the batches, the row and the events.
+IN_PARTS = ["UpdateItem", "Query", "PutItem", "UpdateItem", *["BatchWriteItem"] * 5, "TransactWriteItems"]
 
 
 @pytest.mark.parametrize("way", [throttled, lost, unanswered], ids=["throttled", "lost", "unanswered"])
@@ -153,7 +153,7 @@ def test_reading_and_removing_are_retried(db: DB, direct: DB, proxy: Proxy, way:
     assert len(db.get_faults("a")) == 5
     assert db.get_squelches() == ["x"]
     db.remove_agent("a")
-    proxy.next("DeleteItem", way)
+    proxy.next("TransactWriteItems", way)
     db.unsquelch("x")
     assert direct.dump() == {"faults": [], "squelches": []}
 
@@ -226,7 +226,7 @@ def test_another_writer_in_between_is_noticed(db: DB, direct: DB, proxy: Proxy, 
     db.set_faults("a", [fault("f"), fault("g")])
     clock.advance(10)
     extra = MANY if many else []
-    proxy.next("PutItem" if many else "TransactWriteItems", after(lambda: direct.set_faults("a", [fault("h")])))
+    proxy.next("TransactWriteItems", after(lambda: direct.set_faults("a", [fault("h")])))
     db.set_faults("a", [fault("h", 50), fault("g"), *extra])
     expected = [("g", 40, start + 10), ("h", 50, start + 10)] + [(one["name"], 40, start + 10) for one in extra]
     assert states(direct) == sorted(expected)
@@ -274,7 +274,7 @@ def test_half_of_a_transaction_is_not_shown(db: DB, direct: DB, proxy: Proxy) ->
 # Interruptions
 
 
-@pytest.mark.parametrize("requests", [2, 3, 5, 8])
+@pytest.mark.parametrize("requests", [2, 3, 4, 5, 8])
 @pytest.mark.parametrize("next_report", ["the old", "the new", "none"])
 def test_the_report_after_an_interrupted_one_completes_it(
     db: DB, direct: DB, proxy: Proxy, clock: Clock, monkeypatch: pytest.MonkeyPatch, requests: int, next_report: str
@@ -305,7 +305,7 @@ def killed_after(proxy: Proxy, requests: int, db: DB, report: list[Any]) -> None
         done += 1
         return forward(body) if done <= requests else Answer(400, b'{"__type": "KilledByTheTest", "message": ""}')
 
-    for operation in ("UpdateItem", "GetItem", "Query", "BatchWriteItem", "PutItem"):
+    for operation in ("UpdateItem", "GetItem", "Query", "BatchWriteItem", "PutItem", "TransactWriteItems"):
         proxy.always(operation, count)
     with pytest.raises(errors.StoreError, match="KilledByTheTest"):
         db.set_faults("a", report)
@@ -326,7 +326,8 @@ def test_the_faults_of_an_interrupted_report_are_read_once(db: DB, direct: DB, p
     killed_after(proxy, 5, db, MANY)
     proxy.clear()
     db.set_faults("a", [])
-    assert proxy.operations.count("Query") == 2
+    queried = [body["TableName"].rpartition(".")[2] for operation, body, _ in proxy.seen if operation == "Query"]
+    assert queried.count("faults") == 2
     proxy.clear()
     assert db.get_faults("a") == []
     assert proxy.operations == ["Query", "GetItem"]
@@ -334,7 +335,7 @@ def test_the_faults_of_an_interrupted_report_are_read_once(db: DB, direct: DB, p
 
 def test_an_agent_whose_first_report_is_in_progress_is_not_listed(db: DB, direct: DB, proxy: Proxy) -> None:
     seen: list[Any] = []
-    proxy.next("PutItem", after(lambda: seen.extend([direct.get_agents(), direct.old_agents(0)])))
+    proxy.next("TransactWriteItems", after(lambda: seen.extend([direct.get_agents(), direct.old_agents(0)])))
     db.set_faults("a", MANY)
     assert seen == [[], []]
     assert [agent["name"] for agent in direct.get_agents()] == ["a"]
@@ -366,11 +367,11 @@ def test_a_batch_that_arrives_late_is_corrected(
 
     def overtaken(body: dict[str, Any], forward: Any) -> Answer:
         if early:
-            others.next("PutItem" if other == "much" else "TransactWriteItems", after(lambda: forward(body)))
+            others.next("TransactWriteItems", after(lambda: forward(body)))
         report()
         if not early:
             forward(body)
-        for operation in ("UpdateItem", "GetItem", "Query", "BatchWriteItem", "PutItem"):
+        for operation in ("UpdateItem", "GetItem", "Query", "BatchWriteItem", "PutItem", "TransactWriteItems"):
             proxy.always(operation, refused("KilledByTheTest"))
         return Answer(400, b'{"__type": "KilledByTheTest", "message": ""}')
 
@@ -408,7 +409,8 @@ def test_a_writer_that_lost_the_mark_stops(
     monkeypatch.setattr("zc.cimaa.dynamodb.writes.MARK", 0)
     proxy.next("BatchWriteItem", after(lambda: None), after(lambda: direct.set_faults("a", [])))
     db.set_faults("a", MANY)
-    start = ["UpdateItem", "Query", "UpdateItem", "UpdateItem", "BatchWriteItem", "UpdateItem", "BatchWriteItem"]
+    start = ["UpdateItem", "Query", "Query", "PutItem", *["UpdateItem"] * 2]
+    start += ["BatchWriteItem", "UpdateItem", "BatchWriteItem"]
     assert proxy.operations[: len(start) + 2] == [*start, "UpdateItem", "GetItem"]
     assert direct.get_faults("a") == [{**one, "agent": "a"} for one in MANY]
 
@@ -529,7 +531,7 @@ def test_requests_wait_for_a_server_that_starts_late(
         db.set_faults("a", [fault("f")])
     logger.removeHandler(handler)
     assert handler.started is not None
-    assert handler.started.operations == ["UpdateItem", "Query", "TransactWriteItems"]
+    assert handler.started.operations == ["UpdateItem", "Query", "Query", "TransactWriteItems"]
     handler.started.close()
 
 
@@ -555,15 +557,18 @@ def test_a_server_that_takes_too_long(settings: dict[str, str], proxy: Proxy) ->
     ],
     ids=str,
 )
-def test_a_response_that_does_not_come_from_dynamodb(db: DB, proxy: Proxy, answer: Answer) -> None:
+def test_a_response_that_does_not_come_from_dynamodb(
+    settings: dict[str, str], db: DB, proxy: Proxy, answer: Answer
+) -> None:
     """Such as that of a proxy: it never counts as a success."""
+    unrecorded = DB({**settings, "history": "0s"})
     calls = {
         "UpdateItem": lambda: db.set_faults("a", []),
         "TransactWriteItems": lambda: db.set_faults("a", [fault("f")]),
         "Query": lambda: db.get_faults("a"),
         "GetItem": lambda: db.get_faults("a"),
-        "PutItem": lambda: db.squelch("x", "", ""),
-        "DeleteItem": lambda: db.unsquelch("x"),
+        "PutItem": lambda: unrecorded.squelch("x", "", ""),
+        "DeleteItem": lambda: unrecorded.unsquelch("x"),
         "Scan": db.dump,
     }
     for operation, call in calls.items():
@@ -615,6 +620,9 @@ def test_for_every_response_the_exception_is_an_error_of_ours(
             lambda: db.squelch("x", "", ""),
             lambda: db.remove_agent("a"),
             db.get_agents,
+            db.get_history,
+            lambda: db.get_history("a"),
+            lambda: db.faults_at(int(time.time())),
             lambda: db.old_agents(0),
             db.get_squelches,
             db.dump,

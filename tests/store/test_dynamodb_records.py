@@ -95,16 +95,17 @@ SQUELCH_ITEM = {
     "time": {"N": "1764000000"},
     "permanent": {"BOOL": False},
     "expires": {"N": "1764003600"},
+    "revision": {"S": "r" * 32},
 }
 
 
 def test_a_squelch_as_an_item() -> None:
     squelch = StoredSquelch("^//web1/", "", "ann", 1_764_000_000, False, 1_764_003_600)
-    assert records.encode_squelch(squelch) == SQUELCH_ITEM
+    assert records.encode_squelch(squelch, "r" * 32) == SQUELCH_ITEM
     assert records.decode_squelch(SQUELCH_ITEM) == squelch
     lasting = squelch._replace(permanent=True, expires=None)
     item = {key: value for key, value in SQUELCH_ITEM.items() if key != "expires"} | {"permanent": {"BOOL": True}}
-    assert records.encode_squelch(lasting) == item
+    assert records.encode_squelch(lasting, "r" * 32) == item
     assert records.decode_squelch(item) == lasting
 
 
@@ -150,6 +151,29 @@ def test_a_row_as_an_item() -> None:
     unsettled = ROW_ITEM | {"doubt": {"N": "1764000910000000"}}
     assert records.encode_row("web1", ROW, "r" * 32, 1_764_000_910_000_000) == unsettled
     assert records.decode_row(unsettled) == Stored("r" * 32, ROW, 1_764_000_910_000_000)
+    assert records.encode_row("web1", ROW._replace(marked=True), "r" * 32) == {**ROW_ITEM, "woken": {"BOOL": True}}
+    assert records.decode_row({**ROW_ITEM, "woken": {"BOOL": True}}) == Stored("r" * 32, ROW._replace(marked=True))
+    recorded = ROW._replace(within=300, written=ROW.updated + 1, recorded=0)
+    times = {"within": {"N": "300"}, "written": {"N": "1764000010000001"}, "recorded": {"N": "0"}}
+    assert records.encode_row("web1", recorded, "r" * 32) == {**ROW_ITEM, **times}
+    assert records.decode_row({**ROW_ITEM, **times}) == Stored("r" * 32, recorded, written=recorded.written)
+
+
+def test_the_item_of_a_removed_agent() -> None:
+    item = records.encode_removed("web1", 5_000_000, 95, "r" * 32)
+    assert item == {
+        "name": {"S": "web1"},
+        "written": {"N": "5000000"},
+        "expires": {"N": "95"},
+        "revision": {"S": "r" * 32},
+        "removed": {"S": "r" * 32},
+    }
+    stored = records.decode_row(item)
+    assert stored == Stored("r" * 32, None, None, 5_000_000, True)
+    assert not stored.unfinished
+    assert records.heartbeat(item) == ("web1", None)
+    # An older version has begun a large report: it changed the revision.
+    assert records.decode_row({**item, "revision": {"S": "m" * 32}}).unfinished
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,17 @@ DB_CALLS: dict[str, Callable[[DB, str], object]] = {
     "old_agents": lambda db, _agent: db.old_agents(0),
     "offline_agents": lambda db, _agent: db.offline_agents(),
     "double_agents": lambda db, _agent: db.double_agents(),
+    "late_agents": lambda db, _agent: db.late_agents(),
     "remove_agent": lambda db, agent: db.remove_agent(agent),
+    "get_history": lambda db, _agent: db.get_history(),
+    "get_history of one agent": lambda db, agent: db.get_history(agent),
+    "faults_at": lambda db, _agent: db.faults_at(int(time.time())),
+    "faults_at of one agent": lambda db, agent: db.faults_at(int(time.time()), agent),
+    "squelches_at": lambda db, _agent: db.squelches_at(int(time.time())),
+    "history_start": lambda db, _agent: db.history_start(),
+    "expired_history": lambda db, _agent: db.expired_history(),
+    "count_expired_history": lambda db, _agent: db.count_expired_history(),
+    "prune_history": lambda db, _agent: db.prune_history(),
     "squelch": lambda db, _agent: db.squelch("new", "reason", "user"),
     "unsquelch": lambda db, _agent: db.unsquelch("old"),
     "get_squelches": lambda db, _agent: db.get_squelches(),
@@ -54,6 +65,10 @@ COMMANDS = {
     "report AGENT": ["report", "AGENT", "report.json"],
     "faults": ["faults"],
     "faults --agent AGENT": ["faults", "--agent", "AGENT"],
+    "faults --at": ["faults", "--at", "now"],
+    "history": ["history"],
+    "history --agent NAME": ["history", "--agent", "AGENT"],
+    "uptime": ["uptime"],
     "agents": ["agents"],
     "agents --old": ["agents", "--old", "1s"],
     "agents --offline": ["agents", "--offline"],
@@ -67,6 +82,7 @@ COMMANDS = {
     "leases": ["leases"],
     "leases --release": ["leases", "--release", "taken"],
     "leases --forget": ["leases", "--forget", "taken"],
+    "tend": ["tend"],
 }
 SETUP = {"setup-dynamodb": [], "setup-dynamodb --check": ["--check"]}
 
@@ -120,8 +136,16 @@ def test_each_call_is_permitted_as_the_page_says(
     assert found == {name: role_table("DynamoDB")[name][guard.role] for name in DB_CALLS}  # type: ignore[attr-defined]
 
 
-#: What is granted and seldom sent: after a conflict with another writer, or to read an interrupted report.
-SELDOM = {("set_faults", "agents", "GetItem"), ("dump", "agents", "GetItem"), ("dump", "faults", "Query")}
+READ_AGAIN = (("agents", "GetItem"), ("faults", "Query"))
+#: What is granted and seldom sent: after a conflict with another writer, or to read an interrupted report; for the
+#: first report of an agent; to remove an agent that has no history.
+SELDOM = {
+    ("set_faults", "agents", "GetItem"),
+    ("set_faults", "history", "Query"),
+    ("remove_agent", "agents", "DeleteItem"),
+    ("remove_agent", "history", "Query"),
+    *((call, table, action) for call in ("dump", "faults_at") for table, action in READ_AGAIN),
+}
 
 
 @pytest.mark.parametrize("name", DB_CALLS)

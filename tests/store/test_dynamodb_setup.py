@@ -11,10 +11,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.dynamodb_servers import ACCESS, Answer, Proxy, after, altered, refused, unanswered
+from tests.support.dynamodb_servers import ACCESS, Answer, Proxy, Way, after, altered, refused, unanswered
 from zc.cimaa import errors
 from zc.cimaa.cli.commands.setup_dynamodb import main
-from zc.cimaa.dynamodb import config_parse, schemas
+from zc.cimaa.dynamodb import DB, config_parse, schemas
+from zc.cimaa.dynamodb.records import EXPIRING
 from zc.cimaa.dynamodb.setup.policies import ROLES, policy
 
 
@@ -93,15 +94,16 @@ def test_a_dry_run_does_nothing(conf: str, proxy: Proxy, capsys: pytest.CaptureF
     main([conf, "--dry-run", "--point-in-time-recovery", "--read-units", "1", "--write-units", "2"])
     assert set(proxy.operations) == {"DescribeTable"}
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == [
+    assert lines[:3] == [
         f"{prefix}.agents: create the table, with 1 read and 2 write units",
+        f"{prefix}.agents: enable time to live",
         f"{prefix}.agents: enable point-in-time recovery",
     ]
-    assert lines[6:8] == [
+    assert lines[7:9] == [
         f"{prefix}.entries: create the table, with 1 read and 2 write units",
-        f"{prefix}.entries: remove items after the time in expires",
+        f"{prefix}.entries: enable time to live",
     ]
-    assert len(lines) == 9
+    assert len(lines) == 2 * len(schemas) + len(EXPIRING)
     main([conf])
     capsys.readouterr()
     main([conf, "--dry-run"])
@@ -128,10 +130,12 @@ def test_a_check_shows_the_tables_and_what_would_be_done(
         f"{names[1]}: missing",
         f"{names[2]}: active, on demand",
         f"{names[3]}: active, on demand",
+        f"{names[4]}: active, on demand",
         f"to do: {names[0]}: enable deletion protection",
         f"to do: {names[1]}: create the table, on demand, deletion protection",
         f"to do: {names[2]}: enable deletion protection",
         f"to do: {names[3]}: enable deletion protection",
+        f"to do: {names[4]}: enable deletion protection",
     ]
     assert set(proxy.operations) == {"DescribeTable", "DescribeTimeToLive"}
 
@@ -151,7 +155,7 @@ def test_items_are_removed_after_the_time_in_expires(
     capsys.readouterr()
     with pytest.raises(SystemExit):
         main([conf, "--check"])
-    assert f"to do: {prefix}.entries: remove items after the time in expires" in capsys.readouterr().out
+    assert f"to do: {prefix}.entries: enable time to live" in capsys.readouterr().out
     proxy.next("UpdateTimeToLive", unanswered)
     main([conf])
     assert expiring() == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
@@ -171,7 +175,7 @@ def test_a_check_shows_the_capacity_and_the_status(
         main([conf, "--check"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{prefix}.agents: creating, with 7 read and 9 write units, deletion protection"
-    assert lines[-1] == f"to do: {prefix}.entries: wait until it is active"
+    assert lines[-1] == f"to do: {prefix}.{[*schemas][-1]}: wait until it is active"
 
 
 @pytest.mark.parametrize(
@@ -191,14 +195,19 @@ def test_a_response_that_does_not_come_from_dynamodb_is_an_error_of_one_line(
         assert message.count("\n") == 1
 
 
-@pytest.mark.parametrize("operation", ["CreateTable", "DescribeContinuousBackups", "ListTagsOfResource"])
+@pytest.mark.parametrize(
+    "operation", ["CreateTable", "DescribeContinuousBackups", "DescribeTimeToLive", "ListTagsOfResource"]
+)
 def test_no_response_to_setup_is_mistaken_for_another(
     conf: str, proxy: Proxy, capsys: pytest.CaptureFixture[str], operation: str
 ) -> None:
     if operation != "CreateTable":
         main([conf])
         capsys.readouterr()
-    for body in (b"[]", b'{"Tags": [5], "ContinuousBackupsDescription": 5, "TableDescription": 5}'):
+    for body in (
+        b"[]",
+        b'{"Tags": [5], "ContinuousBackupsDescription": 5, "TableDescription": 5, "TimeToLiveDescription": 5}',
+    ):
         proxy.always(operation, lambda _body, _forward, body=body: Answer(200, body))
         arguments = [conf, "--tag", "a=b", "--point-in-time-recovery"]
         assert "check endpoint_url and the proxy" in stopped(arguments, capsys)[1]
@@ -211,6 +220,60 @@ def test_it_waits_until_a_table_is_active(conf: str, proxy: Proxy, monkeypatch: 
     proxy.next("UpdateContinuousBackups", backups, backups)
     main([conf, "--point-in-time-recovery"])
     assert proxy.operations.count("UpdateContinuousBackups") == len(schemas) + 2
+
+
+@pytest.mark.parametrize("way", [refused("InternalServerError", "oh", 500), unanswered], ids=["failed", "unanswered"])
+def test_time_to_live_is_enabled_once(conf: str, proxy: Proxy, prefix: str, moto_client: Any, way: Way) -> None:
+    proxy.next("UpdateTimeToLive", way)
+    main([conf])
+    main([conf])
+    assert proxy.operations.count("UpdateTimeToLive") == len(EXPIRING) + 1
+    for table, attribute in EXPIRING.items():
+        found = moto_client.describe_time_to_live(TableName=f"{prefix}.{table}")["TimeToLiveDescription"]
+        assert found == {"TimeToLiveStatus": "ENABLED", "AttributeName": attribute}
+
+
+def test_a_time_to_live_in_another_attribute_is_reported(
+    conf: str, prefix: str, moto_client: Any, proxy: Proxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([conf])
+    capsys.readouterr()
+    for enabled, attribute in ((False, "expires"), (True, "other")):
+        moto_client.update_time_to_live(
+            TableName=f"{prefix}.history", TimeToLiveSpecification={"Enabled": enabled, "AttributeName": attribute}
+        )
+    status, message = stopped([conf], capsys)
+    assert status == 1
+    assert f"{prefix}.history has its time to live in the attribute 'other', not 'expires': disable it" in message
+
+
+def test_tables_of_the_version_before_history_are_completed(
+    conf: str, prefix: str, moto_client: Any, proxy: Proxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing in the existing tables changes."""
+    main([conf])
+    moto_client.delete_table(TableName=f"{prefix}.history")
+    moto_client.update_time_to_live(
+        TableName=f"{prefix}.agents", TimeToLiveSpecification={"Enabled": False, "AttributeName": "expires"}
+    )
+    with DB({**config_parse(conf), "history": "0s"}) as db:
+        db.set_faults("a", [])
+    before = moto_client.scan(TableName=f"{prefix}.agents")["Items"]
+    proxy.clear()
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main([conf, "--check"])
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("to do")] == [
+        f"to do: {prefix}.agents: enable time to live",
+        f"to do: {prefix}.history: create the table, on demand",
+        f"to do: {prefix}.history: enable time to live",
+    ]
+    main([conf])
+    assert [name for name in proxy.operations if not name.startswith(("Describe", "List"))] == [
+        *("UpdateTimeToLive", "CreateTable", "UpdateTimeToLive"),
+    ]
+    assert moto_client.scan(TableName=f"{prefix}.agents")["Items"] == before
+    main([conf, "--check"])
 
 
 def stopped(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -343,6 +406,15 @@ def allowed(role: str) -> dict[str, set[str]]:
         for arn in statement["Resource"]:
             found[arn.rpartition(".")[2]] |= {action.removeprefix("dynamodb:") for action in statement["Action"]}
     return found
+
+
+def test_no_role_may_delete_history() -> None:
+    """``BatchWriteItem`` would include it."""
+    for role in ROLES:
+        if role != "setup":
+            assert allowed(role)["history"] <= {"PutItem", "Query"}
+    assert allowed("agent")["history"] == allowed("operator")["history"] == {"PutItem", "Query"}
+    assert allowed("reader")["history"] == {"Query"}
 
 
 def test_an_agent_may_write_only_its_own_items_and_leases() -> None:

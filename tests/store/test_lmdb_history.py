@@ -228,6 +228,20 @@ def test_events_are_forgotten_one_by_one(path: Path, clock: Clock) -> None:
     assert kept == [b"z:"]
 
 
+@pytest.mark.parametrize("value", [b"", b"5", b"[5]", b'[{"kind": "began"}]', b"[[]]", b'[["\xed"]]'])
+def test_a_damaged_record_of_events_is_an_error_that_says_what_to_do(path: Path, clock: Clock, value: bytes) -> None:
+    with opened(path, clock) as db:
+        db.set_faults("agent", [fault("f")])
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"z:" + (START * 10**6).to_bytes(8, "big") + b"agent", value)
+    clock.now += 10
+    with opened(path, clock) as db:
+        for read in (db.get_history, lambda: db.get_history("agent"), lambda: db.faults_at(START - 1)):
+            with pytest.raises(errors.StoreIncompatible, match="a record that cannot be read"):
+                read()
+        db.set_faults("agent", [])
+
+
 # Silence
 
 

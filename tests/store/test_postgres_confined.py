@@ -95,7 +95,7 @@ MODES = (
     *("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE"),
     *("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"),
 )
-TABLES = ("agents", "instances", "faults", "squelches", "version", "logins", "seen")
+TABLES = ("agents", "instances", "faults", "history", "squelches", "version", "logins", "seen")
 UUID = "gen_random_uuid()"
 
 REFUSED = {
@@ -103,7 +103,7 @@ REFUSED = {
         *(f"LOCK TABLE {{s}}.{table} IN {mode} MODE" for table in TABLES for mode in MODES),
         *(
             f"SELECT FROM {{s}}.{table} FOR {how}"
-            for table in ("squelches", "version")
+            for table in ("squelches", "version", "history")
             for how in ("UPDATE", "KEY SHARE")
         ),
     ],
@@ -123,6 +123,11 @@ REFUSED = {
         f"INSERT INTO {{s}}.instances VALUES ('web2', {UUID}, 'h', 1, '1', 'os', 1, 1)",
         *(f"DELETE FROM {{s}}.{table}" for table in TABLES),
         *(f"TRUNCATE {{s}}.{table} CASCADE" for table in TABLES[:-1]),
+        "INSERT INTO {s}.history (at, number, agent, kind) VALUES (1, 1, 'web2', 'removed')",
+        "INSERT INTO {s}.history (at, number, agent, kind, fault) VALUES (1, 1, '_', 'squelched', '.')",
+        "INSERT INTO {s}.history (at, number, agent, kind) SELECT at, number, agent, kind FROM {s}.history"
+        " ON CONFLICT (agent, at, number) DO UPDATE SET kind = 'x'",
+        *(f"UPDATE {{s}}.history SET {column} = NULL" for column in ("message", "at", "agent")),
         "COPY {s}.faults FROM STDIN",
         "MERGE INTO {s}.agents USING (SELECT 'web2' AS agent) AS o ON name = o.agent WHEN MATCHED THEN DELETE",
     ],
@@ -262,6 +267,7 @@ EMPTY = [
     "SELECT name FROM {s}.agents WHERE name <> 'web1'",
     "SELECT agent FROM {s}.faults WHERE agent <> 'web1'",
     "SELECT agent FROM {s}.instances WHERE agent <> 'web1'",
+    "SELECT agent FROM {s}.history WHERE agent NOT IN ('web1', '_')",
     "SELECT name FROM {s}.agents WHERE name = 'web2' FOR UPDATE",
     "SELECT agent FROM {s}.faults WHERE name = 'disk' AND agent = 'web2' FOR KEY SHARE",
     # An error in the condition would reveal a row of another agent.
@@ -346,6 +352,24 @@ def test_it_cannot_write_a_fault_that_no_program_can_read(two: Fleet) -> None:
     assert two.contents() == before
 
 
+UNREADABLE_EVENTS = (
+    *("('worse', 'disk', NULL, 1, '')", "('ended', 'disk', 50, NULL, '')", "('better', NULL, 50, 1, '')"),
+    *(f"('began', repeat('x', {limits.FAULT_NAME + 1}), NULL, 1, '')", "('began', 'disk', NULL, 1, repeat('x', 1025))"),
+    *("(repeat('x', 1000), 'disk', 1, 1, '')", "('ended', '', 50, 1, '')"),
+)
+
+
+@pytest.mark.parametrize("values", UNREADABLE_EVENTS)
+def test_it_cannot_write_an_event_that_no_program_can_read(two: Fleet, values: str) -> None:
+    """Otherwise every list of the fleet's past faults would fail."""
+    insert = "INSERT INTO {s}.history (at, number, agent, kind, fault, before, since, message)"
+    select = f" SELECT 1, 1, 'web1', * FROM (VALUES {values}) AS event (kind, fault, before, since, message)"
+    select = select.replace("*", "kind, fault, before::bigint, since::bigint, message")
+    refused = pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security")
+    with two.connected(two.login("web1")) as connection, refused:
+        connection.execute(two.sql(insert + select))
+
+
 @pytest.mark.parametrize("column", ["host", "version", "os", "pid"])
 def test_it_cannot_write_an_instance_that_no_program_would(two: Fleet, column: str) -> None:
     values = {"host": "h", "pid": "1", "version": "1", "os": "os"}
@@ -358,10 +382,12 @@ def test_it_cannot_write_an_instance_that_no_program_would(two: Fleet, column: s
 
 def test_a_store_with_confined_agents_gets_the_checks_of_values_with_the_next_run(two: Fleet) -> None:
     with two.connected() as connection:
-        connection.execute(two.sql("DROP POLICY valid ON {s}.faults; DROP POLICY valid ON {s}.instances"))
+        connection.execute(two.sql("DROP POLICY valid ON {s}.faults; DROP POLICY valid ON {s}.history"))
+        connection.execute(two.sql("DROP POLICY valid ON {s}.instances"))
         two.setup()
         query = "SELECT tablename FROM pg_policies WHERE schemaname = %s AND policyname = 'valid' ORDER BY tablename"
-        assert connection.execute(query, (two.name,)).fetchall() == [("entries",), ("faults",), ("instances",)]
+        tables = ["entries", "faults", "history", "instances"]
+        assert connection.execute(query, (two.name,)).fetchall() == [(table,) for table in tables]
 
 
 def test_it_reports_faults_of_the_largest_size_as_well(two: Fleet, web1: DB) -> None:
@@ -404,7 +430,8 @@ def test_it_can_end_no_session_of_another(two: Fleet) -> None:
 
 
 def test_its_unchanged_report_is_one_hot_update_by_primary_key(two: Fleet, web1: DB) -> None:
-    statement = web1._sql.touch.decode().replace("$1", "NULL").replace("$2", "'web1'")
+    web1.set_faults("web1", [fault("disk")], within=300)
+    statement = web1._sql.touch.decode().replace("$1", "NULL").replace("$2", "'web1'").replace("$5", "300")
     for number, column in ((3, "digest"), (4, "instance")):
         statement = statement.replace(f"${number}", f"(SELECT {column} FROM {two.name}.agents)")
     with two.connected(two.login("web1")) as connection, connection.transaction():

@@ -29,7 +29,7 @@ def db(relay: Relay, schema: str) -> Iterator[DB]:
         yield db
 
 
-@pytest.mark.parametrize("call", ["a changed report", "get_faults", "find_faults", "get_agents", "dump"])
+@pytest.mark.parametrize("call", ["a changed report", "get_faults", "find_faults", "get_agents", "get_leases", "dump"])
 def test_a_time_that_is_no_number_is_an_error_of_the_store(relay: Relay, db: DB, call: str) -> None:
     """The protocol itself is not damaged: only what the rows hold."""
     fill(db)

@@ -1,5 +1,6 @@
 """The table of roles is what a real server permits, call by call and command by command."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,14 @@ CALLS: dict[str, Callable[[DB, str], object]] = {
     "release": lambda db, agent: db.release("taken", "web1"),
     "get_leases": lambda db, agent: db.get_leases(),
     "forget_lease": lambda db, agent: db.forget_lease("taken"),
+    "late_agents": lambda db, agent: db.late_agents(),
+    "get_history": lambda db, agent: [db.get_history(agent), db.get_history("_"), db.get_history()],
+    "faults_at": lambda db, agent: [db.faults_at(int(time.time()) + 1, agent), db.faults_at(int(time.time()) + 1)],
+    "squelches_at": lambda db, agent: db.squelches_at(int(time.time()) + 1),
+    "history_start": lambda db, agent: db.history_start(),
+    "expired_history": lambda db, agent: db.expired_history(),
+    "count_expired_history": lambda db, agent: db.count_expired_history(),
+    "prune_history": lambda db, agent: db.prune_history(),
     "dump": lambda db, agent: db.dump(),
 }
 #: The commands of the table, as they are run for web1.
@@ -44,6 +53,9 @@ COMMANDS = {
     "agent": ["agent", "--once"],
     "report": ["report", "web1"],
     "faults": ["faults"],
+    "faults --at": ["faults", "--at", "1h"],
+    "history": ["history"],
+    "uptime": ["uptime"],
     "squelches": ["squelches"],
     "squelch": ["squelch", "disk", "why"],
     "unsquelch": ["unsquelch", "net"],
@@ -54,6 +66,7 @@ COMMANDS = {
     "leases": ["leases"],
     "leases --release": ["leases", "--release", "taken"],
     "leases --forget": ["leases", "--forget", "taken"],
+    "tend": ["tend"],
     "dump": ["dump"],
 }
 

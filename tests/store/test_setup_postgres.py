@@ -384,7 +384,10 @@ EVERYBODY = (
     "SELECT lo_creat(-1)",
     "SELECT lo_from_bytea(0, 'x')",
     "SELECT * FROM {schema}.logins",
+    "UPDATE {schema}.history SET at = 0",
+    "TRUNCATE {schema}.history",
 )
+PRUNING = ("DELETE FROM {schema}.history",)
 REPORTING = (
     "INSERT INTO {schema}.agents SELECT",
     "UPDATE {schema}.agents SET updated = 0",
@@ -392,7 +395,7 @@ REPORTING = (
 )
 OPERATING = ("DELETE FROM {schema}.agents", "DELETE FROM {schema}.squelches", "INSERT INTO {schema}.squelches SELECT")
 FORBIDDEN = {
-    "agent": (*EVERYBODY, *OPERATING[1:]),
+    "agent": (*EVERYBODY, *OPERATING[1:], *PRUNING),
     "operator": (*EVERYBODY, *REPORTING),
-    "reader": (*EVERYBODY, *REPORTING, *OPERATING),
+    "reader": (*EVERYBODY, *REPORTING, *OPERATING, *PRUNING, "INSERT INTO {schema}.history SELECT"),
 }

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from zc.cimaa import lmdb
 from zc.cimaa.agents import Instance
 from zc.cimaa.cli import cimaa as cimaa_command
-from zc.cimaa.db import DB
+from zc.cimaa.db import DB, Clock
 
 
 class Cimaa:
@@ -26,9 +26,11 @@ class Cimaa:
         """Run the command in this process."""
         return CliRunner().invoke(cimaa_command, arguments, input=input, prog_name="cimaa", catch_exceptions=False)
 
-    def store(self, ago: float = 0, instance: Instance | None = None) -> DB:
-        """The store, as it is, or with a clock that is ``ago`` seconds behind."""
-        return lmdb.DB(self._store, instance=instance, clock=lambda: time.time() - ago)
+    def store(
+        self, ago: float = 0, instance: Instance | None = None, clock: Clock | None = None, **settings: str
+    ) -> DB:
+        """The store, as it is, or with a clock that is ``ago`` seconds behind; ``settings`` are those of its class."""
+        return lmdb.DB(self._store | settings, instance=instance, clock=clock or (lambda: time.time() - ago))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -31,8 +32,10 @@ def needs(operation: str, body: dict[str, Any]) -> Iterator[Need]:
             parts = [part for write in writes for part in write.values()]
             yield _need(operation, table, [part.get("Item") or part["Key"] for part in parts])
     elif operation == "Query":
-        [(placeholder, key)] = body["ExpressionAttributeNames"].items()
-        assert body["KeyConditionExpression"] == f"{placeholder} = :{key}"
+        match = re.match(r"(#(\w+)) = :\2(?= AND |$)", body["KeyConditionExpression"])
+        assert match is not None
+        placeholder, key = match.groups()
+        assert body["ExpressionAttributeNames"][placeholder] == key
         yield _need(operation, body["TableName"], [{key: body["ExpressionAttributeValues"][f":{key}"]}])
     elif "ResourceArn" in body:
         yield Need(operation, body["ResourceArn"].rpartition("/")[2], None)

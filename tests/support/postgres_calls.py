@@ -1,4 +1,4 @@
-"""Each call of a store, as tests make it on a store with a fault and a squelch."""
+"""Each call of a store, as tests make it on a store with a fault, a squelch and a lease."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -24,15 +24,25 @@ CALLS: dict[str, Callable[[DB], object]] = {
     "unsquelch": lambda db: db.unsquelch("net"),
     "get_squelches": lambda db: db.get_squelches(),
     "get_squelch_details": lambda db: db.get_squelch_details(),
+    "lease": lambda db: db.lease("job", "web1", 60),
+    "release": lambda db: db.release("taken", "web1"),
+    "get_leases": lambda db: db.get_leases(),
+    "forget_lease": lambda db: db.forget_lease("taken"),
+    "late_agents": lambda db: db.late_agents(),
+    "get_history": lambda db: db.get_history(),
+    "faults_at": lambda db: db.faults_at(2**40),
+    "squelches_at": lambda db: db.squelches_at(2**40),
+    "prune_history": lambda db: db.prune_history(),
     "dump": lambda db: db.dump(),
 }
 
 
 def fill(db: DB) -> None:
-    """Report for web1 (after any earlier report), and squelch."""
+    """Report for web1 (after any earlier report), squelch, and take a lease."""
     for report in ([], [fault("disk", used=1)]):
         db.set_faults("web1", report)
     db.squelch("disk", "why", "ops")
+    db.lease("taken", "web1", 86400)
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class Fleet:
 
     def contents(self) -> dict[str, list[tuple[Any, ...]]]:
         """The rows of all tables."""
-        tables = ("version", "logins", "agents", "instances", "faults", "squelches", "entries")
+        tables = ("version", "logins", "agents", "instances", "faults", "squelches", "entries", "history")
         with self.connected() as connection:
             return {
                 table: connection.execute(self.sql(f"SELECT * FROM {{s}}.{table} ORDER BY 1, 2")).fetchall()

@@ -9,12 +9,14 @@ The rooms (modules and packages), each of which imports only those before it:
     descendants can be terminated.
 ``outcomes``, ``child_process``
     How the run of a program ended; running one within limits of time and output.
-``faults``, ``agents``, ``squelches``, ``options``, ``naming``, ``tags``
-    The pure rules: what a fault, an agent's row, a squelch, an option and a tag are; how an agent names its faults.
+``faults``, ``agents``, ``squelches``, ``options``, ``naming``, ``tags``, ``times``
+    The pure rules: what a fault, an agent's row, a squelch, an option and a tag are; how an agent names its faults; how
+    users write times.
 ``entries``, ``leases``
     The pure rules of small records that are changed on condition, and of leases, which are such records.
-``filters``, ``history``
-    The language in which faults and agents are filtered; what a write records, and what was at an earlier time.
+``filters``, ``history``, ``uptime``
+    The language in which faults and agents are filtered; what happened, and what was at an earlier moment; how often
+    faults were there, and for how long.
 ``db``, ``entrypoints``
     The contract: the abstract class :class:`~zc.cimaa.db.DB`; loading plugins through entry points.
 ``config``

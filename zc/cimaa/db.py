@@ -404,7 +404,7 @@ class DB(ABC):
         _require_complete(complete, moment)
         found = faults.worst_first(past, limit)
         if unsure:
-            self._set_messages(found, unsure, moment)
+            self._set_messages(_among(found, unsure), moment)
         return cast(list[types.FoundFault], found)
 
     def squelches_at(self, time: int) -> list[types.PastSquelch]:
@@ -631,6 +631,15 @@ class DB(ABC):
             (name, kept if _same_write(before.get(name), kept) else self._kept_of(name, moment)) for name, kept in found
         )
 
+    def _set_messages(self, missing: Mapping[str, dict[str, FaultDict]], moment: int) -> None:
+        """Give faults, by agent and name, the messages of their last events by ``moment``, as far as there are some."""
+        spans = {
+            agent: min(fault["since"] for fault in named.values()) * agents.MICROSECONDS
+            for agent, named in missing.items()
+        }
+        for agent, events in self._events_of(spans, moment + 1):
+            history.set_messages(missing[agent], events)
+
     def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
         """Of each agent, its events from its time in ``spans`` to before ``until``, as :meth:`_events` gives them."""
         return ((agent, self._events(agent, since, until)) for agent, since in spans.items())
@@ -769,22 +778,6 @@ class DB(ABC):
             if _same_write(before, kept):
                 return kept
 
-    def _set_messages(self, found: list[FaultDict], unsure: dict[str, dict[str, FaultDict]], moment: int) -> None:
-        """Give faults that were ``found`` the messages of their last events by ``moment``, as far as there are some.
-
-        ``unsure`` has those that may have another one, by agent and name.
-        """
-        missing: dict[str, dict[str, FaultDict]] = defaultdict(dict)
-        for fault in found:
-            if fault["name"] in unsure.get(fault["agent"], ()):
-                missing[fault["agent"]][fault["name"]] = fault
-        spans = {
-            agent: min(fault["since"] for fault in named.values()) * agents.MICROSECONDS
-            for agent, named in missing.items()
-        }
-        for agent, events in self._events_of(spans, moment + 1):
-            history.set_messages(missing[agent], events)
-
     def _require_open(self) -> None:
         if self._closed:
             raise StoreClosed(f"this {type(self).__module__} store has been closed")
@@ -823,6 +816,17 @@ def _same_write(before: Row | None, kept: Kept) -> bool:
         last = kept.events[0].kind if kept.events else history.REMOVED
         return before is kept.row and (last == history.REMOVED or not kept.faults)
     return before.written == kept.row.written
+
+
+def _among(
+    found: Iterable[FaultDict], unsure: Mapping[str, Mapping[str, FaultDict]]
+) -> dict[str, dict[str, FaultDict]]:
+    """By agent and name, those of the faults found that are among the unsure ones."""
+    among: dict[str, dict[str, FaultDict]] = defaultdict(dict)
+    for fault in found:
+        if fault["name"] in unsure.get(fault["agent"], ()):
+            among[fault["agent"]][fault["name"]] = fault
+    return among
 
 
 def _without_extras(fault: FaultDict) -> FaultDict:

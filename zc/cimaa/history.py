@@ -6,7 +6,7 @@ What follows from time alone is not stored: that an agent is silent, that a sque
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from . import agents, faults, limits, types
@@ -84,9 +84,9 @@ class Kept(NamedTuple):
     """What a store knows of one agent at one moment: its row, its current faults, and its last events."""
 
     row: Row | None
-    faults: list[FaultDict]
+    faults: Sequence[FaultDict]
     #: Those after a moment, the latest first; those of one write in reverse order.
-    events: list[Event]
+    events: Sequence[Event]
     #: The latest time (microseconds) at which a fault may have got another message without an event.
     reworded: int = limits.INTEGER_MAX
 
@@ -111,8 +111,9 @@ def replacement(
     """What to write so that ``row`` and the ``old`` faults become those of a report at ``now`` (microseconds).
 
     ``keep`` is false if no history is kept.  ``last`` is the agent's latest event, needed only if it
-    has no row.  ``tolerance`` (microseconds) is how much older the row's heartbeat may be than the last report.
-    ``unmark`` removes the row's mark; otherwise it stays.
+    has no row, or one whose history is incomplete.  ``tolerance`` (microseconds) is how much older the row's heartbeat
+    may be than the last report.
+    ``unmark`` removes the row\'s mark; otherwise it stays.
     """
     old = [*old]
     changes = faults.changes(old, report, now // MICROSECONDS)
@@ -135,17 +136,19 @@ def replacement(
     return Replacement(new._replace(recorded=recorded), changes, tuple(events), woken)
 
 
-def removal(agent: str, row: Row | None, old: Iterable[FaultDict], user: str | None, now: int) -> tuple[Event, ...]:
+def removal(
+    agent: str, row: Row | None, old: Iterable[FaultDict], user: str | None, now: int, tolerance: int = 0
+) -> tuple[Event, ...]:
     """The events of an agent's removal at ``now`` (microseconds); none if it has no row.
 
-    If it was silent, its removal says since when.
+    If it was silent, its removal says since when; for ``tolerance`` see :func:`replacement`.
     """
     if row is None:
         return ()
     at = _next(now, row, None)
     gap = (Event(at, agent, STARTED),) if row.recorded is None else ()
     ended = (_ended(agent, fault, at) for fault in sorted(old, key=faults.by_name))
-    silent = row.updated // MICROSECONDS if agents.is_silent(row, now) else None
+    silent = row.updated // MICROSECONDS if agents.is_silent(row, now, tolerance) else None
     return (*gap, *ended, Event(at, agent, REMOVED, since=silent, who=user or ""))
 
 
@@ -166,7 +169,7 @@ def squelched(
 
 def _next(now: int, row: Row | None, last: Event | None) -> int:
     """The time of the next write: later than that of the last one."""
-    return max(now, (row.written if row else last.time if last else 0) + 1)
+    return max(now, (row.written if row else 0) + 1, (last.time if last else 0) + 1)
 
 
 def _of_silence(agent: str, row: Row, instance: Instance, at: int) -> list[Event]:
@@ -262,11 +265,11 @@ def decode(time: int, agent: str, encoded: bytes) -> list[Event]:
 # What was, at an earlier moment
 
 
-def past_faults(kept: Kept) -> list[FaultDict]:
+def past_faults(kept: Kept) -> Sequence[FaultDict]:
     """The faults of an agent at the moment after which its ``kept.events`` happened.
 
-    Severity and ``since`` are as they were; the message is the earliest that is known from then on.
-    The dicts of ``kept.faults`` are changed.
+    Severity and ``since`` are as they were; the message is the earliest that is known from then on.  Of each fault, the
+    first of the events suffices.
     """
     if not kept.events:
         return kept.faults
@@ -274,9 +277,7 @@ def past_faults(kept: Kept) -> list[FaultDict]:
     for event in kept.events:
         if event.kind == BEGAN:
             stored.pop(event.fault, None)
-        elif event.kind in (WORSE, BETTER) and event.fault in stored:
-            stored[event.fault]["severity"] = event.before
-        elif event.kind == ENDED:
+        elif event.kind in (WORSE, BETTER, ENDED):
             was = {"name": event.fault, "severity": event.before, "message": event.message, "since": event.since}
             stored[event.fault] = was
     return [*stored.values()]

@@ -1,14 +1,13 @@
-"""Durations, sizes and times as users write and read them.  Pure."""
+"""Durations and sizes as users write and read them, and times as they read them.  Pure."""
 
 import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime
 
 from .text import quoted
 
 _SECONDS: dict[str, int] = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 60}
 # Weeks are read, but not written: 10d is easier to read than 1w 3d.
 _SHOWN = {unit: _SECONDS[unit] for unit in "dhms"}
-_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _BYTES: dict[str, int] = {"": 1, "B": 1} | {f"{unit}iB": 1024**power for power, unit in enumerate("KMGT", 1)}
 
 
@@ -61,50 +60,18 @@ def format_size(size: int) -> str:
     return f"{size // scale}{unit}"
 
 
-def parse_time(text: str, now: float) -> int:
-    """Seconds since the epoch, in one of several forms.
-
-    - a date and time in ISO 8601, ``2026-11-23 08:00``, or a date;
-    - a time, ``08:00``: the next such time after ``now``;
-    - ``tomorrow``, or a weekday, ``friday`` or ``fri``: the start of the next such day;
-    - both, ``tomorrow 08:00``.
-
-    It is local time unless the text has a UTC offset.
-
-    :raises ValueError: for any other text.
-    """
-    match = re.fullmatch(r"(?:([a-z]+) ?)?([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?", text.casefold())
-    try:
-        if text and match and (match[1] is None or _days(match[1], now)):
-            return _next(match[1], time.fromisoformat(match[2] or "00:00"), now)
-        return int(datetime.fromisoformat(text).timestamp())
-    except (ValueError, OverflowError, OSError):
-        hint = "write it like 08:00, tomorrow, 'friday 08:00' or '2026-11-23 08:00'"
-        raise ValueError(f"invalid time {quoted(text)}: {hint}") from None
-
-
-def _days(day: str, now: float) -> int:
-    """The number of days until that day: 1 for tomorrow, up to 7 for today's weekday, 0 for any other word."""
-    if day == "tomorrow":
-        return 1
-    today = datetime.fromtimestamp(now).weekday()
-    found = [number for number, name in enumerate(_WEEKDAYS) if day in (name, name[:3])]
-    return (found[0] - today - 1) % 7 + 1 if found else 0
-
-
-def _next(day: str | None, clock: time, now: float) -> int:
-    moment = datetime.combine(datetime.fromtimestamp(now).date(), clock)
-    if day:
-        moment += timedelta(days=_days(day, now))
-    elif moment.timestamp() <= now:
-        moment += timedelta(days=1)
-    return int(moment.timestamp())
-
-
 def format_time(seconds: float) -> str:
     """Seconds since the epoch as local time, ``2026-11-23 08:00:00``; a number outside the calendar unchanged."""
     try:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
+
+
+def format_local(seconds: float) -> str:
+    """As :func:`format_time`, with the name of the time zone: ``2026-11-23 08:00:00 CET``."""
+    try:
+        return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     except (ValueError, OverflowError, OSError):
         return str(seconds)
 

@@ -46,6 +46,7 @@ class StoreClient:
 
     def __init__(self, agent: str, db: DB, clock: AsyncClock, patience: float = PATIENCE) -> None:
         self._agent = agent
+        self._woken = False
         self._db = db
         self._clock = clock
         self._patience = patience
@@ -63,9 +64,14 @@ class StoreClient:
 
     async def report(self, faults: list[FaultDict], within: int) -> bool:
         """Store the agent's faults, and the time (seconds) ``within`` which the next report comes; true if woken."""
-        woken = await self._call(self._db.report, self._agent, faults, within)
+        await self._call(self._report, faults, within)
         self.figures.last_report = self._clock.time()
+        woken, self._woken = self._woken, False
         return woken
+
+    def _report(self, faults: list[FaultDict], within: int) -> None:
+        if self._db.report(self._agent, faults, within):
+            self._woken = True  # also if the call timed out: then the next report has it
 
     async def ask(self, function: Callable[[DB], T]) -> T:
         """What a function of the store returns.

@@ -21,6 +21,8 @@ COMMANDS = {
     "module": "commands.run_module:module",
     "install-service": "commands.install_service:install_service",
     "faults": "commands.list_faults:faults",
+    "history": "commands.show_history:history",
+    "uptime": "commands.show_uptime:uptime",
     "squelch": "commands.squelch:squelch",
     "unsquelch": "commands.squelch:unsquelch",
     "squelches": "commands.list_squelches:squelches",

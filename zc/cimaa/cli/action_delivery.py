@@ -16,10 +16,10 @@ from ..db import DB
 from ..dynamodb.costs import ACTION_WRITES
 from ..errors import InvalidAction
 from ..text import quoted
-from .commands.squelch import login_name
 from .fault_list import counted
 from .output import message
 from .params import COUNT
+from .users import login_name
 
 #: Units that all agents together may spend on reading one action, in a second: DynamoDB allows 3,000 for an item.
 READ_UNITS = 1500

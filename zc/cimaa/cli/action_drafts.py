@@ -9,8 +9,8 @@ import click
 from ..actions import modules, targets
 from ..actions.documents import SYNTAX_VERSION, format_time
 from ..actions.parameters import from_words
-from .commands.squelch import login_name
 from .params import INTERVAL, unknown
+from .users import login_name
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..db import DB
@@ -23,15 +24,16 @@ UNSQUELCHED = 3
 
 
 class Listed(NamedTuple):
-    """A current fault, as ``find_faults`` gives it, and the squelches in force that match it."""
+    """A fault, as ``find_faults`` or ``faults_at`` gives it, and the squelches that were in force and match it."""
 
     fault: FoundFault
     squelches: list[str]
 
 
-def listed(db: DB, faults: Iterable[FoundFault]) -> list[Listed]:
-    """The faults, each with its squelches."""
-    matching = Matcher(db.get_squelches()).matching
+def listed(db: DB, faults: Iterable[FoundFault], at: int | None = None) -> list[Listed]:
+    """The faults, each with its squelches: the current ones, or those at an earlier time."""
+    in_force = db.get_squelches() if at is None else [squelch["regex"] for squelch in db.squelches_at(at)]
+    matching = Matcher(in_force).matching
     return [Listed(fault, matching(fault["name"])) for fault in faults]
 
 
@@ -40,12 +42,14 @@ def any_unsquelched(faults: Iterable[Listed]) -> bool:
     return any(not fault.squelches for fault in faults)
 
 
-def show(faults: Iterable[Listed], view: View | None = None, *, as_json: bool = False) -> None:
-    """Write the faults; in JSON each has ``squelched_by``, the list of the squelches."""
+def show(
+    faults: Iterable[Listed], view: View | None = None, *, as_json: bool = False, now: float | None = None
+) -> None:
+    """Write the faults, whose age is that ``now``; in JSON each has ``squelched_by``, the list of the squelches."""
     if as_json or (view and view.as_json):
         write_json([{**fault, "squelched_by": squelches} for fault, squelches in faults])
     else:
-        now = time.time()
+        now = time.time() if now is None else now
         write_table(TITLES, (_row(fault, squelches, now) for fault, squelches in faults), view)
 
 
@@ -64,6 +68,7 @@ def ago_cell(seconds: float, now: float) -> Styled:
     return Styled(ago(seconds, now), order=-seconds)
 
 
+@lru_cache(maxsize=256)
 def severity_cell(severity: int, *, squelched: bool = False) -> Styled:
     """A severity, for a table: the worst first."""
     return Styled(severity_name(severity), "dim" if squelched else _style(severity), -severity)

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -30,11 +31,14 @@ SHELLS = """Put a term with <, >, !, blanks or quotes in single quotes, or the s
 value with blanks in double quotes."""
 
 
-def fault_filter(arguments: Sequence[str], *, exit_code: bool) -> "Filter[FaultItem] | None":
+def fault_filter(
+    arguments: Sequence[str], *, exit_code: bool = False, past: bool = False
+) -> "Filter[FaultItem] | None":
     """The filter of faults in these arguments, if there are any.
 
     :raises InvalidFilter: naming the term that is wrong; with ``exit_code`` also for an extra key that is not in
-        quotes, as a typing error in it would find no faults, and so look as if all were well.
+        quotes, as a typing error in it would find no faults, and so look as if all were well; for ``past`` faults
+        for any extra key.
     """
     if not arguments:
         return None
@@ -42,6 +46,8 @@ def fault_filter(arguments: Sequence[str], *, exit_code: bool) -> "Filter[FaultI
 
     wanted = read(arguments, FAULTS)
     for term in wanted.further():
+        if past:
+            raise term.error("the history has no extra keys of faults, so --at excludes a filter by them")
         if exit_code and not term.key_quoted:
             shown = shell_quoted(f'"{term.key}"{term.text.removeprefix(term.key)}')
             raise term.error(
@@ -100,20 +106,23 @@ def find(
     severity: int | None,
     pattern: str | None,
     limit: int | None,
+    at: int | None = None,
 ) -> list[Listed]:
-    """The faults that the arguments of ``find_faults`` and the filter find, worst first.
+    """The faults that the arguments of ``find_faults`` and the filter find, worst first: now, or ``at`` a time.
 
     ``limit`` counts only without a filter.
     """
+    find_faults = db.find_faults if at is None else partial(db.faults_at, at)
     if wanted is None:
-        return fault_list.listed(db, db.find_faults(agent, severity, pattern, limit))
+        return fault_list.listed(db, find_faults(agent, severity, pattern, limit), at)
     from ..filters import FaultItem, Narrowed, narrowed
 
     arguments, rest = narrowed(wanted, Narrowed(agent, severity, pattern))
-    found = db.find_faults(*arguments)
-    _warn_of_unknown_keys(db, wanted, found)
-    now = time.time()
-    return [each for each in fault_list.listed(db, found) if rest(FaultItem(each.fault, now, bool(each.squelches)))]
+    found = find_faults(*arguments)
+    if at is None:
+        _warn_of_unknown_keys(db, wanted, found)
+    now = time.time() if at is None else at
+    return [each for each in fault_list.listed(db, found, at) if rest(FaultItem(each.fault, now, bool(each.squelches)))]
 
 
 def find_agents(db: DB, wanted: "Filter[AgentItem] | None", candidates: Sequence[Heartbeat]) -> Sequence[Heartbeat]:

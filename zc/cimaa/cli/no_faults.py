@@ -25,9 +25,7 @@ class AskedAgents:
 
         :raises InvalidInput: for an agent that the store does not have.
         """
-        self._agent = agent
-        if agent is None and wanted is not None and (term := wanted.first("agent", "=")):
-            self._agent = term.value
+        self._agent = asked_agent(agent, wanted)
         try:
             known = {row["name"]: row["updated"] for row in db.get_agents()}
         except StoreDenied:
@@ -65,6 +63,13 @@ class AskedAgents:
         if self._agent is None:
             return f"{none}: {counted(len(self._heartbeats), 'agent')} reported, the last {last}."
         return f"{none}: {self._agent} reported {last}."
+
+
+def asked_agent(agent: str | None, wanted: "Filter[FaultItem] | None") -> str | None:
+    """The only agent that was asked for, with ``--agent`` or a term of the filter."""
+    if agent is None and wanted is not None and (term := wanted.first("agent", "=")):
+        return term.value
+    return agent
 
 
 def admitted(heartbeats: dict[str, int], agent: str | None, wanted: "Filter[FaultItem] | None") -> dict[str, int]:

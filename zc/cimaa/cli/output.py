@@ -32,6 +32,10 @@ class View(NamedTuple):
     sort: str | None = None
     reverse: bool = False
 
+    def is_table(self) -> bool:
+        """True if the listing is written as a table."""
+        return not self.as_json and (self.table or sys.stdout.isatty())
+
 
 def message(text: str) -> None:
     """Write a message on standard error, as one line."""
@@ -85,7 +89,7 @@ def write_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], view: Vie
     if view.columns is not None:
         shown = [titles.index(title) for title in view.columns]
         titles, rows = view.columns, ([row[number] for number in shown] for row in rows)
-    if view.table or sys.stdout.isatty():
+    if view.is_table():
         _draw(titles, list(rows))
     else:  # row by row: there may be more than fit into memory
         sys.stdout.writelines(map(_line, rows))

@@ -13,7 +13,8 @@ from ..config import Config
 from ..db import DB
 from ..faults import SEVERITIES, parse_severity
 from ..text import closest
-from ..units import parse_seconds, parse_time
+from ..times import parse_future, parse_past
+from ..units import parse_seconds
 from .output import View, report_traceback
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -108,13 +109,6 @@ class Severity(Parsed):
         return starting(incomplete, SEVERITIES)
 
 
-def _future_time(text: str) -> int:
-    now = time.time()
-    if (seconds := parse_time(text, now)) <= now:
-        raise ValueError(f"{text} is in the past")
-    return seconds
-
-
 def _wait(text: str) -> float:
     if not (seconds := parse_seconds(text)):
         raise ValueError(f"{text!r} is too short")
@@ -129,6 +123,8 @@ def _typed(setting: options.Type) -> Parsed:
 
 _CONFIG = f"{__name__}.configuration"
 _DAY = 24 * 60 * 60
+# The most events that are searched for agents to complete.
+_COMPLETED = 10_000
 
 # The types of the settings in the configuration, as parameters.
 COUNT = _typed(options.COUNT)
@@ -139,7 +135,9 @@ DURATION = _typed(options.DURATION)
 #: A duration of at least one second.
 INTERVAL = _typed(options.TIMEOUT)
 SEVERITY = Severity()
-FUTURE_TIME = Parsed("time", _future_time)
+FUTURE_TIME = Parsed("time", lambda text: parse_future(text, time.time()))
+#: A time that is not in the future.
+PAST_TIME = Parsed("time", lambda text: parse_past(text, time.time()))
 #: How long to wait: a duration, or a number of seconds as Nagios plugins take it; at most a day.
 WAIT = Parsed("duration", _wait)
 
@@ -185,6 +183,16 @@ def open_store(ctx: click.Context, instance: Instance | None = None) -> DB:
 def complete_agents(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
     """The agents that the store knows."""
     return _from_store(ctx, param, incomplete, lambda db: [agent["name"] for agent in db.get_agents()])
+
+
+def complete_past_agents(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """The agents that the store knows, and those of the last day's events, which may have been removed."""
+
+    def names(db: DB) -> list[str]:
+        latest = db.get_history(since=int(time.time()) - _DAY, limit=_COMPLETED)
+        return sorted({agent["name"] for agent in db.get_agents()} | {event["agent"] for event in latest})
+
+    return _from_store(ctx, param, incomplete, names)
 
 
 def complete_squelched(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:

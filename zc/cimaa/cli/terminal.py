@@ -21,6 +21,8 @@ _Column: TypeAlias = tuple[str, list[Text]]
 # The columns that are wrapped, as they contain prose or lists, and the least width of each.
 _WRAPPED = frozenset({"message", "reason", "squelched by", "reported by", "description", "meaning", "value", "from"})
 _ENOUGH = 24
+# The columns whose values do not show what they are, so that a row on several lines names them.
+_FIGURES = frozenset({"outages", "down", "longest", "mttr", "mtbf", "availability", "unknown", "ended"})
 # Spaces between the columns, and before the second and later lines of a row.
 _GAP = 2
 _INDENT = 2
@@ -53,7 +55,8 @@ def _table(columns: Sequence[_Column]) -> Table:
 def _write_record(console: Console, cells: Sequence[tuple[str, Text]]) -> None:
     """Write a row on several lines: first the columns that are not wrapped, then each of the others."""
     indent = ""
-    for line in _packed([cell for title, cell in cells if title not in _WRAPPED and cell.plain], console.width):
+    named = [(title, Text(f"{title} ") + cell if title in _FIGURES else cell) for title, cell in cells if cell.plain]
+    for line in _packed([cell for title, cell in named if title not in _WRAPPED], console.width):
         console.print(Text(indent) + line, soft_wrap=True)
         indent = " " * _INDENT
     for title, cell in cells:

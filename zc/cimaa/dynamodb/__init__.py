@@ -1,4 +1,4 @@
-"""The backend for a fleet of any size: four tables in Amazon DynamoDB, without a server to maintain."""
+"""The backend for a fleet of any size: tables in Amazon DynamoDB, without a server to maintain."""
 
 from .config import config_parse
 from .db import DB

@@ -1,38 +1,51 @@
-"""Touches, reads, replaces and removes one agent's row and faults."""
+"""Touches, replaces and removes one agent's row and faults, and records what happened."""
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from .. import agents, backoff, faults
-from ..agents import Instance, Row
+from .. import history
+from ..agents import Instance, Touch
 from ..faults import Changes, FaultDict, Report
-from . import records, writes
+from . import history_records, records, writes
+from .agent_reads import AgentReads
+from .event_log import EventLog
 from .records import NOTHING, Item, Stored
-from .writes import ConditionFailed
+from .writes import AgentWrites, ConditionFailed, PlannedWrite
 
 if TYPE_CHECKING:
     from .requests import Requests
 
-# How often a row and faults that are inconsistent are read again, and the longest delay (seconds) between.
-_READ_ATTEMPTS, _READ_DELAY = 10, 0.1
+
+# How many agents are woken at the same time.
+_PARALLEL = 16
 
 
 class AgentRows:
-    """The operations of a handle on one agent.  It may be used from several threads."""
+    """The writes of a handle to one agent.  It may be used from several threads."""
 
-    def __init__(self, requests: "Requests", tables: Mapping[str, str], now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        requests: "Requests",
+        tables: Mapping[str, str],
+        reads: AgentReads,
+        log: EventLog,
+        now: Callable[[], int],
+    ) -> None:
         """``tables`` are the full names of the tables; ``now`` returns microseconds since the epoch."""
         self._requests = requests
         self._agents, self._faults = tables["agents"], tables["faults"]
+        self._reads = reads
+        self._log = log
         self._now = now
         self._last_conflict = threading.local()
 
-    def touch(self, agent: str, digest: str, instance: str) -> bool:
-        """Set the heartbeat to now if the row still has this digest and instance; return whether it did."""
-        request = writes.AgentWrites(self._agents, agent).touch(digest, instance, self._now())
+    def touch(self, agent: str, touch: Touch) -> bool:
+        """Set the heartbeat to now if ``touch`` holds for the row; return whether it did."""
+        request = AgentWrites(self._agents, agent).touch(touch, self._now())
         try:
             self._requests.send("update_item", f"reporting for agent {agent!r}", **request)
         except ConditionFailed as failed:
@@ -41,132 +54,144 @@ class AgentRows:
             return False
         return True
 
-    def replace(self, agent: str, report: Report, instance: Instance) -> None:
-        """Replace the agent's faults and row by those of the report."""
-        doing = f"reporting for agent {agent!r}"
+    def replace(self, agent: str, report: Report, instance: Instance, within: int | None, *, unmark: bool) -> bool:
+        """Replace the agent's faults and row by those of the report, and record what changed.
 
-        def replace(stored: Stored, old: list[FaultDict], revision: str) -> None:
+        Return whether one of the attempts removed the row's mark: that of a lost response, too.
+        """
+        woken = False
+
+        def planned(stored: Stored, found: list[FaultDict], revision: str, keep: bool) -> PlannedWrite:
+            nonlocal woken
             now = self._now()
-            row = agents.reported(stored.row, report.digest, instance, now)
-            changes = faults.changes(old, report, now // agents.MICROSECONDS)
-            item = records.encode_row(agent, row, revision, writes.unsettled_until(stored, now))
-            self._write(agent, doing, stored.revision, item, old, changes)
+            row, old = self._reads.recorded(agent, stored, found) if keep else (stored.row, found)
+            last = self._reads.latest_event(agent, stored) if keep and row is None else None
+            new = history.replacement(
+                agent, row, old, report, instance, within, now, keep=keep, last=last, unmark=unmark
+            )
+            woken = woken or new.woken
+            item = records.encode_row(agent, new.row, revision, writes.unsettled_until(stored, now))
+            return PlannedWrite(item, old, new.changes, new.events, keep)
 
         conflicting, stored = self._last_conflict.__dict__.pop("last", (None, None))
-        self._contend(agent, doing, replace, stored if conflicting == agent else None)
+        self._record(agent, f"reporting for agent {agent!r}", planned, stored if conflicting == agent else None)
+        return woken
 
-    def remove(self, agent: str) -> None:
-        """Remove the agent's row and faults."""
-        doing = f"removing agent {agent!r}"
+    def wake(self, agents: Sequence[str]) -> int:
+        """Mark the rows of these agents, several at a time; return how many have one."""
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="cimaa-wake") as pool:
+            return sum(pool.map(self._wake, agents))
 
-        def remove(stored: Stored, old: list[FaultDict], _revision: str) -> None:
+    def _wake(self, agent: str) -> bool:
+        request = AgentWrites(self._agents, agent).wake(uuid4().hex)
+        try:
+            self._requests.send("update_item", f"waking agent {agent!r}", **request)
+        except ConditionFailed as failed:  # it is marked, or there is no row
+            return failed.item is not None and records.decode_row(failed.item).row is not None
+        return True
+
+    def remove(self, agent: str, user: str | None) -> None:
+        """Remove the agent's row and faults, and record it; while there is history, an item of the agent remains."""
+
+        def planned(stored: Stored, found: list[FaultDict], revision: str, keep: bool) -> PlannedWrite | None:
+            if keep and stored.removed and not found:
+                return None
+            row, old = self._reads.recorded(agent, stored, found) if keep else (stored.row, found)
+            events = history.removal(agent, row, old, user, self._now()) if keep else ()
+            item = self._removed(agent, events[0].time if events else stored.written, revision) if keep else None
             gone = Changes([], [fault["name"] for fault in old])
-            self._write(agent, doing, stored.revision, None, old, gone)
+            return PlannedWrite(item, old, gone, events, keep)
 
-        self._contend(agent, doing, remove)
+        self._record(agent, f"removing agent {agent!r}", planned)
 
-    def read(self, agent: str, doing: str, stored: Stored | None = None) -> tuple[Stored, list[FaultDict]]:
-        """The agent's row (``stored``, if it was just read) and its faults, consistent with each other.
+    def _removed(self, agent: str, written: int, revision: str) -> Item | None:
+        """The item of an agent that was removed; ``None`` if it has no history."""
+        expires = history_records.expiry(written, self._log.retention)
+        return records.encode_removed(agent, written, expires, revision) if written else None
 
-        A query may see half of a transaction, and a report that is written in batches is incomplete for a while:
-        the row's digest shows it, and both are read again.  If they stay inconsistent, the report was interrupted,
-        and what is stored is returned.
-        """
-        for attempt in range(_READ_ATTEMPTS):
-            if attempt:
-                time.sleep(backoff.delay(0, _READ_DELAY, _READ_DELAY))
-                stored = self._row(agent, doing)
-                if stored.unfinished and attempt < _READ_ATTEMPTS - 1:
-                    continue  # do not read the faults: there may be many
-            found = self._query(agent, doing)
-            if stored is None:
-                stored = self._row(agent, doing)
-            if stored == NOTHING or (stored.row is not None and is_consistent(stored.row, found)):
-                break
-        assert stored is not None
-        return stored, found
+    def _record(
+        self,
+        agent: str,
+        doing: str,
+        planned: Callable[[Stored, list[FaultDict], str, bool], PlannedWrite | None],
+        stored: Stored | None = None,
+    ) -> None:
+        """Write what is planned, with its events if history is kept."""
 
-    def _row(self, agent: str, doing: str) -> Stored:
-        key = records.agent_key(agent)
-        answer = self._requests.send("get_item", doing, TableName=self._agents, Key=key, ConsistentRead=True)
-        return records.decode_row(answer["Item"]) if "Item" in answer else NOTHING
+        def attempt(keep: bool, stored: Stored, found: list[FaultDict], revision: str) -> None:
+            if (plan := planned(stored, found, revision, keep)) is not None:
+                self._write(agent, doing, stored.revision, found, plan, revision)
 
-    def _query(self, agent: str, doing: str) -> list[FaultDict]:
-        found = self._requests.query(
-            doing,
-            TableName=self._faults,
-            KeyConditionExpression="#agent = :agent",
-            ExpressionAttributeNames={"#agent": "agent"},  # a reserved word of DynamoDB
-            ExpressionAttributeValues={":agent": records.text(agent)},
-        )
-        return [records.decode_fault(item)[1] for item in found]
+        self._log.recording(lambda keep: self._contend(agent, doing, lambda *read: attempt(keep, *read), stored))
 
     def _contend(
         self,
         agent: str,
         doing: str,
         attempt: Callable[[Stored, list[FaultDict], str], None],
-        stored: Stored | None = None,
+        stored: Stored | None,
     ) -> None:
         """Read and write, again if another writer wrote in between."""
         retries = None
         while True:
             revision = uuid4().hex
             try:
-                stored, old = self.read(agent, doing, stored)
-                return attempt(stored, old, revision)
+                stored, found = self._reads.read(agent, doing, stored)
+                return attempt(stored, found, revision)
             except ConditionFailed as failed:
-                stored = self._row(agent, doing)
+                stored = self._reads.row(agent, doing)
                 if stored.revision == revision:
                     return None  # this write succeeded, but its first response was lost
                 retries = retries or self._requests.retries(doing)
                 retries.wait_for_others(failed)
 
     def _write(
-        self, agent: str, doing: str, revision: str | None, row: Item | None, old: Iterable[FaultDict], changes: Changes
+        self, agent: str, doing: str, was: str | None, found: list[FaultDict], plan: PlannedWrite, revision: str
     ) -> None:
-        """Write the changes and the new row (``None``: delete it), if the row is still as it was read."""
-        planned = writes.changes(agent, old, changes)
-        write = writes.AgentWrites(self._agents, agent).write
-        if writes.fit(planned):
+        """Write what is planned, if the row still has the revision ``was``."""
+        changes = plan.changes if plan.old is found else writes.corrected(found, plan.old, plan.changes)
+        planned = writes.changes(agent, found, changes)
+        events = history_records.encode_events(agent, plan.events, revision, self._log.retention)
+        last = [writes.replace(self._log.table, item) for item in events[-1:]]
+        write = AgentWrites(self._agents, agent).write
+        if writes.fit(planned, events):
             entries = [change.entry(self._faults) for change in planned]
-            self._transact(doing, [write(row, revision), *entries])
-        else:
-            mark = self._write_batches(agent, doing, revision, writes.batches(planned))
-            self._transact(doing, [write(row, mark)])
+            self._requests.transact(doing, [write(plan.row, was), *last, *entries])
+            return
+        undo = None
+        if plan.keep:
+            undo, log = revision, writes.undo_log(found, plan.old, changes)
+            expires = history_records.expiry(self._now(), self._log.retention)
+            self._put_all(doing, history_records.encode_undo(agent, log, revision, expires))
+        mark = self._mark(agent, doing, was, undo)
+        self._put_all(doing, events[:-1])
+        mark = self._write_batches(agent, doing, mark, undo, writes.batches(planned))
+        self._requests.transact(doing, [write(plan.row, mark), *last])
 
     def _write_batches(
-        self, agent: str, doing: str, revision: str | None, batches: Iterable[list[writes.Write]]
+        self, agent: str, doing: str, mark: str, undo: str | None, batches: Iterable[list[writes.Write]]
     ) -> str:
-        """Mark the row, if it still has this revision, and write the batches; return the mark."""
-        mark = self._mark(agent, doing, revision)
+        """Write the batches while the row has the mark, which is renewed; return the last one."""
         start = time.monotonic()
         for batch in batches:
             if time.monotonic() > start + writes.MARK:
-                mark = self._mark(agent, doing, mark)
+                mark = self._mark(agent, doing, mark, undo)
                 start = time.monotonic()
             self._requests.write_batch(doing, self._faults, batch)
         return mark
 
-    def _mark(self, agent: str, doing: str, revision: str | None) -> str:
+    def _mark(self, agent: str, doing: str, revision: str | None, undo: str | None) -> str:
         mark = uuid4().hex
         try:
-            self._requests.send("update_item", doing, **writes.AgentWrites(self._agents, agent).mark(revision, mark))
+            request = AgentWrites(self._agents, agent).mark(revision, mark, undo)
+            self._requests.send("update_item", doing, **request)
         except ConditionFailed as failed:
             if failed.item is None or records.decode_row(failed.item).revision != mark:
                 raise
             # The mark was set, but the first response was lost.
         return mark
 
-    def _transact(self, doing: str, entries: list[writes.Write]) -> None:
-        if len(entries) > 1:
-            token = uuid4().hex
-            self._requests.send("transact_write_items", doing, TransactItems=entries, ClientRequestToken=token)
-        else:  # a single write costs half as much without a transaction
-            [(operation, write)] = entries[0].items()
-            self._requests.send(f"{operation.lower()}_item", doing, **write)
-
-
-def is_consistent(row: Row, found: list[FaultDict]) -> bool:
-    """True if the row was written together with these faults."""
-    return row.digest == faults.digest(found)
+    def _put_all(self, doing: str, items: Iterable[Item]) -> None:
+        """Write items of the history, one by one: the permission for batches would include deletions."""
+        for item in items:
+            self._requests.send("put_item", doing, TableName=self._log.table, Item=item)

@@ -12,8 +12,8 @@ DAY = 24 * 60 * 60
 MONTH = 365 * DAY / 12
 GB = 2**30
 
-#: The usual size of an agent's row, of a fault and of a squelch, in bytes.
-ROW, FAULT, SQUELCH = 350, 250, 200
+#: The usual size of an agent's row, of a fault, of a squelch, and of an event of the history, in bytes.
+ROW, FAULT, SQUELCH, EVENT = 350, 250, 200, 250
 
 #: How many ticks a lease lasts, in which each agent that waits for it reads it once.
 LEASE_TICKS = 3
@@ -48,6 +48,8 @@ class Fleet:
     #: The number of leases, and of agents that want each: one renews it with each report, and the others wait.
     leases: int = 0
     lease_agents: int = 5
+    #: Seconds for which events are kept; 0: no history.
+    history: float = 90 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def costs(fleet: Fleet, prices: Prices) -> list[Cost]:
             "changed reports", changed, 3, _wcu(ROW) + 2 * (_wcu(ROW) + _wcu(FAULT)), _rcu(fleet.faults * FAULT), prices
         ),
     ]
+    if fleet.history:  # one more item in the transaction
+        found.append(_cost("history", changed, 0, 2 * _wcu(EVENT), 0, prices))
     if fleet.squelches is not None:
         size = fleet.squelches * SQUELCH
         reads = fleet.agents * MONTH / max(fleet.interval, SQUELCHES_READ)
@@ -108,7 +112,8 @@ def stored(fleet: Fleet) -> float:
     """The bytes that are billed as storage."""
     items = (1, ROW), (fleet.faults, FAULT)
     agents = fleet.agents * sum(count * (size + _OVERHEAD) for count, size in items)
-    return agents + (fleet.squelches or 0) * (SQUELCH + _OVERHEAD)
+    events = fleet.agents * fleet.history / fleet.interval * fleet.changes
+    return agents + (fleet.squelches or 0) * (SQUELCH + _OVERHEAD) + events * (EVENT + _OVERHEAD)
 
 
 def _cost(what: str, times: float, requests: float, writes: float, reads: float, prices: Prices) -> Cost:

@@ -1,33 +1,39 @@
 """The contract, implemented with DynamoDB."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..agents import Instance, Row
+from ..agents import Instance, Row, Touch
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..entries import Entry
 from ..errors import ConfigurationError
 from ..faults import FaultDict, Report
+from ..history import Event, Kept
 from ..options import DURATION, URL, Option
 from ..squelches import StoredSquelch
 from . import records
-from .agent_rows import AgentRows, is_consistent
+from .agent_reads import AgentReads
+from .agent_rows import AgentRows
 from .entry_table import EntryTable
+from .event_log import AgentSpan, EventLog
+from .fleet_reads import FleetReads
 from .records import check_prefix, full_name, schemas
+from .squelch_rows import SquelchRows
 
 if TYPE_CHECKING:
     from .connection import Connection
 
 
 class DB(Contract):
-    """A store in four DynamoDB tables, which setup-dynamodb creates, for a fleet of any size.
+    """A store in DynamoDB tables, which setup-dynamodb creates, for a fleet of any size.
 
-    Its attributes ``agents``, ``faults``, ``squelches`` and ``entries`` are the tables, as
+    Its attributes ``agents``, ``faults``, ``squelches``, ``entries`` and ``history`` are the tables, as
     resources of boto3.
     """
 
     options = (
+        *Contract.options,
         Option("region", "the AWS region; default: the one that boto3 finds in AWS_DEFAULT_REGION or the profile"),
         Option("prefix", "the first part of the names of the tables, before a dot", default="cimaa"),
         Option("profile", "the profile in ~/.aws with credentials and region"),
@@ -59,7 +65,11 @@ class DB(Contract):
         from .requests import Requests
 
         self._requests = Requests(self._connection, self.settings["retry_for"])
-        self._agent_rows = AgentRows(self._requests, self._names, self._now)
+        self._log = EventLog(self._requests, self._names["history"], self._now, self._retention)
+        self._reads = AgentReads(self._requests, self._names, self._log)
+        self._fleet = FleetReads(self._requests, self._names, self._reads, self._log)
+        self._agent_rows = AgentRows(self._requests, self._names, self._reads, self._log, self._now)
+        self._squelch_rows = SquelchRows(self._requests, self._names, self._log, self._now)
         self._entry_table = EntryTable(self._requests, self._names["entries"], self._now)
 
     def _close(self) -> None:
@@ -72,28 +82,31 @@ class DB(Contract):
         table = self.__dict__[name] = self._connection.table(self._names[name])
         return table
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        return self._agent_rows.touch(agent, digest, instance)
+    def _touch(self, agent: str, touch: Touch) -> bool:
+        return self._agent_rows.touch(agent, touch)
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
-        self._agent_rows.replace(agent, report, instance)
+    def _replace(
+        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
+    ) -> bool:
+        return self._agent_rows.replace(agent, report, instance, within, unmark=unmark)
 
-    def _remove_agent(self, agent: str) -> None:
-        self._agent_rows.remove(agent)
+    def _wake(self, agents: Sequence[str]) -> int:
+        return self._agent_rows.wake(agents)
+
+    def _remove_agent(self, agent: str, user: str | None) -> None:
+        self._agent_rows.remove(agent, user)
 
     def _agent_faults(self, agent: str) -> Iterable[FaultDict]:
-        return self._agent_rows.read(agent, f"reading the faults of agent {agent!r}")[1]
+        return self._reads.read(agent, f"reading the faults of agent {agent!r}")[1]
 
     def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
-        found = self._requests.scan("listing the faults", TableName=self._names["faults"])
-        # No agent has the name "_": older tools stored heartbeats under it.
-        return ((agent, [fault]) for agent, fault in map(records.decode_fault, found) if agent != "_")
+        return ((agent, [fault]) for agent, fault in self._fleet.faults())
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
-        for item in self._requests.scan("listing the agents", TableName=self._names["agents"]):
-            row = records.decode_row(item).row
-            if row is not None:
-                yield records.agent_name(item), row
+        return ((agent, stored.row) for agent, stored in self._fleet.items() if stored.row is not None)
+
+    def _row(self, agent: str) -> Row | None:
+        return self._reads.row(agent, f"reading agent {agent!r}").row
 
     def _heartbeats(self) -> Iterable[tuple[str, int]]:
         found = self._requests.scan(
@@ -106,12 +119,10 @@ class DB(Contract):
         return ((agent, updated) for agent, updated in beats if updated is not None)
 
     def _put_squelch(self, squelch: StoredSquelch) -> None:
-        item = records.encode_squelch(squelch)
-        self._requests.send("put_item", "setting a squelch", TableName=self._names["squelches"], Item=item)
+        self._squelch_rows.put(squelch)
 
-    def _remove_squelch(self, regex: str) -> None:
-        key = {"regex": records.text(regex)}
-        self._requests.send("delete_item", "removing a squelch", TableName=self._names["squelches"], Key=key)
+    def _remove_squelch(self, regex: str, user: str | None) -> None:
+        self._squelch_rows.remove(regex, user)
 
     def _squelches(self) -> Iterable[StoredSquelch]:
         found = self._requests.scan("listing the squelches", TableName=self._names["squelches"])
@@ -132,18 +143,26 @@ class DB(Contract):
 
     def _snapshot(self) -> Iterable[Snapshot]:
         """Each agent has its row and the faults of one report, but agents may be read at different times."""
-        rows = dict(self._rows())
-        found: dict[str, list[FaultDict]] = {}
-        for agent, faults in self._all_faults():
-            found.setdefault(agent, []).extend(faults)
-        for agent in rows.keys() | found.keys():
-            if agent not in rows or not is_consistent(rows[agent], found.get(agent, [])):
-                stored, found[agent] = self._agent_rows.read(agent, f"reading agent {agent!r}")
-                if stored.row is None:
-                    rows.pop(agent, None)
-                else:
-                    rows[agent] = stored.row
-        yield Snapshot(((name, row.updated) for name, row in rows.items()), found.items(), self._squelches())
+        rows, found = self._fleet.consistent()
+        heartbeats = [(agent, stored.row.updated) for agent, stored in rows.items() if stored.row is not None]
+        yield Snapshot(heartbeats, found.items(), self._squelches())
+
+    def _events(self, agent: str | None, since: int, until: int) -> Iterable[Event]:
+        since = max(since, self._history_start())  # DynamoDB may not have deleted all that is older
+        if since >= until:
+            return ()
+        return self._fleet.events(since, until) if agent is None else self._log.events(AgentSpan(agent, since, until))
+
+    def _events_of(self, spans: Mapping[str, int], until: int) -> Iterable[tuple[str, Iterable[Event]]]:
+        start = self._history_start()
+        wanted = (AgentSpan(agent, max(since, start), until) for agent, since in spans.items())
+        return ((span.agent, events) for span, events in self._log.opened(wanted))
+
+    def _kept(self, agent: str | None, moment: int) -> Iterable[tuple[str, Kept]]:
+        return self._fleet.kept(moment) if agent is None else [(agent, self._reads.kept(agent, moment))]
+
+    def _forget(self, until: int, limit: int) -> int:  # noqa: ARG002
+        return 0  # DynamoDB deletes what expired
 
 
 def connected(settings: Mapping[str, Any], *, persistent: bool = False) -> "Connection":

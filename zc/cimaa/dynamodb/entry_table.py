@@ -7,7 +7,7 @@ from uuid import uuid4
 from ..agents import MICROSECONDS
 from ..entries import Entry
 from ..text import quoted
-from . import records
+from . import entry_records, records
 from .records import Item
 from .writes import ConditionFailed
 
@@ -42,7 +42,7 @@ class EntryTable:
         else:
             found = self._get(kind, owner, key)
         now = self._now()
-        entries = (entry for entry in map(records.decode_entry, found) if entry is not None)
+        entries = (entry for entry in map(entry_records.decode_entry, found) if entry is not None)
         return [entry for entry in entries if entry.is_current(now) and entry.is_one_of(kind, owner, key)]
 
     def write(self, entry: Entry, was: str | None) -> bool:
@@ -52,7 +52,7 @@ class EntryTable:
         return self._send(
             "put_item",
             f"writing the {entry.kind} {quoted(entry.key)}",
-            Item=records.encode_entry(entry),
+            Item=entry_records.encode_entry(entry),
             ConditionExpression=_ABSENT if was is None else _UNCHANGED,
             ExpressionAttributeValues=values,
         )
@@ -68,14 +68,14 @@ class EntryTable:
         self._send(
             "delete_item",
             f"removing the {kind} {quoted(key)}",
-            Key=records.entry_key(kind, owner, key),
+            Key=entry_records.entry_key(kind, owner, key),
             ConditionExpression="revision = :revision",
             ExpressionAttributeValues={":revision": records.text(mark.revision)},
         )
         return True
 
     def _get(self, kind: str, owner: str, key: str) -> Iterable[Item]:
-        doing, place = f"reading the {kind} {quoted(key)}", records.entry_key(kind, owner, key)
+        doing, place = f"reading the {kind} {quoted(key)}", entry_records.entry_key(kind, owner, key)
         answer = self._requests.send("get_item", doing, TableName=self._table, Key=place, ConsistentRead=True)
         return [answer["Item"]] if "Item" in answer else []
 
@@ -85,7 +85,7 @@ class EntryTable:
             TableName=self._table,
             KeyConditionExpression="#of = :of",
             ExpressionAttributeNames={"#of": "of"},  # a reserved word of DynamoDB
-            ExpressionAttributeValues={":of": records.text(records.partition(kind, owner))},
+            ExpressionAttributeValues={":of": records.text(entry_records.partition(kind, owner))},
         )
 
     def _scan(self, kind: str) -> Iterable[Item]:
@@ -94,7 +94,7 @@ class EntryTable:
             TableName=self._table,
             FilterExpression="begins_with(#of, :kind)",
             ExpressionAttributeNames={"#of": "of"},
-            ExpressionAttributeValues={":kind": records.text(records.partition(kind, ""))},
+            ExpressionAttributeValues={":kind": records.text(entry_records.partition(kind, ""))},
         )
 
     def _send(self, operation: str, doing: str, **parameters: Any) -> bool:

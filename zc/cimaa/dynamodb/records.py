@@ -1,17 +1,24 @@
-"""How agents, faults, squelches and entries are encoded as DynamoDB items.  Pure.
+"""How agents, faults and squelches are encoded as DynamoDB items.  Pure.
 
 =============  ====================  =============================================================
 table          key                   attributes besides the key
 =============  ====================  =============================================================
 ``agents``     ``name``              ``updated`` (microseconds), ``digest``, ``instance`` (an id),
                                      ``instances`` (JSON), ``revision`` (changed by every write except
-                                     a touch).  Without ``digest``: a report or removal is in progress,
-                                     or was interrupted; without ``updated``: the agent's first report.
-                                     ``doubt``: the row is unsettled until this time (microseconds)
+                                     a touch); ``within``, ``written``, ``recorded``: see
+                                     :class:`~zc.cimaa.agents.Row`, missing if there is none.
+                                     Without ``digest``: a report or removal is in progress, or was
+                                     interrupted (``undo``: the revision of its undo log); without
+                                     ``updated``: the agent's first report.
+                                     ``doubt``: the row is unsettled until this time (microseconds).
+                                     ``woken``: the row is marked, see :meth:`zc.cimaa.db.DB.wake`.
+                                     With ``removed`` (the revision): the agent was removed, and the
+                                     item remains until ``expires`` (seconds), for its history
 ``faults``     ``agent``, ``name``   ``severity``, ``message``, ``since``, and the extra keys
-``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``
-``entries``    ``of``, ``key``       ``of`` is the kind and the owner, with a space between; ``value`` (JSON),
-                                     ``revision``, ``expires`` (seconds)
+``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``,
+                                     ``revision`` (changed by every write)
+``entries``    ``of``, ``key``       see :mod:`~zc.cimaa.dynamodb.entry_records`
+``history``    ``agent``, ``at``     see :mod:`~zc.cimaa.dynamodb.history_records`
 =============  ====================  =============================================================
 
 Each extra key of a fault is an attribute, so that other tools can read it and
@@ -34,7 +41,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ..agents import Instance, Row, SeenInstance
-from ..entries import Entry
 from ..errors import ConfigurationError, StoreUnavailable
 from ..faults import ERROR, FaultDict, decode, encode
 from ..limits import INTEGER_MAX, INTEGER_MIN
@@ -51,7 +57,14 @@ schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
     "faults": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "name", "KeyType": "RANGE"}],
     "squelches": [{"AttributeName": "regex", "KeyType": "HASH"}],
     "entries": [{"AttributeName": "of", "KeyType": "HASH"}, {"AttributeName": "key", "KeyType": "RANGE"}],
+    "history": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}],
 }
+
+#: The tables of which DynamoDB deletes items, and the attribute with the time (seconds since the epoch).
+EXPIRING: Mapping[str, str] = {"agents": "expires", "entries": "expires", "history": "expires"}
+
+#: What a marked row has as ``woken``; an unmarked one does not have the attribute.
+WOKEN: Value = {"BOOL": True}
 
 # The defaults for items of other tools, in which an attribute is missing or has another type.  (Early versions of
 # DynamoDB did not store empty texts.)
@@ -68,17 +81,23 @@ class Stored(NamedTuple):
     row: Row | None
     #: The time (microseconds) until which a batch of another writer may still arrive.
     unsettled_until: int | None = None
+    #: The time (microseconds) of the last write that was not a mere heartbeat, even if there is no row.
+    written: int = 0
+    #: True if the agent was removed: then there is no row.
+    removed: bool = False
+    #: The revision of the undo log of a write in batches that is in progress, or was interrupted.
+    undo: str | None = None
 
     @property
     def unfinished(self) -> bool:
         """True if there is a mark: a report or a removal is in progress, or was interrupted."""
-        return self.revision is not None and (self.row is None or not self.row.digest)
+        return self.revision is not None and not self.removed and (self.row is None or not self.row.digest)
 
 
 NOTHING = Stored(None, None)
 
 
-def _reading(decoding: Callable[[Item], T]) -> Callable[[Item], T]:
+def reading(decoding: Callable[[Item], T]) -> Callable[[Item], T]:
     """The function, with a clear error for a value that is not a DynamoDB item."""
 
     @functools.wraps(decoding)
@@ -133,40 +152,78 @@ def fault_key(agent: str, name: str) -> Item:
 
 def encode_row(agent: str, row: Row, revision: str, unsettled_until: int | None = None) -> Item:
     """The agent's row as an item."""
-    return ({} if unsettled_until is None else {"doubt": number(unsettled_until)}) | {
+    times = {
+        "doubt": unsettled_until,
+        "within": row.within,
+        "written": row.written or None,
+        "recorded": row.recorded,
+    }
+    mark = {"woken": WOKEN} if row.marked else {}
+    return (
+        mark
+        | {key: number(time) for key, time in times.items() if time is not None}
+        | {
+            "name": text(agent),
+            "updated": number(row.updated),
+            "digest": text(row.digest),
+            "instance": text(row.instance),
+            "instances": text(encode(_packed(row.instances)).decode()),
+            "revision": text(revision),
+        }
+    )
+
+
+def encode_removed(agent: str, written: int, expires: int, revision: str) -> Item:
+    """The item of an agent that was removed at ``written`` (microseconds), until ``expires`` (seconds)."""
+    return {
         "name": text(agent),
-        "updated": number(row.updated),
-        "digest": text(row.digest),
-        "instance": text(row.instance),
-        "instances": text(encode(_packed(row.instances)).decode()),
+        "written": number(written),
+        "expires": number(expires),
         "revision": text(revision),
+        "removed": text(revision),  # an older version that writes to this item changes only the revision
     }
 
 
-@_reading
+@reading
 def decode_row(item: Item) -> Stored:
     """The agent's row from its item.  Without a digest in the item, that of the row is empty, unlike any report's."""
-    revision, digest, instance, packed = (
-        item.get(key, {}).get("S") for key in ("revision", "digest", "instance", "instances")
+    revision, digest, instance, packed, removed, undo = (
+        item.get(key, {}).get("S") for key in ("revision", "digest", "instance", "instances", "removed", "undo")
     )
-    updated, unsettled_until = _time(item, "updated"), _time(item, "doubt")
-    if updated is None or instance is None or packed is None:
-        return Stored(revision, None, unsettled_until)
-    row = Row(updated=updated, digest=digest or "", instance=instance, instances=_unpacked(packed))
-    return Stored(revision, row, unsettled_until)
+    updated, written = _time(item, "updated"), _time(item, "written") or 0
+    row = None
+    if updated is not None and instance is not None and packed is not None:
+        row = Row(
+            updated=updated,
+            digest=digest or "",
+            instance=instance,
+            instances=_unpacked(packed),
+            within=_time(item, "within"),
+            written=written,
+            recorded=_time(item, "recorded"),
+            marked="woken" in item,
+        )
+    gone = row is None and revision is not None and removed == revision
+    return Stored(revision, row, _time(item, "doubt"), written, gone, undo)
 
 
-@_reading
+@reading
 def heartbeat(item: Item) -> tuple[str, int | None]:
     """The agent's name and its heartbeat (microseconds), if there is one, from the agent's item."""
     return item["name"]["S"], _time(item, "updated")
 
 
-@_reading
+@reading
 def agent_name(item: Item) -> str:
     """The agent's name from its item in ``agents``."""
     name: str = item["name"]["S"]
     return name
+
+
+@reading
+def revision(item: Item) -> str | None:
+    """The revision of an item; older versions write squelches without one."""
+    return item.get("revision", {}).get("S")
 
 
 def _time(item: Item, key: str) -> int | None:
@@ -179,60 +236,34 @@ def encode_fault(agent: str, fault: FaultDict) -> Item:
     return {"agent": text(agent)} | {key: _encoded(value) for key, value in fault.items()}
 
 
-@_reading
+@reading
 def decode_fault(item: Item) -> tuple[str, FaultDict]:
     """The agent's name, and its fault with its keys in order, from an item."""
-    fault = _with_defaults(_FAULT, {key: _decoded(value) for key, value in item.items() if key != "agent"})
+    fault = complete({key: decode_value(value) for key, value in item.items() if key != "agent"})
     return item["agent"]["S"], dict(sorted(fault.items()))
 
 
-def encode_squelch(squelch: StoredSquelch) -> Item:
+def complete(fault: Mapping[str, Any]) -> FaultDict:
+    """The fault with defaults for what is missing or has another type."""
+    return _with_defaults(_FAULT, fault)
+
+
+def squelch_key(regex: str) -> Item:
+    """The key of a squelch."""
+    return {"regex": {"S": regex}}
+
+
+def encode_squelch(squelch: StoredSquelch, revision: str) -> Item:
     """A squelch as an item."""
-    return {key: _encoded(value) for key, value in squelch.details().items()}
+    return {key: _encoded(value) for key, value in squelch.details().items()} | {"revision": text(revision)}
 
 
-@_reading
+@reading
 def decode_squelch(item: Item) -> StoredSquelch:
     """A squelch from its item.  One with an invalid end has ended."""
-    found = {key: _decoded(value) for key, value in item.items() if key in StoredSquelch._fields}
+    found = {key: decode_value(value) for key, value in item.items() if key in StoredSquelch._fields}
     expires = {"expires": 0} if found.get("expires") is not None else {"expires": None}
     return StoredSquelch(**_with_defaults(_SQUELCH | expires, found))
-
-
-def partition(kind: str, owner: str) -> str:
-    """The partition key of the entries of this kind and owner."""
-    return f"{kind} {owner}"
-
-
-def entry_key(kind: str, owner: str, key: str) -> Item:
-    """The key of an entry."""
-    return {"of": text(partition(kind, owner)), "key": text(key)}
-
-
-def encode_entry(entry: Entry) -> Item:
-    """An entry as an item."""
-    return ({} if entry.expires is None else {"expires": number(entry.expires)}) | {
-        **entry_key(entry.kind, entry.owner, entry.key),
-        "value": text(encode(entry.value).decode()),
-        "revision": text(entry.revision),
-    }
-
-
-@_reading
-def decode_entry(item: Item) -> Entry | None:
-    """An entry from its item; ``None`` if it cannot be one.  A value that is not JSON is decoded as ``None``."""
-    kind, _, owner = item["of"]["S"].partition(" ")
-    revision, expires = item.get("revision", {}).get("S"), _decoded(item.get("expires", {"NULL": True}))
-    if revision is None or ("expires" in item and "N" not in item["expires"]):
-        return None
-    return Entry(kind, owner, item["key"]["S"], _json_value(item.get("value", {}).get("S", "")), revision, expires)
-
-
-def _json_value(encoded: str) -> Any:
-    try:
-        return decode(encoded.encode())
-    except ValueError:
-        return None
 
 
 def _with_defaults(defaults: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,7 +287,8 @@ def _encoded(value: Any) -> Value:
     return {"NULL": True} if value is None else {"SS": [encode(value).decode()]}
 
 
-def _decoded(value: Value) -> Any:
+def decode_value(value: Value) -> Any:
+    """The Python value of an attribute."""
     [(kind, held)] = value.items()
     if kind == "N":
         return _number(held)
@@ -266,9 +298,9 @@ def _decoded(value: Value) -> Any:
         return _from_json(held[0])
     # The other types are only written by other tools.
     if kind == "L":
-        return [_decoded(item) for item in held]
+        return [decode_value(item) for item in held]
     if kind == "M":
-        return {key: _decoded(item) for key, item in held.items()}
+        return {key: decode_value(item) for key, item in held.items()}
     if kind == "NS":
         return [_number(digits) for digits in held]
     return held

@@ -10,9 +10,10 @@ A request may arrive twice, because its response may be lost: so every write is 
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
+from uuid import uuid4
 
 from .. import backoff
 from ..errors import StoreUnavailable
@@ -107,6 +108,18 @@ class Requests:
                     raise errors.translate(error, doing, self._connection, _tables(parameters)) from error
                 retries = retries or self.retries(doing)
                 retries.wait(kind, errors.reason(error), error)
+
+    def transact(self, doing: str, entries: Sequence[Write]) -> None:
+        """Do all of these writes, or none.
+
+        :raises ~zc.cimaa.dynamodb.writes.ConditionFailed: if the condition of one of them fails.
+        """
+        if len(entries) > 1:
+            token = uuid4().hex
+            self.send("transact_write_items", doing, TransactItems=entries, ClientRequestToken=token)
+        else:  # a single write costs half as much without a transaction
+            [(operation, write)] = entries[0].items()
+            self.send(f"{operation.lower()}_item", doing, **write)
 
     def write_batch(self, doing: str, table: str, writes: list[Write]) -> None:
         """Write a batch, without conditions; unprocessed items are sent again."""

@@ -15,6 +15,7 @@ _REQUIRED = {
     "CreateTable": "TableDescription",
     "DescribeContinuousBackups": "ContinuousBackupsDescription",
     "DescribeTable": "Table",
+    "DescribeTimeToLive": "TimeToLiveDescription",
     "Query": "Items",
     "Scan": "Items",
 }

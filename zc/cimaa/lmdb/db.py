@@ -92,6 +92,7 @@ class DB(Contract):
             )
             if row is not None:
                 writes.confirm(heartbeats, row, touch.within)
+                self._was_touched(agent, touch.within, now)
             return row is not None
 
     def _touch_slot(
@@ -102,15 +103,22 @@ class DB(Contract):
         found = self._environment.read(
             lambda transaction: writes.unchanged(transaction.get(key), condition), heartbeats
         )
-        if found is None:
+        if found is None or (within is not None and self._is_silent(agent, heartbeats, found, within, now)):
             return False
-        if within is not None:
-            known = now - self._touched.get(agent, 0) <= within * agents.MICROSECONDS
-            if not known and writes.is_silent(heartbeats, found, within, now):
-                return False
-            _remember(self._touched, agent, now)
         updated, revision, slot, _ = found
-        return (0 <= now - updated <= writes.WRITE_THROUGH and heartbeats.write(slot, revision, now)) or None
+        if not (0 <= now - updated <= writes.WRITE_THROUGH and heartbeats.write(slot, revision, now)):
+            return None
+        self._was_touched(agent, within, now)
+        return True
+
+    def _was_touched(self, agent: str, within: int | None, now: int) -> None:
+        if within is not None:
+            _remember(self._touched, agent, now)
+
+    def _is_silent(self, agent: str, heartbeats: Heartbeats, head: records.Head, within: int, now: int) -> bool:
+        """True if the report at ``now`` comes after a silence.  The slot is not read if this handle knows better."""
+        lately = now - self._touched.get(agent, 0) <= within * agents.MICROSECONDS
+        return not lately and writes.is_silent(heartbeats, head, within, now)
 
     def _replace(
         self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
@@ -118,7 +126,6 @@ class DB(Contract):
         name = agent.encode()
         with self._environment.lock(name) as heartbeats:
             now = self._now()
-
             writer = writes.Writer(agent, heartbeats, instance, now)
 
             def replace(transaction: Transaction, *, keep: bool) -> tuple[bytes, bool]:
@@ -157,14 +164,13 @@ class DB(Contract):
         name = agent.encode()
         with self._environment.lock(name) as heartbeats:
             now = self._now()
-            remove, least = (
-                partial(work, agent=agent, user=user, now=now, recording=self._recording(now))
-                for work in (writes.remove, writes.remove_without_past)
+            remove = partial(
+                writes.remove, heartbeats=heartbeats, agent=agent, user=user, now=now, recording=self._recording(now)
             )
             try:
-                self._environment.write(remove, records.AGENT + name, heartbeats)
+                self._environment.write(partial(remove, whole=True), records.AGENT + name, heartbeats)
             except StoreFull:
-                self._environment.remove(least, heartbeats)
+                self._environment.remove(partial(remove, whole=False), heartbeats)
 
     def _recording(self, now: int) -> writes.Recording:
         return writes.Recording(self._keeps_history, now - self._retention * agents.MICROSECONDS)
@@ -249,8 +255,10 @@ class DB(Contract):
 
     def _events(self, agent: str | None, since: int, until: int) -> Iterable[Event]:
         for stored in event_log.read(self._environment.read, agent, since, until):
-            with self._environment.readable():
+            try:
                 events = stored.events()
+            except records.UNREADABLE as error:
+                raise self._environment.unreadable() from error
             yield from reversed(events)
 
     def _forget(self, until: int, limit: int) -> int:

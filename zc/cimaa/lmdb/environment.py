@@ -20,16 +20,16 @@ What LMDB requires of its users, and how it is met (here, and in ``registry``, `
   without locks, and each read checks that nothing was overwritten meanwhile.
 """
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import lmdb
 
-from ..errors import StoreUnavailable
+from ..errors import StoreIncompatible, StoreUnavailable
 from . import errors, files, records, registry
 from .directory import Directory
+from .gate import Gate
 from .group_commit import PendingChange
 from .heartbeats import AgentLock, Heartbeats
 from .scan import Scan
@@ -92,13 +92,9 @@ class Environment:
         except records.UNREADABLE as error:
             raise errors.unreadable(self._shared.path) from error
 
-    @contextlib.contextmanager
-    def readable(self) -> Iterator[None]:
-        """Translates the exceptions of what decodes a record after it was read."""
-        try:
-            yield
-        except records.UNREADABLE as error:
-            raise errors.unreadable(self._shared.path) from error
+    def unreadable(self) -> StoreIncompatible:
+        """The exception for a record that cannot be decoded after it was read."""
+        return errors.unreadable(self._shared.path)
 
     def write(
         self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0
@@ -132,7 +128,7 @@ class Environment:
                 with self._shared.begin_write(directory) as transaction:
                     return work(transaction)
             except lmdb.MapFullError:
-                return self._remove_from_full_map(directory, work)
+                return _remove_from_full_map(self._shared, self._gate, directory, work)
 
         with self._gate.changes.writing:
             return self._changed_by(unreserved, heartbeats)
@@ -186,16 +182,20 @@ class Environment:
             with self._gate.lock:
                 self._gate.end_write()
 
-    def _remove_from_full_map(self, directory: Directory, work: Callable[[Transaction], T]) -> T:
-        size = directory.environment.info()["map_size"]
-        with self._gate.lock:
-            self._shared.resize(directory, size + files.SPARE)
-        try:
-            with self._shared.begin_write(directory) as transaction:
-                return work(transaction)
-        finally:
-            with self._gate.lock:
-                self._shared.resize(directory, size)  # or more, if more is in use
+
+def _remove_from_full_map(
+    shared: SharedDirectory, gate: Gate, directory: Directory, work: Callable[[Transaction], T]
+) -> T:
+    """What ``work`` returns, for which the map is larger meanwhile."""
+    size = directory.environment.info()["map_size"]
+    with gate.lock:
+        shared.resize(directory, size + files.SPARE)
+    try:
+        with shared.begin_write(directory) as transaction:
+            return work(transaction)
+    finally:
+        with gate.lock:
+            shared.resize(directory, size)  # or more, if more is in use
 
 
 def _read_unlocked(shared: SharedDirectory, directory: Directory, work: Callable[[Transaction], T]) -> T:

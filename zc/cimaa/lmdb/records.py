@@ -42,6 +42,7 @@ then       the instances as a JSON list
 import os
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
 from typing import TypeAlias
@@ -54,6 +55,9 @@ from ..faults import FaultDict, decode, encode
 from ..squelches import StoredSquelch
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
+
+#: The start of a row: its own heartbeat, its revision, its slot, and how many instances it remembers.
+Head: TypeAlias = tuple[int, bytes, int, int]
 
 #: What the condition of a row must be, or each that it may be.
 Condition: TypeAlias = bytes | tuple[bytes, ...]
@@ -78,10 +82,6 @@ _SEVERITY, _SINCE = itemgetter("severity"), itemgetter("since")
 _REQUIRED = itemgetter("name", "severity", "message", "since")
 
 
-#: The head of a row that is not there.
-NO_HEAD = (0, b"", -1, 0)
-
-
 def of_kind(transaction: Transaction, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The pairs of key and value whose key starts like this, in order."""
     with transaction.cursor() as cursor:
@@ -97,6 +97,7 @@ def name(key: bytes) -> str:
     return key[2:].decode()
 
 
+@lru_cache(maxsize=1024)
 def condition(touch: Touch) -> Condition:
     """What :func:`is_unchanged` looks for in a row."""
     digest, instance, within, unmarked = touch
@@ -117,8 +118,8 @@ def is_unchanged(row: bytes, wanted: Condition) -> bool:
     return row.startswith(wanted, _CONDITION)
 
 
-def head(row: bytes) -> tuple[int, bytes, int, int]:
-    """The start of a row: its own heartbeat, its revision, its slot, and how many instances it remembers."""
+def head(row: bytes) -> Head:
+    """The start of a row."""
     return _HEAD.unpack_from(row)
 
 

@@ -34,18 +34,18 @@ class Writer(NamedTuple):
     now: int
 
 
-def unchanged(row: bytes | None, condition: Condition) -> tuple[int, bytes, int, int] | None:
+def unchanged(row: bytes | None, condition: Condition) -> records.Head | None:
     """The head of a row that meets the condition."""
     return None if row is None or not records.is_unchanged(row, condition) else records.head(row)
 
 
-def is_silent(heartbeats: Heartbeats, head: tuple[int, bytes, int, int], within: int, now: int) -> bool:
+def is_silent(heartbeats: Heartbeats, head: records.Head, within: int, now: int) -> bool:
     """True if the report at ``now`` comes after a silence, according to the row with this head."""
     updated, tolerance = _latest(heartbeats, head)
     return agents.is_silent(Row(updated, "", "", (), within), now, tolerance)
 
 
-def _latest(heartbeats: Heartbeats, head: tuple[int, bytes, int, int]) -> tuple[int, int]:
+def _latest(heartbeats: Heartbeats, head: records.Head) -> tuple[int, int]:
     """The heartbeat, and how much older it may be than the last report (both in microseconds)."""
     updated, certain = heartbeats.latest(head)
     return updated, 0 if certain else WRITE_THROUGH
@@ -170,27 +170,35 @@ def _changed(old: list[FaultDict], changes: faults.Changes) -> list[FaultDict]:
     return listed
 
 
-def remove(transaction: Transaction, agent: str, user: str | None, now: int, recording: Recording) -> None:
-    """Remove an agent and its faults."""
+def remove(
+    transaction: Transaction,
+    heartbeats: Heartbeats,
+    agent: str,
+    user: str | None,
+    now: int,
+    recording: Recording,
+    *,
+    whole: bool,
+) -> None:
+    """Remove an agent and its faults.
+
+    If not ``whole``, the history has no room for the faults, and says that it is not complete before.
+    """
     name = agent.encode()
     stored, encoded = transaction.pop(records.AGENT + name), transaction.pop(records.FAULTS + name)
-    if stored is not None:
-        _free(transaction, stored)
-        if recording.keep:
-            row = records.decode_row_start(stored, 0)
-            _record(transaction, history.removal(agent, row, records.decode_faults(encoded), user, now), recording)
-
-
-def remove_without_past(transaction: Transaction, agent: str, user: str | None, now: int, recording: Recording) -> None:
-    """As :func:`remove`, for a full store: the history has no room for the faults, and says that it begins here."""
-    name = agent.encode()
-    stored = transaction.pop(records.AGENT + name)
-    transaction.delete(records.FAULTS + name)
-    if stored is not None:
-        _free(transaction, stored)
-        if recording.keep:
-            row = records.decode_row_start(stored, 0)._replace(recorded=None)
-            _record(transaction, history.removal(agent, row, [], user, now), recording)
+    if stored is None:
+        return
+    head = records.head(stored)
+    if (slot := head[2]) != NO_SLOT:
+        transaction.put(records.free_slot_key(slot), b"")
+    if recording.keep:
+        updated, tolerance = _latest(heartbeats, head)
+        row = records.decode_row_start(stored, updated)
+        if whole:
+            old = records.decode_faults(encoded)
+        else:
+            row, old = row._replace(recorded=None), []
+        _record(transaction, history.removal(agent, row, old, user, now, tolerance), recording)
 
 
 def replace_squelch(
@@ -212,13 +220,6 @@ def _record(transaction: Transaction, events: Sequence[Event], recording: Record
     if events:
         event_log.append(transaction, events)
         event_log.prune(transaction, recording.start)
-
-
-def _free(transaction: Transaction, row: bytes) -> None:
-    """Let the row's slot be used again."""
-    _, _, slot, _ = records.head(row)
-    if slot != NO_SLOT:
-        transaction.put(records.free_slot_key(slot), b"")
 
 
 def _take_slot(transaction: Transaction, heartbeats: Heartbeats) -> int:

@@ -1,25 +1,30 @@
 """The contract, kept in a PostgreSQL database."""
 
+import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from psycopg import Cursor
+
 from .. import agents, limits, squelches, types
-from ..agents import Instance, Row, SeenInstance
+from ..agents import Instance, Row, SeenInstance, Touch
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..entries import Entry
 from ..errors import ConfigurationError, StoreDenied, StoreIncompatible, StoreNotSetUp
-from ..faults import FaultDict, Report, decode
+from ..faults import FaultDict, Report, decode, encode
+from ..history import Event, Kept
 from ..options import DURATION, FLAG, INTEGER, Option
 from ..squelches import StoredSquelch
-from . import records, writes
+from . import records
 from .conninfo import ConnInfo
-from .errors import SETUP
+from .errors import SETUP, outdated
 from .pool import Connections, Pool
 from .session import SNAPSHOT, Session, transaction
 from .setup import versions
@@ -28,9 +33,12 @@ from .setup.roles import OPERATOR as _OPERATOR
 from .setup.roles import READER as _READER
 from .setup.versions import VERSION
 from .sql import Statements, check_schema
+from .writes import TableWriter
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Rows = Iterable[tuple[Any, ...]]
+Rows = Sequence[tuple[Any, ...]]
 
 # What statements take for no limit, and for a time too long ago to count: far from overflow.
 _LARGE = 2**61
@@ -38,6 +46,8 @@ _LARGE = 2**61
 _REMEMBERED = 1000
 # How many faults are fetched at once where it is not known how many will be wanted.
 _PART = 2000
+# How many events are fetched at once: few at first, because often only the latest are wanted.
+_FIRST_PAGE, _PAGE = 500, 4000
 
 
 class DB(Contract):
@@ -49,6 +59,7 @@ class DB(Contract):
     """
 
     options = (
+        *Contract.options,
         Option("dsn", "a libpq connection string or URI; what it leaves out, PG* variables may give", secret=True),
         Option("schema", "the schema that holds the tables", default="cimaa"),
         Option("connect_timeout", "how long a call may wait for a connection, tries included", DURATION, "5s"),
@@ -71,8 +82,11 @@ class DB(Contract):
         _check_response_timeout(settings["response_timeout"], settings["statement_timeout"])
         self._schema = check_schema(settings["schema"])
         self._sql = Statements(self._schema)
-        # The digests of what was reported last, by agent.
-        self._reported: dict[str, str] = {}
+        # What the agents' rows have since their last reports, by agent.
+        self._reported: dict[str, Touch] = {}
+        self._warned = False
+        # Everything before this time (microseconds) was deleted by this handle.
+        self._forgotten = 0
         patience = max(settings["connect_timeout"], 1)
         self._conninfo = ConnInfo(settings["dsn"], patience)
         self._connections = Connections(self._conninfo, self._schema, patience, self._make_pool)
@@ -113,32 +127,39 @@ class DB(Contract):
     def _close(self) -> None:
         self._connections.close()
 
-    def _touch(self, agent: str, digest: str, instance: str) -> bool:
-        if self._reported.get(agent, digest) != digest:
+    def _touch(self, agent: str, touch: Touch) -> bool:
+        if self._reported.get(agent, touch) != touch:
             return False  # it would not match, unless another instance reported the same meanwhile: spare the way
-        now = self._given_time()
-        values = (None if now is None else b"%d" % now, agent.encode(), digest.encode(), instance.encode())
-        return self._connections.run(lambda c: c.exchange((self._sql.touch, values))[0].command_tuples == 1, _AGENT)
+        return self._connections.run(lambda connection: self._writer(connection).touch(agent, touch), _AGENT)
 
-    def _replace(self, agent: str, report: Report, instance: Instance) -> None:
-        now = self._given_time()
-
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
         def replace(connection: Session) -> None:
             self._check_own(connection, agent)
-            writes.replace(connection, self._sql, agent, report, instance, now)
+            self._recorder(connection).replace(agent, report, instance, within)
 
         self._connections.run(replace, _AGENT)
         if len(self._reported) >= _REMEMBERED:
             self._reported.clear()
-        self._reported[agent] = report.digest
+        self._reported[agent] = Touch(report.digest, instance.id, within)
 
-    def _remove_agent(self, agent: str) -> None:
+    def _remove_agent(self, agent: str, user: str | None) -> None:
         def remove(connection: Session) -> None:
             self._check_own(connection, agent)
-            query = self._sql.remove_agent if connection.own_agent is None else self._sql.remove_own_agent
-            self._write_over(connection, query, (agent,))
+            self._recorder(connection).remove_agent(agent, user)
 
         self._connections.run(remove, _OPERATOR)
+
+    def _writer(self, connection: Session, keep: bool = False) -> TableWriter:
+        return TableWriter(connection, self._sql.of(connection), self._given_time(), keep)
+
+    def _recorder(self, connection: Session) -> TableWriter:
+        """A writer that records events, if the configuration says so and the tables can hold them."""
+        if self._keeps_history and not connection.has_history and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s; until then, no history is kept", outdated(self._conninfo, self._schema, connection.tables)
+            )
+        return self._writer(connection, self._keeps_history and connection.has_history)
 
     def _check_own(self, connection: Session, agent: str) -> None:
         """Say clearly what the server would refuse less clearly."""
@@ -155,13 +176,13 @@ class DB(Contract):
         return self._read(self._sql.all_faults, (), _each)
 
     def _rows(self) -> Iterable[tuple[str, Row]]:
-        return self._read_together((self._sql.rows, self._sql.all_instances), _joined)
+        return self._read_together(lambda sql: (sql.rows, sql.all_instances), _joined)
 
     def _put_squelch(self, squelch: StoredSquelch) -> None:
-        self._write(self._sql.put_squelch, squelch)
+        self._connections.run(lambda connection: self._recorder(connection).squelch(squelch), _OPERATOR)
 
-    def _remove_squelch(self, regex: str) -> None:
-        self._write(self._sql.remove_squelch, (regex,))
+    def _remove_squelch(self, regex: str, user: str | None) -> None:
+        self._connections.run(lambda connection: self._recorder(connection).unsquelch(regex, user), _OPERATOR)
 
     def _squelches(self) -> Iterable[StoredSquelch]:
         return self._read(self._sql.squelches, (), lambda columns: StoredSquelch(*columns))
@@ -170,28 +191,85 @@ class DB(Contract):
         return self._read(self._sql.entries, (kind, owner, key, self._given_time()), records.entry)
 
     def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
-        place, now = (kind, owner, key), self._given_time()
+        place = (kind, owner, key)
         if becomes is None:
             return self._remove_entry(place, was)
         if was is None:
             return self._add([becomes]) == 1
         value = records.encode_value(becomes.value)
-        values = (becomes.revision, value, becomes.expires, *place, becomes.revision, was, now)
+        values = (self._given_time(), becomes.revision, value, becomes.expires, *place, was)
         return self._changed(self._sql.change_entry, values, _AGENT) == 1
 
     def _add(self, entries: Iterable[Entry]) -> int:
-        return self._changed(self._sql.add_entries, (records.encode_entries(entries), self._given_time()), _AGENT)
+        return self._changed(self._sql.add_entries, (self._given_time(), records.encode_entries(entries)), _AGENT)
 
     def _remove_entry(self, place: tuple[str, str, str], was: str | None) -> bool:
         """Mark the entry as removed, and delete it then: a mark is recognized if its answer was lost."""
         mark = uuid4().hex
-        marked = self._changed(self._sql.mark_entry, (mark, *place, mark, was, self._given_time()), _OPERATOR)
+        marked = self._changed(self._sql.mark_entry, (self._given_time(), mark, *place, was), _OPERATOR)
         if marked:
             self._changed(self._sql.remove_entry, (*place, mark), _OPERATOR)
         return marked == 1
 
+    def _changed(self, query: bytes, values: Iterable[str | int | None], role: str) -> int:
+        """Execute a statement, durably; return how many rows it changed."""
+        return self._connections.run(lambda connection: self._writer(connection).change(query, values), role)
+
     def _snapshot(self) -> Iterable[Snapshot]:
-        return [self._read_together((self._sql.rows, self._sql.all_faults, self._sql.squelches), _snapshot)]
+        return [self._read_together(lambda sql: (sql.rows, sql.all_faults, sql.squelches), _snapshot)]
+
+    def _events(self, agent: str | None, since: int, until: int) -> Iterator[Event]:
+        """In pages, each by a statement of its own: no connection is held between them."""
+        place: tuple[Any, ...] = (until, 0) if agent else (until, "", 0)
+        size = _FIRST_PAGE
+        while True:
+            query, values = self._sql.page(agent, since, place, size)
+            page = self._read(query, values, tuple, prepare=False)
+            yield from records.events(page)
+            if len(page) < size:
+                return
+            time, name, *_, number = page[-1]
+            place, size = (time, number) if agent else (time, name, number), _PAGE
+
+    def _kept(self, agent: str | None, moment: int) -> Iterable[tuple[str, Kept]]:
+        """Only what the faults at the moment depend on: memory does not grow with other agents and events."""
+        queries = self._sql.kept(agent, moment)
+
+        def read(connection: Session) -> list[tuple[str, Kept]]:
+            with transaction(connection, SNAPSHOT):
+                found = [connection.execute(query, values, prepare=False) for query, values in queries]
+                return _kept(agent, moment, *map(_parts, found))
+
+        return self._connections.run(read, _READER)
+
+    def _set_messages(self, missing: Mapping[str, dict[str, FaultDict]], moment: int) -> None:
+        spans = []
+        for agent, named in missing.items():
+            since = min(fault["since"] for fault in named.values()) * agents.MICROSECONDS
+            spans.append({"agent": agent, "since": min(max(since, 0), moment)})
+        values = (moment + 1, encode(spans).decode())
+        for agent, messages in self._read(self._sql.messages, values, _messages, prepare=False):
+            for name, fault in missing[agent].items():
+                fault["message"] = messages.get(name, fault["message"])
+
+    def _late_agents(self, otherwise: int | None) -> Iterable[types.LateAgent]:
+        found = self._read(self._sql.late, (otherwise, self._given_time()), _late)
+        return (late for late in found if late)
+
+    def _count_events(self, until: int) -> int:
+        (number,) = self._read(self._sql.count_events, (until,), itemgetter(0), prepare=False)
+        return int(number)
+
+    def _forget(self, until: int, limit: int) -> int:
+        """Skip what this handle deleted before: the index has it until it is vacuumed."""
+        since, self._forgotten = self._forgotten, 0
+        values = (since, until, limit)
+        number: int
+        ((number, last),) = self._read(self._sql.forget, values, tuple, prepare=False, role=_OPERATOR)
+        if number < limit and since:
+            return number + self._forget(until, limit - number)
+        self._forgotten = last or 0
+        return number
 
     def _now(self) -> int:
         given = self._given_time()
@@ -242,30 +320,30 @@ class DB(Contract):
         """What the clock says that a test gave; ``None`` leaves it to the server's."""
         return None if self._clock is time.time else super()._now()
 
-    def _write(self, query: bytes, values: Iterable[Any]) -> None:
-        """Execute an operator's statement, durably."""
-        self._changed(query, values, _OPERATOR)
+    def _read(
+        self,
+        query: bytes,
+        values: tuple[Any, ...],
+        make: Callable[[tuple[Any, ...]], T],
+        prepare: bool | None = None,
+        role: str = _READER,
+    ) -> list[T]:
+        """What is made of each row that a query gives: while the connection is held, in case it cannot be read.
 
-    def _changed(self, query: bytes, values: Iterable[Any], role: str) -> int:
-        """Execute a statement, durably; return how many rows it changed."""
-        return self._connections.run(lambda connection: self._write_over(connection, query, values), role)
+        With ``prepare=False`` the query is planned for these values: where they decide which index is the best.
+        """
 
-    def _write_over(self, connection: Session, query: bytes, values: Iterable[Any]) -> int:
-        with transaction(connection):
-            connection.execute(self._sql.durable, (connection.durable,))
-            cursor = connection.execute(query, tuple(values))
-        return cursor.rowcount
+        def read(connection: Session) -> list[T]:
+            return [make(row) for row in connection.execute(query, values, prepare=prepare).fetchall()]
 
-    def _read(self, query: bytes, values: tuple[Any, ...], make: Callable[[tuple[Any, ...]], T]) -> list[T]:
-        """What is made of each row that a query gives: while the connection is held, in case it cannot be read."""
-        return self._connections.run(lambda c: [make(row) for row in c.execute(query, values).fetchall()], _READER)
+        return self._connections.run(read, role)
 
-    def _read_together(self, queries: Iterable[bytes], make: Callable[..., T]) -> T:
+    def _read_together(self, queries: Callable[[Statements], Iterable[bytes]], make: Callable[..., T]) -> T:
         """What is made of the rows that the queries give, all from one snapshot."""
 
         def read(connection: Session) -> T:
             with transaction(connection, SNAPSHOT):
-                cursors = [connection.execute(query, ()) for query in queries]
+                cursors = [connection.execute(query, ()) for query in queries(self._sql.of(connection))]
                 return make(*[cursor.fetchall() for cursor in cursors])
 
         return self._connections.run(read, _READER)
@@ -293,6 +371,54 @@ def _joined(rows: Rows, seen: Rows) -> list[tuple[str, Row]]:
     """The agents' names and rows; ``seen`` is sorted by agent."""
     instances = {agent: [records.seen(s[1:]) for s in listed] for agent, listed in groupby(seen, key=itemgetter(0))}
     return [(name, records.row(columns, instances.get(name, ()))) for name, *columns in rows]
+
+
+def _parts(cursor: Cursor[tuple[Any, ...]]) -> Iterator[Rows]:
+    """The rows in parts: the garbage collector would go through all of them again and again."""
+    while part := cursor.fetchmany(_PART):
+        yield part
+
+
+def _kept(
+    agent: str | None,
+    moment: int,
+    rows: Iterable[Rows],
+    faults: Iterable[Rows],
+    of_agents: Iterable[Rows],
+    of_faults: Iterable[Rows],
+) -> list[tuple[str, Kept]]:
+    """What is known of each agent, or at least of one; without its instances and the faults' extra keys."""
+    recorded: dict[str, int | None] = {name: since for part in rows for name, since in part}
+    records.check_numbers(*recorded.values())
+    stored: dict[str, list[FaultDict]] = defaultdict(list)
+    for part in faults:
+        for name, fault in records.plain_faults(part):
+            stored[name].append(fault)
+    happened: dict[str, list[Event]] = defaultdict(list)
+    for part in (*of_agents, *of_faults):
+        for event in records.events(part):
+            happened[event.agent].append(event)
+    incomplete = {name for name, since in recorded.items() if since is None or since > moment}
+    names = incomplete | stored.keys() | happened.keys() if agent is None else [agent]
+    return [
+        (name, Kept(_row(recorded[name]) if name in recorded else None, stored.get(name, ()), happened.get(name, ())))
+        for name in names
+    ]
+
+
+def _row(recorded: int | None) -> Row:
+    return Row(0, "", "", (), recorded=recorded)
+
+
+def _messages(columns: tuple[Any, ...]) -> tuple[str, dict[str, str]]:
+    """An agent's name, and the latest messages of its faults by name."""
+    agent, encoded = columns
+    return agent, {} if encoded is None else decode(encoded)
+
+
+def _late(columns: tuple[Any, ...]) -> types.LateAgent | None:
+    name, updated, within, now = columns
+    return agents.late(name, Row(updated, "", "", (), within), now)
 
 
 def _each(columns: tuple[Any, ...]) -> tuple[str, list[FaultDict]]:

@@ -85,11 +85,15 @@ def translated(error: psycopg.Error, conninfo: ConnInfo, schema: str, role: str,
     """
     where = conninfo.where
     if isinstance(error, _MISSING) and tables < VERSION:
-        return StoreNotSetUp(
-            f"{where}: the tables in the schema {schema} have version {tables}, and this needs {VERSION}: run {SETUP}"
-        )
+        return StoreNotSetUp(outdated(conninfo, schema, tables))
     kind, message = _explained(error, where, _text(error, conninfo), schema, role)
     return kind(message)
+
+
+def outdated(conninfo: ConnInfo, schema: str, tables: int) -> str:
+    """What to do about tables of an older version."""
+    have = f"the tables in the schema {schema} have version {tables}"
+    return f"{conninfo.where}: {have}, and this needs {VERSION}: run {SETUP}"
 
 
 def setup_failed(error: psycopg.Error, conninfo: ConnInfo, local: bool = False) -> StoreError:

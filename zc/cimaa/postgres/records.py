@@ -6,8 +6,9 @@ back as an integer.  So floats are written without an exponent and with a fracti
 (``10000000000000000.0`` for ``1e16``): then they come back as what they were.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -16,14 +17,19 @@ import orjson
 from ..agents import Instance, Row, SeenInstance
 from ..entries import Entry
 from ..faults import FaultDict, decode, encode
+from ..history import Event
 
 _COLUMNS = ("name", "severity", "since", "message")
 
 
 def row(columns: Sequence[Any], instances: Iterable[SeenInstance]) -> Row:
-    """An agent's row from the columns updated, digest, instance; with these of its instances."""
-    updated, digest, instance = columns
-    return Row(updated, _hexadecimal(digest), _hexadecimal(instance), tuple(instances))
+    """An agent's row, with these of its instances.
+
+    The columns are updated, digest, instance, and since version 5 of the tables within, written, recorded.
+    """
+    updated, digest, instance, *of_history = columns
+    check_numbers(updated, *of_history)
+    return Row(updated, _hexadecimal(digest), _hexadecimal(instance), tuple(instances), *of_history)
 
 
 def fault(columns: Sequence[Any]) -> tuple[str, FaultDict]:
@@ -33,14 +39,30 @@ def fault(columns: Sequence[Any]) -> tuple[str, FaultDict]:
     return agent, stored if extras == "{}" else dict(sorted((stored | decode(extras)).items()))
 
 
+def plain_faults(rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, FaultDict]]:
+    """Each agent's name, and a fault without extra keys, from the columns agent, name, severity, since, message."""
+    for column in (2, 3):
+        check_numbers(*map(itemgetter(column), rows))
+    for agent, name, severity, since, message in rows:
+        yield agent, {"name": name, "severity": severity, "since": since, "message": message}
+
+
 def encode_faults(faults: Iterable[FaultDict]) -> bytes:
     """The faults as JSON objects, whose keys are columns."""
     return encode([_record(fault) for fault in faults])
 
 
+def events(rows: Sequence[Sequence[Any]]) -> list[Event]:
+    """Events from rows of their fields, in their order, and the column number."""
+    for field in ("time", "before", "after", "since", "until"):
+        check_numbers(*map(itemgetter(Event._fields.index(field)), rows))
+    return [Event._make(columns[:-1]) for columns in rows]
+
+
 def seen(columns: Sequence[Any]) -> SeenInstance:
     """An instance from the columns id, host, pid, version, os, first, last."""
     _, host, pid, version, system, first, last = columns
+    check_numbers(pid, first, last)
     return SeenInstance(Instance(host, pid, version, system), first, last)
 
 
@@ -52,6 +74,7 @@ def encode_seen(instances: Iterable[SeenInstance]) -> bytes:
 def entry(columns: Sequence[Any]) -> Entry:
     """An entry from the columns kind, owner, key, value, revision, expires."""
     kind, owner, key, value, revision, expires = columns
+    check_numbers(expires)
     return Entry(kind, owner, key, decode(value), _hexadecimal(revision), expires)
 
 
@@ -63,6 +86,14 @@ def encode_value(value: Any) -> str:
 def encode_entries(entries: Iterable[Entry]) -> str:
     """The entries as JSON objects, whose keys are columns."""
     return encode([one._asdict() | {"value": _exact(one.value)} for one in entries]).decode()
+
+
+def check_numbers(*values: int | None) -> None:
+    """Do nothing if the values are numbers, or missing.
+
+    :raises TypeError: if one is something else: the response was damaged on its way.
+    """
+    sum(filter(None, values))
 
 
 def _hexadecimal(uuid: UUID | str) -> str:

@@ -19,13 +19,14 @@ from psycopg import pq
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
-from .setup.versions import VERSION
+from .setup.versions import HISTORY, VERSION
 
 T = TypeVar("T")
 
-#: How transactions begin: one that writes, and one whose reads all see the same moment.
+#: How transactions begin: one that writes, one whose reads all see the same moment, and one that does both.
 WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+SNAPSHOT_WRITING = b"BEGIN ISOLATION LEVEL REPEATABLE READ"
 COMMIT = b"COMMIT"
 
 #: A statement with the parameters ``$1`` and so on, and their values, as text.
@@ -103,7 +104,13 @@ class Session(Bounded):
         # The statements that ran once, and those of them that are prepared by now.
         self._known: set[bytes] = set()
         self._prepared_here: set[bytes] = set()
+        self._generation = 0
         self._poll: select.poll | None = None
+
+    @property
+    def has_history(self) -> bool:
+        """True if the tables have a history."""
+        return self.tables >= HISTORY
 
     def exchange(self, *calls: Call) -> list[PGresult]:
         """The results of statements that are sent together: a third of the work that the driver's pipeline makes.
@@ -114,7 +121,9 @@ class Session(Bounded):
         try:
             return self._exchanged(sends)
         except psycopg.errors.InvalidSqlStatementName:
-            self._prepared_here.clear()  # the driver has the server forget all statements after some errors
+            # The driver has the server forget all statements after some errors, but not those that came since.
+            self._prepared_here.clear()
+            self._generation += 1
             raise
 
     def abandon(self) -> None:
@@ -128,7 +137,7 @@ class Session(Bounded):
         if self.prepare_threshold is None or query not in self._known:
             self._known.add(query)
             return partial(self.pgconn.send_query_params, query, values)
-        name = _name(query)
+        name = b"%s_%d" % (_name(query), self._generation)
         if query not in self._prepared_here:
             self._exchanged([partial(self.pgconn.send_prepare, name, query)])
             self._prepared_here.add(query)

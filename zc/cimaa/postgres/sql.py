@@ -9,17 +9,25 @@ it may delete only by the schema's functions.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
 from psycopg import sql
 
 from .. import limits
 from ..errors import ConfigurationError
+from .session import Session
+from .setup.versions import HISTORY, VERSION
 
 #: The server's clock in microseconds, unless the parameter gives a time.
 _NOW = "coalesce(%s::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
 
 _FAULT = "agent, name, severity, since, message, extras::text"
+_EVENT = """
+    at, agent, kind, coalesce(fault, ''), before, after, since, until, coalesce(message, ''), coalesce(who, ''),
+    coalesce(why, ''), number
+    """
+_LATEST_FIRST = "ORDER BY at DESC, agent DESC, number DESC"
 _WORST_FIRST = b" ORDER BY severity DESC, since, agent, name LIMIT %s"
 
 _TEMPLATES = {
@@ -38,7 +46,7 @@ _TEMPLATES = {
     "remove_agent": "DELETE FROM {schema}.agents WHERE name = %s",
     "remove_own_agent": "SELECT {schema}.remove_own_agent(%s)",
     # The fleet.
-    "rows": "SELECT name, updated, digest, instance FROM {schema}.agents",
+    "rows": "SELECT name, updated, digest, instance{of_row} FROM {schema}.agents",
     "all_instances": """
         SELECT agent, id, host, pid, version, os, first, last FROM {schema}.instances ORDER BY agent, first, id
         """,
@@ -46,6 +54,12 @@ _TEMPLATES = {
     "faults": "SELECT {fault} FROM {schema}.faults WHERE agent = %s",
     "old": "SELECT name, updated FROM {schema}.agents WHERE updated <= %s ORDER BY name",
     "offline": "SELECT name, updated FROM {schema}.agents WHERE updated <= %s AND updated > %s ORDER BY name",
+    "late": """
+        SELECT name, updated, given.within, now
+        FROM {schema}.agents, LATERAL (SELECT coalesce(agents.within, %s::integer) AS within) AS given,
+            (SELECT {now} AS now) AS clock
+        WHERE now - updated > given.within * 1000000::bigint
+        """,
     # Those with several instances, most often few, are found by the index alone, and then looked up one by one.
     "double": """
         WITH lately AS MATERIALIZED (
@@ -58,79 +72,85 @@ _TEMPLATES = {
             WHERE other.agent = one.agent AND other.id <> one.id AND one.last > other.first AND other.last > one.first)
         ORDER BY agent, first, id
         """,
-    # Squelches.
-    "durable": "SELECT set_config('synchronous_commit', %s, true)",
-    "put_squelch": """
-        INSERT INTO {schema}.squelches (regex, reason, "user", "time", permanent, expires)
-        VALUES (%s, %s, %s, %s, %s, %s)
-        ON CONFLICT (regex) DO UPDATE SET
-            reason = excluded.reason, "user" = excluded."user", "time" = excluded."time",
-            permanent = excluded.permanent, expires = excluded.expires
-        """,
-    "remove_squelch": "DELETE FROM {schema}.squelches WHERE regex = %s",
     "squelches": """SELECT regex, reason, "user", "time", permanent, expires FROM {schema}.squelches""",
-    # Entries.  What was already written may be written again: its answer was lost.
     "entries": """
         SELECT kind, owner, key, value::text, revision, expires FROM {schema}.entries
         WHERE kind = %s AND owner = coalesce(%s, owner) AND key = coalesce(%s, key)
         AND coalesce(expires > {now} / 1000000, true)
         """,
-    "add_entries": """
-        INSERT INTO {schema}.entries AS stored (kind, owner, key, revision, value, expires)
-        SELECT kind, owner, key, revision, coalesce(value, 'null'), expires FROM json_to_recordset(%s)
-            AS entry (kind text, owner text, key text, revision uuid, value jsonb, expires bigint)
-        ON CONFLICT (kind, owner, key) DO UPDATE SET
-            revision = excluded.revision, value = excluded.value, expires = excluded.expires
-        WHERE stored.revision = excluded.revision OR stored.expires <= {now} / 1000000
+    # History: pages of events, from a place in the order on (time, agent, number).
+    "events": """
+        SELECT {event} FROM {schema}.history
+        WHERE at >= %s AND (at, agent, number) < (%s, %s, %s) {latest_first} LIMIT %s
         """,
-    "change_entry": """
-        UPDATE {schema}.entries SET revision = %s, value = %s, expires = %s
-        WHERE kind = %s AND owner = %s AND key = %s
-        AND (revision = %s OR (revision = %s AND coalesce(expires > {now} / 1000000, true)))
+    "agents_events": """
+        SELECT {event} FROM {schema}.history
+        WHERE agent = %s AND at >= %s AND (at, number) < (%s, %s) ORDER BY at DESC, number DESC LIMIT %s
         """,
-    # It does not delete, but is denied to those that may not.
-    "mark_entry": """
-        WITH nothing AS (DELETE FROM {schema}.entries WHERE false)
-        UPDATE {schema}.entries SET revision = %s, value = 'null', expires = 0
-        WHERE kind = %s AND owner = %s AND key = %s
-        AND (revision = %s OR (revision = %s AND coalesce(expires > {now} / 1000000, true)))
+    "count_events": "SELECT count(*) FROM {schema}.history WHERE at < %s",
+    # The latest message of each fault, of agents that are given with the time since when they are of interest.
+    "messages": """
+        SELECT agent, (SELECT json_object_agg(fault, message)::text FROM (
+            SELECT DISTINCT ON (fault) fault, coalesce(message, '') AS message FROM {schema}.history
+            WHERE agent = span.agent AND at >= span.since AND at < %s AND kind IN ('began', 'worse', 'better')
+            ORDER BY fault, at DESC, number DESC) AS found)
+        FROM json_to_recordset(%s) AS span (agent text, since bigint)
         """,
-    "remove_entry": "DELETE FROM {schema}.entries WHERE kind = %s AND owner = %s AND key = %s AND revision = %s",
+    "forget": """
+        WITH gone AS (
+            DELETE FROM {schema}.history WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM {schema}.history WHERE at >= %s AND at < %s ORDER BY at LIMIT %s))
+            RETURNING at)
+        SELECT count(*), max(at) FROM gone
+        """,
 }
 
-# Reports.  They go past the driver's own way with parameters, which are all text.
-_REPORTS = {
-    # One that repeats the last one.
-    "touch": "UPDATE {schema}.agents SET updated = {now} WHERE name = $2 AND digest = $3 AND instance = $4",
+# What was: the current rows and faults of all agents (or of one), and of what happened since a moment, all events that
+# concern an agent itself, and the first event of each fault, because it says what the fault was before.
+_KEPT = {
+    "rows": "SELECT agent, recorded FROM (SELECT name AS agent, recorded FROM {schema}.agents) AS of_agents {whose}",
+    "faults": "SELECT agent, name, severity, since, message FROM {schema}.faults {whose}",
+    "of_agents": "SELECT {event} FROM {schema}.history {whose} AND at > %s AND fault IS NULL {latest_first}",
+    "of_faults": """
+        SELECT DISTINCT ON (agent, fault) {event} FROM {schema}.history
+        {whose} AND at > %s AND kind IN ('began', 'worse', 'better', 'ended') ORDER BY agent, fault, at, number
+        """,
+}
+
+# Writes.  They go past the driver's own way with parameters, which are all text.
+_WRITES = {
+    # A report that repeats the last one.
+    "touch": "UPDATE {schema}.agents SET updated = {now} WHERE name = $2 AND digest = $3 AND instance = $4{is_due}",
     # Any other: one transaction, the agent's row locked first, in a statement of its own, because a statement takes
     # its snapshot before it waits for a lock; then one that reads, and one that writes what changes.
     "lock": "SELECT FROM {schema}.agents WHERE name = $1 FOR NO KEY UPDATE",
     "locked": """
         SELECT json_build_array(
             {now},
-            (SELECT json_build_array(updated, digest, instance) FROM {schema}.agents WHERE name = $2),
+            (SELECT json_build_array(updated, digest, instance{of_row}) FROM {schema}.agents WHERE name = $2),
             (SELECT json_agg(json_build_array(id, host, pid, version, os, first, last))
             FROM {schema}.instances WHERE agent = $2),
-            (SELECT json_agg(json_build_array({fault})) FROM {schema}.faults WHERE agent = $2))
+            (SELECT json_agg(json_build_array({fault})) FROM {schema}.faults WHERE agent = $2){last})
         """,
     # It gives a row if no other report inserted the agent meanwhile.
     "insert": """
         WITH mine AS (
-            INSERT INTO {schema}.agents (name, updated, digest, instance) VALUES ($1, $2, $3, $4)
+            INSERT INTO {schema}.agents (name, updated, digest, instance{of_row}) VALUES ($1, $2, $3, $4{row})
             ON CONFLICT DO NOTHING RETURNING name),
         put AS (
             INSERT INTO {schema}.faults (agent, name, severity, since, message, extras)
-            SELECT mine.name, fault.* FROM mine, {reported})
+            SELECT mine.name, fault.* FROM mine, {reported}){recorded_first}
         SELECT set_config('synchronous_commit', $5, true) FROM mine
         """,
     "update": """
-        WITH mine AS (UPDATE {schema}.agents SET updated = $2, digest = $3, instance = $4 WHERE name = $1),
+        WITH mine AS (
+            UPDATE {schema}.agents SET (updated, digest, instance{of_row}) = ROW ($2, $3, $4{row}) WHERE name = $1),
         put AS (
             INSERT INTO {schema}.faults (agent, name, severity, since, message, extras)
             SELECT $1, fault.* FROM {reported}
             ON CONFLICT (agent, name) DO UPDATE SET
                 severity = excluded.severity, since = excluded.since,
-                message = excluded.message, extras = excluded.extras)
+                message = excluded.message, extras = excluded.extras){recorded}
         SELECT set_config('synchronous_commit', $5, true)
         """,
     "remove_faults": """
@@ -148,28 +168,125 @@ _REPORTS = {
         WHERE agent = $1 AND id <> ALL (ARRAY(SELECT json_array_elements_text($2)::uuid))
         """,
     "keep_own_instances": "SELECT {schema}.keep_own_instances($1, $2)",
+    # An agent's faults and instances go with its row.
+    "remove_agent": "DELETE FROM {schema}.agents WHERE name = $1",
+    "remove_own_agent": "SELECT {schema}.remove_own_agent($1)",
+    # Squelches: one write at a time, so that their events are in order.
+    "durable": "SELECT set_config('synchronous_commit', $1, true)",
+    "lock_squelches": "LOCK TABLE {schema}.squelches IN SHARE ROW EXCLUSIVE MODE",
+    "squelch": """
+        SELECT json_build_array(
+            {now},
+            (SELECT json_build_array(regex, reason, "user", "time", permanent, expires)
+            FROM {schema}.squelches WHERE regex = $2),
+            (SELECT at FROM {schema}.history WHERE agent = '_' ORDER BY at DESC LIMIT 1))
+        """,
+    "put_squelch": """
+        INSERT INTO {schema}.squelches (regex, reason, "user", "time", permanent, expires)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (regex) DO UPDATE SET
+            reason = excluded.reason, "user" = excluded."user", "time" = excluded."time",
+            permanent = excluded.permanent, expires = excluded.expires
+        """,
+    "remove_squelch": "DELETE FROM {schema}.squelches WHERE regex = $1",
+    # Entries.  What was already written may be written again: its answer was lost.
+    "add_entries": """
+        INSERT INTO {schema}.entries AS stored (kind, owner, key, revision, value, expires)
+        SELECT kind, owner, key, revision, coalesce(value, 'null'), expires FROM json_to_recordset($2)
+            AS entry (kind text, owner text, key text, revision uuid, value jsonb, expires bigint)
+        ON CONFLICT (kind, owner, key) DO UPDATE SET
+            revision = excluded.revision, value = excluded.value, expires = excluded.expires
+        WHERE stored.revision = excluded.revision OR stored.expires <= {now} / 1000000
+        """,
+    "change_entry": """
+        UPDATE {schema}.entries SET revision = $2, value = $3, expires = $4
+        WHERE kind = $5 AND owner = $6 AND key = $7
+        AND (revision = $2 OR (revision = $8 AND coalesce(expires > {now} / 1000000, true)))
+        """,
+    # It does not delete, but is denied to those that may not.
+    "mark_entry": """
+        WITH nothing AS (DELETE FROM {schema}.entries WHERE false)
+        UPDATE {schema}.entries SET revision = $2, value = 'null', expires = 0
+        WHERE kind = $3 AND owner = $4 AND key = $5
+        AND (revision = $2 OR (revision = $6 AND coalesce(expires > {now} / 1000000, true)))
+        """,
+    "remove_entry": "DELETE FROM {schema}.entries WHERE kind = $1 AND owner = $2 AND key = $3 AND revision = $4",
+    "record": "INSERT INTO {schema}.history ({of_event}) SELECT $1::bigint, $2, event.* FROM {events}",
 }
-_REPORTED = "json_to_recordset($6) AS fault (name text, severity bigint, since bigint, message text, extras jsonb)"
+_OF_EVENT = "kind, fault, before, after, since, until, message, who, why"
+_WRITES_PARTS = {
+    "reported": "json_to_recordset($6) AS fault (name text, severity bigint, since bigint, message text, extras jsonb)",
+    "of_event": f"at, agent, {_OF_EVENT}, number",
+}
+_EVENTS = f"""ROWS FROM (json_to_recordset(%s) AS (
+    kind text, fault text, before bigint, after bigint, since bigint, until bigint, message text, who text, why text
+    )) WITH ORDINALITY AS event ({_OF_EVENT}, number)"""
+# What tables without a history do not have.
+_HISTORY_PARTS = {
+    "of_row": ", within, written, recorded",
+    "row": ", $7, $8, $9",
+    "is_due": " AND within IS NOT DISTINCT FROM $5 AND ($5 IS NULL OR updated >= {now} - $5 * 1000000::bigint)",
+    "last": """,
+        (SELECT json_build_array(at, kind) FROM {schema}.history
+        WHERE agent = $2 AND NOT EXISTS (SELECT FROM {schema}.agents WHERE name = $2 AND recorded IS NOT NULL)
+        ORDER BY at DESC, number DESC LIMIT 1)""",
+    "recorded": """,
+        recorded AS (INSERT INTO {schema}.history ({of_event}) SELECT $8, $1, event.* FROM {events})""",
+    "recorded_first": """,
+        recorded AS (INSERT INTO {schema}.history ({of_event}) SELECT $8, mine.name, event.* FROM mine, {events})""",
+}
 
 # PostgreSQL cuts names at 63 bytes, and the roles' names have "_operator" after this one.
 _SCHEMA_NAME = 63 - len("_operator")
 
 
 class Statements:
-    """The statements for the tables in one schema: an attribute for each name above.
+    """The statements for the tables in one schema, at some version: an attribute for each name above.
 
-    Those of reports are for ``Session.exchange``; all others are to be executed with values, if only with ``()``.
+    Those of writes are for ``Session.exchange``; all others are to be executed with values, if only with ``()``.
     """
 
-    def __init__(self, schema: str) -> None:
+    def __init__(self, schema: str, tables: int = VERSION) -> None:
+        self._schema = schema
         name = sql.Identifier(schema).as_string(None)
-        parts = {"fault": _FAULT, "reported": _REPORTED}
+        parts = {"fault": _FAULT, "event": _EVENT, "latest_first": _LATEST_FIRST, **_WRITES_PARTS}
+        now = _NOW.replace("%s", "$1")
+        for part, text in _HISTORY_PARTS.items():
+            given = {"schema": name, "now": now, "events": _EVENTS.replace("%s", "$10"), **_WRITES_PARTS}
+            parts[part] = text.format(**given) if tables >= HISTORY else ""
         doubled = name.replace("%", "%%")  # a single one would mark a parameter
         self._encoded = _encoded(_TEMPLATES, schema=doubled, now=_NOW, **parts)
-        self._encoded |= _encoded(_REPORTS, schema=name, now=_NOW.replace("%s", "$1"), **parts)
+        self._kept = [
+            _encoded(_KEPT, schema=doubled, whose=f"WHERE {whose}", **parts) for whose in ("true", "agent = %s")
+        ]
+        self._encoded |= _encoded(_WRITES, schema=name, now=now, events=_EVENTS.replace("%s", "$3"), **parts)
 
     def __getattr__(self, name: str) -> bytes:
         return self._encoded[name]
+
+    def of(self, session: Session) -> Self:
+        """Those for the tables of a session, which may be older than this version of zc.cimaa."""
+        return self if session.has_history else self._before_history
+
+    @cached_property
+    def _before_history(self) -> Self:
+        return type(self)(self._schema, HISTORY - 1)
+
+    def page(self, agent: str | None, since: int, place: tuple[Any, ...], size: int) -> tuple[bytes, tuple[Any, ...]]:
+        """A query for at most ``size`` events of the agent, or of all, since a time, and its values.
+
+        They come before a ``place`` in the order of time, agent (if it is not given) and number, the latest first.
+        """
+        if agent is None:
+            return self.events, (since, *place, size)
+        return self.agents_events, (agent, since, *place, size)
+
+    def kept(self, agent: str | None, moment: int) -> list[tuple[bytes, tuple[Any, ...]]]:
+        """The queries for what the store has of the agents, or of one, and their values: see ``DB._kept``."""
+        queries, whose = self._kept[agent is not None], () if agent is None else (agent,)
+        since = (*whose, moment)
+        given = {"rows": whose, "faults": whose, "of_agents": since, "of_faults": since}
+        return [(queries[name], values) for name, values in given.items()]
 
     def worst(self, agent: str | None, severity: int | None) -> tuple[bytes, tuple[Any, ...]]:
         """A query for faults, worst first, and its values but for the last, which is the limit.

@@ -15,7 +15,7 @@ from ..action_following import follow as follow_action
 from ..cells import Cell, Styled
 from ..output import View, message, write_json, write_table
 from ..params import examples, json_option, listing_options, open_store, starting
-from .squelch import login_name
+from ..users import login_name
 
 _TITLES = ("id", "state", "name", "ends", "sent by", "sent")
 _COUNTERS = ("command", "agents")

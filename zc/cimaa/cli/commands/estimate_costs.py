@@ -12,7 +12,7 @@ from ...dynamodb.costs import costs as estimate
 from ...units import format_duration
 from ..cells import Cell, Styled
 from ..output import View, write_json, write_table
-from ..params import COUNT, INTERVAL, NUMBER, WHOLE_NUMBER, Parsed, examples, listing_options
+from ..params import COUNT, DURATION, INTERVAL, NUMBER, WHOLE_NUMBER, Parsed, examples, listing_options
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _TITLES = ("what", "requests", "write units", "read units", "dollars")
@@ -44,6 +44,7 @@ def _option(name: str, kind: Parsed, metavar: str, default: object, text: str) -
 @_option("--squelches", COUNT, "N", None, "Squelches, if the agents have alerters: they read them every ten minutes.")
 @_option("--leases", WHOLE_NUMBER, "N", _FLEET.leases, "Leases, such as checks that one agent of several runs.")
 @_option("--lease-agents", COUNT, "N", _FLEET.lease_agents, "Agents that want each lease.")
+@_option("--history", DURATION, "DURATION", format_duration(_FLEET.history), "How long the store keeps what happened.")
 @_option("--listings", NUMBER, "N", _FLEET.listings, "How often a day everything is listed (faults, meta-check).")
 @_option("--write-price", NUMBER, "DOLLARS", _PRICES.writes, "The price of a million write units.")
 @_option("--read-price", NUMBER, "DOLLARS", _PRICES.reads, "The price of a million read units.")

@@ -16,6 +16,7 @@ from ..fault_list import ago_cell
 from ..filtering import OPERATORS, SHELLS
 from ..output import View, message, write_json, write_table
 from ..params import DURATION, complete_agents, examples, listing_options, open_store, unknown
+from ..users import user_option
 
 _TITLES = ("agent", "last report", "reported by")
 _OFFLINE = f"Only agents silent for {format_duration(SILENT_FOR)}, but not for {SEEN_WITHIN // 86400} days."
@@ -86,15 +87,17 @@ def agents(
 
 @click.command(name="remove-agent", epilog=examples("cimaa remove-agent web1.example.com"))
 @click.argument("agent", shell_complete=complete_agents)
+@user_option("removes it")
 @click.pass_context
-def remove_agent(ctx: click.Context, agent: str) -> None:
+def remove_agent(ctx: click.Context, agent: str, user: str) -> None:
     """Remove an agent that is no longer in use.
 
-    Its faults, its heartbeat and its instances are removed.  If it still runs, its next report adds it again.
+    Its faults, its heartbeat and its instances are removed; its history stays, and says who removed it.  If it still
+    runs, its next report adds it again.
     """
     with open_store(ctx) as db:
         _require_known(db, agent)
-        db.remove_agent(agent)
+        db.remove_agent(agent, user=user)
     message(f"Removed {agent}.")
 
 

@@ -1,23 +1,27 @@
 """The command that lists the faults of the fleet."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from ...db import DB
 from ...faults import SEVERITIES
-from .. import fault_list, filtering, grouping, no_faults
+from ...units import format_local
+from .. import fault_list, filtering, grouping, no_faults, past
 from ..fault_list import UNSQUELCHED, Listed, counted
 from ..filtering import OPERATORS, SHELLS
 from ..output import View, message, write
-from ..params import COUNT, SEVERITY, check_view, complete_agents, examples, listing_options, open_store
+from ..params import COUNT, PAST_TIME, SEVERITY, check_view, complete_agents, examples, listing_options, open_store
 
 if TYPE_CHECKING:
     from ...filters import FaultItem, Filter
 
-_HELP = f"""List the current faults, worst first.
+_HELP = f"""List the faults, now or at an earlier time.
 
-Shows each fault's severity, its age, its agent, name and message, and the squelches that silence it.
+Shows, worst first, each fault's severity, its age, its agent, name and message, and the squelches that silence it.
+
+With --at, all of these are as they were at TIME: a duration ago ('2h ago'), a time (08:00: the last one), a day
+(yesterday, friday) or both ('yesterday 08:00'), or a date ('2026-11-23 08:00').
 
 A FILTER is one or more terms, all of which must hold.  A term is a word, which is searched for in name and message
 in upper or lower case, or KEY, an operator, and a value, without blanks:
@@ -50,6 +54,7 @@ there are no faults.  To check for single silent agents, use meta-check.
         "cimaa faults severity=warning team=shop 'age>1d'",
         "cimaa faults 'agent!=backup' 'severity>=error' timeout",
         "cimaa faults 'message=~\"disk (sda|sdb) failed\"' 'name!~/test'",
+        "cimaa faults --at 03:00 --severity error  # what was wrong at 3 last night",
         "cimaa faults --group-by agent",
         "cimaa faults --table --sort agent --columns severity,agent,fault",
         "cimaa faults --match '/disk#' --json",
@@ -58,6 +63,7 @@ there are no faults.  To check for single silent agents, use meta-check.
     ),
 )
 @click.argument("terms", metavar="[FILTER]...", nargs=-1, shell_complete=filtering.complete_fault_terms)
+@click.option("--at", type=PAST_TIME, metavar="TIME", help="The faults at TIME, in place of the current ones.")
 @click.option("--agent", metavar="AGENT", shell_complete=complete_agents, help="Only faults of this agent.")
 @click.option(
     "--severity",
@@ -92,6 +98,7 @@ there are no faults.  To check for single silent agents, use meta-check.
 def faults(
     ctx: click.Context,
     terms: tuple[str, ...],
+    at: int | None,
     agent: str | None,
     severity: int | None,
     pattern: str | None,
@@ -103,31 +110,71 @@ def faults(
     view: View,
 ) -> None:
     """List the faults; see the help text above."""
-    _check_usage(limit, group_by, prometheus, view)
-    wanted = filtering.fault_filter(terms, exit_code=exit_code)
-    with open_store(ctx) as db:
-        # One more than shown, to know whether there are more; without a limit if the squelches filter.
-        most = None if limit is None or squelched is not None else limit + 1
-        chosen = _with_squelches(filtering.find(db, wanted, agent, severity, pattern, most), squelched)
+    _check_usage(at, limit, group_by, exit_code, prometheus, view)
+    wanted = filtering.fault_filter(terms, exit_code=exit_code, past=at is not None)
+    asked = _Asked(agent, severity, pattern, squelched, wanted, at)
+    with open_store(ctx) as db, past.in_local_time():
+        chosen = asked.find(db, limit)
         if prometheus:
             _expose(db, agent, wanted, chosen)
         shown = chosen[:limit]
         unsquelched = exit_code and fault_list.any_unsquelched(shown)
-        fleet = no_faults.AskedAgents(db, agent, wanted) if not chosen or (exit_code and not unsquelched) else None
-    if fleet and exit_code:
-        fleet.require_reports()
-    if fleet and not (chosen or prometheus):
-        filtered = (severity, pattern, squelched, wanted) != (None, None, None, None)
-        message(fleet.message("No faults match" if filtered else "No faults"))
-    _show(shown, group_by, prometheus, view)
+        if at is not None:
+            asked.explain_past(db, at, chosen)
+        elif not chosen or (exit_code and not unsquelched):
+            fleet = no_faults.AskedAgents(db, agent, wanted)
+            if exit_code:
+                fleet.require_reports()
+            if not (chosen or prometheus):
+                message(fleet.message(asked.none()))
+    _show(shown, group_by, prometheus, view, at)
     if len(shown) < len(chosen):
         message(f"Only the worst {counted(len(shown))} shown; there are more.")
     if unsquelched:
         ctx.exit(UNSQUELCHED)
 
 
-def _check_usage(limit: int | None, group_by: str | None, prometheus: bool, view: View) -> None:
+class _Asked(NamedTuple):
+    """The faults that were asked for."""
+
+    agent: str | None
+    severity: int | None
+    pattern: str | None
+    squelched: bool | None
+    wanted: "Filter[FaultItem] | None"
+    at: int | None
+
+    def find(self, db: DB, limit: int | None) -> list[Listed]:
+        """The faults, and at least one more than the ``limit`` if there are more."""
+        # Without a limit if the squelches filter.
+        most = None if limit is None or self.squelched is not None else limit + 1
+        found = filtering.find(db, self.wanted, self.agent, self.severity, self.pattern, most, self.at)
+        return [fault for fault in found if self.squelched is None or bool(fault.squelches) is self.squelched]
+
+    def none(self) -> str:
+        """What is said if there are none."""
+        filters = (self.severity, self.pattern, self.squelched, self.wanted)
+        return "No faults" if filters == (None, None, None, None) else "No faults match"
+
+    def explain_past(self, db: DB, at: int, chosen: list[Listed]) -> None:
+        """Say which time it was, and which agents were silent then."""
+        agent = no_faults.asked_agent(self.agent, self.wanted)
+        if not chosen:
+            past.require_known(db, agent)
+        silent = past.silent_at(db, at, agent)
+        if self.wanted is not None:
+            silent = [name for name in silent if self.wanted.admits("agent", name)]
+        message(f"Faults at {format_local(at)}:" if chosen else f"{self.none()} at {format_local(at)}.")
+        if silent:
+            message(f"Silent at that time, with the faults of the last report: {past.named(silent)}.")
+
+
+def _check_usage(
+    at: int | None, limit: int | None, group_by: str | None, exit_code: bool, prometheus: bool, view: View
+) -> None:
     """Refuse options that exclude each other."""
+    if at is not None and (exit_code or prometheus):
+        raise click.UsageError("--at excludes --exit-code and --prometheus, which show the present.")
     if prometheus and (view != View() or limit is not None or group_by):
         raise click.UsageError("--prometheus excludes --limit and the options of a listing.")
     if group_by and limit is not None:
@@ -135,16 +182,11 @@ def _check_usage(limit: int | None, group_by: str | None, prometheus: bool, view
     check_view(view, grouping.titles(group_by) if group_by else fault_list.TITLES)
 
 
-def _show(shown: list[Listed], group_by: str | None, prometheus: bool, view: View) -> None:
+def _show(shown: list[Listed], group_by: str | None, prometheus: bool, view: View, at: int | None) -> None:
     if group_by:
         grouping.show(shown, group_by, view)
     elif not prometheus:
-        fault_list.show(shown, view)
-
-
-def _with_squelches(faults: list[Listed], squelched: bool | None) -> list[Listed]:
-    """The faults that are squelched, or those that are not; ``None``: all."""
-    return [fault for fault in faults if squelched is None or bool(fault.squelches) is squelched]
+        fault_list.show(shown, view, now=at)
 
 
 def _expose(db: DB, agent: str | None, wanted: "Filter[FaultItem] | None", faults: list[Listed]) -> None:

@@ -1,7 +1,5 @@
 """The commands that set and remove squelches."""
 
-import os
-import pwd
 import time
 from collections.abc import Iterable, Iterator
 
@@ -23,6 +21,7 @@ from ..params import (
     open_store,
     unknown,
 )
+from ..users import user_option
 
 # The number of agents that a warning names.
 _SHOWN = 5
@@ -49,7 +48,7 @@ _exact = click.option("--exact", is_flag=True, help="PATTERN is the whole name o
     metavar="TIME",
     help="End at TIME (08:00, tomorrow, 'friday 08:00', '2026-11-23 08:00').",
 )
-@click.option("--user", help="The user who sets it.  [default: the user who runs the command, also with sudo]")
+@user_option("sets it")
 @click.option("--dry-run", is_flag=True, help="Only show the faults that would be silenced.")
 @json_option
 @click.pass_context
@@ -62,7 +61,7 @@ def squelch(
     permanent: bool,
     duration: int | None,
     until: int | None,
-    user: str | None,
+    user: str,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -82,7 +81,7 @@ def squelch(
     now = int(time.time())
     regex = rules.exactly(pattern) if exact else pattern
     expires = until if duration is None else now + duration
-    made = rules.squelch(regex, reason or "", login_name() if user is None else user, permanent, expires, now)
+    made = rules.squelch(regex, reason or "", user, permanent, expires, now)
     with open_store(ctx) as db:
         replaced = [old for old in db.get_squelch_details() if old["regex"] == regex]
         if not dry_run:
@@ -96,8 +95,9 @@ def squelch(
 @click.command(epilog=examples("cimaa unsquelch '^//web1/'", "cimaa unsquelch --exact '//web1/disk#/var'"))
 @click.argument("pattern", shell_complete=complete_squelched)
 @_exact
+@user_option("removes it")
 @click.pass_context
-def unsquelch(ctx: click.Context, /, pattern: str, exact: bool) -> None:
+def unsquelch(ctx: click.Context, /, pattern: str, exact: bool, user: str) -> None:
     """Remove the squelch with exactly this PATTERN.
 
     With --exact, the one that 'cimaa squelch --exact PATTERN' set.
@@ -107,21 +107,10 @@ def unsquelch(ctx: click.Context, /, pattern: str, exact: bool) -> None:
         known = [squelch["regex"] for squelch in db.get_squelch_details()]
         if regex not in known:
             raise InvalidInput(unknown("squelch", regex, known, "cimaa squelches"))
-        db.unsquelch(regex)
+        db.unsquelch(regex, user=user)
         # Faults that match another squelch remain silenced.
         loud = [fault for fault in fault_list.listed(db, db.find_faults(pattern=regex)) if not fault.squelches]
     message(f"Removed {regex}; {counted(len(loud))} may alert again.")
-
-
-def login_name() -> str:
-    """The name of the user who runs the command; with sudo, of the user who became root."""
-    uid = os.getuid()
-    if uid == 0 and (user := os.environ.get("SUDO_USER")):
-        return user
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _messages(squelch: Squelch, silenced: list[Listed], replaced: list[Squelch], dry_run: bool) -> Iterator[str]:

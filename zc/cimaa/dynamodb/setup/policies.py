@@ -10,7 +10,8 @@ from typing import Any
 
 from ...entries import OWN_KINDS, SHARED_KINDS
 from .. import regions
-from ..records import full_name, partition, schemas
+from ..entry_records import partition
+from ..records import full_name, schemas
 
 #: The tag of a user or role with the name of the agent for which it may report.
 TAG = "cimaa-agent"
@@ -18,13 +19,20 @@ TAG = "cimaa-agent"
 Actions = Mapping[str, tuple[str, ...]]
 
 _FAULTS_OF_ONE = {"agents": ("GetItem",), "faults": ("Query",)}
-_REMOVAL = {"agents": ("DeleteItem", "GetItem", "UpdateItem"), "faults": ("BatchWriteItem", "DeleteItem", "Query")}
+# BatchWriteItem is not among them, because it includes the deletion of items.
+_RECORDING = {"history": ("PutItem", "Query")}
+_REMOVAL = {
+    "agents": ("DeleteItem", "GetItem", "PutItem", "UpdateItem"),
+    "faults": ("BatchWriteItem", "DeleteItem", "Query"),
+    **_RECORDING,
+}
 
 #: The actions of each call, by table.  Each entry of a transaction needs the permission for its kind of write.
 CALLS: Mapping[str, Actions] = {
     "set_faults": {
         "agents": ("GetItem", "PutItem", "UpdateItem"),
         "faults": ("BatchWriteItem", "DeleteItem", "PutItem", "Query"),
+        **_RECORDING,
     },
     "get_faults": _FAULTS_OF_ONE,
     "find_faults of one agent": _FAULTS_OF_ONE,
@@ -33,19 +41,32 @@ CALLS: Mapping[str, Actions] = {
     "old_agents": {"agents": ("Scan",)},
     "offline_agents": {"agents": ("Scan",)},
     "double_agents": {"agents": ("Scan",)},
+    "late_agents": {"agents": ("Scan",)},
     "remove_agent": _REMOVAL,
-    "squelch": {"squelches": ("PutItem",)},
-    "unsquelch": {"squelches": ("DeleteItem",)},
+    "squelch": {"squelches": ("GetItem", "PutItem"), **_RECORDING},
+    "unsquelch": {"squelches": ("DeleteItem", "GetItem"), **_RECORDING},
     "get_squelches": {"squelches": ("Scan",)},
     "get_squelch_details": {"squelches": ("Scan",)},
     "lease": {"entries": ("GetItem", "PutItem")},
     "release": {"entries": ("GetItem", "PutItem")},
     "get_leases": {"entries": ("Query",)},
     "forget_lease": {"entries": ("DeleteItem", "GetItem", "PutItem")},
+    "get_history of one agent": {"history": ("Query",)},
+    "get_history": {"agents": ("Scan",), "history": ("Query",)},
+    "faults_at of one agent": {**_FAULTS_OF_ONE, "history": ("Query",)},
+    "faults_at": {"agents": ("GetItem", "Scan"), "faults": ("Query", "Scan"), "history": ("Query",)},
+    "squelches_at": {"squelches": ("Scan",), "history": ("Query",)},
+    "history_start": {},
+    "expired_history": {},
+    "count_expired_history": {},
+    "prune_history": {},
     "dump": {"agents": ("GetItem", "Scan"), "faults": ("Query", "Scan"), "squelches": ("Scan",)},
 }
 
-_READS = tuple(call for call in CALLS if call.startswith(("get_", "find_", "old_", "offline_", "double_", "dump")))
+_WRITES = ("set_faults", "remove_agent", "squelch", "unsquelch", "lease", "release", "forget_lease")
+_READS = tuple(call for call in CALLS if call not in _WRITES)
+# DynamoDB itself deletes what expired.
+_NOTHING = ("history_start", "expired_history", "count_expired_history", "prune_history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +87,12 @@ class Role:
 ROLES: Mapping[str, Role] = {
     "agent": Role(
         "reports for one agent and removes it, takes leases, and reads the squelches",
-        own=("set_faults", "get_faults", "find_faults of one agent", "remove_agent"),
+        own=(
+            *("set_faults", "get_faults", "find_faults of one agent", "remove_agent"),
+            *("get_history of one agent", "faults_at of one agent"),
+        ),
         entries=("lease", "release", "get_leases"),
-        any=("get_squelches", "get_squelch_details"),
+        any=("get_squelches", "get_squelch_details", *_NOTHING),
     ),
     "operator": Role(
         "reads everything, sets and removes squelches, removes agents, takes and removes leases",
@@ -77,6 +101,7 @@ ROLES: Mapping[str, Role] = {
     "reader": Role("reads everything", any=_READS),
     "setup": Role(
         "creates the tables, and checks them",
+        any=_NOTHING,
         tables=(
             "CreateTable",
             "DescribeContinuousBackups",

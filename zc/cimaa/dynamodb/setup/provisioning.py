@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import StoreIncompatible, StoreUnavailable
-from ..records import full_name, schemas
+from ..records import EXPIRING, full_name, schemas
 
-# The attribute of each table with the time after which DynamoDB removes an item ("time to live").
-_EXPIRING = {"entries": "expires"}
 # Seconds between two requests for the status of a table that is being created.
 _POLL = 1.0
 
@@ -117,7 +115,7 @@ def steps(client: Any, prefix: str, wanted: TableOptions) -> Iterator[Step]:
 
     Existing tables keep their items, their capacity and the features that are enabled.
 
-    :raises StoreIncompatible: if a table has another key.
+    :raises StoreIncompatible: if a table has another key, or another attribute for its time to live.
     """
     found = existing(client, prefix)
     for table in schemas:
@@ -127,8 +125,8 @@ def steps(client: Any, prefix: str, wanted: TableOptions) -> Iterator[Step]:
             yield Step(name, _making(wanted), _creation(client, name, table, wanted))
         else:
             yield from _changes(client, one, wanted)
-        if table in _EXPIRING and not (one and _expires(client, name)):
-            yield Step(name, f"remove items after the time in {_EXPIRING[table]}", _expiration(client, name, table))
+        if table in EXPIRING and not (one and _expires(client, name, EXPIRING[table])):
+            yield Step(name, "enable time to live", _expiration(client, name, EXPIRING[table]))
         if wanted.recovery and not (one and _recoverable(client, name)):
             yield Step(name, "enable point-in-time recovery", _recovery(client, name))
 
@@ -248,19 +246,31 @@ def _changes(client: Any, found: Table, wanted: TableOptions) -> Iterator[Step]:
             )
 
 
-def _expires(client: Any, name: str) -> bool:
-    answer: dict[str, str] = client.describe_time_to_live(TableName=name).get("TimeToLiveDescription", {})
-    return answer.get("TimeToLiveStatus") in ("ENABLING", "ENABLED")
+def _expires(client: Any, name: str, attribute: str) -> bool:
+    """True if DynamoDB deletes items of the table at the time in this attribute, or will soon.
+
+    :raises StoreIncompatible: if the time is in another attribute.
+    """
+    found = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    if found.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
+        return False
+    if (other := found.get("AttributeName")) != attribute:
+        raise StoreIncompatible(
+            f"the table {name} has its time to live in the attribute {other!r}, not {attribute!r}:"
+            " disable it, and run the command again"
+        )
+    return True
 
 
-def _expiration(client: Any, name: str, table: str) -> Callable[[], object]:
-    switch = {"Enabled": True, "AttributeName": _EXPIRING[table]}
+def _expiration(client: Any, name: str, attribute: str) -> Callable[[], object]:
+    switch = {"Enabled": True, "AttributeName": attribute}
 
     def enable() -> None:
         try:
             client.update_time_to_live(TableName=name, TimeToLiveSpecification=switch)
         except client.exceptions.ClientError:
-            if not _expires(client, name):  # else the response to a first try was lost
+            # Another user enabled it, or this request did, and its first response was lost.
+            if not _expires(client, name, attribute):
                 raise
 
     return enable

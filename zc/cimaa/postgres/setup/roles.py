@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import sql
 
-from ... import limits
+from ... import history, limits
 from ...entries import SHARED_KINDS
 
 #: The roles; a role's name in the database is the schema's, "_", and this one.
@@ -38,6 +38,14 @@ CALLS: Mapping[str, tuple[str, str, str, str]] = {
     "release": (YES, YES, YES, NO),
     "get_leases": (YES, YES, YES, YES),
     "forget_lease": (NO, NO, YES, NO),
+    "late_agents": (YES, OWN, YES, YES),
+    "get_history": (YES, OWN, YES, YES),
+    "faults_at": (YES, OWN, YES, YES),
+    "squelches_at": (YES, YES, YES, YES),
+    "history_start": (YES, YES, YES, YES),
+    "expired_history": (YES, OWN, YES, YES),
+    "count_expired_history": (YES, OWN, YES, YES),
+    "prune_history": (NO, NO, YES, NO),
     "dump": (YES, OWN, YES, YES),
 }
 
@@ -46,6 +54,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "agent": ("set_faults", "get_faults", "find_faults", "get_squelch_details", "remove_agent"),
     "report": ("set_faults",),
     "faults": ("find_faults", "get_agents", "get_squelches"),
+    "faults --at": ("faults_at", "get_history", "get_agents", "late_agents", "squelches_at"),
+    "history": ("get_history", "get_agents"),
+    "uptime": ("find_faults", "faults_at", "get_history", "get_agents", "get_squelch_details", "late_agents"),
     "squelches": ("get_squelches", "get_squelch_details", "find_faults"),
     "squelch": ("get_squelch_details", "squelch", "find_faults", "get_squelches"),
     "unsquelch": ("get_squelch_details", "unsquelch", "find_faults", "get_squelches"),
@@ -56,23 +67,27 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "leases": ("get_leases",),
     "leases --release": ("get_leases", "release"),
     "leases --forget": ("forget_lease", "get_leases"),
+    "tend": ("count_expired_history", "prune_history"),
     "dump": ("dump",),
 }
 
 #: The columns of each table, but for those that only the setup writes.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "version": ("version", "current", "oldest"),
-    "agents": ("name", "updated", "digest", "instance"),
+    "agents": ("name", "updated", "digest", "instance", "within", "written", "recorded"),
     "instances": ("agent", "id", "host", "pid", "version", "os", "first", "last"),
     "faults": ("agent", "name", "severity", "since", "message", "extras"),
     "squelches": ("regex", "reason", "user", "time", "permanent", "expires"),
     "entries": ("kind", "owner", "key", "revision", "value", "expires"),
     "leases": ("name", "holder", "token", "since", "until", "over"),
+    "history": (
+        *("at", "number", "agent", "kind", "fault", "before", "after", "since", "until", "message", "who", "why"),
+    ),
     "seen": ("agent", "updated", "id", "host", "pid", "version", "os", "first", "last"),
 }
 #: Which of them an ``UPDATE`` sets.
 UPDATED: Mapping[str, tuple[str, ...]] = {
-    "agents": ("updated", "digest", "instance"),
+    "agents": ("updated", "digest", "instance", "within", "written", "recorded"),
     "instances": ("first", "last"),
     "faults": ("severity", "since", "message", "extras"),
     "squelches": ("reason", "user", "time", "permanent", "expires"),
@@ -89,11 +104,15 @@ CONFINED_ROWS: Mapping[str, str] = {
     "instances": "agent = (SELECT {schema}.own_agent())",
     "faults": "agent = (SELECT {schema}.own_agent())",
     "entries": f"{_SHARED} OR owner = (SELECT {{schema}}.own_agent())",
+    # It reads what happened to squelches, as it reads them; what it may write is in CONFINED_VALUES.
+    "history": f"agent IN ((SELECT {{schema}}.own_agent()), '{history.SQUELCHES}')",
 }
 
 # How deep the value of a confined agent's entry may be: far deeper than any is, and what every program can decode.
 _ENTRY_NESTING = 200
 _DECODABLE = "NOT {} @? '$.** ? (@.type() == \"number\" && (@ > 1e125 || @ < -1e125))'"
+# How long (bytes) the kind of an event may be: longer than any is.
+_KIND = 64
 #: What a confined login may write into a row.  Programs check that before they write, but a host that was broken into
 #: may run statements of its own, and one fault that cannot be decoded would make every list of faults fail.
 CONFINED_VALUES: Mapping[str, str] = {
@@ -112,6 +131,14 @@ CONFINED_VALUES: Mapping[str, str] = {
         octet_length(key) BETWEEN 1 AND {limits.ENTRY_KEY} AND octet_length(value::text) <= {32 * limits.ENTRY_VALUE}
         AND NOT value @? 'strict $.**{{{{{_ENTRY_NESTING} to last}}}}' AND {_DECODABLE.format("value")}
         """,
+    "history": f"""
+        agent = (SELECT {{schema}}.own_agent())
+        AND octet_length(kind) <= {_KIND} AND coalesce(octet_length(fault), 1) BETWEEN 1 AND {limits.FAULT_NAME}
+        AND (fault IS NOT NULL AND before IS NOT NULL AND since IS NOT NULL
+            OR kind NOT IN ('{history.WORSE}', '{history.BETTER}', '{history.ENDED}'))
+        AND coalesce(octet_length(message), 0) <= {history.MESSAGE}
+        AND coalesce(octet_length(who), 0) <= {limits.USER} AND coalesce(octet_length(why), 0) <= {limits.REASON}
+        """,
 }
 #: Columns without statistics for the planner, which needs none: its estimates, which every role sees in ``EXPLAIN``,
 #: would disclose values of all agents.  Setting the type again removes what has been gathered.
@@ -124,24 +151,36 @@ _WITHOUT_STATISTICS = """
 _WRITE = tuple(
     f"{privilege} {table}" for table in ("agents", "instances", "faults") for privilege in ("INSERT", "UPDATE")
 )
+_RECORD = ("SELECT history", "INSERT history")
 #: The privileges that each call needs, for every agent.
 _NEEDS: Mapping[str, tuple[str, ...]] = {
-    "set_faults": ("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
+    "set_faults": (
+        *("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
+        *_RECORD,
+    ),
     "get_faults": ("SELECT faults",),
     "find_faults": ("SELECT faults",),
     "get_agents": ("SELECT agents", "SELECT instances"),
     "old_agents": ("SELECT agents",),
     "offline_agents": ("SELECT agents",),
     "double_agents": ("SELECT seen", "SELECT instances"),
-    "remove_agent": ("SELECT agents", "DELETE agents"),
-    "squelch": ("SELECT squelches", "INSERT squelches", "UPDATE squelches"),
-    "unsquelch": ("SELECT squelches", "DELETE squelches"),
+    "remove_agent": ("SELECT agents", "SELECT instances", "SELECT faults", "DELETE agents", *_RECORD),
+    "squelch": ("SELECT squelches", "INSERT squelches", "UPDATE squelches", *_RECORD),
+    "unsquelch": ("SELECT squelches", "DELETE squelches", *_RECORD),
     "get_squelches": ("SELECT squelches",),
     "get_squelch_details": ("SELECT squelches",),
     "lease": ("SELECT entries", "INSERT entries", "UPDATE entries"),
     "release": ("SELECT entries", "UPDATE entries"),
     "get_leases": ("SELECT entries", "SELECT leases"),
     "forget_lease": ("SELECT entries", "UPDATE entries", "DELETE entries"),
+    "late_agents": ("SELECT agents",),
+    "get_history": ("SELECT history",),
+    "faults_at": ("SELECT agents", "SELECT faults", "SELECT history"),
+    "squelches_at": ("SELECT squelches", "SELECT history"),
+    "history_start": (),
+    "expired_history": ("SELECT history",),
+    "count_expired_history": ("SELECT history",),
+    "prune_history": ("SELECT history", "DELETE history"),
     "dump": ("SELECT agents", "SELECT instances", "SELECT faults", "SELECT squelches"),
 }
 #: What a confined login has in place of a privilege on a whole table.

@@ -1,4 +1,4 @@
--- The tables of a zc.cimaa store, version 4, as setup-postgres makes them in an empty schema.
+-- The tables of a zc.cimaa store, version 5, as setup-postgres makes them in an empty schema.
 --
 -- They go to the schema that comes first in the search path:
 --
@@ -14,7 +14,7 @@ CREATE TABLE version (
     current integer NOT NULL,
     oldest  integer NOT NULL
 );
-INSERT INTO version VALUES (2, 4, 2);
+INSERT INTO version VALUES (2, 5, 2);
 
 -- The database login of each agent that is confined to its own rows: setup-postgres --agent writes here.
 CREATE TABLE logins (
@@ -23,13 +23,16 @@ CREATE TABLE logins (
 );
 
 -- One narrow row for each agent.  A report that repeats the last one writes here alone, and only "updated": no index
--- holds that, and every page has room for as many new versions of its rows as it has rows, so the updates are HOT.
+-- contains that, and every page has room for as many new versions of its rows as it has rows, so the updates are HOT.
 CREATE TABLE agents (
     name     text COLLATE "C" PRIMARY KEY,
     updated  bigint NOT NULL,               -- its last report
     digest   uuid NOT NULL,                 -- of its current faults
     instance uuid NOT NULL,                 -- who reported last: instances.id
-    login    text COLLATE "C"               -- as in logins; null: none
+    login    text COLLATE "C",              -- as in logins; null: none
+    within   integer,                       -- the next report is due within this time (seconds); null: unknown
+    written  bigint NOT NULL DEFAULT 0,     -- its last report that was not a mere heartbeat
+    recorded bigint                         -- its history is complete since then; null: it is not, see break_history
 ) WITH (fillfactor = 50);
 
 -- Who reported for an agent lately: see the view "seen".
@@ -96,6 +99,31 @@ SELECT key AS name, value ->> 'holder' AS holder,
     AS over
 FROM entries WHERE kind = 'lease' AND owner = '';
 
+-- What happened.  Rows are only added, in the transaction of the report, and deleted when they are old (cimaa tend).  No
+-- foreign key: the history of a removed agent remains.  No partitions, because nothing would create the next one.
+CREATE TABLE history (
+    at      bigint NOT NULL,                -- agents.written; later than the agent's earlier events
+    number  integer NOT NULL,               -- the events of one report, in order
+    agent   text COLLATE "C" NOT NULL,      -- "_" for squelches
+    kind    text COLLATE "C" NOT NULL,      -- began, worse, better, ended, alerted, resolved, appeared, returned, ...
+    fault   text COLLATE "C",               -- the fault, or the regular expression of a squelch
+    before  bigint,                         -- its severity before
+    after   bigint,                         -- its severity after
+    since   bigint,                         -- when the series of failures, the silence or the squelch began
+    until   bigint,                         -- when the squelch ends
+    message text,                           -- cut to 1 KiB
+    who     text,                           -- the user, the alerter, or the host of the instance
+    why     text,                           -- the reason of the squelch
+    PRIMARY KEY (agent, at, number)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
+
+CREATE INDEX history_at ON history (at);
+
+-- The planner needs no statistics of them, and its estimates would disclose values of all agents.
+ALTER TABLE history
+    ALTER fault SET STATISTICS 0, ALTER message SET STATISTICS 0, ALTER who SET STATISTICS 0,
+    ALTER why SET STATISTICS 0;
+
 -- Who reports for each agent, and when each instance did first and last.  One that was
 -- silent for a day before the agent's last report is forgotten.
 CREATE VIEW seen AS
@@ -149,3 +177,37 @@ $$;
 REVOKE ALL ON FUNCTION name_login FROM PUBLIC;
 
 CREATE TRIGGER name_login BEFORE INSERT ON agents FOR EACH ROW EXECUTE FUNCTION name_login();
+
+-- A program that keeps no history, or does not know it, breaks it: its report leaves "written" as it was.
+CREATE FUNCTION break_history() RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    NEW.within := NULL;
+    NEW.recorded := NULL;
+    RETURN NEW;
+END
+$$;
+
+-- Its removal of an agent leaves no events: the history says that it is complete again, with the agent removed.
+CREATE FUNCTION record_removal() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+AS $$
+DECLARE
+    now bigint := greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, OLD.written + 1);
+BEGIN
+    IF NOT EXISTS (SELECT FROM history WHERE agent = OLD.name AND at > OLD.written AND kind = 'removed') THEN
+        INSERT INTO history (at, number, agent, kind)
+        VALUES (now, 1, OLD.name, 'started'), (now, 2, OLD.name, 'removed');
+    END IF;
+    RETURN OLD;
+END
+$$;
+
+REVOKE ALL ON FUNCTION break_history, record_removal FROM PUBLIC;
+
+CREATE TRIGGER break_history BEFORE UPDATE OF digest ON agents FOR EACH ROW
+    WHEN (NEW.written = OLD.written) EXECUTE FUNCTION break_history();
+
+CREATE TRIGGER record_removal BEFORE DELETE ON agents FOR EACH ROW
+    WHEN (OLD.recorded IS NOT NULL) EXECUTE FUNCTION record_removal();
