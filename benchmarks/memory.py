@@ -59,6 +59,10 @@ class FastClock:
         """Seconds since the epoch."""
         return START + 60 / TICK * (time.monotonic() - self._start)
 
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return self.time()
+
     async def sleep_until(self, when: float) -> None:
         """Return when that time has come."""
         while (left := when - self.time()) > 0:

@@ -31,14 +31,14 @@ def written(path: Path, text: str) -> Path:
 
 
 def test_without_a_configuration_the_host_runs_its_built_in_checks() -> None:
-    assert Settings.load(Config.read()) == (host_name(), None, 60, 10, 60)
+    assert Settings.load(Config.read()) == (host_name(), None, 60, 10, 60, ())
 
 
 def test_the_directory_is_found_from_the_file(tmp_path: Path) -> None:
     path = written(
         tmp_path / "etc" / "x.cfg", "[agent]\nname = web1\ndirectory = checks\ntimeout = 1m30s\nparallel = 3\n"
     )
-    assert Settings.load(Config.read(path)) == ("web1", tmp_path / "etc" / "checks", 90, 3, 60)
+    assert Settings.load(Config.read(path)) == ("web1", tmp_path / "etc" / "checks", 90, 3, 60, ())
 
 
 def test_the_home_directory_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,9 +158,9 @@ class Store(memory.DB):
         super().__init__({"name": process.world.name})
         self._process = process
 
-    def set_faults(self, agent: str, faults: Iterable[FaultDict]) -> None:
+    def set_faults(self, agent: str, faults: Iterable[FaultDict], within: int | None = None) -> None:
         listed = list(faults)
-        self._call(lambda: memory.DB.set_faults(self, agent, listed))
+        self._call(lambda: memory.DB.set_faults(self, agent, listed, within))
         if self._process.world.chance.random() < 0.05:
             self._process.away = True
             raise StoreUnavailable("the answer is lost")

@@ -33,7 +33,7 @@ def prometheus(path: Path) -> Sink:
 
 def allocated(directory: Path) -> list[int]:
     """How many blocks of memory the process has at the end of each day of a daemon."""
-    simulation = Simulation(memory.DB(), "[a]\ncommand = x\n[b]\ncommand = x\n", turns, directory)
+    simulation = Simulation(memory.DB({"history": "0s"}), "[a]\ncommand = x\n[b]\ncommand = x\n", turns, directory)
     publisher = Publisher({"s": prometheus(directory / "x.prom")}, simulation.clock)
     simulation.on_report = lambda: publisher.publish(simulation.daemon)
     found: list[int] = []

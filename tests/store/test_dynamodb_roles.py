@@ -82,6 +82,7 @@ COMMANDS = {
     "leases": ["leases"],
     "leases --release": ["leases", "--release", "taken"],
     "leases --forget": ["leases", "--forget", "taken"],
+    "once": ["once", "job", "--for", "1m", "--release", "--", "true"],
     "tend": ["tend"],
 }
 SETUP = {"setup-dynamodb": [], "setup-dynamodb --check": ["--check"]}

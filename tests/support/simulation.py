@@ -48,6 +48,9 @@ class SimulatedClock:
     def time(self) -> float:
         return self._now
 
+    def monotonic(self) -> float:
+        return self._now
+
     async def sleep_until(self, when: float) -> None:
         future = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (when, next(self._number), future))
@@ -92,6 +95,9 @@ class FastClock:
 
     def time(self) -> float:
         return START + self._speed * (time.monotonic() - self._start)
+
+    def monotonic(self) -> float:
+        return self.time()
 
     async def sleep_until(self, when: float) -> None:
         while (left := when - self.time()) > 0:

@@ -29,7 +29,7 @@ class ActionDuty:
         # False if the commands are to be looked at although the agent was not woken.
         self._looked = True
         daemon.reporter.on_report = self._reported
-        daemon.reporter.other_faults = self.faults
+        daemon.reporter.contents.others = self.faults
 
     def configure(self, config: Config, settings: Settings) -> None:
         """Judge actions by this configuration from now on.  A problem is a fault."""

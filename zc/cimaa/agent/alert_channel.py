@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -62,14 +63,19 @@ class AlertChannel:
         elif self.failing is not None and not self.outbox.due():
             self.failing = None  # no alert is left by which it could recover
             self._shared.changed()
-        self._waiting = len(self.outbox.ready()) < len(self.outbox.due())
+        self._waiting = self._has_waiting()
 
-    def stored(self, marks: set[str]) -> None:
-        """Note that the store has a report with these faults marked; resolutions that waited for it are sent."""
-        self.outbox.stored(marks)
+    def stored(self) -> None:
+        """Send resolutions that waited for the store: it has a report, or the state of a lease."""
         if self._waiting:
             self._start()
-        self._waiting = False
+            self._waiting = self._has_waiting()
+
+    def forget(self, lease: str, names: Collection[str]) -> None:
+        """Note that another agent sends alerts about these faults from now on; one that is being sent is ignored."""
+        self.outbox.forget(lease, names)
+        if self._sending is not None and self._sending.alert.name in names:
+            self._sending = None
 
     def is_open(self) -> bool:
         """True if it has triggered a fault that it has not resolved."""
@@ -83,6 +89,9 @@ class AlertChannel:
     def tasks(self) -> list["asyncio.Task[None]"]:
         """The active task, if there is one."""
         return [] if self._worker is None or self._worker.done() else [self._worker]
+
+    def _has_waiting(self) -> bool:
+        return len(self.outbox.ready()) < len(self.outbox.due())
 
     def _start(self) -> None:
         if not self.tasks():
@@ -100,8 +109,8 @@ class AlertChannel:
         """Wait for the alert that is being sent; true if it was sent."""
         timeout = sending.alerter.timeout
         ended = await sending.call.ended(timeout + self._shared.grace)
-        if self._removed:
-            return False
+        if self._sending is not sending:  # it is not this agent's any longer
+            return True
         if ended:
             return self._ended(sending)
         self._fail(sending, f"it takes longer than {format_duration(timeout)}")

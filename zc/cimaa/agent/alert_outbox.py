@@ -1,7 +1,7 @@
 """What one alerter has sent, and what it has to send."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from ..alerters import RESOLVED, TRIGGERED, Alert
@@ -40,6 +40,8 @@ class AlertOutbox:
         # The faults that the store has with a digest.  Their resolutions must not be sent before the store knows that
         # they are due: if the fault came back after a crash, it would never be triggered again.
         self._stored = stored
+        # The same for each lease in whose state faults with a digest are kept.
+        self._leased: dict[str, set[str]] = {}
         # Failed attempts in a row, by event and fault.
         self._failures: Counter[tuple[str, str]] = Counter()
         #: By the name of each fault that was triggered, the digest of its message.
@@ -57,6 +59,25 @@ class AlertOutbox:
     def stored(self, marks: set[str]) -> None:
         """Note that the store has this report."""
         self._stored = marks
+
+    def adopt(self, sent: Mapping[str, str], lease: str, stored: set[str]) -> None:
+        """Take over what another agent sent, and the faults that the lease's state has with a digest."""
+        self.sent = {**sent, **self.sent}
+        self.leasing(lease, stored)
+
+    def leasing(self, lease: str, marks: set[str]) -> None:
+        """Note that a lease's state is on its way to the store; after an error it may have been stored, too."""
+        self._leased[lease] = marks | self._leased.get(lease, set())
+
+    def leased(self, lease: str, marks: set[str]) -> None:
+        """Note that the store has this state of a lease."""
+        self._leased[lease] = marks
+
+    def forget(self, lease: str, names: Collection[str]) -> None:
+        """Note that another agent sends alerts about these faults from now on."""
+        self._leased.pop(lease, None)
+        for name in names:
+            self.sent.pop(name, None)
 
     def has_triggers(self, faults: Mapping[str, FaultDict]) -> bool:
         """True if some of these faults would have to be triggered if nothing was squelched."""
@@ -102,4 +123,5 @@ class AlertOutbox:
         self._failures.clear()
 
     def _may_resolve(self, name: str) -> bool:
-        return self._stored is not None and name not in self._stored
+        known = self._stored is not None and name not in self._stored
+        return known and not any(name in marks for marks in self._leased.values())

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import ini, options
-from ..errors import ConfigurationError
-from ..naming import PART
+from .. import ini, leases, options
+from ..errors import ConfigurationError, InvalidLease
+from ..naming import GLOBAL, PART
 from ..options import FLAG, RETRIES, TIMEOUT, Option, Type
 from .config import Settings
 from .rules import thresholds
@@ -38,6 +38,7 @@ OPTIONS = (
     ),
     Option("nagios_performance", "whether the performance data of a Nagios plugin is read as metrics", FLAG, "true"),
     Option("escalates", "whether a persistent error becomes critical", FLAG, "true"),
+    Option("once", "whether only one of the agents that have a section of this name runs it", FLAG, "false"),
 )
 
 
@@ -70,7 +71,7 @@ def load(directory: Path, timeout: float, interval: int = 60) -> list[Check | Br
             f"[agent] directory: there is no check in {directory}: put a file named *{SUFFIX} there,"
             " or remove the setting to run the built-in checks"
         )
-    return found
+    return _without_doubles(found)
 
 
 def check(
@@ -91,6 +92,8 @@ def check(
         RuntimeError,
     ) as error:  # from shlex, and from pathlib for the home directory of an unknown user
         return Broken(file, section, f"[{section}] command: {error}")
+    if values["once"] and (reason := _not_once(section)):
+        return Broken(file, section, f"[{section}] once: {reason}")
     own = values["interval"] or interval
     return Check(
         file=file,
@@ -104,7 +107,34 @@ def check(
         thresholds=values["thresholds"],
         nagios_performance=values["nagios_performance"],
         escalates=values["escalates"],
+        once=values["once"],
     )
+
+
+def _not_once(section: str) -> str | None:
+    """Why a section of this name cannot be run by one agent of several; ``None``: it can."""
+    if not section.startswith(GLOBAL):
+        return (
+            "only for global checks: agents agree by the section's name on which of them runs it, so the name must be"
+            f" the same for all of them, and start with {GLOBAL}"
+        )
+    try:
+        leases.check_name(section)
+    except InvalidLease as error:
+        return str(error)
+    return None
+
+
+def _without_doubles(found: list[Check | Broken]) -> list[Check | Broken]:
+    """The checks; each whose lease another one has, too, cannot be run."""
+    files: dict[str, str] = {}
+    for index, item in enumerate(found):
+        if isinstance(item, Check) and item.once:
+            other = files.setdefault(item.section, item.file)
+            if other != item.file:
+                reason = f"[{item.section}] once: {other}{SUFFIX} has a section of this name, and a lease is for one"
+                found[index] = Broken(item.file, item.section, reason)
+    return found
 
 
 def _built_in(name: str, settings: Settings) -> Check:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..faults import FaultDict
-from .rules import escalation, results, schedule
+from .rules import escalation, results, schedule, tenure
 from .rules.check import Broken, Check
 from .rules.perfdata import Metric
 from .rules.results import Result
@@ -25,6 +25,14 @@ class CheckState:
     #: Its run, if it is running; and whether it was still running when its next run was due.
     task: "asyncio.Task[None] | None" = None
     slow: bool = False
+    #: For a check that one agent of several runs: true if it is this agent; and why it is possibly none of them.
+    held: bool = False
+    unknown: str | None = None
+
+    @property
+    def active(self) -> bool:
+        """True if this agent is to run it."""
+        return self.held or not self.check.once
 
     @property
     def interval(self) -> float:
@@ -34,10 +42,13 @@ class CheckState:
 
     def is_due(self, tick: int, base: float) -> bool:
         """True if the check runs at this tick.  Every check runs at the first tick."""
-        return (not self.ran and self.task is None) or schedule.is_due(tick, base, self.interval)
+        return self.active and ((not self.ran and self.task is None) or schedule.is_due(tick, base, self.interval))
 
     def advance(self, agent: str, result: Result) -> None:
         """Take over the result of a run."""
+        if self.check.once and not tenure.fits(result.faults):
+            text = f"its {len(result.faults)} faults are too large to be handed over to another agent"
+            result = results.failed(agent, self.check, "size", text)
         self.faults = escalation.advance(agent, self.check, self.faults, result)
         self.metrics, self.ran, self.slow = result.metrics, True, False
         self.completed |= result.complete
@@ -48,12 +59,25 @@ class CheckState:
             stored = escalation.merge_stored(self.check, self.faults, stored, self.metrics, self.completed)
         self.faults = stored
 
+    def take(self, faults: list[FaultDict]) -> None:
+        """Note that this agent is to run the check, and what its faults are."""
+        self.faults, self.held, self.unknown = faults, True, None
+        self.ran = self.completed = self.slow = False
+
+    def lose(self) -> None:
+        """Note that this agent is not to run the check any longer; a run is killed."""
+        self.faults, self.metrics, self.held, self.slow = [], (), False, False
+        if self.task is not None:
+            self.task.cancel()
+
     def result(self, agent: str) -> Result:
-        """Its current faults; one of them reports if it is slow."""
+        """Its current faults; one of them reports if it is slow, and one if it is unknown which agent runs it."""
         found = list(self.faults)
         if self.slow:
             text = "it was still running when its next run was due: increase its interval, or reduce its timeout"
             found.append(results.check_failure(agent, self.check, "slow", text))
+        if self.unknown and not self.active:
+            found += results.unleased(agent, self.check, self.unknown).faults
         return Result(self.check.file, self.check.section, found, self.metrics)
 
 
@@ -97,7 +121,7 @@ class CheckStates:
         self._states = _renewed(old, found)
         checks = [state.check for state in self._states]
         for state in self._states:
-            if state not in old:  # it may have been unreadable before
+            if state not in old and state.active:  # it may have been unreadable before
                 state.faults = self._owned(before, checks, state)
         for state in old:
             if state not in self._states and state.task is not None:
@@ -108,7 +132,7 @@ class CheckStates:
     def merge_stored(self, stored: Sequence[FaultDict]) -> None:
         """Take over the faults that the store has from an earlier process of the agent."""
         checks = [state.check for state in self._states]
-        for state in self._states:
+        for state in filter(lambda state: not state.check.once, self._states):
             state.merge_stored(self._owned(stored, checks, state))
         for broken in self._broken:
             broken.merge_stored(escalation.kept(self._agent, broken.broken, stored))

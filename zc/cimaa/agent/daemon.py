@@ -54,13 +54,17 @@ class Daemon:
         self._on_results = on_results
         self._slots = asyncio.Semaphore(settings.parallel)
         self._passed_on = False
+        self.reporter.exclusive.context.taken = self._start
 
     def reload(self, settings: Settings) -> None:
         """Read the checks again, with these settings; checks that are still there keep their state.
 
         :raises ConfigurationError: if they cannot be read; then nothing changes.
         """
-        self.states.replace(_found(settings))
+        found = _found(settings)
+        self.reporter.exclusive.leave(found)
+        self.states.replace(found)
+        self.reporter.exclusive.sync()
         self.settings = settings
 
     async def run(self, count: int | None = None) -> None:
@@ -105,6 +109,7 @@ class Daemon:
         if self.states.tasks():
             self._pass_on()
         self._passed_on = False
+        self.reporter.exclusive.tick()
         for state in self.states:
             if state.is_due(tick, self.settings.base_interval):
                 self._start(state)
@@ -170,6 +175,7 @@ class Daemon:
                 await cancel(tasks)
                 raise StoreUnavailable("the last report is not stored: the store is unavailable")
             await asyncio.wait(tasks, timeout=1)
+        await self.reporter.exclusive.give_up()
 
 
 def _found(settings: Settings) -> Sequence[Check | Broken]:

@@ -1,7 +1,7 @@
 """Passes alerts to all alerters, each independent of the others."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ..alerters import Alerter
 from ..faults import FaultDict
@@ -81,7 +81,38 @@ class Notifier:
         """Note that the store has this report; resolutions that waited for it are sent."""
         marks = self._marks(faults)
         for name, channel in self._channels.items():
-            channel.stored(marks[name])
+            channel.outbox.stored(marks[name])
+            channel.stored()
+
+    def adopt(self, lease: str, faults: Sequence[FaultDict]) -> None:
+        """Take over what alerters of another agent sent, from the faults in the state of a lease."""
+        sent, marks = alerting.remembered(self._channels, faults), self._marks(faults)
+        for name, channel in self._channels.items():
+            channel.outbox.adopt(sent[name], lease, marks[name])
+
+    def leasing(self, lease: str, faults: Iterable[FaultDict]) -> None:
+        """Note that these faults are on their way to the store as the state of a lease."""
+        marks = self._marks(faults)
+        for name, channel in self._channels.items():
+            channel.outbox.leasing(lease, marks[name])
+
+    def leased(self, lease: str, faults: Iterable[FaultDict]) -> None:
+        """Note that the store has this state of a lease; resolutions that waited for it are sent."""
+        marks = self._marks(faults)
+        for name, channel in self._channels.items():
+            channel.outbox.leased(lease, marks[name])
+            channel.stored()
+
+    def forget(self, lease: str, names: Collection[str]) -> None:
+        """Note that another agent sends alerts about these faults from now on."""
+        if self.shared.faults is not None:
+            self.shared.faults = {name: f for name, f in self.shared.faults.items() if name not in names}
+        for channel in self._channels.values():
+            channel.forget(lease, names)
+
+    def involved(self) -> set[str]:
+        """The names of the faults about which an alert was sent, is being sent, or is due."""
+        return {name for known in [*self._sent().values(), *self._pending().values()] for name in known}
 
     def open(self) -> list[str]:
         """The names of the alerters that have triggered faults and not resolved them."""

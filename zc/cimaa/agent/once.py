@@ -5,10 +5,14 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ..db import DB
+from ..errors import StoreError
 from ..faults import FaultDict
+from ..leases import Lease
+from ..threads import Call
 from . import check_files, runner
 from .config import Settings
-from .rules import escalation, report, results
+from .rules import escalation, report, results, tenure
 from .rules.check import Broken, Check
 from .rules.results import Result
 from .tasks import run_until_signal
@@ -17,14 +21,18 @@ from .tasks import run_until_signal
 class RunSummary(NamedTuple):
     """What running all checks once yielded."""
 
-    #: The number of checks.
+    #: The number of checks that ran, or could not be read.
     checks: int
+    #: The number of checks that another agent runs.
+    elsewhere: int
     #: Their faults, as a store accepts them.
     faults: list[FaultDict]
 
 
-def run(settings: Settings, environment: Mapping[str, str] | None = None) -> RunSummary:
+def run(settings: Settings, environment: Mapping[str, str] | None = None, db: DB | None = None) -> RunSummary:
     """Run the agent's checks; ``environment`` is added to the environment of their commands.
+
+    Checks with ``once = yes`` run if this agent gets their leases from the store.
 
     :raises ConfigurationError: if there are no checks.
     :raises SystemExit: if a signal ends this process; the running checks are killed.
@@ -33,16 +41,33 @@ def run(settings: Settings, environment: Mapping[str, str] | None = None) -> Run
     broken = [results.of_broken(settings.name, item) for item in found if isinstance(item, Broken)]
     checks = [item for item in found if isinstance(item, Check)]
     signals = signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
-    done = run_until_signal(_results(settings, checks, environment), *signals)
-    return RunSummary(len(found), report.faults(settings.name, broken + done))
+    results_of_all = run_until_signal(_results(settings, checks, environment, db), *signals)
+    done = [result for result in results_of_all if result is not None]
+    return RunSummary(len(broken) + len(done), len(checks) - len(done), report.faults(settings.name, broken + done))
 
 
-async def _results(settings: Settings, checks: Sequence[Check], environment: Mapping[str, str] | None) -> list[Result]:
+async def _results(
+    settings: Settings, checks: Sequence[Check], environment: Mapping[str, str] | None, db: DB | None
+) -> list[Result | None]:
     slots = asyncio.Semaphore(settings.parallel)
 
-    async def result(check: Check) -> Result:
+    async def result(check: Check) -> Result | None:
         async with slots:
+            if check.once and db is not None:
+                try:
+                    if (await _lease(settings, check, db)).holder != settings.name:
+                        return None
+                except StoreError as error:
+                    return results.unleased(settings.name, check, str(error))
             done = await runner.run(settings.name, check, (), environment)
         return done._replace(faults=[escalation.owned(settings.name, check, fault) for fault in done.faults])
 
     return await asyncio.gather(*map(result, checks))
+
+
+async def _lease(settings: Settings, check: Check, db: DB) -> Lease:
+    """The check's lease.  If this agent gets it, it keeps it: otherwise the others would run the check after it."""
+    seconds = tenure.length(settings.base_interval, check.timeout)
+    call = Call(lambda: db.lease(check.section, settings.name, seconds))
+    await call.ended()
+    return call.result()

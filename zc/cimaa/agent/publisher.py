@@ -118,7 +118,7 @@ def _start_and_write(sink: Sink, found: Sequence[Sample]) -> None:
 
 def _figures(daemon: Daemon) -> dict[str, float]:
     calls, alerts = daemon.reporter.store.figures, daemon.reporter.notifier.shared
-    counts = Counter(severity_level(severity) for severity in daemon.reporter.severities())
+    counts = Counter(severity_level(severity) for severity in daemon.reporter.contents.severities())
     return {f"faults_{name}": float(counts[name]) for name in SEVERITIES} | {
         "checks": float(len(daemon.states)),
         "missed_ticks": float(daemon.missed),

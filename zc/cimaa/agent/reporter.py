@@ -2,21 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from .. import backoff
 from ..alerters import Alerter
 from ..errors import StoreError
-from ..faults import SEVERITIES, FaultDict
-from ..naming import fault_name
 from . import clock
 from .alert_hold import AlertHold, HoldState
 from .check_state import CheckStates
 from .clock import AsyncClock
 from .config import Settings
+from .exclusive import Context, ExclusiveChecks
 from .notifier import Notifier
-from .rules import alerting, report, results
-from .rules.results import Result, make_fault
+from .report_contents import ReportContents
 from .store import StoreClient
 from .tasks import Coalesced
 
@@ -41,42 +39,34 @@ class Reporter:
         alerters: Mapping[str, Alerter],
         clock: AsyncClock,
     ) -> None:
-        self._agent, self._base_interval = settings.name, settings.base_interval
+        self._base_interval = settings.base_interval
         self._states = states
         self._clock = clock
-        self._outdated: list[FaultDict] = []
         self._restored = False
         self._reading = Coalesced(self._read)
         self._sending = Coalesced(self._send_alerts)
         self._reporting = Coalesced(self._report)
         #: Called after each report, with whether the agent was woken: there may be an action for it.
         self.on_report: Callable[[bool], None] = lambda _woken: None
-        #: Further faults of the agent itself.
-        self.other_faults: Callable[[], list[FaultDict]] = list
         self.store = store
         self.hold = AlertHold()
         self.notifier = Notifier(settings.name, alerters, clock, self._alerts_changed)
-
-    def faults(self) -> list[FaultDict]:
-        """The current report."""
-        marked = [result._replace(faults=self.notifier.marked(result.faults)) for result in self._results()]
-        return report.faults(self._agent, marked)
-
-    def severities(self) -> list[int]:
-        """The severities of the current faults."""
-        found = (fault for result in self._results() for fault in result.faults)
-        return [fault["severity"] for fault in results.worst(found).values()]
+        self.exclusive = ExclusiveChecks(
+            Context(settings.name, settings.base_interval, store, clock, self.notifier, states, self.results_are_in)
+        )
+        self.contents = ReportContents(settings.name, states, store, self.notifier, self.exclusive)
 
     def report_outdated(self, reason: str | None) -> None:
         """Report that the configuration could not be read again, and why; ``None``: it was read."""
-        name = fault_name(self._agent, "agent", "configuration")
-        text = f"the configuration is unchanged, as it cannot be read: {reason}"
-        self._outdated = [] if reason is None else [make_fault(name, SEVERITIES["error"], text)]
+        self.contents.outdated = reason
         self._reporting.request()
 
     def results_are_in(self) -> None:
         """Have the results of checks reported, and alerts about them sent."""
-        (self._sending if self.notifier else self._reporting).request()
+        if self.notifier:
+            self._sending.request()
+        else:
+            self._record()
 
     def release_alerts(self) -> None:
         """Hold no alerts back any longer; those held back are sent."""
@@ -90,12 +80,12 @@ class Reporter:
     async def read_briefly(self) -> None:
         """Read from the store what an earlier process stored, and the squelches; wait a short time for it."""
         self._reading.request()
-        await self._wait_briefly(self._reading)
+        await self._wait_briefly(self._reading.tasks())
 
     async def report_once(self) -> None:
         """Store the current report, or raise a ``StoreError``."""
         await self._restore()
-        faults = self.faults()
+        faults = self.contents.faults()
         self.notifier.reporting(faults)
         woken = await self.store.report(faults, _LATE * self._base_interval)
         self.notifier.stored(faults)
@@ -107,46 +97,41 @@ class Reporter:
 
     def tasks(self) -> list["asyncio.Task[None]"]:
         """The active tasks, except those of alerters."""
-        return [*self._reading.tasks(), *self._sending.tasks(), *self._reporting.tasks()]
+        own = [*self._reading.tasks(), *self._sending.tasks(), *self._reporting.tasks()]
+        return [*own, *self.exclusive.tasks()]
 
-    def _results(self) -> list[Result]:
-        found = self._states.results()
-        found.append(Result(alerting.ALERTERS, "", self.notifier.faults()))
-        found.append(Result("agent", "", [*self.store.outage_notice(), *self._outdated, *self.other_faults()]))
-        names = [fault["name"] for result in found for fault in result.faults]
-        found.append(Result(alerting.ALERTERS, "over", self.notifier.pending_resolutions(names)))
-        return found
+    def _record(self) -> None:
+        """Have the store record what is known: the report, and the state of leases."""
+        self._reporting.request()
+        self.exclusive.save()
 
     async def _send_alerts(self) -> None:
         """Report that alerts are due, then send them; a slow store delays them only briefly."""
         start = self._clock.time()
         await self._refresh()
         if not self.hold.may_send():
-            self._reporting.request()
+            self._record()
             return
-        due = self.notifier.consider(self._critical_faults(), self.store.silenced)
-        self._reporting.request()
+        due = self.notifier.consider(self.contents.critical(), self.store.silenced)
+        self._record()
         if due and self.store.away_since is None:
-            await self._wait_briefly(self._reporting, self._clock.time() - start)
+            recording = [*self._reporting.tasks(), *self.exclusive.tasks()]
+            await self._wait_briefly(recording, self._clock.time() - start)
         self.notifier.send()
 
     async def _refresh(self) -> None:
         """Read what alerts depend on from the store: squelches only if one may apply, and now and then."""
         if self.store.away_since is not None:
             return
-        if not self._restored or self.notifier.has_triggers(self._critical_faults()):
+        if not self._restored or self.notifier.has_triggers(self.contents.critical()):
             await self.read_briefly()
         elif self.store.squelches_are_stale():
             self._reading.request()
 
-    def _critical_faults(self) -> dict[str, FaultDict]:
-        """All faults about which alerts are sent if they are critical."""
-        return results.worst([*self._states.faults(), *self.notifier.faults()])
-
-    async def _wait_briefly(self, work: Coalesced, waited: float = 0.0) -> None:
+    async def _wait_briefly(self, tasks: "Collection[asyncio.Task[None]]", waited: float = 0.0) -> None:
         left = min(_ALERTS_WAIT, self._base_interval / 4) - waited
         if left > 0:
-            await clock.wait(work.tasks(), self._clock, left)
+            await clock.wait(tasks, self._clock, left)
 
     async def _read(self) -> None:
         try:
@@ -172,7 +157,7 @@ class Reporter:
 
     def _alerts_changed(self) -> None:
         if self.hold.state is not HoldState.ENDED:
-            self._reporting.request()
+            self._record()
 
     async def _restore(self) -> None:
         """Take over, once, what an earlier process of this agent stored."""
@@ -182,6 +167,7 @@ class Reporter:
         if self._restored:  # meanwhile
             return
         self._restored = True
+        stored = self.exclusive.restore(stored)
         self.notifier.restore(stored)
         self._states.merge_stored(stored)
         self.release_alerts()

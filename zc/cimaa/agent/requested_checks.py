@@ -34,7 +34,8 @@ def _find(daemon: Daemon, name: str) -> CheckState | CheckRun:
     """The check with this name, ``FILE/SECTION`` or the section alone; or why it cannot be run."""
     matching = [state for state in daemon.states if name in (path(state.check), state.check.section)]
     if len(matching) == 1:
-        return matching[0]
+        here = matching[0].active
+        return matching[0] if here else CheckRun(path(matching[0].check), error="another agent runs it")
     paths = [path(state.check) for state in matching or daemon.states]
     several = f"there are several checks of this name: {', '.join(paths)}"
     return CheckRun(name, error=several if matching else f"there is no such check; {nearest(name, paths)}")

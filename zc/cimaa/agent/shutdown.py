@@ -18,7 +18,7 @@ async def end(reporter: Reporter, *, keep: bool, patience: float) -> None:
 
     Unless ``keep``, everything that alerters have triggered is resolved, and the agent is
     removed from the store.  If an alerter fails, it stays there, so that no open incident is
-    forgotten.
+    forgotten.  Checks that one agent of several runs are left to the others, with their alerts.
     """
     reporter.end()
     await cancel(reporter.tasks())
@@ -32,10 +32,13 @@ async def end(reporter: Reporter, *, keep: bool, patience: float) -> None:
 async def _stay(reporter: Reporter, patience: float) -> None:
     await _finish_alerts(reporter, patience)
     await _within(patience, _report(reporter))
+    await _within(patience, reporter.exclusive.give_up())
 
 
 async def _leave(reporter: Reporter, patience: float) -> None:
     notifier = reporter.notifier
+    await _finish_alerts(reporter, patience)
+    await _within(patience, reporter.exclusive.give_up())
     if notifier:
         notifier.resolve_all()
         await _within(patience, _report(reporter))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..db import DB
-from ..errors import StoreError, StoreUnavailable, unexpected
+from ..errors import Error, StoreError, StoreUnavailable, unexpected
 from ..faults import SEVERITIES, FaultDict
+from ..leases import UNCHANGED, Lease
 from ..masking import mask_urls
 from ..naming import fault_name
 from ..squelches import Matcher, StoredSquelch, in_force
@@ -76,12 +77,13 @@ class StoreClient:
     async def ask(self, function: Callable[[DB], T]) -> T:
         """What a function of the store returns.
 
-        Only an unavailable store counts as an outage: one that refuses other calls may take reports all the same.
+        A store that refuses the call is not unavailable: it may have no table for it yet, and take reports all the
+        same.
 
         :raises StoreError: if the store is unavailable, or refuses the call.
         """
-        result: T | StoreError = await self._call(_refused, function, self._db)
-        if isinstance(result, StoreError):
+        result: T | Error = await self._call(_refused, function, self._db)
+        if isinstance(result, Error):
             raise result
         return result
 
@@ -89,6 +91,14 @@ class StoreClient:
         """The agent's faults in the store."""
         stored = await self._call(self._db.get_faults, self._agent)
         return [{key: value for key, value in fault.items() if key != "agent"} for fault in stored]
+
+    async def lease(self, name: str, seconds: float, state: Any = UNCHANGED) -> Lease:
+        """Take or renew a lease for the agent: see :meth:`zc.cimaa.db.DB.lease`."""
+        return await self.ask(lambda db: db.lease(name, self._agent, seconds, state=state))
+
+    async def release(self, name: str) -> None:
+        """End a lease of the agent."""
+        await self.ask(lambda db: db.release(name, self._agent))
 
     async def read_squelches(self) -> None:
         """Read the squelches."""
@@ -175,11 +185,11 @@ class StoreClient:
             self.away_since = None
 
 
-def _refused(function: Callable[[DB], T], db: DB) -> T | StoreError:
+def _refused(function: Callable[[DB], T], db: DB) -> T | Error:
     """What the function returns, or its error, unless the store is unavailable."""
     try:
         return function(db)
     except StoreUnavailable:
         raise
-    except StoreError as error:
+    except Error as error:
         return error

@@ -29,6 +29,7 @@ COMMANDS = {
     "agents": "commands.list_agents:agents",
     "remove-agent": "commands.list_agents:remove_agent",
     "leases": "commands.list_leases:leases",
+    "once": "commands.run_leased:once",
     "action": "commands.action:action",
     "meta-check": "commands.meta_check:meta_check",
     "cfengine": "commands.show_cfengine:cfengine",

@@ -45,6 +45,8 @@ class Check(NamedTuple):
     nagios_performance: bool = True
     #: False if its errors never become critical.
     escalates: bool = True
+    #: True if only one of the agents that have a check of this name runs it.
+    once: bool = False
 
 
 class Broken(NamedTuple):

@@ -24,7 +24,7 @@ from .check import Broken, Check, Named, name_of
 from .perfdata import Metric, first_line
 from .thresholds import Crossing
 
-ERROR, WARNING = SEVERITIES["error"], SEVERITIES["warning"]
+ERROR, WARNING, INFO = SEVERITIES["error"], SEVERITIES["warning"], SEVERITIES["info"]
 
 #: The severity for each exit status of a Nagios plugin (OK, WARNING, CRITICAL, UNKNOWN).
 #: An exit status alone never makes a fault critical; JSON can.
@@ -108,6 +108,12 @@ def check_failure(agent: str, check: Named, kind: str, text: str) -> FaultDict:
     """The fault that reports a failure of the check itself."""
     name = fault_name(agent, check.file, check.section, f"monitor-{kind}")
     return {**make_fault(name, ERROR, text), CHECK_FAILURE: kind}
+
+
+def unleased(agent: str, check: Named, reason: str) -> Result:
+    """The result of a check of which it is unknown which agent runs it: mere information, no error of the check."""
+    text = f"it is unknown which agent runs it, if any: {reason}"
+    return Result(check.file, check.section, [{**check_failure(agent, check, "lease", text), "severity": INFO}])
 
 
 def make_fault(name: str, severity: int, text: str) -> FaultDict:

@@ -81,7 +81,7 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
     ours = Settings.load(configuration(ctx))
     logging.getLogger("zc.cimaa").addHandler(_Tracebacks())
     with open_store(ctx, this_host()) as db:
-        done = once.run(ours, check_environment(configuration(ctx)))
+        done = once.run(ours, check_environment(configuration(ctx)), db)
         actions = _actions(configuration(ctx), ours) if ACTIONS in configuration(ctx).sections else None
         faults = [*done.faults, *(actions.faults() if actions is not None else ())]
         try:
@@ -98,6 +98,8 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
         if actions is not None and (problem := actions.run(db)):
             message(f"actions: {problem}")
     ran = f"{ours.name} ran {counted(done.checks, 'check')}"
+    if done.elsewhere:
+        ran += f" ({done.elsewhere} more: another agent runs {'it' if done.elsewhere == 1 else 'them'})"
     message(f"{ran}: {counted(len(found)) if found else 'no faults'}, stored in {_store(ctx)}.")
     return fault_list.any_unsquelched(shown)
 

@@ -51,7 +51,7 @@ CALLS: Mapping[str, tuple[str, str, str, str]] = {
 
 #: The calls that each command makes.
 COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "agent": ("set_faults", "get_faults", "find_faults", "get_squelch_details", "remove_agent"),
+    "agent": ("set_faults", "get_faults", "find_faults", "get_squelch_details", "remove_agent", "lease", "release"),
     "report": ("set_faults",),
     "faults": ("find_faults", "get_agents", "get_squelches"),
     "faults --at": ("faults_at", "get_history", "get_agents", "late_agents", "squelches_at"),
@@ -67,6 +67,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "leases": ("get_leases",),
     "leases --release": ("get_leases", "release"),
     "leases --forget": ("forget_lease", "get_leases"),
+    "once": ("lease", "release"),
     "tend": ("count_expired_history", "prune_history"),
     "dump": ("dump",),
 }
