@@ -34,6 +34,7 @@ class Host:
         self.path = directory / "cimaa.cfg"
         self.ran = directory / "ran"
         self.clock = SimulatedClock(START)
+        self.clock.HANGING = 20  # nothing hangs here, but ssh-keygen may be slow
         self.db = memory.DB(clock=lambda: self.clock.time())
         (directory / "checks").mkdir()
 

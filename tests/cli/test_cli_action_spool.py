@@ -5,8 +5,10 @@ import json
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from tests.support.forks import finished, in_fork
 from tests.support.killed_agents import AtMostOnce, Steps
 from tests.support.long_form import times
+from tests.support.needs import missing
 from zc.cimaa import lmdb
 from zc.cimaa.actions.documents import Document, document_id
 from zc.cimaa.actions.fleet_actions import FleetActions
@@ -34,7 +37,7 @@ class Spooling(AtMostOnce):
     def __init__(self, directory: Path, spool: str = "spool") -> None:
         super().__init__(directory)
         self.spool = directory / spool
-        self.spool.mkdir()
+        self.spool.mkdir(exist_ok=True)
         self.turn()
 
     def turn(self, later: float = 0, opener: Callable[[], DB] | None = None, keep: float = 3600) -> list[str]:
@@ -152,6 +155,39 @@ def test_another_action_of_the_same_name_is_refused(host: Spooling) -> None:
     assert "choose another name" in (host.spool / "action/invalid/q.reason").read_text()
     finished(in_fork(host.work))
     assert host.lines() == {"1": 1}
+
+
+def test_on_a_full_disk_nothing_is_lost(tmp_path: Path) -> None:
+    disk = tmp_path / "spool"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=755", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True).returncode:
+        missing("needs the right to mount a file system")
+    try:
+        host = Spooling(tmp_path)
+        for number in range(1, 4):
+            host.drop(f"q{number}", number)
+        for room in (0, 1, 2, 3, 4, 5):
+            (disk / "filler").unlink(missing_ok=True)
+            fill(disk / "filler", room)
+            with suppress(OSError):
+                host.turn()
+            finished(in_fork(host.work))
+        (disk / "filler").unlink()
+        host.turn()
+        finished(in_fork(host.work))
+        host.turn()
+        check(host, 3)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def fill(path: Path, room: int) -> None:
+    """Fill the disk but for this number of pages."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    os.truncate(path, max(0, path.stat().st_size - room * 4096))
 
 
 def test_one_process_works_on_a_directory(host: Spooling) -> None:

@@ -13,7 +13,7 @@ from .daemon import Daemon
 from .store import StoreClient
 
 if TYPE_CHECKING:
-    from .action_answers import ActionProblems
+    from .action_outcomes import ActionProblems
     from .action_work import ActionWork
 
 
@@ -76,7 +76,7 @@ class ActionDuty:
 
     def _started(self) -> "ActionWork":
         if self._work is None:
-            from .action_answers import ActionProblems
+            from .action_outcomes import ActionProblems
             from .action_work import ActionWork
 
             self._problems = ActionProblems(self._daemon.reporter.results_are_in)

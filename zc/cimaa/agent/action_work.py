@@ -19,7 +19,7 @@ from ..actions.judging import Decision, Judged
 from ..errors import JournalError, StoreError
 from ..masking import mask_urls
 from . import action_run
-from .action_answers import ActionAnswers, ActionProblems, ProblemKind, in_thread
+from .action_outcomes import ActionAnswers, ActionProblems, ProblemKind, in_thread
 from .action_rules import ActionRules
 from .action_run import Outcome
 from .clock import AsyncClock

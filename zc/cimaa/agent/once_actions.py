@@ -11,7 +11,7 @@ from ..errors import Error
 from ..faults import FaultDict
 from ..masking import mask_urls
 from . import action_rules, trial
-from .action_answers import ActionProblems, ProblemKind
+from .action_outcomes import ActionProblems, ProblemKind
 from .action_work import ActionWork
 from .clock import SystemClock
 from .config import Settings, check_environment

@@ -18,7 +18,11 @@ async def run(daemon: Daemon, names: Sequence[str]) -> Sequence[CheckRun]:
     """
     found = [_find(daemon, name) for name in names]
     states = [each for each in found if isinstance(each, CheckState)]
-    started = [task for state in states if state.task is None and (task := daemon.run_now(state)) is not None]
+    started: list[asyncio.Task[None]] = []
+    for state in states:
+        if state.task is None:
+            daemon.start(state)
+            started += [] if state.task is None else [state.task]
     running = [state.task for state in states if state.task is not None]
     try:
         if running:

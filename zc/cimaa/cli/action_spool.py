@@ -15,7 +15,6 @@ last one was killed, and two spools may have the same action.
 =====================  ===============================================================================================
 """
 
-import shutil
 import stat
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 
 from ..actions import documents, signed_files
 from ..actions.documents import Document
-from ..actions.entries_of_actions import RUNNING, SENT, Counters, StoredAction
+from ..actions.entries_of_actions import Counters, StoredAction
 from ..actions.fleet_actions import FleetActions
 from ..actions.signed_files import signature_file
 from ..db import DB
@@ -33,9 +32,9 @@ from . import action_answers, action_following, spool_files
 from .action_answers import Wanted
 from .action_delivery import check_signed, reached
 from .action_files import module_checks
+from .spool_commands import CommandFiles
 
 ACTIONS = ("new", "inflight", "done", "invalid")
-COMMANDS = ("ready", "inflight", "returned", "done")
 #: Up to this number of agents, there is a file for each.
 AGENTS = 10_000
 
@@ -59,17 +58,15 @@ class ActionSpool:
         self._deliver = deliver
         self._clock = clock
         self._actions = {name: directory / "action" / name for name in ACTIONS}
-        self._commands = {name: directory / "command" / name for name in COMMANDS}
+        self._commands = CommandFiles(directory / "command")
         # The counters of which the files were written.
         self._written: dict[str, Counters] = {}
 
     def prepare(self) -> None:
         """Make the directories, and tidy up after a process that was killed."""
-        for path in (*self._actions.values(), *self._commands.values()):
-            path.mkdir(parents=True, exist_ok=True)
-        for path in (*self._actions.values(), *self._commands["ready"].parent.glob("*/*/")):
-            for draft in path.glob(".*.draft"):
-                draft.unlink()
+        self._commands.prepare()
+        for path in self._actions.values():
+            spool_files.prepare(path)
 
     def send_new(self) -> list[str]:
         """Send the new actions; the names of those that were sent, and lines about those that are invalid."""
@@ -77,14 +74,14 @@ class ActionSpool:
         for path in _files(self._actions["new"]):
             try:
                 document = self._send(path)
-            except (InvalidAction, OSError) as error:
-                reason = f"cannot read it: {error.strerror}" if isinstance(error, OSError) else str(error)
+            except InvalidAction as error:
                 if self._is_settled(path):
-                    self._reject(path, reason)
-                    said.append(f"{path.name} is invalid: {reason}")
+                    self._reject(path, str(error))
+                    said.append(f"{path.name} is invalid: {error}")
             else:
                 said.append(f"{path.name} is sent: {document.id}")
-        self._remove_lonely(self._actions["new"], self._actions["inflight"])
+        for following in ("inflight", "invalid"):
+            self._remove_lonely(self._actions["new"], self._actions[following])
         return said
 
     def follow(self) -> list[str]:
@@ -99,10 +96,8 @@ class ActionSpool:
         for place in ("done", "invalid"):
             for path in self._actions[place].iterdir():
                 if path.lstat().st_ctime < before:
-                    _remove(path)
-        for path in self._commands["done"].iterdir():
-            if not (self._actions["done"] / path.name).exists():
-                _remove(path)
+                    spool_files.remove(path)
+        self._commands.keep({path.name for path in _files(self._actions["done"])})
 
     def is_billed(self) -> bool:
         """True if the store bills what is read to follow actions."""
@@ -113,9 +108,7 @@ class ActionSpool:
 
         :raises InvalidAction: if it cannot be sent.
         """
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise InvalidAction("it is not a file")
-        data, given = signed_files.read(path), signed_files.read_signatures(path)
+        data, given = _read(path)
         document = documents.parse(data, module_checks())
         check_signed(data, given, path.name)
         there = self._actions["inflight"] / path.name
@@ -139,7 +132,7 @@ class ActionSpool:
         if signatures.is_file():
             signatures.replace(signature_file(there))
         if there.is_dir():
-            _remove(there)
+            spool_files.remove(there)
         path.replace(there)
 
     def _is_settled(self, path: Path) -> bool:
@@ -153,7 +146,8 @@ class ActionSpool:
             return self._finish(path, {"state": "unknown: the store does not have it"})
         counted = self._fleet.counters(action)
         if self._written.get(path.name) != counted:
-            self._write_commands(path.name, action, counted)
+            if counted.sent <= AGENTS:
+                self._commands.write(path.name, action_answers.answered(self._fleet, action, Wanted()))
             spool_files.write_json(_with(path, ".status"), self._status(action, counted))
             self._written[path.name] = counted
         if not action_following.is_over(self._fleet, action, counted):
@@ -163,29 +157,9 @@ class ActionSpool:
     def _status(self, action: StoredAction, counted: Counters) -> dict[str, Any]:
         return action_following.shape(self._fleet, action, counted)
 
-    def _write_commands(self, name: str, action: StoredAction, counted: Counters) -> None:
-        """Write a file for each agent, in the directory of its state, and remove those in others."""
-        if counted.sent > AGENTS:
-            return
-        for answered in action_answers.answered(self._fleet, action, Wanted()):
-            places = {SENT: "ready", RUNNING: "inflight"}
-            place = places.get(answered.command.state, "returned")
-            file = f"{spool_files.encoded_name(answered.command.agent)}.json"
-            directory = self._commands[place] / name
-            directory.mkdir(exist_ok=True)
-            spool_files.write_json(directory / file, {"action": action.id, **action_answers.shape(answered)})
-            for other in ("ready", "inflight", "returned"):
-                if other != place:
-                    (self._commands[other] / name / file).unlink(missing_ok=True)
-
     def _finish(self, path: Path, status: dict[str, Any]) -> bool:
         there, name = self._actions["done"] / path.name, path.name
-        returned, done = self._commands["returned"] / name, self._commands["done"] / name
-        done.mkdir(exist_ok=True)
-        for place in (returned, self._commands["ready"] / name, self._commands["inflight"] / name):
-            for file in place.glob("*.json"):
-                file.replace(done / file.name)
-            _remove(place)
+        self._commands.finish(name)
         spool_files.write_json(_with(there, ".status"), {**status, "file": name})
         spool_files.write(signature_file(there), signed_files.read_signatures(path))
         path.replace(there)
@@ -206,6 +180,19 @@ def _files(directory: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path.lstat().st_mtime, path.name))
 
 
+def _read(path: Path) -> tuple[bytes, bytes]:
+    """A document and its signatures.
+
+    :raises InvalidAction: if they cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise InvalidAction("it is not a file")
+        return signed_files.read(path), signed_files.read_signatures(path)
+    except OSError as error:
+        raise InvalidAction(f"it cannot be read: {error.strerror}") from error
+
+
 def _with(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
@@ -213,10 +200,3 @@ def _with(path: Path, suffix: str) -> Path:
 def _other(path: Path, data: bytes) -> bool:
     """True if there is another action of this name."""
     return path.is_file() and signed_files.read(path) != data
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,21 @@ def locked(directory: Path) -> Iterator[None]:
         raise SpoolError(f"another process works on {directory}") from None
     finally:
         os.close(descriptor)
+
+
+def prepare(directory: Path) -> None:
+    """Make a directory, and remove what was half-written in it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for draft in directory.glob(".*.draft"):
+        draft.unlink()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a directory with all that is in it; it may be missing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write(path: Path, data: bytes) -> None:

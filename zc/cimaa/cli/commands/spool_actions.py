@@ -59,10 +59,10 @@ def spool(ctx: click.Context, directory: Path, once: bool, keep: int, rate: int)
                 for line in (*actions.send_new(), *actions.follow()):
                     message(line)
                 actions.prune(keep)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, OSError) as error:  # the disk may be full
                 if once:
                     raise
-                message(f"The store is unavailable: {error}")
+                message(f"Trying again: {error}")
             if once:
                 return
             time.sleep(action_following.BILLED_INTERVAL if actions.is_billed() else action_following.INTERVAL)
