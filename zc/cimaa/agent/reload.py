@@ -18,7 +18,7 @@ from .tasks import Coalesced
 _LOG = logging.getLogger("zc.cimaa.agent")
 
 #: The settings in the section ``[agent]`` that a running daemon cannot change.
-FIXED = ("name", "parallel", "base_interval")
+FIXED = ("name", "parallel", "base_interval", "tags")
 
 
 class Configuration(NamedTuple):

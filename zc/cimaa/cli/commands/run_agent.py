@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from ...agents import this_host
+from ...agents import tagged, this_host, this_process
 from ...config import ACTIONS, Config, Setting
 from ...errors import StoreError
 from ...faults import FaultDict
@@ -60,7 +60,7 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, exit_co
         from ...agent import reload, service
 
         daemon = reload.load(configuration(ctx))
-        with open_store(ctx) as db:
+        with open_store(ctx, tagged(this_process(), daemon.agent.tags)) as db:
             ctx.exit(service.run(daemon, db, count=count, keep=keep, as_json=as_json))
 
 
@@ -80,7 +80,7 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
 
     ours = Settings.load(configuration(ctx))
     logging.getLogger("zc.cimaa").addHandler(_Tracebacks())
-    with open_store(ctx, this_host()) as db:
+    with open_store(ctx, tagged(this_host(), ours.tags)) as db:
         done = once.run(ours, check_environment(configuration(ctx)), db)
         actions = _actions(configuration(ctx), ours) if ACTIONS in configuration(ctx).sections else None
         faults = [*done.faults, *(actions.faults() if actions is not None else ())]
