@@ -105,10 +105,10 @@ def limited(db: DB, size: int, rate: int) -> tuple[int | None, int]:
     return units, rate if units is None else min(rate, max(1, READ_UNITS // units))
 
 
-def deliver(fleet: FleetActions, document: Document, agents: Sequence[str], rate: int) -> int:
+def deliver(fleet: FleetActions, document: Document, agents: Sequence[str], rate: int, *, quiet: bool = False) -> int:
     """Add the commands, at most ``rate`` a second; how many were added."""
     parts = paced(fleet.deliver(document, agents, min(PART, rate)), len(agents), rate, time.monotonic, time.sleep)
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         return sum(added for _, added in parts)
     total = 0
     with click.progressbar(length=len(agents), label="Sending", file=sys.stderr) as bar:

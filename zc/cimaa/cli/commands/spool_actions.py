@@ -50,7 +50,7 @@ def spool(ctx: click.Context, directory: Path, once: bool, keep: int, rate: int)
     with open_store(ctx) as db, spool_files.locked(directory):
 
         def give(fleet: FleetActions, document: Document, size: int, agents: Sequence[str]) -> None:
-            deliver(fleet, document, agents, limited(db, size, rate)[1])
+            deliver(fleet, document, agents, limited(db, size, rate)[1], quiet=True)
 
         actions = ActionSpool(directory, db, login_name(), give)
         actions.prepare()
