@@ -28,9 +28,7 @@ class LosesAnswers(DB):
 
     lost = 0
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         woken = super()._replace(agent, report, instance, within, unmark)
         if self.lost:
             self.lost -= 1

@@ -34,9 +34,7 @@ class ForgetsToRemove(memory.DB):
 
     breaks = 1
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = list(self._agent_faults(agent))
         woken = super()._replace(agent, report, instance, within, unmark)
         now = {fault["name"] for fault in self._store.faults[agent]}
@@ -91,9 +89,7 @@ class TakesTrueForOne(memory.DB):
 
     breaks = 4
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = {fault["name"]: fault for fault in self._agent_faults(agent)}
         woken = super()._replace(agent, report, instance, within, unmark)
         self._store.faults[agent] = [
@@ -108,9 +104,7 @@ class BeginsAnew(memory.DB):
 
     breaks = 21
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = {fault["name"]: fault for fault in self._agent_faults(agent)}
         woken = super()._replace(agent, report, instance, within, unmark)
         for fault in self._store.faults[agent]:
@@ -126,9 +120,7 @@ class WritesInTwoSteps(memory.DB):
 
     looked = threading.Event()
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         kept = self._store.faults.pop(agent, [])
         for _ in range(2):  # the first may have looked before
             self.looked.clear()
@@ -236,9 +228,7 @@ class MixesUpThreads(memory.DB):
 
     company = threading.Barrier(2)
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         self._report = report
         try:
             self.company.wait(0.1)
@@ -285,9 +275,7 @@ class ForgetsWhoElse(memory.DB):
 
     breaks = 31
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         changed = agent in self._store.rows and self._store.rows[agent].digest != report.digest
         woken = super()._replace(agent, report, instance, within, unmark)
         row = self._store.rows[agent]
@@ -412,9 +400,7 @@ class RecordsEveryMessage(memory.DB):
 
     breaks = 60
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = {fault["name"]: fault for fault in self._agent_faults(agent)}
         woken = super()._replace(agent, report, instance, within, unmark)
         at = self._store.rows[agent].written
@@ -461,9 +447,7 @@ class HidesTheGap(memory.DB):
 
     breaks = 67
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = self._store.rows.get(agent)
         woken = super()._replace(agent, report, instance, within, unmark)
         if before is not None:
@@ -485,9 +469,7 @@ class AnswersTwice(memory.DB):
 
     breaks = 80
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         woken = super()._replace(agent, report, instance, within, unmark)
         if woken:
             self._store.rows[agent] = self._store.rows[agent]._replace(marked=True)
@@ -499,9 +481,7 @@ class AnswersTheWrongCall(memory.DB):
 
     breaks = 81
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         return super()._replace(agent, report, instance, within, unmark=True)
 
 
@@ -522,9 +502,7 @@ class WakesWhatIsGone(memory.DB):
 
     breaks = 84
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         marks = self._store.__dict__.setdefault("marks", set())
         woken = super()._replace(agent, report, instance, within, unmark)
         return woken or (agent in marks and not marks.discard(agent))
@@ -549,9 +527,7 @@ class OverwritesMarks(memory.DB):
 
     breaks = 86
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         before = self._store.rows.get(agent)
         time.sleep(0.002)
         super()._replace(agent, report, instance, within, unmark)

@@ -514,9 +514,7 @@ class DB(ABC):
         """
 
     @abstractmethod
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         """Replace the agent's report atomically, even if others write at the same time.
 
         :func:`zc.cimaa.history.replacement` computes what to write: row, faults and events.
@@ -524,9 +522,12 @@ class DB(ABC):
         there was one.  A mark that is set after the row was read must not be overwritten.
         """
 
+    @abstractmethod
     def _wake(self, agents: Sequence[str]) -> int:
-        """Mark the rows of these agents (each name once), where there are any; return how many have one."""
-        raise NotImplementedError
+        """Mark the rows of these agents (each name once), where there are any; return how many have one.
+
+        It is durable when it returns.
+        """
 
     @abstractmethod
     def _remove_agent(self, agent: str, user: str | None) -> None:
@@ -690,14 +691,14 @@ class DB(ABC):
         doubles = ((name, row, agents.rivals(row, within, now)) for name, row in self._rows_of_several())
         return sorted((agents.shown(name, row, seen) for name, row, seen in doubles if seen), key=_NAME)
 
-    def _count_entries(self, kind: str, key: str, fields: Sequence[str]) -> Mapping[tuple[Any, ...], int]:
+    def _count_entries(self, kind: str, key: str, fields: tuple[str, str]) -> Iterable[tuple[Any, Any, int]]:
         """How many entries of this kind with this key have which values in these ``fields``.
 
-        A field that an entry does not have, or that is not text, a number or a truth value, counts as ``None``.
+        A field that an entry does not have, or that is a list or an object, may count as ``None``.
         """
-        return Counter(
-            tuple(_plain(entry.value, field) for field in fields) for entry in self._entries(kind, None, key)
-        )
+        found = self._entries(kind, None, key)
+        counted = Counter(tuple(_plain(entry.value, field) for field in fields) for entry in found)
+        return ((first, second, number) for (first, second), number in counted.items())
 
     def _read_units(self, size: int) -> int | None:  # noqa: ARG002  # most stores do not bill
         """What it costs to read an entry of this many bytes, in units of the store; ``None``: nothing is billed."""
@@ -722,7 +723,7 @@ class DB(ABC):
     # Helpers of this class alone
 
     def _set_report(self, agent: str, faults: Iterable[Mapping[str, Any]], within: int | None, unmark: bool) -> bool:
-        """Write a report; return whether it took a mark away."""
+        """Write a report; return whether it removed a mark."""
         if self._closed:
             self._require_open()
         agents.check_name(agent)
@@ -735,13 +736,11 @@ class DB(ABC):
         report = _report(agent, faults, unvalidated)
         if unvalidated is None and self._touch(agent, Touch(report.digest, instance.id, within, unmark)):
             return False
-        if not unmark:
-            self._replace(agent, report, instance, within)
-            return False
         try:
             return self._replace(agent, report, instance, within, unmark)
-        except BaseException:  # it may have taken a mark away
-            self._unanswered.add(agent)
+        except BaseException:  # it may have removed a mark
+            if unmark:
+                self._unanswered.add(agent)
             raise
 
     def _lease_entry(self, name: str) -> Entry | None:

@@ -63,9 +63,7 @@ class DB(Contract):
             self._store.rows[agent] = row._replace(updated=now)
             return True
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         with self._store.lock:
             row, old = self._store.rows.get(agent), self._store.faults.get(agent, [])
             last = None if row else self._last(agent)

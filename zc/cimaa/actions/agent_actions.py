@@ -47,10 +47,11 @@ class AgentActions:
         """Store what the agent answers: a text of ``entries_of_actions.answer_text``, and its signature."""
         entry = entries_of_actions.answer_entry(command.id, command.agent, text, signature, command.expires)
         check(entry)
+        was = None  # most often there is none
         for _ in range(ATTEMPTS):
-            was = next(iter(self._db._entries(ANSWER, command.agent, command.id)), None)
             if self._db._swap(ANSWER, command.agent, command.id, was and was.revision, entry):
                 return
+            was = next(iter(self._db._entries(ANSWER, command.agent, command.id)), None)
         raise contended(command.id)
 
     def _change(self, command: Command, state: str, reason: str = "", found: bool = False) -> Command | None:

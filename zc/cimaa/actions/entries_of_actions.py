@@ -13,6 +13,7 @@ What follows from the time is computed here when it is asked for, and never stor
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
@@ -144,16 +145,16 @@ def signed_further(was: Entry, wanted: Entry) -> Entry:
         raise InvalidAction(f"the action {stored.id} was cancelled by {stored.cancelled_by}")
     if stored.data != new.data:  # it was damaged
         return wanted
-    joined = together(stored.signatures, new.signatures)
-    return (
-        was
-        if joined == stored.signatures
-        else was._replace(value={**was.value, "signatures": joined.decode()}, revision=wanted.revision)
-    )
+    joined = stored.signatures if stored.signatures == new.signatures else together(stored.signatures, new.signatures)
+    if joined == stored.signatures:
+        return was
+    return was._replace(value={**was.value, "signatures": joined.decode()}, revision=wanted.revision)
 
 
 def cancelled(entry: Entry, user: str) -> Entry:
-    """The entry of an action that is cancelled by a user."""
+    """The entry of an action that is cancelled by a user; ``entry`` itself if it is cancelled."""
+    if stored_action(entry).cancelled_by:
+        return entry
     value = entry.value if isinstance(entry.value, dict) else {}
     return entry._replace(value={**value, "cancelled_by": user}, revision=uuid4().hex)
 
@@ -163,12 +164,14 @@ def kept_until(document: Document, keep: int) -> int:
     return math.ceil(min(document.expires, _LATEST)) + keep
 
 
-def together(first: bytes, second: bytes) -> bytes:
-    """The signatures of both, each key's once.
+def together(stored: bytes, new: bytes) -> bytes:
+    """The signatures of both, each key's once; those that are ``stored`` are left out if they were damaged.
 
     :raises InvalidAction: if these are too many.
     """
-    found = {signature.key: signature for each in (first, second) for signature in signers.signatures(each)}
+    found = {signature.key: signature for signature in signers.signatures(new)}
+    with suppress(InvalidAction):
+        found = {signature.key: signature for signature in signers.signatures(stored)} | found
     joined = "".join(signature.armored() for signature in found.values()).encode()
     signers.signatures(joined)
     return joined

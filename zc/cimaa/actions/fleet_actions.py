@@ -4,13 +4,13 @@ There is no scheduler.  Who sends an action adds it, with one command for each a
 agent changes its own commands, and adds its own answers.  See ``entries_of_actions`` for what is stored.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from .. import limits
 from ..db import ACTIONS
-from ..entries import check
-from ..errors import InvalidAction, InvalidInput
+from ..entries import Entry, check
+from ..errors import InvalidAction, InvalidInput, StoreDenied
 from ..limits import check_text
 from . import documents, entries_of_actions
 from .agent_actions import ATTEMPTS, AgentActions, contended
@@ -36,12 +36,9 @@ class FleetActions(AgentActions):
         now = self.now()
         documents.check_window(document, now)
         entry = check(entries_of_actions.action_entry(data, signatures, sender, int(now), self._kept_until(document)))
-        for _ in range(ATTEMPTS):
-            was = next(iter(self._db._entries(ACTION, "", document.id)), None)
-            wanted = entry if was is None else entries_of_actions.signed_further(was, entry)
-            if wanted is was or self._db._swap(ACTION, "", document.id, was and was.revision, wanted):
-                return entries_of_actions.stored_action(wanted)
-        raise contended(document.id)
+        return self._change_action(
+            document.id, lambda was: entry if was is None else entries_of_actions.signed_further(was, entry)
+        )
 
     def deliver(self, document: Document, agents: Iterable[str], part: int = PART) -> Iterator[tuple[int, int]]:
         """Give each agent its command, unless it has it, and wake it; a ``part`` at a time.
@@ -67,17 +64,13 @@ class FleetActions(AgentActions):
         :raises InvalidAction: if there is none with this id.
         """
         check_text("the user", user, InvalidInput, most=limits.USER)
-        for _ in range(ATTEMPTS):
-            found = next(iter(self._db._entries(ACTION, "", document_id)), None)
-            if found is None:
+
+        def becomes(was: Entry | None) -> Entry:
+            if was is None:
                 raise InvalidAction(f"there is no action {document_id}; see: cimaa action list")
-            action = entries_of_actions.stored_action(found)
-            if action.cancelled_by:
-                return action
-            entry = entries_of_actions.cancelled(found, user)
-            if self._db._swap(ACTION, "", document_id, found.revision, entry):
-                return entries_of_actions.stored_action(entry)
-        raise contended(document_id)
+            return entries_of_actions.cancelled(was, user)
+
+        return self._change_action(document_id, becomes)
 
     # For those who ask
 
@@ -103,7 +96,7 @@ class FleetActions(AgentActions):
     def counters(self, action: StoredAction) -> Counters:
         """How many commands the action has, in which states; answers are not read."""
         stored = self._db._count_entries(COMMAND, action.id, ("state", "found"))
-        counted = ((str(state), found is True, number) for (state, found), number in stored.items())
+        counted = ((str(state), found is True, number) for state, found, number in stored)
         return entries_of_actions.counters(counted, action.document(), bool(action.cancelled_by), self.now())
 
     def commands(self, action: StoredAction) -> list[Command]:
@@ -122,6 +115,19 @@ class FleetActions(AgentActions):
         """The answers of these agents to an action."""
         for agent in agents:
             yield from map(entries_of_actions.sent_answer, self._db._entries(ANSWER, agent, action.id))
+
+    def _change_action(self, document_id: str, becomes: Callable[[Entry | None], Entry]) -> StoredAction:
+        """Change the action's entry, or leave it if it becomes the same; as often as others write first."""
+        tried = None
+        for _ in range(ATTEMPTS):
+            was = next(iter(self._db._entries(ACTION, "", document_id)), None)
+            if was is not None and was.revision == tried:  # PostgreSQL hides rows that may not be changed
+                raise StoreDenied(f"there is no permission to change the action {document_id}")
+            entry = becomes(was)
+            tried = was and was.revision
+            if entry is was or self._db._swap(ACTION, "", document_id, tried, entry):
+                return entries_of_actions.stored_action(entry)
+        raise contended(document_id)
 
     def _kept_until(self, document: Document) -> int:
         return entries_of_actions.kept_until(document, int(self._db.settings[ACTIONS.name]))

@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -18,10 +17,6 @@ from .writes import AgentWrites, ConditionFailed, PlannedWrite
 
 if TYPE_CHECKING:
     from .requests import Requests
-
-
-# How many agents are woken at the same time.
-_PARALLEL = 16
 
 
 class AgentRows:
@@ -77,19 +72,6 @@ class AgentRows:
         self._record(agent, f"reporting for agent {agent!r}", planned, stored if conflicting == agent else None)
         return woken
 
-    def wake(self, agents: Sequence[str]) -> int:
-        """Mark the rows of these agents, several at a time; return how many have one."""
-        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="cimaa-wake") as pool:
-            return sum(pool.map(self._wake, agents))
-
-    def _wake(self, agent: str) -> bool:
-        request = AgentWrites(self._agents, agent).wake(uuid4().hex)
-        try:
-            self._requests.send("update_item", f"waking agent {agent!r}", **request)
-        except ConditionFailed as failed:  # it is marked, or there is no row
-            return failed.item is not None and records.decode_row(failed.item).row is not None
-        return True
-
     def remove(self, agent: str, user: str | None) -> None:
         """Remove the agent's row and faults, and record it; while there is history, an item of the agent remains."""
 
@@ -98,16 +80,12 @@ class AgentRows:
                 return None
             row, old = self._reads.recorded(agent, stored, found) if keep else (stored.row, found)
             events = history.removal(agent, row, old, user, self._now()) if keep else ()
-            item = self._removed(agent, events[0].time if events else stored.written, revision) if keep else None
+            written = events[0].time if events else stored.written
+            item = _removed(agent, written, revision, self._log.retention) if keep else None
             gone = Changes([], [fault["name"] for fault in old])
             return PlannedWrite(item, old, gone, events, keep)
 
         self._record(agent, f"removing agent {agent!r}", planned)
-
-    def _removed(self, agent: str, written: int, revision: str) -> Item | None:
-        """The item of an agent that was removed; ``None`` if it has no history."""
-        expires = history_records.expiry(written, self._log.retention)
-        return records.encode_removed(agent, written, expires, revision) if written else None
 
     def _record(
         self,
@@ -162,9 +140,9 @@ class AgentRows:
         if plan.keep:
             undo, log = revision, writes.undo_log(found, plan.old, changes)
             expires = history_records.expiry(self._now(), self._log.retention)
-            self._put_all(doing, history_records.encode_undo(agent, log, revision, expires))
+            self._log.put(doing, history_records.encode_undo(agent, log, revision, expires))
         mark = self._mark(agent, doing, was, undo)
-        self._put_all(doing, events[:-1])
+        self._log.put(doing, events[:-1])
         mark = self._write_batches(agent, doing, mark, undo, writes.batches(planned))
         self._requests.transact(doing, [write(plan.row, mark), *last])
 
@@ -191,7 +169,8 @@ class AgentRows:
             # The mark was set, but the first response was lost.
         return mark
 
-    def _put_all(self, doing: str, items: Iterable[Item]) -> None:
-        """Write items of the history, one by one: the permission for batches would include deletions."""
-        for item in items:
-            self._requests.send("put_item", doing, TableName=self._log.table, Item=item)
+
+def _removed(agent: str, written: int, revision: str, retention: int) -> Item | None:
+    """The item of an agent that was removed; ``None`` if it has no history."""
+    expires = history_records.expiry(written, retention)
+    return records.encode_removed(agent, written, expires, revision) if written else None

@@ -12,7 +12,7 @@ from ..faults import FaultDict, Report
 from ..history import Event, Kept
 from ..options import DURATION, URL, Option
 from ..squelches import StoredSquelch
-from . import records
+from . import costs, records
 from .agent_reads import AgentReads
 from .agent_rows import AgentRows
 from .entry_table import EntryTable
@@ -20,6 +20,7 @@ from .event_log import AgentSpan, EventLog
 from .fleet_reads import FleetReads
 from .records import check_prefix, full_name, schemas
 from .squelch_rows import SquelchRows
+from .waking import wake
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -85,13 +86,11 @@ class DB(Contract):
     def _touch(self, agent: str, touch: Touch) -> bool:
         return self._agent_rows.touch(agent, touch)
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         return self._agent_rows.replace(agent, report, instance, within, unmark=unmark)
 
     def _wake(self, agents: Sequence[str]) -> int:
-        return self._agent_rows.wake(agents)
+        return wake(self._requests, self._names["agents"], agents)
 
     def _remove_agent(self, agent: str, user: str | None) -> None:
         self._agent_rows.remove(agent, user)
@@ -135,6 +134,12 @@ class DB(Contract):
         if becomes is None:
             return self._entry_table.remove(kind, owner, key, was)
         return self._entry_table.write(becomes, was)
+
+    def _add(self, entries: Iterable[Entry]) -> int:
+        return self._entry_table.add(entries)
+
+    def _read_units(self, size: int) -> int:
+        return costs.read_units(size)
 
     @property
     def clock_margin(self) -> int:

@@ -78,6 +78,11 @@ class EventLog:
             self._now(),
         )
 
+    def put(self, doing: str, items: Iterable[Item]) -> None:
+        """Write items, one by one: the permission for batches would include deletions."""
+        for item in items:
+            self._requests.send("put_item", doing, TableName=self.table, Item=item)
+
     def last(self, agent: str) -> Event | None:
         """The agent's latest event."""
         return next(self.events(AgentSpan(agent, 0, INTEGER_MAX), page=1), None)

@@ -120,9 +120,7 @@ class DB(Contract):
         lately = now - self._touched.get(agent, 0) <= within * agents.MICROSECONDS
         return not lately and writes.is_silent(heartbeats, head, within, now)
 
-    def _replace(
-        self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool = False
-    ) -> bool:
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         name = agent.encode()
         with self._environment.lock(name) as heartbeats:
             now = self._now()

@@ -128,19 +128,27 @@ class DB(Contract):
         self._connections.close()
 
     def _touch(self, agent: str, touch: Touch) -> bool:
-        if self._reported.get(agent, touch) != touch:
+        if self._reported.get(agent, touch)[:3] != touch[:3]:
             return False  # it would not match, unless another instance reported the same meanwhile: spare the way
         return self._connections.run(lambda connection: self._writer(connection).touch(agent, touch), _AGENT)
 
-    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
-        def replace(connection: Session) -> None:
-            self._check_own(connection, agent)
-            self._recorder(connection).replace(agent, report, instance, within)
+    def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
+        attempts = 0
 
-        self._connections.run(replace, _AGENT)
+        def replace(connection: Session) -> bool:
+            nonlocal attempts
+            attempts += 1
+            self._check_own(connection, agent)
+            return self._recorder(connection).replace(agent, report, instance, within, unmark)
+
+        woken = self._connections.run(replace, _AGENT)
         if len(self._reported) >= _REMEMBERED:
             self._reported.clear()
         self._reported[agent] = Touch(report.digest, instance.id, within)
+        return woken or (unmark and attempts > 1)  # an attempt whose response was lost may have removed the mark
+
+    def _wake(self, agents: Sequence[str]) -> int:
+        return self._changed(self._sql.wake, (encode(agents).decode(),), _OPERATOR)
 
     def _remove_agent(self, agent: str, user: str | None) -> None:
         def remove(connection: Session) -> None:
@@ -189,6 +197,10 @@ class DB(Contract):
 
     def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
         return self._read(self._sql.entries, (kind, owner, key, self._given_time()), records.entry)
+
+    def _count_entries(self, kind: str, key: str, fields: tuple[str, str]) -> Iterable[tuple[Any, Any, int]]:
+        values = (*fields, kind, key, self._given_time())
+        return self._read(self._sql.count_entries, values, lambda columns: (columns[0], columns[1], columns[2]))
 
     def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
         place = (kind, owner, key)

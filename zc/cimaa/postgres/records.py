@@ -25,11 +25,12 @@ _COLUMNS = ("name", "severity", "since", "message")
 def row(columns: Sequence[Any], instances: Iterable[SeenInstance]) -> Row:
     """An agent's row, with these of its instances.
 
-    The columns are updated, digest, instance, and since version 5 of the tables within, written, recorded.
+    The columns are updated, digest, instance, since version 5 of the tables within, written, recorded, and since
+    version 6 marked.
     """
-    updated, digest, instance, *of_history = columns
-    check_numbers(updated, *of_history)
-    return Row(updated, _hexadecimal(digest), _hexadecimal(instance), tuple(instances), *of_history)
+    updated, digest, instance, *more = columns
+    check_numbers(updated, *more)
+    return Row(updated, _hexadecimal(digest), _hexadecimal(instance), tuple(instances), *more)
 
 
 def fault(columns: Sequence[Any]) -> tuple[str, FaultDict]:

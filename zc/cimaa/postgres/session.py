@@ -19,7 +19,7 @@ from psycopg import pq
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
-from .setup.versions import HISTORY, VERSION
+from .setup.versions import HISTORY, MARKS, VERSION
 
 T = TypeVar("T")
 
@@ -111,6 +111,11 @@ class Session(Bounded):
     def has_history(self) -> bool:
         """True if the tables have a history."""
         return self.tables >= HISTORY
+
+    @property
+    def has_marks(self) -> bool:
+        """True if agents' rows can be marked."""
+        return self.tables >= MARKS
 
     def exchange(self, *calls: Call) -> list[PGresult]:
         """The results of statements that are sent together: a third of the work that the driver's pipeline makes.

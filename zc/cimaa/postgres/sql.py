@@ -17,7 +17,7 @@ from psycopg import sql
 from .. import limits
 from ..errors import ConfigurationError
 from .session import Session
-from .setup.versions import HISTORY, VERSION
+from .setup.versions import HISTORY, MARKS, VERSION
 
 #: The server's clock in microseconds, unless the parameter gives a time.
 _NOW = "coalesce(%s::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
@@ -78,6 +78,10 @@ _TEMPLATES = {
         WHERE kind = %s AND owner = coalesce(%s, owner) AND key = coalesce(%s, key)
         AND coalesce(expires > {now} / 1000000, true)
         """,
+    "count_entries": """
+        SELECT value -> %s::text, value -> %s::text, count(*) FROM {schema}.entries
+        WHERE kind = %s AND key = %s AND coalesce(expires > {now} / 1000000, true) GROUP BY 1, 2
+        """,
     # History: pages of events, from a place in the order on (time, agent, number).
     "events": """
         SELECT {event} FROM {schema}.history
@@ -121,6 +125,11 @@ _KEPT = {
 _WRITES = {
     # A report that repeats the last one.
     "touch": "UPDATE {schema}.agents SET updated = {now} WHERE name = $2 AND digest = $3 AND instance = $4{is_due}",
+    # The same, if the agent was not woken.
+    "touch_unmarked": """
+        UPDATE {schema}.agents SET updated = {now}
+        WHERE name = $2 AND digest = $3 AND instance = $4{is_due}{is_unmarked}
+        """,
     # Any other: one transaction, the agent's row locked first, in a statement of its own, because a statement takes
     # its snapshot before it waits for a lock; then one that reads, and one that writes what changes.
     "lock": "SELECT FROM {schema}.agents WHERE name = $1 FOR NO KEY UPDATE",
@@ -171,6 +180,15 @@ _WRITES = {
     # An agent's faults and instances go with its row.
     "remove_agent": "DELETE FROM {schema}.agents WHERE name = $1",
     "remove_own_agent": "SELECT {schema}.remove_own_agent($1)",
+    # It gives a row for each agent that exists.  A mark that a report is removing may be left alone: the report, which
+    # returns that there was one, is committed after this statement began.
+    "wake": """
+        WITH wanted AS (SELECT ARRAY(SELECT json_array_elements_text($1)) AS names),
+        woken AS (
+            UPDATE {schema}.agents SET marked = true
+            WHERE name = ANY ((SELECT names FROM wanted)::text[]) AND NOT marked)
+        SELECT FROM {schema}.agents WHERE name = ANY ((SELECT names FROM wanted)::text[])
+        """,
     # Squelches: one write at a time, so that their events are in order.
     "durable": "SELECT set_config('synchronous_commit', $1, true)",
     "lock_squelches": "LOCK TABLE {schema}.squelches IN SHARE ROW EXCLUSIVE MODE",
@@ -235,6 +253,12 @@ _HISTORY_PARTS = {
     "recorded_first": """,
         recorded AS (INSERT INTO {schema}.history ({of_event}) SELECT $8, mine.name, event.* FROM mine, {events})""",
 }
+# What tables have since agents can be woken.
+_MARKS_PARTS = {
+    "of_row": ", within, written, recorded, marked",
+    "row": ", $7, $8, $9, $11",
+    "is_unmarked": " AND NOT marked",
+}
 
 # PostgreSQL cuts names at 63 bytes, and the roles' names have "_operator" after this one.
 _SCHEMA_NAME = 63 - len("_operator")
@@ -254,6 +278,7 @@ class Statements:
         for part, text in _HISTORY_PARTS.items():
             given = {"schema": name, "now": now, "events": _EVENTS.replace("%s", "$10"), **_WRITES_PARTS}
             parts[part] = text.format(**given) if tables >= HISTORY else ""
+        parts |= _MARKS_PARTS if tables >= MARKS else {"is_unmarked": ""}
         doubled = name.replace("%", "%%")  # a single one would mark a parameter
         self._encoded = _encoded(_TEMPLATES, schema=doubled, now=_NOW, **parts)
         self._kept = [
@@ -266,7 +291,13 @@ class Statements:
 
     def of(self, session: Session) -> Self:
         """Those for the tables of a session, which may be older than this version of zc.cimaa."""
-        return self if session.has_history else self._before_history
+        if session.has_marks:
+            return self
+        return self._before_marks if session.has_history else self._before_history
+
+    @cached_property
+    def _before_marks(self) -> Self:
+        return type(self)(self._schema, MARKS - 1)
 
     @cached_property
     def _before_history(self) -> Self:

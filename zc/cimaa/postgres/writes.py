@@ -32,10 +32,11 @@ class TableWriter(NamedTuple):
         """See :meth:`zc.cimaa.db.DB._touch`."""
         values = (self._clock, agent.encode(), touch.digest.encode(), touch.instance.encode())
         due = (_text(touch.within),) if self.session.has_history else ()
-        return self.session.exchange((self.sql.touch, (*values, *due)))[0].command_tuples == 1
+        statement = self.sql.touch_unmarked if touch.unmarked else self.sql.touch
+        return self.session.exchange((statement, (*values, *due)))[0].command_tuples == 1
 
-    def replace(self, agent: str, report: Report, instance: Instance, within: int | None) -> None:
-        """Store the agent's report, writing only what it changes.
+    def replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
+        """Store the agent's report, writing only what it changes; return whether it removed the row's mark.
 
         A report that changes a fault is durable when this returns.
 
@@ -43,8 +44,11 @@ class TableWriter(NamedTuple):
         """
         try:
             row, old, now, last = self._locked(agent)
-            new = history.replacement(agent, row, old, report, instance, within, now, keep=self.keep, last=last)
+            new = history.replacement(
+                agent, row, old, report, instance, within, now, keep=self.keep, last=last, unmark=unmark
+            )
             self._put(agent, row, new)
+            return new.woken
         finally:
             self.session.abandon()
 
@@ -116,6 +120,8 @@ class TableWriter(NamedTuple):
         )
         if self.session.has_history:
             values += (*_texts(row.within, row.written, row.recorded), history.encode(new.events))
+        if self.session.has_marks:
+            values += _texts(row.marked)
         if old is not None:
             calls: list[Call] = [(self.sql.update, values)]
             if changes.removed:

@@ -9,11 +9,13 @@ from importlib.resources import files
 from typing import NamedTuple
 
 #: The version of the tables that this version of zc.cimaa knows.
-VERSION = 5
+VERSION = 7
 #: The version since which an agent may have a login of its own.
 LOGINS = 3
 #: The version since which there is a history.
 HISTORY = 5
+#: The version since which agents can be woken.
+MARKS = 6
 
 
 class Versions(NamedTuple):
