@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,25 @@ def test_an_agent_without_actions_refuses_and_touches_again(host: Host) -> None:
     assert states(host.db, asked[0]) == {"web1": "refused"}
     assert "no [actions] with investigators" in reason(host.db, asked[0])
     assert not host.db.report("web1", [])
+
+
+def test_an_agent_without_actions_imports_nothing_for_them(host: Host) -> None:
+    """Until it is woken."""
+    host.configure(sections="")
+    program = (
+        "import sys\n"
+        "from zc.cimaa.cli.program import run\n"
+        "from zc.cimaa.cli import cimaa\n"
+        "run(cimaa, 'cimaa')\n"
+        "print([name for name in sys.modules if name.startswith('zc.cimaa.actions')])\n"
+    )
+    for arguments in (["agent", "--count", "1"], ["agent", "--once"]):
+        (host.path.parent / "checks" / "f.cfg").write_text("[a]\ncommand = true\n")
+        store = f"[database]\npath = {host.path.parent}/store\n"
+        host.path.write_text(f"{store}[agent]\nname = web1\ndirectory = checks\nbase_interval = 1s\n")
+        command = [sys.executable, "-c", program, "--config", str(host.path), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_an_action_that_is_not_permitted_is_refused(host: Host) -> None:
