@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import ConfigurationError, InvalidAction, SigningError
 from ..text import quoted
@@ -29,6 +29,13 @@ MOST: Final = 1024 * 1024
 _TIMEOUT: Final = 60
 # How a list of revoked keys begins that ssh-keygen made (a KRL).
 _KRL = b"SSHKRL\n\0"
+# How ssh-keygen runs that must not ask: without a terminal, and for a limited time.
+_ALONE: Mapping[str, Any] = {
+    "env": {"LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"},
+    "start_new_session": True,
+    "stderr": subprocess.DEVNULL,
+    "timeout": _TIMEOUT,
+}
 # Something signed, with a key that was thrown away: a ssh-keygen that is too old cannot verify it.
 _SAMPLE = b"cimaa\n"
 _SAMPLE_SIGNATURE = b"""\
@@ -74,21 +81,25 @@ class Keygen(NamedTuple):
         refused = self._run("verify", [*arguments, "-r", "revoked"], files, data)
         return f"the key is revoked, or the list of revoked keys is damaged ({refused})" if refused else ""
 
-    def sign(self, data: bytes, key: Path) -> bytes:
+    def sign(self, data: bytes, key: Path, *, alone: bool = False) -> bytes:
         """The signature of the data, by a private key, or by a public one whose private key is in ``ssh-agent``.
 
-        ``ssh-keygen`` may ask on the terminal for a passphrase, or for the touch of a token.
+        ``ssh-keygen`` may ask on the terminal for a passphrase, or for the touch of a token; unless it is ``alone``,
+        without anybody who could answer.
 
         :raises SigningError: if it cannot sign.
         """
         command = [self.path, "-q", "-Y", "sign", "-n", self.namespace, "-f", str(key)]
+        how = _ALONE if alone else {}
         try:
-            done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False)
+            done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False, **how)
         except OSError as error:
             raise SigningError(f"cannot run {self.path}: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise SigningError(f"{self.path} did not sign within {_TIMEOUT} s") from error
         if done.returncode or not done.stdout:
             raise SigningError(f"ssh-keygen could not sign with {key}")
-        return done.stdout
+        return bytes(done.stdout)
 
     def _run(self, how: str, arguments: Sequence[str], files: Mapping[str, bytes], data: bytes) -> str:
         command = [self.path, "-Y", how, "-n", self.namespace, *arguments]

@@ -60,7 +60,7 @@ def write(found: Iterable[Answered], view: View) -> bool:
     """Write them; true if all answers count."""
     listed = list(found)
     if view.as_json:
-        write_json_list(map(_shape, listed))
+        write_json_list(map(shape, listed))
     else:
         write_table(TITLES, (row for each in listed for row in _rows(each)), view)
     for each in listed:
@@ -95,7 +95,8 @@ def _verify(answer: SentAnswer, verified_by: Verifier) -> None:
         raise InvalidAction(f"it is signed by {', '.join(names) or 'an unknown key'}")
 
 
-def _shape(each: Answered) -> dict[str, Any]:
+def shape(each: Answered) -> dict[str, Any]:
+    """A command and its answer as JSON."""
     command = each.command
     found = {"agent": command.agent, "state": command.state, "time": command.time, "reason": command.reason}
     return {**found, "found": command.found, "operations": each.operations, "wrong": each.wrong}

@@ -84,9 +84,8 @@ def send(db: DB, document: Document, data: bytes, given: bytes, rate: int, *, ye
     show_reached(found)
     if not found.agents:
         raise InvalidAction("no agent is in its target; see: cimaa agents")
-    units = db._read_units(len(data) + len(given))
+    units, rate = limited(db, len(data) + len(given), rate)
     if units is not None:
-        rate = min(rate, max(1, READ_UNITS // units))
         number = len(found.agents)
         message(f"It costs about {number * ACTION_WRITES:,} write units and {number * units:,} read units.")
     window = f"from {format_time(document.valid_from)} to {format_time(document.expires)}"
@@ -94,16 +93,22 @@ def send(db: DB, document: Document, data: bytes, given: bytes, rate: int, *, ye
     if not (yes or click.confirm(question, err=True)):
         raise click.Abort
     action = fleet.add(data, given, login_name())
-    added = _deliver(fleet, document, found.agents, rate)
+    added = deliver(fleet, document, found.agents, rate)
     had = len(found.agents) - added
     message(f"Sent {action.id[:8]} to {counted(added, 'agent')}" + (f"; {had} had it before." if had else "."))
     return action
 
 
-def _deliver(fleet: FleetActions, document: Document, agents: Sequence[str], rate: int) -> int:
+def limited(db: DB, size: int, rate: int) -> tuple[int | None, int]:
+    """What reading an action of this size (bytes) costs an agent, and the rate, lowered to what the store allows."""
+    units = db._read_units(size)
+    return units, rate if units is None else min(rate, max(1, READ_UNITS // units))
+
+
+def deliver(fleet: FleetActions, document: Document, agents: Sequence[str], rate: int, *, quiet: bool = False) -> int:
     """Add the commands, at most ``rate`` a second; how many were added."""
     parts = paced(fleet.deliver(document, agents, min(PART, rate)), len(agents), rate, time.monotonic, time.sleep)
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         return sum(added for _, added in parts)
     total = 0
     with click.progressbar(length=len(agents), label="Sending", file=sys.stderr) as bar:

@@ -55,7 +55,7 @@ def follow(fleet: FleetActions, action: StoredAction) -> Counters:
             return _follow_in_lines(fleet, action, counted, interval)
         with click.progressbar(length=counted.sent, label="Answered", file=sys.stderr) as bar:
             bar.update(counted.done)
-            while not _is_over(fleet, action, counted):
+            while not is_over(fleet, action, counted):
                 time.sleep(interval)
                 before, counted = counted, fleet.counters(action)
                 bar.update(counted.done - before.done)
@@ -66,7 +66,7 @@ def follow(fleet: FleetActions, action: StoredAction) -> Counters:
 
 def _follow_in_lines(fleet: FleetActions, action: StoredAction, counted: Counters, interval: float) -> Counters:
     message(line(counted))
-    while not _is_over(fleet, action, counted):
+    while not is_over(fleet, action, counted):
         time.sleep(interval)
         before, counted = counted, fleet.counters(action)
         if counted != before:
@@ -74,6 +74,7 @@ def _follow_in_lines(fleet: FleetActions, action: StoredAction, counted: Counter
     return counted
 
 
-def _is_over(fleet: FleetActions, action: StoredAction, counted: Counters) -> bool:
+def is_over(fleet: FleetActions, action: StoredAction, counted: Counters) -> bool:
+    """True if the action is completed or cancelled, and runs nowhere."""
     current = fleet.action(action.id) or action  # it may be cancelled meanwhile
     return state(fleet, current, counted) in (COMPLETED, CANCELLED) and not counted.states["running"]

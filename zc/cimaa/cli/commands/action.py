@@ -16,6 +16,7 @@ ACTION_COMMANDS = {
     "status": "commands.action_status:status",
     "results": "commands.action_results:results",
     "cancel": "commands.action_status:cancel",
+    "spool": "commands.spool_actions:spool",
     "modules": "commands.run_module:action_modules",
     "run": "commands.ask_fleet:run_action",
 }
