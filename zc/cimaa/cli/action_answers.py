@@ -28,7 +28,7 @@ class Answered(NamedTuple):
     wrong: str
 
 
-class Wanted(NamedTuple):
+class AnswerFilter(NamedTuple):
     """Which commands are shown."""
 
     found: bool = False
@@ -48,7 +48,7 @@ def verifier(keys: Path) -> Verifier:
 
 
 def answered(
-    fleet: FleetActions, action: StoredAction, wanted: Wanted, verified_by: Verifier | None = None
+    fleet: FleetActions, action: StoredAction, wanted: AnswerFilter, verified_by: Verifier | None = None
 ) -> Iterator[Answered]:
     """The commands that are wanted, sorted by agent, with their answers."""
     commands = [command for command in fleet.commands(action) if wanted(command)]

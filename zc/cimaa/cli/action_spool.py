@@ -29,7 +29,7 @@ from ..actions.signed_files import signature_file
 from ..db import DB
 from ..errors import InvalidAction
 from . import action_answers, action_following, spool_files
-from .action_answers import Wanted
+from .action_answers import AnswerFilter
 from .action_delivery import check_signed, reached
 from .action_files import module_checks
 from .spool_commands import CommandFiles
@@ -147,7 +147,7 @@ class ActionSpool:
         counted = self._fleet.counters(action)
         if self._written.get(path.name) != counted:
             if counted.sent <= AGENTS:
-                self._commands.write(path.name, action_answers.answered(self._fleet, action, Wanted()))
+                self._commands.write(path.name, action_answers.answered(self._fleet, action, AnswerFilter()))
             spool_files.write_json(_with(path, ".status"), self._status(action, counted))
             self._written[path.name] = counted
         if not action_following.is_over(self._fleet, action, counted):

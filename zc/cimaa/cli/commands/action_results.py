@@ -6,7 +6,7 @@ import click
 
 from ...actions.fleet_actions import FleetActions
 from .. import action_answers
-from ..action_answers import TITLES, Wanted
+from ..action_answers import TITLES, AnswerFilter
 from ..output import View, message, write_json
 from ..params import examples, listing_options, open_store
 from ..program import FAILED
@@ -49,7 +49,7 @@ def results(
     with open_store(ctx) as db:
         fleet = FleetActions(db)
         action = fleet.find(start)
-        answered = action_answers.answered(fleet, action, Wanted(found, failed), verified_by)
+        answered = action_answers.answered(fleet, action, AnswerFilter(found, failed), verified_by)
         if agents:
             listed = list(answered)
             write_json([each.command.agent for each in listed if not each.wrong])

@@ -9,7 +9,7 @@ import orjson
 from ...actions import documents, signatures, signed_files
 from ...actions.fleet_actions import FleetActions
 from .. import action_answers, action_following
-from ..action_answers import TITLES, Wanted
+from ..action_answers import TITLES, AnswerFilter
 from ..action_delivery import rate_option, send, yes_option
 from ..action_drafts import draft, window_option
 from ..action_files import module_checks
@@ -67,5 +67,5 @@ def run_action(
         fleet = FleetActions(db)
         counted = action_following.follow(fleet, action)
         current = fleet.action(action.id) or action
-        action_answers.write(action_answers.answered(fleet, current, Wanted(found)), view)
+        action_answers.write(action_answers.answered(fleet, current, AnswerFilter(found)), view)
         message(f"{action_following.line(counted)}.  See: cimaa action results {action.id[:8]}")

@@ -109,8 +109,9 @@ CREATE FUNCTION document_of(value jsonb)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    document jsonb := (value ->> 'document')::jsonb;
+    document jsonb;
 BEGIN
+    document := value ->> 'document';
     RETURN QUERY SELECT document ->> 'name', coalesce(document ->> 'target', document ->> 'agents'),
         (document ->> 'validfrom')::timestamptz, (document ->> 'expireafter')::timestamptz;
 EXCEPTION WHEN OTHERS THEN
