@@ -394,8 +394,18 @@ REPORTING = (
     "DELETE FROM {schema}.faults",
 )
 OPERATING = ("DELETE FROM {schema}.agents", "DELETE FROM {schema}.squelches", "INSERT INTO {schema}.squelches SELECT")
+ADDING = "INSERT INTO {{schema}}.entries VALUES ('{}', '{}', 'x', '00000000-0000-0000-0000-000000000000', '1')"
+SENDING = (ADDING.format("action", ""), ADDING.format("command", "web1"))
+NOT_SENDING = (
+    ADDING.format("lease", ""),
+    ADDING.format("answer", "web1"),
+    "UPDATE {schema}.entries SET kind = 'action'",
+    "DELETE FROM {schema}.entries",
+)
+READING = (*EVERYBODY, *REPORTING, *OPERATING, *PRUNING, "INSERT INTO {schema}.history SELECT")
 FORBIDDEN = {
-    "agent": (*EVERYBODY, *OPERATING[1:], *PRUNING),
-    "operator": (*EVERYBODY, *REPORTING),
-    "reader": (*EVERYBODY, *REPORTING, *OPERATING, *PRUNING, "INSERT INTO {schema}.history SELECT"),
+    "agent": (*EVERYBODY, *OPERATING[1:], *PRUNING, *SENDING),
+    "operator": (*EVERYBODY, *REPORTING, *SENDING),
+    "investigator": (*READING, *NOT_SENDING),
+    "reader": (*READING, *SENDING, *NOT_SENDING),
 }

@@ -31,6 +31,7 @@ from .setup import versions
 from .setup.roles import AGENT as _AGENT
 from .setup.roles import OPERATOR as _OPERATOR
 from .setup.roles import READER as _READER
+from .setup.roles import adding_role
 from .setup.versions import VERSION
 from .sql import Statements, check_schema
 from .writes import TableWriter
@@ -213,7 +214,9 @@ class DB(Contract):
         return self._changed(self._sql.change_entry, values, _AGENT) == 1
 
     def _add(self, entries: Iterable[Entry]) -> int:
-        return self._changed(self._sql.add_entries, (self._given_time(), records.encode_entries(entries)), _AGENT)
+        listed = list(entries)
+        role = adding_role(listed[0].kind) if listed else _AGENT
+        return self._changed(self._sql.add_entries, (self._given_time(), records.encode_entries(listed)), role)
 
     def _remove_entry(self, place: tuple[str, str, str], was: str | None) -> bool:
         """Mark the entry as removed, and delete it then: a mark is recognized if its answer was lost."""

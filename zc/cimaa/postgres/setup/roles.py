@@ -260,6 +260,11 @@ def may_run(role: str, command: str) -> str:
     return NO if NO in cells else OWN if OWN in cells else YES
 
 
+def adding_role(kind: str) -> str:
+    """A role that may add entries of this kind."""
+    return INVESTIGATOR if kind in (*READ_KINDS, *CHANGED_KINDS) else AGENT
+
+
 def needs(role: str) -> list[str]:
     """The privileges that the role's calls need, each once, such as ``SELECT faults``."""
     needed = ["SELECT version"]
