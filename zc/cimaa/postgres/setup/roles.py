@@ -6,6 +6,7 @@ on a whole table (UPDATE, DELETE or TRUNCATE) permits ``LOCK TABLE`` in every mo
 the rows of its agent, and functions that go by ``session_user`` delete for it.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import sql
@@ -271,7 +272,9 @@ def needs(role: str) -> list[str]:
     for call in CALLS:
         if may(role, call) != NO:
             needed += _NEEDS[call]
-    return list(dict.fromkeys(needed))
+    # A privilege on a column is included in one on the table.
+    whole = {need for need in needed if "(" not in need}
+    return [need for need in dict.fromkeys(needed) if re.sub(r"\(.*\)", "", need) not in whole - {need}]
 
 
 def grants(schema: str, existing: Iterable[str]) -> list[sql.Composed]:
