@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from click.testing import CliRunner
 from tests.support.dynamodb_iam import Guard, needs
 from tests.support.dynamodb_servers import Proxy
 from tests.support.role_table import role_table
+from tests.support.signed_actions import action_data
+from tests.support.ssh_keys import Keys
 from zc.cimaa import errors
+from zc.cimaa.actions.documents import document_id
+from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.cli import cimaa
 from zc.cimaa.cli.commands.setup_dynamodb import main as setup
 from zc.cimaa.dynamodb import DB
@@ -22,6 +27,8 @@ from zc.cimaa.dynamodb.setup.policies import CALLS, ROLES, policy
 from zc.cimaa.testing import fault
 
 OWN, OTHER = "web1", "web2"
+DATA = action_data("before")
+ID = document_id(DATA)
 MANY = [fault(f"f{index:03}") for index in range(120)]
 
 
@@ -86,6 +93,16 @@ COMMANDS = {
     "leases --forget": ["leases", "--forget", "taken"],
     "once": ["once", "job", "--for", "1m", "--release", "--", "true"],
     "tend": ["tend"],
+    "action check": ["action", "check", "q.json"],
+    "action send": ["action", "send", "q.json", "--yes"],
+    "action list": ["action", "list"],
+    "action status": ["action", "status", "ID"],
+    "action results": ["action", "results", "ID"],
+    "action cancel": ["action", "cancel", "ID"],
+    "action run": [
+        *("action", "run", "agent=~.", "file", "path=/etc", "name=shadow", "--for", "3s"),
+        *("--key", "keys/jane", "--yes"),
+    ],
 }
 SETUP = {"setup-dynamodb": [], "setup-dynamodb --check": ["--check"]}
 
@@ -110,6 +127,9 @@ def fill(dynamodb_settings: dict[str, str]) -> Iterator[Callable[[], None]]:
                 db.set_faults(agent, MANY[:2])
             db.squelch("old", "reason", "user")
             db.lease("taken", "web1", 86400)
+            actions = FleetActions(db)
+            with suppress(errors.InvalidAction):  # it was cancelled
+                list(actions.deliver(actions.add(DATA, b"", "jane").document(), [OWN, OTHER]))
 
         yield fill
 
@@ -174,9 +194,13 @@ def test_what_a_call_sends_is_what_the_table_in_the_code_grants(
 
 @pytest.fixture
 def configuration(
-    guard: Guard, dynamodb_settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guard: Guard, dynamodb_settings: dict[str, str], keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     monkeypatch.chdir(tmp_path)
+    keys.make("jane")
+    for name, data in (("q.json", action_data("question")),):
+        (tmp_path / name).write_bytes(data)
+        (tmp_path / f"{name}.sig").write_bytes(keys.sign("jane", data))
     for variable in list(os.environ):
         if variable.startswith(("CIMAA", "XDG_")):
             monkeypatch.delenv(variable)
@@ -195,7 +219,7 @@ def configuration(
 def test_each_command_is_permitted_as_the_page_says(guard: Guard, fill: Callable[[], None]) -> None:
     def permitted(arguments: list[str], agent: str) -> bool:
         fill()
-        result = CliRunner().invoke(cimaa, [agent if one == "AGENT" else one for one in arguments])
+        result = CliRunner().invoke(cimaa, [{"AGENT": agent, "ID": ID}.get(one, one) for one in arguments])
         return "do not permit dynamodb:" not in result.output
 
     found = {name: word(permitted(one, OWN), permitted(one, OTHER)) for name, one in COMMANDS.items()}
@@ -255,3 +279,35 @@ def test_an_agent_removes_itself_with_the_command(dynamodb_settings: dict[str, s
     assert "do not permit dynamodb:" in refused.output
     with DB(dynamodb_settings) as db:
         assert [agent["name"] for agent in db.get_agents()] == [OTHER]
+
+
+def test_an_agent_answers_its_own_commands_and_reads_no_other_agents(
+    dynamodb_settings: dict[str, str], fill: Callable[[], None]
+) -> None:
+    """It changes no action, and adds no command for another agent."""
+    fill()
+    guard = Guard(dynamodb_settings["endpoint_url"], policy("agent", dynamodb_settings["prefix"], None), OWN)
+    with DB({**dynamodb_settings, "endpoint_url": guard.url}) as db:
+        actions = FleetActions(db)
+        [command] = actions.commands_of(OWN)
+        action = actions.action(command.id)
+        assert action is not None
+        claimed = actions.claim(command)
+        assert claimed is not None
+        actions.answer(claimed, "{}")
+        assert actions.finish(claimed, "success")
+        assert guard.refused == []
+        refused: list[Callable[[], object]] = [
+            lambda: actions.commands_of(OTHER),
+            lambda: list(actions.answers_of(action, [OTHER])),
+            lambda: actions.claim(command._replace(agent=OTHER)),
+            lambda: actions.answer(command._replace(agent=OTHER), "{}"),
+            lambda: list(actions.deliver(action.document(), [OTHER])),
+            lambda: actions.cancel(action.id, "me"),
+            lambda: actions.add(action_data("another"), b"", "me"),
+            lambda: actions.commands(action),
+        ]
+        for call in refused:
+            with pytest.raises(errors.StoreDenied):
+                call()
+    guard.close()

@@ -15,6 +15,7 @@ from zc.cimaa.faults import FaultDict
 from zc.cimaa.leases import Lease
 from zc.cimaa.lmdb import DB
 from zc.cimaa.testing import Clock, fault
+from zc.cimaa.testing.tools import shown_instance
 
 NOW = 1_764_000_000
 INSTANCE = Instance("web1.example.com", 4711, "1.0", "Linux 6.1")
@@ -125,7 +126,7 @@ def test_each_kind_of_record_is_read_from_this(path: Path) -> None:
     with opened(path) as db:
         assert db.get_faults("web1") == [{"agent": "web1", **FAULTS[0]}]
         assert [one["since"] for one in db.find_faults()] == [NOW]
-        instance = {**INSTANCE._asdict(), "first": NOW, "last": NOW}
+        instance = {**shown_instance(INSTANCE), "first": NOW, "last": NOW}
         assert db.get_agents() == [{"name": "web1", "updated": NOW, "instances": [instance]}]
         [squelch] = db.get_squelch_details()
         assert db.get_leases() == [Lease("job", "web1", 1, NOW, NOW + 60, 60, [1])]

@@ -10,13 +10,61 @@ from click.testing import CliRunner
 from psycopg.errors import InsufficientPrivilege
 
 from tests.support.postgres_fleet import Fleet, fleet  # noqa: F401  # a fixture
+from tests.support.signed_actions import action_data
+from tests.support.ssh_keys import Keys
 from zc.cimaa import errors
+from zc.cimaa.actions import documents
+from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.agents import Instance
 from zc.cimaa.cli import cimaa
 from zc.cimaa.postgres import DB
 from zc.cimaa.postgres.setup import roles, versions
 from zc.cimaa.testing import fault
 from zc.cimaa.testing.tools import entry
+
+DATA = action_data()
+
+
+def send(actions: FleetActions, data: bytes, *agents: str) -> None:
+    """As an investigator does, who may do it twice."""
+    for _ in range(2):
+        list(actions.deliver(actions.add(data, b"", "jane").document(), agents))
+
+
+def answer(actions: FleetActions, agent: str) -> None:
+    """As the agent's daemon does with each action that was sent."""
+    for command in actions.commands_of(agent):
+        assert actions.action(command.id)
+        claimed = actions.claim(command)
+        if claimed is None:  # a row that may not be changed is not found
+            raise errors.StoreDenied("the command was not changed")
+        actions.answer(claimed, "{}")
+        actions.answer(claimed, "{}")
+        assert actions.finish(claimed, "success")
+
+
+def read(db: DB) -> None:
+    actions = FleetActions(db)
+    for action in actions.actions():
+        actions.counters(action)
+        list(actions.answers(action))
+        actions.commands(action)
+
+
+def query_views(db: DB) -> None:
+    for view in ("actions", "commands", "signatures"):
+        db._read(f"SELECT * FROM {db.settings['schema']}.{view}".encode(), (), tuple)
+
+
+ASKED = """\
+[actions]
+investigators = keys/investigators
+journal = journal
+longest = 2h
+[permission:file]
+minimum = 1
+weights = jane 1
+"""
 
 #: Each call, for the agent of this name.
 CALLS: dict[str, Callable[[DB, str], object]] = {
@@ -49,6 +97,11 @@ CALLS: dict[str, Callable[[DB, str], object]] = {
     "count_expired_history": lambda db, agent: db.count_expired_history(),
     "prune_history": lambda db, agent: db.prune_history(),
     "dump": lambda db, agent: db.dump(),
+    "answer actions": lambda db, agent: answer(FleetActions(db), agent),
+    "read actions": lambda db, agent: read(db),
+    "query the views of actions": lambda db, agent: query_views(db),
+    "send actions": lambda db, agent: send(FleetActions(db), action_data(str(time.time_ns())), agent),
+    "cancel actions": lambda db, agent: FleetActions(db).cancel(documents.document_id(DATA), "ops"),
 }
 #: The commands of the table, as they are run for web1.
 COMMANDS = {
@@ -70,6 +123,18 @@ COMMANDS = {
     "leases --forget": ["leases", "--forget", "taken"],
     "once": ["once", "job", "--for", "1m", "--release", "--", "true"],
     "tend": ["tend"],
+    "action check": ["action", "check", "q.json"],
+    "action send": ["action", "send", "q.json", "--yes"],
+    "action list": ["action", "list"],
+    "action status": ["action", "status", documents.document_id(DATA)],
+    "action results": ["action", "results", documents.document_id(DATA)],
+    "action cancel": ["action", "cancel", documents.document_id(DATA)],
+    "action run": [
+        *("action", "run", "agent=~.", "file", "path=/etc", "name=shadow", "--for", "3s"),
+        "--key",
+        "keys/jane",
+        "--yes",
+    ],
     "dump": ["dump"],
 }
 
@@ -83,6 +148,7 @@ def whole(fleet: Fleet) -> Fleet:  # noqa: F811
             db.set_faults(agent, [fault("disk", 50)])
         db.squelch("net", "", "ops")
         db.lease("taken", "web1", 86400)
+        send(FleetActions(db), DATA, "web1", "web2")
     return fleet
 
 
@@ -121,14 +187,20 @@ def test_the_server_permits_the_calls_of_the_table(whole: Fleet, role: str) -> N
 
 @pytest.mark.parametrize("role", roles.ROLES)
 def test_a_role_may_run_the_commands_of_the_table(
-    whole: Fleet, role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Fleet, role: str, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    keys.make("jane")
+    keys.signers(f"jane {keys.public('jane')}")
+    (tmp_path / "q.json").write_bytes(DATA)
+    (tmp_path / "q.json.sig").write_bytes(keys.sign("jane", DATA))
     (tmp_path / "checks").mkdir()
     (tmp_path / "checks" / "one.cfg").write_text("[one]\ncommand = echo\n")
     settings = "".join(f"{key} = {value}\n" for key, value in whole.settings(login(whole, role)).items())
     config = tmp_path / "cimaa.cfg"
-    config.write_text(f"[database]\nclass = zc.cimaa.postgres\n{settings}[agent]\nname = web1\ndirectory = checks\n")
+    config.write_text(
+        f"[database]\nclass = zc.cimaa.postgres\n{settings}[agent]\nname = web1\ndirectory = checks\n{ASKED}"
+    )
     for command, arguments in COMMANDS.items():
         done = CliRunner().invoke(cimaa, ["--config", str(config), *arguments], input="[]")
         permitted = roles.may_run(role, command) != roles.NO
@@ -148,7 +220,7 @@ def test_the_table_knows_each_column(whole: Fleet) -> None:
     known = {(table, column) for table, columns in roles.COLUMNS.items() for column in columns}
     for_the_setup = {("logins", "login"), ("logins", "agent"), ("agents", "login")}
     assert there - for_the_setup == known
-    agents_own = {table for table, column in known if column == "agent"} - {"seen"}
+    agents_own = {table for table, column in known if column == "agent"} - {"seen", "commands"}
     assert agents_own | {"agents", "entries"} == roles.CONFINED_ROWS.keys()
 
 
@@ -201,26 +273,39 @@ def may_write(fleet: Fleet, role: str, kind: str, owner: str) -> tuple[bool, boo
         else:
             may_add = True
         update = "UPDATE {s}.entries SET revision = %s WHERE kind = %s AND owner = %s AND key = 'there'"
-        may_change = connection.execute(fleet.sql(update), (changed.revision, kind, owner)).rowcount == 1
+        try:
+            may_change = connection.execute(fleet.sql(update), (changed.revision, kind, owner)).rowcount == 1
+        except InsufficientPrivilege:
+            may_change = False
     with fleet.db() as db:
         for one in db._entries(kind, owner):
             db._swap(*one[:3], one.revision, None)
     return may_add, may_change
 
 
-def test_agents_may_write_only_their_kinds_of_entries(whole: Fleet) -> None:
-    """Leases, and their own; the role of all agents those of every agent.  Operators may write all."""
-    cases = {
-        ("lease", ""): {roles.AGENT, roles.CONFINED, roles.OPERATOR},
-        ("other", "web1"): {roles.AGENT, roles.CONFINED, roles.OPERATOR},
-        ("other", "web2"): {roles.AGENT, roles.OPERATOR},
-        ("lease", "web2"): {roles.AGENT, roles.OPERATOR},
-        ("other", ""): {roles.OPERATOR},
-        ("leases", ""): {roles.OPERATOR},
+def test_each_role_may_write_only_its_kinds_of_entries(whole: Fleet) -> None:
+    """Agents take leases, answer, and change their commands; the role of all agents does it for every agent.
+
+    Operators take leases, and change actions; investigators add actions and commands.
+    """
+    agents = {roles.AGENT, roles.CONFINED}
+    cases = {  # of each kind and owner, those who may add it, and those who may change it
+        ("lease", ""): ({*agents, roles.OPERATOR}, {*agents, roles.OPERATOR}),
+        ("lease", "web1"): (set(), set()),
+        ("action", ""): ({roles.INVESTIGATOR}, {roles.INVESTIGATOR, roles.OPERATOR}),
+        ("action", "web1"): (set(), set()),
+        ("command", "web1"): ({roles.INVESTIGATOR}, agents),
+        ("command", "web2"): ({roles.INVESTIGATOR}, {roles.AGENT}),
+        ("command", ""): (set(), set()),
+        ("answer", "web1"): (agents, agents),
+        ("answer", "web2"): ({roles.AGENT}, {roles.AGENT}),
+        ("answer", ""): (set(), set()),
+        ("other", ""): (set(), set()),
+        ("other", "web1"): (set(), set()),
     }
-    for (kind, owner), permitted in cases.items():
-        for role in (roles.AGENT, roles.CONFINED, roles.OPERATOR):
-            assert may_write(whole, role, kind, owner) == (role in permitted,) * 2, (role, kind, owner)
+    for (kind, owner), (adding, changing) in cases.items():
+        for role in (roles.AGENT, roles.CONFINED, roles.OPERATOR, roles.INVESTIGATOR):
+            assert may_write(whole, role, kind, owner) == (role in adding, role in changing), (role, kind, owner)
 
 
 def test_no_agent_may_change_an_entry_into_one_of_another_kind_or_remove_it(whole: Fleet) -> None:

@@ -149,7 +149,7 @@ def test_the_check_says_what_is_there_and_what_would_be_done(old: Fleet) -> None
     assert lines == [
         f"tables: version 2 in the schema {old.name}; programs that know version 2 or later may use them, and this one"
         f" knows {versions.VERSION}",
-        f"roles: {old.name}_agent, {old.name}_operator, {old.name}_reader",
+        f"roles: {old.name}_agent, {old.name}_operator, {old.name}_investigator, {old.name}_reader",
         "confined agents: 0",
         "large objects: only superusers may make some",
         "temporary tables: only the owner of the database may make some",
@@ -165,7 +165,7 @@ def test_the_check_says_what_is_there_and_what_would_be_done(old: Fleet) -> None
         "version": versions.VERSION,
         "oldest": 2,
         "known": versions.VERSION,
-        "roles": [f"{old.name}_{role}" for role in ("agent", "operator", "reader")],
+        "roles": [f"{old.name}_{role}" for role in ("agent", "operator", "investigator", "reader")],
         "confined_agents": 1,
         "large_objects": False,
         "temporary_tables": False,

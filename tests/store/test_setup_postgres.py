@@ -34,7 +34,7 @@ def name(server: Server) -> Iterator[str]:
     yield name
     with psycopg.connect(server.socket_dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        for role in (name, *(f"{name}_{kind}" for kind in ("agent", "operator", "reader"))):
+        for role in (name, *(f"{name}_{kind}" for kind in ("agent", "operator", "investigator", "reader"))):
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 
@@ -63,8 +63,8 @@ def test_local_makes_everything_and_the_roles_can_work(server: Server, name: str
     done = run(local(server, name), "--local")
     assert done.exit_code == 0, done.output
     found = passwords(done.stdout)
-    assert list(found) == [f"{name}_{kind}" for kind in ("agent", "operator", "reader")]
-    assert len(set(found.values())) == 3
+    assert list(found) == [f"{name}_{kind}" for kind in ("agent", "operator", "investigator", "reader")]
+    assert len(set(found.values())) == 4
     with DB({"dsn": server.tcp_dsn(f"{name}_agent", found[f"{name}_agent"], name), "schema": name}) as db:
         db.set_faults("web1", [fault("disk")])
     with DB({"dsn": server.tcp_dsn(f"{name}_reader", found[f"{name}_reader"], name), "schema": name}) as db:
@@ -157,7 +157,7 @@ def test_remote_works_as_a_role_that_owns_only_the_database(
 ) -> None:
     done = run(owner_dsn, "--remote")
     assert done.exit_code == 0, done.output
-    assert f"{name}_agent, {name}_operator, {name}_reader are missing" in done.stderr
+    assert f"{name}_agent, {name}_operator, {name}_investigator, {name}_reader are missing" in done.stderr
     with DB({"dsn": owner_dsn, "schema": name}) as db:
         db.set_faults("web1", [fault("disk")])
     with psycopg.connect(server.socket_dsn, autocommit=True) as connection:
@@ -360,7 +360,7 @@ def test_what_can_be_no_agent_gets_no_login(tmp_path: Path, agent: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("kind", ["agent", "operator", "reader"])
+@pytest.mark.parametrize("kind", ["agent", "operator", "investigator", "reader"])
 def test_a_role_may_do_nothing_beyond_its_work(server: Server, name: str, run: Run, kind: str) -> None:
     found = passwords(run(local(server, name), "--local").stdout)
     dsn = server.tcp_dsn(f"{name}_{kind}", found[f"{name}_{kind}"], name)
@@ -394,8 +394,18 @@ REPORTING = (
     "DELETE FROM {schema}.faults",
 )
 OPERATING = ("DELETE FROM {schema}.agents", "DELETE FROM {schema}.squelches", "INSERT INTO {schema}.squelches SELECT")
+ADDING = "INSERT INTO {{schema}}.entries VALUES ('{}', '{}', 'x', '00000000-0000-0000-0000-000000000000', '1')"
+SENDING = (ADDING.format("action", ""), ADDING.format("command", "web1"))
+NOT_SENDING = (
+    ADDING.format("lease", ""),
+    ADDING.format("answer", "web1"),
+    "UPDATE {schema}.entries SET kind = 'action'",
+    "DELETE FROM {schema}.entries",
+)
+READING = (*EVERYBODY, *REPORTING, *OPERATING, *PRUNING, "INSERT INTO {schema}.history SELECT")
 FORBIDDEN = {
-    "agent": (*EVERYBODY, *OPERATING[1:], *PRUNING),
-    "operator": (*EVERYBODY, *REPORTING),
-    "reader": (*EVERYBODY, *REPORTING, *OPERATING, *PRUNING, "INSERT INTO {schema}.history SELECT"),
+    "agent": (*EVERYBODY, *OPERATING[1:], *PRUNING, *SENDING),
+    "operator": (*EVERYBODY, *REPORTING, *SENDING),
+    "investigator": (*READING, *NOT_SENDING),
+    "reader": (*READING, *SENDING, *NOT_SENDING),
 }

@@ -68,9 +68,12 @@ def _holds(name: str, condition: dict[str, Any], need: Need, tag: str) -> bool:
     assert key == "dynamodb:LeadingKeys"
     if name == "Null":
         return (need.keys is None) == (wanted == "true")
+    keys = need.keys or frozenset()
+    if name == "ForAllValues:StringLike":
+        return all(any(fnmatch.fnmatchcase(key, pattern) for pattern in wanted) for key in keys)
     assert name == "ForAllValues:StringEquals"
     allowed = {text.replace("${aws:PrincipalTag/cimaa-agent}", tag) for text in wanted}
-    return (need.keys or frozenset()) <= allowed  # IAM: all of no values match
+    return keys <= allowed  # IAM: all of no values match
 
 
 class Guard(Proxy):

@@ -7,14 +7,13 @@ PAGE = Path(__file__).parents[2] / "doctests" / "roles.rst"
 
 #: The stores, each with its roles, in the order of the columns.
 COLUMNS = {
-    "PostgreSQL": ("agent", "confined", "operator", "reader"),
-    "DynamoDB": ("agent", "operator", "reader", "setup"),
+    "PostgreSQL": ("agent", "confined", "operator", "investigator", "reader"),
+    "DynamoDB": ("agent", "operator", "investigator", "reader", "setup"),
     "LMDB": ("owner",),
 }
 #: Commands that open no store of their own.
 WITHOUT_STORE = {
     *(
-        "action",
         "cfengine",
         "check",
         "module",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from . import __version__, limits
+from . import __version__, limits, tags
 from .errors import InvalidAgent, InvalidInput
 from .faults import encode
 from .limits import check_text, is_plain
@@ -37,6 +37,8 @@ class Instance(NamedTuple):
     pid: int | None
     version: str
     os: str
+    #: Words that describe the host, sorted; they are not part of the id.
+    tags: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -116,6 +118,10 @@ def check_instance(instance: Instance) -> Instance:
     for what in ("host", "version", "os"):
         text = getattr(instance, what)
         check_text(f"the instance's {what}", text, InvalidAgent, most=limits.AGENT, empty=True)
+    try:
+        tags.parse(" ".join(instance.tags))
+    except ValueError as error:
+        raise InvalidAgent(f"the instance's tags: {error}") from error
     if instance.pid is not None and not 0 <= instance.pid <= limits.INTEGER_MAX:
         raise InvalidAgent(f"the instance's pid is {instance.pid}")
     return instance
@@ -135,6 +141,11 @@ def this_host() -> Instance:
     """The instance as which one-shot commands report: the same for all commands of this host."""
     system = f"{platform.system()} {platform.release()}"
     return Instance(host=platform.node(), pid=None, version=__version__, os=system)
+
+
+def tagged(instance: Instance, its_tags: tuple[str, ...]) -> Instance:
+    """The instance with these tags."""
+    return instance._replace(tags=its_tags)
 
 
 def check_within(within: object) -> int:
@@ -214,7 +225,9 @@ def shown(name: str, row: Row, seen: Iterable[SeenInstance]) -> Agent:
     return {**heartbeat(name, row.updated), "instances": [_shown_instance(s) for s in seen]}
 
 
-def shown_alone(name: str, updated: int, host: str, pid: int | None, version: str, system: str, first: int) -> Agent:
+def shown_alone(
+    name: str, updated: int, host: str, pid: int | None, version: str, system: str, first: int, its_tags: str = ""
+) -> Agent:
     """As :func:`shown`, of an agent for which only this instance reported: the one that reported last."""
     seconds = updated // MICROSECONDS
     instance: AgentInstance = {
@@ -225,6 +238,8 @@ def shown_alone(name: str, updated: int, host: str, pid: int | None, version: st
         "first": first // MICROSECONDS,
         "last": seconds,
     }
+    if its_tags:
+        instance["tags"] = its_tags.split()
     return {"name": name, "updated": seconds, "instances": [instance]}
 
 
@@ -247,11 +262,14 @@ def _overlap(one: SeenInstance, other: SeenInstance) -> bool:
 
 
 def _shown_instance(seen: SeenInstance) -> AgentInstance:
-    host, pid, version, system = seen.instance
+    host, pid, version, system, its_tags = seen.instance
     first, last = seen.first // MICROSECONDS, seen.last // MICROSECONDS
-    return {"host": host, "pid": pid, "version": version, "os": system, "first": first, "last": last}
+    shape: AgentInstance = {"host": host, "pid": pid, "version": version, "os": system, "first": first, "last": last}
+    if its_tags:
+        shape["tags"] = list(its_tags)
+    return shape
 
 
 @lru_cache(maxsize=1024)
 def _instance_id(instance: Instance) -> str:
-    return hex_digest(encode(list(instance)), 16)
+    return hex_digest(encode(list(instance[:4])), 16)

@@ -28,7 +28,8 @@ BACKENDS = "zc.cimaa.database"
 DEFAULT_BACKEND = "zc.cimaa.lmdb"
 #: The sections that a configuration file may have, and the kinds of sections with names: ``[alerter:NAME]``.
 DATABASE = "database"
-SECTIONS = (DATABASE, "agent", "actions")
+ACTIONS = "actions"
+SECTIONS = (DATABASE, "agent", ACTIONS)
 NAMED_SECTIONS = ("alerter", "metrics", "permission", "command")
 
 _ENVIRONMENT = "CIMAA_DATABASE_"

@@ -8,7 +8,7 @@ any order.
 
 import time
 from abc import ABC, abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
@@ -33,6 +33,9 @@ T = TypeVar("T")
 #: How long events are kept: an option of every backend.
 HISTORY = Option("history", "how long the store keeps what happened; 0s keeps no history", DURATION, "90d")
 
+#: How long actions, with their commands and answers, are kept: an option of every backend.
+ACTIONS = Option("actions", "how long the store keeps an action after the end of its window", DURATION, "30d")
+
 #: Returns the time in seconds since the epoch, like :func:`time.time`.
 Clock = Callable[[], float]
 
@@ -56,7 +59,7 @@ class DB(ABC):
     """
 
     #: The keys that a ``[database]`` section may have for this backend, besides ``class``.
-    options: ClassVar[Sequence[Option]] = (HISTORY,)
+    options: ClassVar[Sequence[Option]] = (HISTORY, ACTIONS)
 
     def __init__(
         self, config: Mapping[str, str] | None = None, *, instance: Instance | None = None, clock: Clock | None = None
@@ -688,6 +691,19 @@ class DB(ABC):
         doubles = ((name, row, agents.rivals(row, within, now)) for name, row in self._rows_of_several())
         return sorted((agents.shown(name, row, seen) for name, row, seen in doubles if seen), key=_NAME)
 
+    def _count_entries(self, kind: str, key: str, fields: tuple[str, str]) -> Iterable[tuple[Any, Any, int]]:
+        """How many entries of this kind with this key have which values in these ``fields``.
+
+        A field that an entry does not have, or that is a list or an object, may count as ``None``.
+        """
+        found = self._entries(kind, None, key)
+        counted = Counter(tuple(_plain(entry.value, field) for field in fields) for entry in found)
+        return ((first, second, number) for (first, second), number in counted.items())
+
+    def _read_units(self, size: int) -> int | None:  # noqa: ARG002  # most stores do not bill
+        """What it costs to read an entry of this many bytes, in units of the store; ``None``: nothing is billed."""
+        return None
+
     def _add(self, entries: Iterable[Entry]) -> int:
         """Write the entries that are not there yet; return how many these were."""
         return sum(self._swap(entry.kind, entry.owner, entry.key, None, entry) for entry in entries)
@@ -778,6 +794,11 @@ _LATEST = 2**62 // agents.MICROSECONDS
 # Within the class, parameters hide the modules faults and agents.
 _report, _encode_unvalidated = faults.report, faults.encode_unvalidated
 _check_name = agents.check_name
+
+
+def _plain(value: Any, field: str) -> str | int | float | None:
+    found = value.get(field) if isinstance(value, dict) else None
+    return found if isinstance(found, str | int | float) else None
 
 
 def _grouped(pairs: Iterable[tuple[str, list[T]]]) -> dict[str, list[T]]:

@@ -17,10 +17,13 @@ from .faults import decode, encode
 from .limits import check_text
 from .text import quoted
 
-#: The kinds of entries that agents write: of those that belong to all agents (their owner is empty), and of the agent's
-#: own (its name is the owner).  The privileges on each store follow from this.
+#: The kinds of entries that agents use; the privileges on each store follow from this.  Of those that belong to all
+#: agents (their owner is empty): what agents write, and what they read.  Of an agent's own (its name is the owner):
+#: what it adds and changes, and what others add, and it changes.
 SHARED_KINDS = ("lease",)
-OWN_KINDS: tuple[str, ...] = ()
+READ_KINDS = ("action",)
+OWN_KINDS = ("answer",)
+CHANGED_KINDS = ("command",)
 
 
 class Entry(NamedTuple):

@@ -93,6 +93,8 @@ class AgentInstance(TypedDict):
     first: int
     #: When it last reported.
     last: int
+    #: The words by which its configuration describes the host, sorted; missing if there are none.
+    tags: NotRequired[list[str]]
 
 
 class Agent(Heartbeat):

@@ -4,6 +4,8 @@
     The rules: what an action is, whom it is for, what its signers may ask, and who they are.
 ``signatures``, ``journal``, ``judging``
     Signing and verifying with OpenSSH; what was run; deciding, in a fixed order, whether an agent runs an action.
+``entries_of_actions``, ``fleet_actions``
+    Actions, commands and answers in a store: how they are stored; sending, claiming, answering, counting.
 ``parameters``, ``answers``
     Pure: the parameters of modules, and their answers.
 ``modules``

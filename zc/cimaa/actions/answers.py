@@ -51,12 +51,12 @@ def decode(encoded: bytes) -> Answer:
     return Answer(**given)
 
 
-def bounded(answer: Answer) -> Answer:
-    """The answer within its limit; what was left out is counted in an error and in the statistics."""
+def bounded(answer: Answer, most: int = ANSWER) -> Answer:
+    """The answer within its limit (bytes); what was left out is counted in an error and in the statistics."""
     answer = answer._replace(elements=list(answer.elements), errors=_bounded_errors(answer.errors))
-    if len(orjson.dumps(answer._asdict())) <= ANSWER:
+    if len(orjson.dumps(answer._asdict())) <= most:
         return answer
-    room = ANSWER - _ROOM - len(orjson.dumps(answer.errors))
+    room = most - _ROOM - len(orjson.dumps(answer.errors))
     elements = []
     for element in answer.elements:
         room -= len(orjson.dumps(element)) + 1
@@ -64,7 +64,7 @@ def bounded(answer: Answer) -> Answer:
             break
         elements.append(element)
     left_out = len(answer.elements) - len(elements)
-    note = f"the answer was cut at {ANSWER // 1024} KiB: {left_out} more elements were left out"
+    note = f"the answer was cut at {most // 1024} KiB: {left_out} more elements were left out"
     statistics = {**answer.statistics, "left_out": left_out}
     return answer._replace(elements=elements, statistics=statistics, errors=[*answer.errors, note])
 

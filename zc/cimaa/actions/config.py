@@ -9,7 +9,7 @@ from ..errors import ConfigurationError
 from ..options import PATH, TIMEOUT, Option, Type
 from ..units import format_duration
 
-SECTION = "actions"
+SECTION = config.ACTIONS
 #: The widest window that ``longest`` may allow (seconds): the journal keeps what it knows of an action that long.
 WIDEST = 30 * 24 * 60 * 60
 

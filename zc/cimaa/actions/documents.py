@@ -16,6 +16,8 @@ from .targets import Target
 
 #: The most bytes of a document, and of the name in it.
 SIZE, NAME = 64 * 1024, 1024
+#: The digits of an id.
+ID = 64
 OPERATIONS = 32
 SYNTAX_VERSION = 3
 
@@ -58,8 +60,10 @@ def document_id(data: bytes) -> str:
     return sha256(data).hexdigest()
 
 
-def parse(data: bytes, modules: Mapping[str, ParameterCheck]) -> Document:
+def parse(data: bytes, modules: Mapping[str, ParameterCheck] | None) -> Document:
     """The action in a document; ``modules`` has the modules that there are, and how each checks its parameters.
+
+    With ``None``, modules and their parameters are not checked: they may be those of other hosts.
 
     Whether its window is over depends on the time: see :func:`check_window`.
 
@@ -189,7 +193,7 @@ def _target(given: Mapping[str, Any]) -> Target:
     return targets.of_agents(given["agents"])
 
 
-def _operations(given: Any, modules: Mapping[str, ParameterCheck]) -> tuple[Operation, ...]:
+def _operations(given: Any, modules: Mapping[str, ParameterCheck] | None) -> tuple[Operation, ...]:
     if not isinstance(given, list):
         raise InvalidAction(f"operations must be a list, not {_kind(given)}")
     if not 1 <= len(given) <= OPERATIONS:
@@ -197,19 +201,20 @@ def _operations(given: Any, modules: Mapping[str, ParameterCheck]) -> tuple[Oper
     return tuple(_operation(f"operations[{number}]", each, modules) for number, each in enumerate(given))
 
 
-def _operation(where: str, given: Any, modules: Mapping[str, ParameterCheck]) -> Operation:
+def _operation(where: str, given: Any, modules: Mapping[str, ParameterCheck] | None) -> Operation:
     if not isinstance(given, dict):
         raise InvalidAction(f"{where} must be an object, not {_kind(given)}")
     _check_keys(where, given, _OPERATION, _OPERATION)
     module, parameters = given["module"], given["parameters"]
     if not isinstance(module, str):
         raise InvalidAction(f"{where}.module must be text, not {_kind(module)}")
-    if module not in modules:
+    if modules is not None and module not in modules:
         raise InvalidAction(f"{where}.module: there is no module {quoted(module)}; {options.nearest(module, modules)}")
     if not isinstance(parameters, dict):
         raise InvalidAction(f"{where}.parameters must be an object, not {_kind(parameters)}")
     try:
-        modules[module](parameters)
+        if modules is not None:
+            modules[module](parameters)
     except InvalidInput as error:
         raise InvalidAction(f"{where}.parameters of {module}: {error}") from error
     return Operation(module, parameters)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import ConfigurationError, InvalidAction, SigningError
 from ..text import quoted
@@ -29,6 +29,13 @@ MOST: Final = 1024 * 1024
 _TIMEOUT: Final = 60
 # How a list of revoked keys begins that ssh-keygen made (a KRL).
 _KRL = b"SSHKRL\n\0"
+# How ssh-keygen runs that must not ask: without a terminal, and for a limited time.
+_ALONE: Mapping[str, Any] = {
+    "env": {"LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"},
+    "start_new_session": True,
+    "stderr": subprocess.DEVNULL,
+    "timeout": _TIMEOUT,
+}
 # Something signed, with a key that was thrown away: a ssh-keygen that is too old cannot verify it.
 _SAMPLE = b"cimaa\n"
 _SAMPLE_SIGNATURE = b"""\
@@ -53,6 +60,8 @@ class Keygen(NamedTuple):
     """A ``ssh-keygen`` that can verify signatures."""
 
     path: str
+    #: What it signs for, and accepts signatures for.
+    namespace: str = NAMESPACE
 
     def failure(self, signature: Signature, signer: Signer | None, data: bytes, revoked: bytes | None = None) -> str:
         """Why a signature of the data is not accepted; empty: it is.  Without ``signer``, any key may have made it.
@@ -72,24 +81,28 @@ class Keygen(NamedTuple):
         refused = self._run("verify", [*arguments, "-r", "revoked"], files, data)
         return f"the key is revoked, or the list of revoked keys is damaged ({refused})" if refused else ""
 
-    def sign(self, data: bytes, key: Path) -> bytes:
+    def sign(self, data: bytes, key: Path, *, alone: bool = False) -> bytes:
         """The signature of the data, by a private key, or by a public one whose private key is in ``ssh-agent``.
 
-        ``ssh-keygen`` may ask on the terminal for a passphrase, or for the touch of a token.
+        ``ssh-keygen`` may ask on the terminal for a passphrase, or for the touch of a token; unless it is ``alone``,
+        without anybody who could answer.
 
         :raises SigningError: if it cannot sign.
         """
-        command = [self.path, "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)]
+        command = [self.path, "-q", "-Y", "sign", "-n", self.namespace, "-f", str(key)]
+        how = _ALONE if alone else {}
         try:
-            done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False)
+            done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False, **how)
         except OSError as error:
             raise SigningError(f"cannot run {self.path}: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise SigningError(f"{self.path} did not sign within {_TIMEOUT} s") from error
         if done.returncode or not done.stdout:
             raise SigningError(f"ssh-keygen could not sign with {key}")
-        return done.stdout
+        return bytes(done.stdout)
 
     def _run(self, how: str, arguments: Sequence[str], files: Mapping[str, bytes], data: bytes) -> str:
-        command = [self.path, "-Y", how, "-n", NAMESPACE, *arguments]
+        command = [self.path, "-Y", how, "-n", self.namespace, *arguments]
         try:
             with TemporaryDirectory(prefix="cimaa-") as directory:
                 for name, content in files.items():
@@ -115,10 +128,11 @@ class Keygen(NamedTuple):
 
 
 class Verifier:
-    """Verifies the signatures of actions, against the investigators of a configuration."""
+    """Verifies the signatures of actions against the investigators of a configuration, or of answers against agents."""
 
-    def __init__(self, failure: Failure, investigators: Mapping[bytes, Signer]) -> None:
+    def __init__(self, failure: Failure, investigators: Mapping[bytes, Signer], namespace: str = NAMESPACE) -> None:
         """``failure`` says why a signature is not accepted, as :meth:`Keygen.failure` does; see :func:`load`."""
+        self._namespace = namespace
         self.investigators = investigators
         self._failure = failure
 
@@ -138,8 +152,8 @@ class Verifier:
         signer = self.investigators.get(signature.key)
         mark = fingerprint(signature.key)
         whose = f"signature {number}, with the key {mark}" + (f" of {signer.name}" if signer else "")
-        if signature.namespace != NAMESPACE:
-            raise InvalidAction(f"{whose}: it was made for {quoted(signature.namespace)}, not for {NAMESPACE!r}")
+        if signature.namespace != self._namespace:
+            raise InvalidAction(f"{whose}: it was made for {quoted(signature.namespace)}, not for {self._namespace!r}")
         if signer is not None and (reason := signer.invalid(now)):
             raise InvalidAction(f"{whose}: the key {reason}")
         if reason := self._failure(signature, signer, data):
@@ -150,12 +164,13 @@ class Verifier:
 def load(keygen: Keygen, investigators: Path, revoked: Path | None = None) -> Verifier:
     """The verifier of an agent's configuration.
 
-    ``investigators`` is a file of allowed signers, and ``revoked`` a list of public keys or a KRL.
+    ``investigators`` is a file of allowed signers, and ``revoked`` a list of public keys or a KRL.  For the answers of
+    agents, the file has their names and keys, and the namespace of ``keygen`` is :data:`signers.ANSWERS`.
 
     :raises ConfigurationError: naming the file and the line that is wrong, or why the file cannot be trusted.
     """
     known, listed = read_files(investigators, revoked)
-    return Verifier(partial(keygen.failure, revoked=listed), known)
+    return Verifier(partial(keygen.failure, revoked=listed), known, keygen.namespace)
 
 
 def read_files(investigators: Path, revoked: Path | None) -> tuple[dict[bytes, Signer], bytes | None]:

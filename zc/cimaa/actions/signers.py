@@ -13,6 +13,8 @@ from ..text import quoted
 
 #: What signatures are made for: OpenSSH accepts none that was made for another purpose, such as git commits.
 NAMESPACE: Final = "cimaa-action"
+#: What agents sign their answers for: an answer can never be taken for an action.
+ANSWERS: Final = "cimaa-answer"
 #: The most signatures of an action, and the most bytes of all of them.
 MOST, SIZE = 16, 64 * 1024
 

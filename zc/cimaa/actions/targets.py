@@ -5,17 +5,14 @@ from typing import Any, NamedTuple
 
 from ..agents import check_name
 from ..errors import InvalidAction, InvalidAgent, InvalidFilter
-from ..filters import AGENTS, AgentItem, Filter, Key, Keys, kinds, parse
+from ..filters import AGENTS, AgentItem, Filter, Keys, parse
 
 # What an agent knows of itself for certain: its own pid, and how long it was silent, mean nothing to it.
-_FACTS = ("agent", "host", "os", "version")
+_FACTS = ("agent", "host", "os", "version", "tag")
 
 #: The keys of a target.
 TARGETS: Keys[AgentItem] = Keys(
-    (
-        *(key for key in AGENTS.keys if key.name in _FACTS),
-        Key("tag", kinds.member, lambda item: (item.instance or {}).get("tags", ()), "a tag of the agent"),
-    ),
+    tuple(key for key in AGENTS.keys if key.name in _FACTS),
     words=AGENTS.words,
 )
 

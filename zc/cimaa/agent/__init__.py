@@ -22,6 +22,11 @@ Each module imports only modules of its own level and the levels before it:
 ``publisher``, ``reload``, ``service``
     Metrics; reading the configuration again; the daemon as a process.
 
+``action_rules``, ``action_run``, ``action_outcomes``, ``action_work``
+    What decides about actions; running one; storing how it ended; looking at the agent's commands.
+``requested_checks``, ``action_duty``, ``once_actions``
+    Checks that an action asks for; the actions of a daemon, and of an agent that runs once.
+
 A check's result passes ``runner``, ``rules``, ``check_state`` and ``reporter``, in this order.  Importing this package
 imports none of its modules.
 """

@@ -54,7 +54,7 @@ class Daemon:
         self._on_results = on_results
         self._slots = asyncio.Semaphore(settings.parallel)
         self._passed_on = False
-        self.reporter.exclusive.context.taken = self._start
+        self.reporter.exclusive.context.taken = self.start
 
     def reload(self, settings: Settings) -> None:
         """Read the checks again, with these settings; checks that are still there keep their state.
@@ -106,7 +106,7 @@ class Daemon:
         self.reporter.exclusive.tick()
         for state in self.states:
             if state.is_due(tick, self.settings.base_interval):
-                self._start(state)
+                self.start(state)
         if not self.states.tasks():
             self._results_are_in()
         self._on_tick(tick)
@@ -124,7 +124,8 @@ class Daemon:
     def _time_of(self, tick: int) -> float:
         return schedule.time_of(self.settings.name, self.settings.base_interval, tick)
 
-    def _start(self, state: CheckState) -> None:
+    def start(self, state: CheckState) -> None:
+        """Start a run of the check; if it is still running, it is slow."""
         if state.task is None:
             state.task = asyncio.create_task(self._run(state))
         elif not state.slow:

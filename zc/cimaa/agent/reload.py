@@ -1,6 +1,7 @@
 """The configuration of a daemon, and reading it again while the daemon runs."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..alerters import Alerter
@@ -17,7 +18,7 @@ from .tasks import Coalesced
 _LOG = logging.getLogger("zc.cimaa.agent")
 
 #: The settings in the section ``[agent]`` that a running daemon cannot change.
-FIXED = ("name", "parallel", "base_interval")
+FIXED = ("name", "parallel", "base_interval", "tags")
 
 
 class Configuration(NamedTuple):
@@ -41,10 +42,17 @@ def load(config: Config) -> Configuration:
 class Reloader:
     """Reads the configuration again, and applies all of it or nothing."""
 
-    def __init__(self, daemon: Daemon, publisher: Publisher, current: Configuration) -> None:
-        """``current`` is what the daemon was started with."""
+    def __init__(
+        self,
+        daemon: Daemon,
+        publisher: Publisher,
+        current: Configuration,
+        on_reload: Callable[[Config, Settings], None] = lambda _config, _settings: None,
+    ) -> None:
+        """``current`` is what the daemon was started with; ``on_reload`` is called with each one that was applied."""
         self._daemon = daemon
         self._measuring = publisher
+        self._on_reload = on_reload
         self._current = current
         self._reloading = Coalesced(self.reload)
 
@@ -69,6 +77,7 @@ class Reloader:
         alerters, sinks = plugins.kept(current.alerters, new.alerters), plugins.kept(current.sinks, new.sinks)
         self._current = current._replace(alerters=alerters, sinks=sinks)
         self._daemon.reporter.notifier.replace(alerters)
+        self._on_reload(new.config, self._daemon.settings)
         await self._measuring.replace(sinks)
         count = len(self._daemon.states)
         _LOG.info("the configuration was read: %d check%s", count, "" if count == 1 else "s")

@@ -1,5 +1,7 @@
 """What a report of the agent contains."""
 
+from collections.abc import Callable
+
 from ..faults import SEVERITIES, FaultDict
 from ..naming import fault_name
 from .check_state import CheckStates
@@ -28,6 +30,8 @@ class ReportContents:
         self._exclusive = exclusive
         #: Why the configuration could not be read again; ``None``: it was read.
         self.outdated: str | None = None
+        #: Further faults of the agent itself.
+        self.others: Callable[[], list[FaultDict]] = list
 
     def faults(self) -> list[FaultDict]:
         """The current report."""
@@ -46,7 +50,7 @@ class ReportContents:
     def _results(self) -> list[Result]:
         found = self._states.results()
         found.append(Result(alerting.ALERTERS, "", self._notifier.faults()))
-        found.append(Result("agent", "", [*self._store.outage_notice(), *self._configuration()]))
+        found.append(Result("agent", "", [*self._store.outage_notice(), *self._configuration(), *self.others()]))
         names = [fault["name"] for result in found for fault in result.faults]
         over = self._exclusive.marked(self._notifier.pending_resolutions(names))
         found.append(Result(alerting.ALERTERS, "over", over))

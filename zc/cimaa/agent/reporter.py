@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from .. import backoff
 from ..alerters import Alerter
@@ -46,6 +46,8 @@ class Reporter:
         self._reading = Coalesced(self._read)
         self._sending = Coalesced(self._send_alerts)
         self._reporting = Coalesced(self._report)
+        #: Called after each report, with whether the agent was woken: there may be an action for it.
+        self.on_report: Callable[[bool], None] = lambda _woken: None
         self.store = store
         self.hold = AlertHold()
         self.notifier = Notifier(settings.name, alerters, clock, self._alerts_changed)
@@ -85,8 +87,9 @@ class Reporter:
         await self._restore()
         faults = self.contents.faults()
         self.notifier.reporting(faults)
-        await self.store.report(faults, _LATE * self._base_interval)
+        woken = await self.store.report(faults, _LATE * self._base_interval)
         self.notifier.stored(faults)
+        self.on_report(woken)
 
     def is_stuck(self) -> bool:
         """True if only a report is left to be done, and the store is unavailable."""

@@ -17,6 +17,7 @@ from ..systemd.notify import Systemd
 from ..text import json_safe, one_line
 from ..units import format_duration
 from . import runner
+from .action_duty import ActionDuty
 from .clock import SystemClock
 from .config import check_environment
 from .daemon import Daemon
@@ -58,27 +59,35 @@ def run(
 async def _run(configuration: Configuration, db: DB, count: int | None, keep: bool) -> int:
     settings, clock, systemd = configuration.agent, SystemClock(), Systemd(os.environ)
     publisher = Publisher(configuration.sinks, clock)
+    store = StoreClient(settings.name, db, clock)
+
+    def tick(_tick: int) -> None:
+        systemd.notify("WATCHDOG=1")
+        actions.tick()
+
     daemon = Daemon(
         settings,
-        StoreClient(settings.name, db, clock),
+        store,
         configuration.alerters,
         clock,
         partial(runner.run, environment=check_environment(configuration.config)),
-        on_tick=lambda _tick: systemd.notify("WATCHDOG=1"),
+        on_tick=tick,
         on_results=publisher.publish,
     )
+    actions = ActionDuty(daemon, store, clock)
     publisher.start()
-    reloader = Reloader(daemon, publisher, configuration)
+    actions.configure(configuration.config, settings)
+    reloader = Reloader(daemon, publisher, configuration, actions.configure)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
-    checks, base = len(daemon.states), format_duration(settings.base_interval)
-    _LOG.info("%s runs %d check%s every %s", settings.name, checks, "" if checks == 1 else "s", base)
+    _log_start(daemon)
     systemd.notify("READY=1")
     systemd.prolong_watchdog(_WATCHDOG_TICKS * settings.base_interval)
     try:
-        await until_signal(_work(daemon, publisher, count), (signal.SIGTERM, signal.SIGINT))
+        await until_signal(_work(daemon, actions, publisher, count), (signal.SIGTERM, signal.SIGINT))
         return 0
     except Signalled as error:
         systemd.notify("STOPPING=1")
+        await actions.end()
         await daemon.end(keep=keep)
         _LOG.info("%s ends", settings.name)
         return 128 + signal.SIGINT if error.number == signal.SIGINT else 0
@@ -86,8 +95,15 @@ async def _run(configuration: Configuration, db: DB, count: int | None, keep: bo
         await publisher.close()
 
 
-async def _work(daemon: Daemon, publisher: Publisher, count: int | None) -> None:
+def _log_start(daemon: Daemon) -> None:
+    settings, checks = daemon.settings, len(daemon.states)
+    base = format_duration(settings.base_interval)
+    _LOG.info("%s runs %d check%s every %s", settings.name, checks, "" if checks == 1 else "s", base)
+
+
+async def _work(daemon: Daemon, actions: ActionDuty, publisher: Publisher, count: int | None) -> None:
     await daemon.run(count)
+    await actions.finish()
     await publisher.finish()
 
 

@@ -45,17 +45,8 @@ class Figures:
 class StoreClient:
     """The calls of a store for one agent."""
 
-    def __init__(
-        self,
-        agent: str,
-        db: DB,
-        clock: AsyncClock,
-        patience: float = PATIENCE,
-        on_woken: Callable[[], object] | None = None,
-    ) -> None:
-        """``on_woken`` is called after a report if the agent was woken; without it, reports do not ask."""
+    def __init__(self, agent: str, db: DB, clock: AsyncClock, patience: float = PATIENCE) -> None:
         self._agent = agent
-        self._on_woken = on_woken
         self._woken = False
         self._db = db
         self._clock = clock
@@ -72,17 +63,29 @@ class StoreClient:
         self._outage: tuple[float, float] | None = None
         self.figures = Figures()
 
-    async def report(self, faults: list[FaultDict], within: int) -> None:
-        """Store the agent's faults, and the time (seconds) ``within`` which the next report comes."""
-        await self._call(self._db.set_faults if self._on_woken is None else self._report, self._agent, faults, within)
+    async def report(self, faults: list[FaultDict], within: int) -> bool:
+        """Store the agent's faults, and the time (seconds) ``within`` which the next report comes; true if woken."""
+        await self._call(self._report, faults, within)
         self.figures.last_report = self._clock.time()
-        if self._on_woken is not None and self._woken:
-            self._woken = False
-            self._on_woken()
+        woken, self._woken = self._woken, False
+        return woken
 
-    def _report(self, agent: str, faults: list[FaultDict], within: int) -> None:
-        if self._db.report(agent, faults, within):
+    def _report(self, faults: list[FaultDict], within: int) -> None:
+        if self._db.report(self._agent, faults, within):
             self._woken = True  # also if the call timed out: then the next report has it
+
+    async def ask(self, function: Callable[[DB], T]) -> T:
+        """What a function of the store returns.
+
+        A store that refuses the call is not unavailable: it may have no table for it yet, and take reports all the
+        same.
+
+        :raises StoreError: if the store is unavailable, or refuses the call.
+        """
+        result: T | Error = await self._call(_refused, function, self._db)
+        if isinstance(result, Error):
+            raise result
+        return result
 
     async def faults(self) -> list[FaultDict]:
         """The agent's faults in the store."""
@@ -91,11 +94,11 @@ class StoreClient:
 
     async def lease(self, name: str, seconds: float, state: Any = UNCHANGED) -> Lease:
         """Take or renew a lease for the agent: see :meth:`zc.cimaa.db.DB.lease`."""
-        return await self._ask(lambda: self._db.lease(name, self._agent, seconds, state=state))
+        return await self.ask(lambda db: db.lease(name, self._agent, seconds, state=state))
 
     async def release(self, name: str) -> None:
         """End a lease of the agent."""
-        await self._ask(lambda: self._db.release(name, self._agent))
+        await self.ask(lambda db: db.release(name, self._agent))
 
     async def read_squelches(self) -> None:
         """Read the squelches."""
@@ -141,17 +144,6 @@ class StoreClient:
         text = f"the store was unavailable for {format_duration(end - start)}, until {format_time(end)}"
         return [make_fault(fault_name(self._agent, "agent", "store"), SEVERITIES["info"], text)]
 
-    async def _ask(self, function: Callable[[], T]) -> T:
-        """What the function returns or raises.
-
-        A store that refuses a lease is not unavailable: it may have no table for leases yet, and
-        take reports all the same.
-        """
-        result: T | Error = await self._call(_refused, function)
-        if isinstance(result, Error):
-            raise result
-        return result
-
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """What the store's method returns; one call at a time.
 
@@ -193,10 +185,10 @@ class StoreClient:
             self.away_since = None
 
 
-def _refused(function: Callable[[], T]) -> T | Error:
+def _refused(function: Callable[[DB], T], db: DB) -> T | Error:
     """What the function returns, or its error, unless the store is unavailable."""
     try:
-        return function()
+        return function(db)
     except StoreUnavailable:
         raise
     except Error as error:

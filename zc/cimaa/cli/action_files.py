@@ -22,11 +22,6 @@ def module_checks() -> dict[str, ParameterCheck]:
     return {name: partial(_check, name) for name in entrypoints.names(MODULES)}
 
 
-def complete_modules(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """The names of the installed modules that start like this."""
-    return [name for name in entrypoints.names(MODULES) if name.startswith(incomplete)]
-
-
 def read_action(file: Path) -> tuple[bytes, Document]:
     """The bytes of the file, and the action in it.
 

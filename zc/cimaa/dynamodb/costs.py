@@ -21,6 +21,13 @@ LEASE_TICKS = 3
 #: Seconds after which an agent with alerters reads the squelches again, at a tick.
 SQUELCHES_READ = 10 * 60
 
+#: Write units of an action, for each agent: its command is added, its row is marked and written again, the command is
+#: claimed and ended, and a small answer is added.
+ACTION_WRITES = 6
+#: Its read units and requests: the report that the mark makes go the long way reads the faults, and the agent reads its
+#: commands, and the action, of at most 4 KB.
+ACTION_READS, ACTION_REQUESTS = 3, 9
+
 # Bytes that are billed with each item, and the size of a scan's page.
 _OVERHEAD = 100
 _PAGE = 2**20
@@ -44,6 +51,8 @@ class Fleet:
     #: The number of leases, and of agents that want each: one renews it with each report, and the others wait.
     leases: int = 0
     lease_agents: int = 5
+    #: How many actions a month are sent to all agents.
+    actions: float = 0
     #: Seconds for which events are kept; 0: no history.
     history: float = 90 * DAY
 
@@ -76,7 +85,12 @@ def costs(fleet: Fleet, prices: Prices) -> list[Cost]:
         _cost("unchanged reports", reports - changed, 1, _wcu(ROW), 0, prices),
         # A touch that fails, a query of the faults, and a transaction of two items.
         _cost(
-            "changed reports", changed, 3, _wcu(ROW) + 2 * (_wcu(ROW) + _wcu(FAULT)), _rcu(fleet.faults * FAULT), prices
+            "changed reports",
+            changed,
+            3,
+            _wcu(ROW) + 2 * (_wcu(ROW) + _wcu(FAULT)),
+            read_units(fleet.faults * FAULT),
+            prices,
         ),
     ]
     if fleet.history:  # one more item in the transaction
@@ -84,11 +98,14 @@ def costs(fleet: Fleet, prices: Prices) -> list[Cost]:
     if fleet.squelches is not None:
         size = fleet.squelches * SQUELCH
         reads = fleet.agents * MONTH / max(fleet.interval, SQUELCHES_READ)
-        found.append(_cost("squelches, read by agents", reads, _pages(size), 0, _rcu(size), prices))
+        found.append(_cost("squelches, read by agents", reads, _pages(size), 0, read_units(size), prices))
     if fleet.leases:
         found.append(_leases(fleet, prices))
+    if fleet.actions:
+        commands = fleet.actions * fleet.agents
+        found.append(_cost("actions", commands, ACTION_REQUESTS, ACTION_WRITES, ACTION_READS, prices))
     tables = fleet.agents * ROW, fleet.agents * fleet.faults * FAULT, (fleet.squelches or 0) * SQUELCH
-    requests, units = sum(map(_pages, tables)), sum(map(_rcu, tables))
+    requests, units = sum(map(_pages, tables)), sum(map(read_units, tables))
     found.append(_cost("listings", fleet.listings * MONTH / DAY, requests, 0, units, prices))
     return [*found, Cost("storage", 0, 0, 0, stored(fleet) / GB * prices.storage)]
 
@@ -121,7 +138,8 @@ def _wcu(size: float) -> int:
     return max(1, math.ceil(size / 1024))
 
 
-def _rcu(size: float) -> int:
+def read_units(size: float) -> int:
+    """The units of a consistent read of so many bytes."""
     return max(1, math.ceil(size / 4096))
 
 

@@ -12,7 +12,7 @@ from ..faults import FaultDict, Report
 from ..history import Event, Kept
 from ..options import DURATION, URL, Option
 from ..squelches import StoredSquelch
-from . import records
+from . import costs, records
 from .agent_reads import AgentReads
 from .agent_rows import AgentRows
 from .entry_table import EntryTable
@@ -134,6 +134,12 @@ class DB(Contract):
         if becomes is None:
             return self._entry_table.remove(kind, owner, key, was)
         return self._entry_table.write(becomes, was)
+
+    def _add(self, entries: Iterable[Entry]) -> int:
+        return self._entry_table.add(entries)
+
+    def _read_units(self, size: int) -> int:
+        return costs.read_units(size)
 
     @property
     def clock_margin(self) -> int:

@@ -1,6 +1,7 @@
 """Reads, writes and removes entries, each write on condition of the stored revision."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,6 +23,10 @@ _ABSENT = (
 )
 _TYPES = {":text": records.text("S"), ":number": records.text("N")}
 _UNCHANGED = "revision = :revision OR (revision = :was AND (attribute_not_exists(expires) OR expires > :now))"
+
+
+# How many entries are written at the same time.
+_PARALLEL = 16
 
 
 class EntryTable:
@@ -56,6 +61,11 @@ class EntryTable:
             ConditionExpression=_ABSENT if was is None else _UNCHANGED,
             ExpressionAttributeValues=values,
         )
+
+    def add(self, entries: Iterable[Entry]) -> int:
+        """Write the entries that are not there yet, several at a time; return how many these were."""
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="cimaa-add") as pool:
+            return sum(pool.map(lambda entry: self.write(entry, None), entries))
 
     def remove(self, kind: str, owner: str, key: str, was: str | None) -> bool:
         """Remove the entry if it has the revision ``was``; return whether it did.

@@ -322,13 +322,15 @@ def _number(digits: str) -> int | float | None:
 
 
 def _packed(instances: tuple[SeenInstance, ...]) -> list[Any]:
-    hosts = list(dict.fromkeys((who.host, who.version, who.os) for who, _, _ in instances))
+    hosts = list(dict.fromkeys(_host(who) for who, _, _ in instances))
     start = min((first for _, first, _ in instances), default=0)
-    seen = [
-        [hosts.index((who.host, who.version, who.os)), who.pid, first - start, last - start]
-        for who, first, last in instances
-    ]
+    seen = [[hosts.index(_host(who)), who.pid, first - start, last - start] for who, first, last in instances]
     return [hosts, start, seen]
+
+
+def _host(who: Instance) -> tuple[str, ...]:
+    """What instances of a host share; the tags only where there are some."""
+    return (who.host, who.version, who.os, *([" ".join(who.tags)] if who.tags else []))
 
 
 def _unpacked(packed: str) -> tuple[SeenInstance, ...]:
@@ -336,8 +338,8 @@ def _unpacked(packed: str) -> tuple[SeenInstance, ...]:
     try:
         hosts, start, seen = decode(packed.encode())
         found = tuple(
-            SeenInstance(Instance(host, pid, version, os), start + first, start + last)
-            for (host, version, os), pid, first, last in ((hosts[index], *rest) for index, *rest in seen)
+            SeenInstance(Instance(host, pid, version, os, tuple("".join(tags).split())), start + first, start + last)
+            for (host, version, os, *tags), pid, first, last in ((hosts[index], *rest) for index, *rest in seen)
         )
         return found if all(map(_is_seen, found)) else ()
     except (ValueError, TypeError, LookupError):
@@ -345,7 +347,7 @@ def _unpacked(packed: str) -> tuple[SeenInstance, ...]:
 
 
 def _is_seen(seen: SeenInstance) -> bool:
-    (host, pid, version, os), first, last = seen
+    (host, pid, version, os, _), first, last = seen
     return (
         type(host) is type(version) is type(os) is str
         and type(first) is type(last) is int

@@ -96,6 +96,7 @@ AGENTS: Keys[AgentItem] = Keys(
             "the version of zc.cimaa of an instance",
             usual=">=",
         ),
+        Key("tag", kinds.member, lambda item: (item.instance or {}).get("tags", ()), "a tag of an instance"),
     ),
     words=lambda item: (item.name, item.instance["host"] if item.instance else ""),
 )

@@ -45,7 +45,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import lmdb
 
@@ -137,7 +137,7 @@ def marked(row: bytes) -> bytes:
 
 def encode_row(row: Row, slot: int, *, reworded: int) -> bytes:
     """A row's value, with a new revision."""
-    seen = encode([[*s.instance, s.first, s.last] for s in row.instances])
+    seen = encode([_seen_parts(s) for s in row.instances])
     return _row_start(row, slot, len(row.instances), reworded) + seen
 
 
@@ -150,8 +150,8 @@ def decode_row(value: bytes, updated: int) -> Row:
     """A row from its value, with this heartbeat."""
     row = decode_row_start(value, updated)
     seen = [
-        SeenInstance(Instance(host, pid, version, system), first, last)
-        for host, pid, version, system, first, last in decode(_parts(value)[1])
+        SeenInstance(Instance(host, pid, version, system, tuple("".join(tags).split())), first, last)
+        for host, pid, version, system, first, last, *tags in decode(_parts(value)[1])
     ]
     return row._replace(instances=tuple(seen))
 
@@ -171,10 +171,15 @@ def reworded(value: bytes) -> int:
     return times[2]
 
 
-def only_instance(value: bytes) -> tuple[str, int | None, str, str, int]:
-    """Host, pid, version, operating system and first report of the only instance that a row remembers."""
-    [(host, pid, version, system, first, _)] = decode(_parts(value)[1])
-    return host, pid, version, system, first
+def only_instance(value: bytes) -> tuple[str, int | None, str, str, int, str]:
+    """Host, pid, version, operating system, first report and tags of the only instance that a row remembers."""
+    [(host, pid, version, system, first, _, *tags)] = decode(_parts(value)[1])
+    return host, pid, version, system, first, "".join(tags)
+
+
+def _seen_parts(seen: SeenInstance) -> list[Any]:
+    host, pid, version, system, tags = seen.instance
+    return [host, pid, version, system, seen.first, seen.last, *([" ".join(tags)] if tags else [])]
 
 
 def _row_start(row: Row, slot: int, instances: int, reworded: int) -> bytes:

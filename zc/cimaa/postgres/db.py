@@ -31,6 +31,7 @@ from .setup import versions
 from .setup.roles import AGENT as _AGENT
 from .setup.roles import OPERATOR as _OPERATOR
 from .setup.roles import READER as _READER
+from .setup.roles import adding_role
 from .setup.versions import VERSION
 from .sql import Statements, check_schema
 from .writes import TableWriter
@@ -198,6 +199,10 @@ class DB(Contract):
     def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
         return self._read(self._sql.entries, (kind, owner, key, self._given_time()), records.entry)
 
+    def _count_entries(self, kind: str, key: str, fields: tuple[str, str]) -> Iterable[tuple[Any, Any, int]]:
+        values = (*fields, kind, key, self._given_time())
+        return self._read(self._sql.count_entries, values, lambda columns: (columns[0], columns[1], columns[2]))
+
     def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
         place = (kind, owner, key)
         if becomes is None:
@@ -209,7 +214,9 @@ class DB(Contract):
         return self._changed(self._sql.change_entry, values, _AGENT) == 1
 
     def _add(self, entries: Iterable[Entry]) -> int:
-        return self._changed(self._sql.add_entries, (self._given_time(), records.encode_entries(entries)), _AGENT)
+        listed = list(entries)
+        role = adding_role(listed[0].kind) if listed else _AGENT
+        return self._changed(self._sql.add_entries, (self._given_time(), records.encode_entries(listed)), role)
 
     def _remove_entry(self, place: tuple[str, str, str], was: str | None) -> bool:
         """Mark the entry as removed, and delete it then: a mark is recognized if its answer was lost."""

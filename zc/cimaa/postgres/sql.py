@@ -78,6 +78,10 @@ _TEMPLATES = {
         WHERE kind = %s AND owner = coalesce(%s, owner) AND key = coalesce(%s, key)
         AND coalesce(expires > {now} / 1000000, true)
         """,
+    "count_entries": """
+        SELECT value -> %s::text, value -> %s::text, count(*) FROM {schema}.entries
+        WHERE kind = %s AND key = %s AND coalesce(expires > {now} / 1000000, true) GROUP BY 1, 2
+        """,
     # History: pages of events, from a place in the order on (time, agent, number).
     "events": """
         SELECT {event} FROM {schema}.history

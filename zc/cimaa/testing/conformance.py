@@ -17,7 +17,7 @@ from .entries_conformance import EntriesConformance
 from .histories import History, run_histories
 from .history_promises import HistoryConformance
 from .leases_conformance import LeasesConformance
-from .tools import ELSEWHERE, FIRST, ONE_SHOT, SECOND, Clock, Opener, exact, expected, fault
+from .tools import ELSEWHERE, FIRST, ONE_SHOT, SECOND, Clock, Opener, exact, expected, fault, shown_instance
 from .values import AT_LIMIT, BAD_AGENTS, HOSTILE_TEXTS, REFUSED, VALUES
 from .wake_promises import WakeConformance
 
@@ -307,16 +307,16 @@ class Conformance(HistoryConformance, EntriesConformance, LeasesConformance, Wak
         other.set_faults("a", [fault("f")])
         with opener(instance=ONE_SHOT, clock=clock) as once:
             once.set_faults("b", [])
-        first = {**FIRST._asdict(), "first": start, "last": start + 10}
-        second = {**SECOND._asdict(), "first": start + 20, "last": start + 30}
+        first = {**shown_instance(FIRST), "first": start, "last": start + 10}
+        second = {**shown_instance(SECOND), "first": start + 20, "last": start + 30}
         assert other.get_agents() == [
             {"name": "a", "updated": start + 30, "instances": [first, second]},
             {
                 "name": "b",
                 "updated": start + 30,
                 "instances": [
-                    {**FIRST._asdict(), "first": start, "last": start},
-                    {**ONE_SHOT._asdict(), "first": start + 30, "last": start + 30},
+                    {**shown_instance(FIRST), "first": start, "last": start},
+                    {**shown_instance(ONE_SHOT), "first": start + 30, "last": start + 30},
                 ],
             },
         ]

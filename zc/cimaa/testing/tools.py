@@ -67,3 +67,11 @@ def empty(db: DB) -> None:
         db.unsquelch(squelch["regex"])
     for lease in db.get_leases():
         db.forget_lease(lease.name)
+
+
+def shown_instance(instance: Instance) -> dict[str, Any]:
+    """What a store shows of an instance besides its times; tags only where there are some."""
+    parts = instance._asdict()
+    if tags := parts.pop("tags"):
+        parts["tags"] = list(tags)
+    return parts

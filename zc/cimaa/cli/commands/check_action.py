@@ -12,11 +12,12 @@ from ...actions.documents import Document, format_time
 from ...actions.permissions import Permissions, Weighed
 from ...actions.signatures import KnownSigner, Verifier
 from ...config import Config
-from ...errors import ActionRefused, InvalidAction
+from ...errors import ActionRefused, InvalidAction, StoreError
 from ...text import quoted
+from ..action_delivery import Reached, reached, show_reached
 from ..action_files import file_argument, read_action
 from ..output import View, message, write_json, write_table
-from ..params import configuration, examples, listing_options
+from ..params import configuration, examples, listing_options, open_store
 from ..program import FAILED
 
 _TITLES = ("operation", "module", "section", "weight", "minimum", "permitted")
@@ -44,16 +45,20 @@ def check(ctx: click.Context, /, file: Path, view: View) -> None:
     """Show who signed the action in FILE, and what the signatures weigh.
 
     For each operation, the weights of those who signed must reach the minimum, by the permissions in the configuration
-    of this host; other agents may have others.  The exit status is 1 if the action is faulty, a signature is not true,
+    of this host; other agents may have others.  The agents that it would reach are those of its target that the store
+    knows; each judges by its own facts.  The exit status is 1 if the action is faulty, a signature is not true,
     or this host does not permit the action.
     """
     checked = _checked(file, configuration(ctx))
+    found = _reached(ctx, checked.document)
     if view.as_json:
-        write_json(_shape(checked))
+        write_json({**_shape(checked), "reaches": found and found.agents})
     else:
         write_table(_TITLES, map(_row, range(len(checked.weighed)), checked.weighed), view)
     for text in _messages(checked):
         message(text)
+    if found is not None:
+        show_reached(found)
     ctx.exit(0 if checked.permitted else FAILED)
 
 
@@ -70,6 +75,16 @@ def _checked(file: Path, ours: Config) -> _Checked:
     for warning in permissions.unknown_names(granted, [signer.name for signer in verifier.investigators.values()]):
         message(f"Warning: {warning}")
     return _Checked(document, signers, _weighed(granted, document, signers), _refused(document, settings))
+
+
+def _reached(ctx: click.Context, document: Document) -> Reached | None:
+    """The agents that it would reach; ``None`` if the store cannot be asked, which prevents nothing else."""
+    try:
+        with open_store(ctx) as db:
+            return reached(db, document)
+    except StoreError as error:
+        message(f"Warning: the agents that it would reach are unknown: {error}")
+        return None
 
 
 def _verifier(settings: ActionSettings) -> Verifier:

@@ -45,6 +45,7 @@ def _option(name: str, kind: Parsed, metavar: str, default: object, text: str) -
 @_option("--leases", WHOLE_NUMBER, "N", _FLEET.leases, "Leases, such as checks that one agent of several runs.")
 @_option("--lease-agents", COUNT, "N", _FLEET.lease_agents, "Agents that want each lease.")
 @_option("--history", DURATION, "DURATION", format_duration(_FLEET.history), "How long the store keeps what happened.")
+@_option("--actions", NUMBER, "N", _FLEET.actions, "How many actions a month are sent to all agents.")
 @_option("--listings", NUMBER, "N", _FLEET.listings, "How often a day everything is listed (faults, meta-check).")
 @_option("--write-price", NUMBER, "DOLLARS", _PRICES.writes, "The price of a million write units.")
 @_option("--read-price", NUMBER, "DOLLARS", _PRICES.reads, "The price of a million read units.")

@@ -35,6 +35,7 @@ and in the hosts of its instances, or KEY, an operator, and a value, without bla
   silent               the time since the last report: 90s, 15m, 2h, 7d, 1w
   host, os, pid        of an instance
   version              of an instance: 0.10 is more than 0.9
+  tag                  of an instance, as its [agent] tags has it
 
 {OPERATORS}
 
@@ -136,4 +137,5 @@ def _instances(agent: Mapping[str, Any]) -> str:
 
 def _instance(instance: AgentInstance) -> str:
     process = "" if instance["pid"] is None else f" pid {instance['pid']}"
-    return f"{instance['host']}{process} ({instance['version']}, {instance['os']})"
+    tags = f" {' '.join(instance['tags'])}" if "tags" in instance else ""
+    return f"{instance['host']}{process} ({instance['version']}, {instance['os']}){tags}"

@@ -2,12 +2,12 @@
 
 import logging
 import time
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from ...agents import this_host
-from ...config import Setting
+from ...agents import tagged, this_host, this_process
+from ...config import ACTIONS, Config, Setting
 from ...errors import StoreError
 from ...faults import FaultDict
 from ...options import PATH
@@ -16,6 +16,10 @@ from .. import fault_list
 from ..fault_list import UNSQUELCHED, counted
 from ..output import message, report_traceback
 from ..params import COUNT, configuration, examples, open_store
+
+if TYPE_CHECKING:
+    from ...agent.config import Settings
+    from ...agent.once_actions import OnceActions
 
 
 @click.command(
@@ -56,7 +60,7 @@ def agent(ctx: click.Context, once: bool, count: int | None, keep: bool, exit_co
         from ...agent import reload, service
 
         daemon = reload.load(configuration(ctx))
-        with open_store(ctx) as db:
+        with open_store(ctx, tagged(this_process(), daemon.agent.tags)) as db:
             ctx.exit(service.run(daemon, db, count=count, keep=keep, as_json=as_json))
 
 
@@ -76,22 +80,34 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
 
     ours = Settings.load(configuration(ctx))
     logging.getLogger("zc.cimaa").addHandler(_Tracebacks())
-    with open_store(ctx, this_host()) as db:
+    with open_store(ctx, tagged(this_host(), ours.tags)) as db:
         done = once.run(ours, check_environment(configuration(ctx)), db)
+        actions = _actions(configuration(ctx), ours) if ACTIONS in configuration(ctx).sections else None
+        faults = [*done.faults, *(actions.faults() if actions is not None else ())]
         try:
-            db.set_faults(ours.name, done.faults)
+            woken = db.report(ours.name, faults)
             found = db.find_faults(agent=ours.name)
         except StoreError:
             # Otherwise they would be lost.
-            fault_list.show(_unstored(ours.name, done.faults), as_json=as_json)
+            fault_list.show(_unstored(ours.name, faults), as_json=as_json)
             raise
         shown = fault_list.listed(db, found)
         fault_list.show(shown, as_json=as_json)
+        if actions is None and woken:
+            actions = _actions(configuration(ctx), ours)
+        if actions is not None and (problem := actions.run(db)):
+            message(f"actions: {problem}")
     ran = f"{ours.name} ran {counted(done.checks, 'check')}"
     if done.elsewhere:
         ran += f" ({done.elsewhere} more: another agent runs {'it' if done.elsewhere == 1 else 'them'})"
     message(f"{ran}: {counted(len(found)) if found else 'no faults'}, stored in {_store(ctx)}.")
     return fault_list.any_unsquelched(shown)
+
+
+def _actions(config: Config, ours: "Settings") -> "OnceActions":
+    from ...agent.once_actions import OnceActions
+
+    return OnceActions(config, ours)
 
 
 def _unstored(agent: str, faults: list[FaultDict]) -> list[fault_list.Listed]:

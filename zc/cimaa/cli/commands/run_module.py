@@ -14,22 +14,23 @@ from ...config import Config
 from ...errors import InvalidParameters
 from ..cells import Cell
 from ..output import View, message, write_json, write_table
-from ..params import INTERVAL, configuration, examples, json_option, starting
+from ..params import INTERVAL, configuration, examples, json_option, listing_options, starting
 from ..program import FAILED
 
 #: The columns of the list of modules.
 TITLES = ("module", "parameter", "type", "default", "meaning")
 
 
-def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+def complete_modules(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+    """The names of the installed modules that start like this."""
     return starting(incomplete, modules.names())
 
 
-def _complete_parameters(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
-    """The parameters of the module; the value is still to be typed."""
+def complete_parameters(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+    """The parameters of the module that was named; the value is still to be typed."""
     from click.shell_completion import CompletionItem
 
-    if (name := ctx.params.get("name")) not in modules.names():
+    if (name := ctx.params.get("module") or ctx.params.get("name")) not in modules.names():
         return []
     named = [parameter for parameter in modules.load(name).parameters if parameter.name.startswith(incomplete)]
     return [CompletionItem(f"{parameter.name}=", type="part", help=parameter.help) for parameter in named]
@@ -43,8 +44,8 @@ def _complete_parameters(ctx: click.Context, _param: click.Parameter, incomplete
         "cimaa module port listening=443",
     )
 )
-@click.argument("name", required=False, shell_complete=_complete)
-@click.argument("words", metavar="[PARAMETER=VALUE]...", nargs=-1, shell_complete=_complete_parameters)
+@click.argument("name", required=False, shell_complete=complete_modules)
+@click.argument("words", metavar="[PARAMETER=VALUE]...", nargs=-1, shell_complete=complete_parameters)
 @click.option("--limit", type=INTERVAL, metavar="DURATION", default="5m", help="How long it may take.  [default: 5m]")
 @click.option(
     "--within", multiple=True, metavar="DIR", type=click.Path(resolve_path=True), help="Confine file to this directory."
@@ -89,6 +90,16 @@ def show_modules(view: View | None = None, *, as_json: bool = False) -> None:
         write_json([_shape(each) for each in found])
     else:
         write_table(TITLES, (row for each in found for row in _rows(each)), view)
+
+
+@click.command(name="modules", epilog=examples("cimaa action modules", "cimaa action modules --json"))
+@listing_options(TITLES)
+def action_modules(view: View) -> None:
+    """List the modules that an action can use, with their parameters.
+
+    To try one on this host, without a signature, see: cimaa module
+    """
+    show_modules(view)
 
 
 def _shape(module: type[Module]) -> dict[str, Any]:

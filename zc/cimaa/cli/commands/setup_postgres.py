@@ -92,8 +92,8 @@ def setup_postgres(
     """Set up the PostgreSQL store that the [database] section of the configuration file describes.
 
     Makes the tables, or brings older ones up to date, and lets the store's roles use them: SCHEMA_agent reports,
-    SCHEMA_operator squelches and removes agents, SCHEMA_reader reads.  It may be run again: what exists stays as it
-    is.
+    SCHEMA_operator squelches and removes agents, SCHEMA_investigator sends actions, SCHEMA_reader reads.  It may be run
+    again: what exists stays as it is.
     """
     action = "renew" if renew else "remove" if remove else None
     _check_combination(ctx.params, action)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...entries import OWN_KINDS, SHARED_KINDS
+from ...entries import CHANGED_KINDS, OWN_KINDS, READ_KINDS, SHARED_KINDS
 from .. import regions
 from ..entry_records import partition
 from ..records import full_name, schemas
@@ -66,6 +66,16 @@ CALLS: Mapping[str, Actions] = {
     "prune_history": {},
     "dump": {"agents": ("GetItem", "Scan"), "faults": ("Query", "Scan"), "squelches": ("Scan",)},
 }
+#: What is done with actions.  An agent may put commands of its own, as IAM cannot tell a change from an addition;
+#: without a signed action they have no effect.
+ACTION_CALLS: Mapping[str, Actions] = {
+    "look at an action": {"entries": ("GetItem",)},
+    "answer actions": {"entries": ("GetItem", "PutItem", "Query")},
+    "read actions": {"entries": ("GetItem", "Query", "Scan")},
+    "add actions": {"entries": ("GetItem", "PutItem", "Query")},
+    "add commands": {"entries": ("PutItem",)},
+    "cancel actions": {"entries": ("GetItem", "PutItem", "Query")},
+}
 
 _WRITES = (
     *("set_faults", "report", "wake", "remove_agent"),
@@ -83,8 +93,13 @@ class Role:
     description: str
     #: Calls that are only permitted for the agent in the principal's tag.
     own: tuple[str, ...] = ()
-    #: Calls about entries of the kinds that agents write: those that belong to all agents, and the agent's own.
+    #: Calls about leases, which belong to all agents.
     entries: tuple[str, ...] = ()
+    #: Calls about actions, which belong to all agents; and about the agent's own commands and answers.
+    actions: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    #: Calls about the commands of all agents.
+    all_commands: tuple[str, ...] = ()
     #: Calls that are permitted for every agent, or do not concern an agent.
     any: tuple[str, ...] = ()
     #: Actions on the tables themselves.
@@ -93,19 +108,30 @@ class Role:
 
 ROLES: Mapping[str, Role] = {
     "agent": Role(
-        "reports for one agent and removes it, takes leases, and reads the squelches",
+        "reports for one agent and removes it, takes leases, answers actions, and reads the squelches",
         own=(
             *("set_faults", "report", "wake", "get_faults", "find_faults of one agent", "remove_agent"),
             *("get_history of one agent", "faults_at of one agent"),
         ),
         entries=("lease", "release", "get_leases"),
+        actions=("look at an action",),
+        commands=("answer actions",),
         any=("get_squelches", "get_squelch_details", *_NOTHING),
     ),
     "operator": Role(
-        "reads everything, sets and removes squelches, wakes and removes agents, takes and removes leases",
-        any=(*_READS, "squelch", "unsquelch", "wake", "remove_agent", "lease", "release", "forget_lease"),
+        "reads everything, sets and removes squelches, wakes and removes agents, takes and removes leases,"
+        " cancels actions",
+        any=(*_READS, "read actions", "squelch", "unsquelch", "wake", "remove_agent"),
+        entries=("lease", "release", "forget_lease"),
+        actions=("cancel actions",),
     ),
-    "reader": Role("reads everything", any=_READS),
+    "investigator": Role(
+        "reads everything, sends and cancels actions, wakes agents",
+        any=(*_READS, "read actions", "wake"),
+        actions=("add actions", "cancel actions"),
+        all_commands=("add commands",),
+    ),
+    "reader": Role("reads everything", any=(*_READS, "read actions")),
     "setup": Role(
         "creates the tables, and checks them",
         any=_NOTHING,
@@ -124,7 +150,11 @@ ROLES: Mapping[str, Role] = {
 }
 
 _OWN = f"${{aws:PrincipalTag/{TAG}}}"
-_ENTRIES = [*(partition(kind, "") for kind in SHARED_KINDS), *(partition(kind, _OWN) for kind in OWN_KINDS)]
+_LEASES = [partition(kind, "") for kind in SHARED_KINDS]
+_ACTIONS = [partition(kind, "") for kind in READ_KINDS]
+# With a wildcard, which no other pattern has.
+_ALL_COMMANDS = [partition(kind, "*") for kind in CHANGED_KINDS]
+_COMMANDS = [partition(kind, _OWN) for kind in (*CHANGED_KINDS, *OWN_KINDS)]
 
 
 def policy(role: str, prefix: str, region: str | None) -> dict[str, Any]:
@@ -136,7 +166,13 @@ def policy(role: str, prefix: str, region: str | None) -> dict[str, Any]:
     arns = {table: _arn(full_name(prefix, table), region) for table in schemas}
     statements = [
         _allow(actions, [arns[table]]) | {"Condition": _keys(keys)}
-        for calls, keys in ((permitted.own, [_OWN]), (permitted.entries, _ENTRIES))
+        for calls, keys in (
+            (permitted.own, [_OWN]),
+            (permitted.entries, _LEASES),
+            (permitted.actions, _ACTIONS),
+            (permitted.commands, _COMMANDS),
+            (permitted.all_commands, _ALL_COMMANDS),
+        )
         for table, actions in _needed(calls)
     ]
     statements += [_allow(actions, [arns[table]]) for table, actions in _needed(permitted.any)]
@@ -148,7 +184,9 @@ def policy(role: str, prefix: str, region: str | None) -> dict[str, Any]:
 def _keys(permitted: list[str]) -> dict[str, Any]:
     """The condition that a request names items, and only with these partition keys."""
     return {
-        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": permitted},
+        f"ForAllValues:{'StringLike' if permitted == _ALL_COMMANDS else 'StringEquals'}": {
+            "dynamodb:LeadingKeys": permitted
+        },
         # ForAllValues is true for a request without leading keys, such as a scan.
         "Null": {"dynamodb:LeadingKeys": "false"},
     }
@@ -158,7 +196,7 @@ def _needed(calls: Iterable[str]) -> list[tuple[str, list[str]]]:
     """The actions on each table that these calls need."""
     needed: dict[str, set[str]] = {table: set() for table in schemas}
     for call in calls:
-        for table, actions in CALLS[call].items():
+        for table, actions in {**CALLS, **ACTION_CALLS}[call].items():
             needed[table].update(actions)
     return [(table, sorted(actions)) for table, actions in needed.items() if actions]
 

@@ -12,44 +12,50 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from psycopg import sql
 
 from ... import history, limits
-from ...entries import SHARED_KINDS
+from ...entries import CHANGED_KINDS, OWN_KINDS, READ_KINDS, SHARED_KINDS
 
 #: The roles; a role's name in the database is the schema's, "_", and this one.
-AGENT, CONFINED, OPERATOR, READER = ROLES = ("agent", "confined", "operator", "reader")
+AGENT, CONFINED, OPERATOR, INVESTIGATOR, READER = ROLES = ("agent", "confined", "operator", "investigator", "reader")
 #: Those that log in themselves.
-LOGINS = (AGENT, OPERATOR, READER)
+LOGINS = (AGENT, OPERATOR, INVESTIGATOR, READER)
 
 YES, OWN, NO = "yes", "own", "no"
 
 #: For each call of a store, whether each of the ``ROLES`` may make it: for every agent, for its own alone, or not.
-CALLS: Mapping[str, tuple[str, str, str, str]] = {
-    "set_faults": (YES, OWN, NO, NO),
-    "report": (YES, OWN, NO, NO),
-    "wake": (YES, OWN, YES, NO),
-    "get_faults": (YES, OWN, YES, YES),
-    "find_faults": (YES, OWN, YES, YES),
-    "get_agents": (YES, OWN, YES, YES),
-    "old_agents": (YES, OWN, YES, YES),
-    "offline_agents": (YES, OWN, YES, YES),
-    "double_agents": (YES, NO, YES, YES),
-    "remove_agent": (YES, OWN, YES, NO),
-    "squelch": (NO, NO, YES, NO),
-    "unsquelch": (NO, NO, YES, NO),
-    "get_squelches": (YES, YES, YES, YES),
-    "get_squelch_details": (YES, YES, YES, YES),
-    "lease": (YES, YES, YES, NO),
-    "release": (YES, YES, YES, NO),
-    "get_leases": (YES, YES, YES, YES),
-    "forget_lease": (NO, NO, YES, NO),
-    "late_agents": (YES, OWN, YES, YES),
-    "get_history": (YES, OWN, YES, YES),
-    "faults_at": (YES, OWN, YES, YES),
-    "squelches_at": (YES, YES, YES, YES),
-    "history_start": (YES, YES, YES, YES),
-    "expired_history": (YES, OWN, YES, YES),
-    "count_expired_history": (YES, OWN, YES, YES),
-    "prune_history": (NO, NO, YES, NO),
-    "dump": (YES, OWN, YES, YES),
+CALLS: Mapping[str, tuple[str, str, str, str, str]] = {
+    "set_faults": (YES, OWN, NO, NO, NO),
+    "report": (YES, OWN, NO, NO, NO),
+    "wake": (YES, OWN, NO, YES, NO),
+    "get_faults": (YES, OWN, YES, YES, YES),
+    "find_faults": (YES, OWN, YES, YES, YES),
+    "get_agents": (YES, OWN, YES, YES, YES),
+    "old_agents": (YES, OWN, YES, YES, YES),
+    "offline_agents": (YES, OWN, YES, YES, YES),
+    "double_agents": (YES, NO, YES, YES, YES),
+    "remove_agent": (YES, OWN, YES, NO, NO),
+    "squelch": (NO, NO, YES, NO, NO),
+    "unsquelch": (NO, NO, YES, NO, NO),
+    "get_squelches": (YES, YES, YES, YES, YES),
+    "get_squelch_details": (YES, YES, YES, YES, YES),
+    "lease": (YES, YES, YES, NO, NO),
+    "release": (YES, YES, YES, NO, NO),
+    "get_leases": (YES, YES, YES, YES, YES),
+    "forget_lease": (NO, NO, YES, NO, NO),
+    "late_agents": (YES, OWN, YES, YES, YES),
+    "get_history": (YES, OWN, YES, YES, YES),
+    "faults_at": (YES, OWN, YES, YES, YES),
+    "squelches_at": (YES, YES, YES, YES, YES),
+    "history_start": (YES, YES, YES, YES, YES),
+    "expired_history": (YES, OWN, YES, YES, YES),
+    "count_expired_history": (YES, OWN, YES, YES, YES),
+    "prune_history": (NO, NO, YES, NO, NO),
+    "dump": (YES, OWN, YES, YES, YES),
+    # Of FleetActions, which has its own place in the table of commands.
+    "answer actions": (YES, OWN, NO, NO, NO),
+    "read actions": (YES, OWN, YES, YES, YES),
+    "query the views of actions": (YES, NO, YES, YES, YES),
+    "send actions": (NO, NO, NO, YES, NO),
+    "cancel actions": (NO, NO, YES, YES, NO),
 }
 
 #: The calls that each command makes.
@@ -72,6 +78,13 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "leases --forget": ("forget_lease", "get_leases"),
     "once": ("lease", "release"),
     "tend": ("count_expired_history", "prune_history"),
+    "action check": ("get_agents",),
+    "action send": ("get_agents", "send actions", "wake"),
+    "action list": ("read actions",),
+    "action status": ("read actions",),
+    "action results": ("read actions",),
+    "action cancel": ("read actions", "cancel actions"),
+    "action run": ("get_agents", "send actions", "wake", "read actions"),
     "dump": ("dump",),
 }
 
@@ -84,6 +97,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "squelches": ("regex", "reason", "user", "time", "permanent", "expires"),
     "entries": ("kind", "owner", "key", "revision", "value", "expires"),
     "leases": ("name", "holder", "token", "since", "until", "over"),
+    "actions": ("id", "name", "target", "validfrom", "expireafter", "sender", "sent", "cancelled_by", "state"),
+    "commands": ("action", "agent", "state", "time", "found", "reason"),
+    "signatures": ("action", "number", "key"),
     "history": (
         *("at", "number", "agent", "kind", "fault", "before", "after", "since", "until", "message", "who", "why"),
     ),
@@ -97,9 +113,28 @@ UPDATED: Mapping[str, tuple[str, ...]] = {
     "squelches": ("reason", "user", "time", "permanent", "expires"),
     "entries": ("revision", "value", "expires"),
 }
-_SHARED = f"(owner = '' AND kind IN ({', '.join(repr(kind) for kind in SHARED_KINDS)}))"
-#: Which entries the role of all agents may write; it may read all.  A migration that adds a kind drops the policies.
-AGENTS_ENTRIES = f"{_SHARED} OR owner <> ''"
+
+
+def _kinds(kinds: Iterable[str], owner: str = "owner = ''") -> str:
+    """The condition that an entry is of one of these kinds, and its owner as said."""
+    return f"({owner} AND kind IN ({', '.join(map(repr, kinds))}))"
+
+
+_SHARED, _OWNED = _kinds(SHARED_KINDS), "owner <> ''"
+#: Which entries a role may add, and which it may change; it may read all.  A migration that adds a kind drops these
+#: policies.  Others may not write entries at all.
+ADDED_ENTRIES: Mapping[str, str] = {
+    AGENT: f"{_SHARED} OR {_kinds(OWN_KINDS, _OWNED)}",
+    CONFINED: f"{_SHARED} OR {_kinds(OWN_KINDS, _OWNED)}",
+    OPERATOR: _SHARED,
+    INVESTIGATOR: f"{_kinds(READ_KINDS)} OR {_kinds(CHANGED_KINDS, _OWNED)}",
+}
+CHANGED_ENTRIES: Mapping[str, str] = {
+    AGENT: f"{_SHARED} OR {_kinds((*OWN_KINDS, *CHANGED_KINDS), _OWNED)}",
+    CONFINED: f"{_SHARED} OR {_kinds((*OWN_KINDS, *CHANGED_KINDS), _OWNED)}",
+    OPERATOR: _kinds((*SHARED_KINDS, *READ_KINDS)),
+    INVESTIGATOR: _kinds(READ_KINDS),
+}
 #: The condition under which a confined login may see or write a row of a table.  On the agents' it is a plain
 #: comparison, because each unchanged report pays for it; the setup and a trigger keep that column in step with the
 #: table of logins.
@@ -107,7 +142,8 @@ CONFINED_ROWS: Mapping[str, str] = {
     "agents": "login = session_user",
     "instances": "agent = (SELECT {schema}.own_agent())",
     "faults": "agent = (SELECT {schema}.own_agent())",
-    "entries": f"{_SHARED} OR owner = (SELECT {{schema}}.own_agent())",
+    # What it may write of them is in ADDED_ENTRIES and CHANGED_ENTRIES.
+    "entries": f"{_kinds((*SHARED_KINDS, *READ_KINDS))} OR owner = (SELECT {{schema}}.own_agent())",
     # It reads what happened to squelches, as it reads them; what it may write is in CONFINED_VALUES.
     "history": f"agent IN ((SELECT {{schema}}.own_agent()), '{history.SQUELCHES}')",
 }
@@ -160,6 +196,7 @@ _REPORT = (
     *("SELECT agents", "SELECT instances", "SELECT faults", *_WRITE, "DELETE faults", "DELETE instances"),
     *_RECORD,
 )
+_CHANGE_ENTRY = tuple(f"UPDATE({column}) entries" for column in UPDATED["entries"])
 #: The privileges that each call needs, for every agent: on a table, or on one column of it.
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "set_faults": _REPORT,
@@ -189,6 +226,11 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "count_expired_history": ("SELECT history",),
     "prune_history": ("SELECT history", "DELETE history"),
     "dump": ("SELECT agents", "SELECT instances", "SELECT faults", "SELECT squelches"),
+    "answer actions": ("SELECT entries", "INSERT entries", "UPDATE entries"),
+    "read actions": ("SELECT entries",),
+    "query the views of actions": ("SELECT actions", "SELECT commands", "SELECT signatures"),
+    "send actions": ("SELECT entries", "INSERT entries", *_CHANGE_ENTRY),
+    "cancel actions": ("SELECT entries", *_CHANGE_ENTRY),
 }
 #: What a confined login has in place of a privilege on a whole table.
 _FUNCTIONS: Mapping[str, str] = {
@@ -219,6 +261,11 @@ def may_run(role: str, command: str) -> str:
     return NO if NO in cells else OWN if OWN in cells else YES
 
 
+def adding_role(kind: str) -> str:
+    """A role that may add entries of this kind."""
+    return INVESTIGATOR if kind in (*READ_KINDS, *CHANGED_KINDS) else AGENT
+
+
 def needs(role: str) -> list[str]:
     """The privileges that the role's calls need, each once, such as ``SELECT faults``."""
     needed = ["SELECT version"]
@@ -247,8 +294,8 @@ def grants(schema: str, existing: Iterable[str]) -> list[sql.Composed]:
 def policies(schema: str, roles: Collection[str], existing: Collection[tuple[str, str]]) -> list[sql.Composed]:
     """The statements that confine those of the roles that exist, but for the ``existing`` policies (table, policy).
 
-    The role of all agents may write only its kinds of entries, and the confined group sees only its agents' rows.  For
-    everyone else, row-level security changes nothing.
+    Each role may write only its kinds of entries, and the confined group sees only its agents' rows.  Otherwise,
+    row-level security changes nothing.
     """
     missing = [
         (table, policy, statement)
@@ -271,9 +318,12 @@ def policies(schema: str, roles: Collection[str], existing: Collection[tuple[str
 
 def _policies() -> Iterator[tuple[str, str, str, str]]:
     """For each policy: the role that it confines, the table, its name, and its definition."""
-    kinds = f"WITH CHECK ({AGENTS_ENTRIES})"
-    yield AGENT, "entries", "inserted_kinds", f"FOR INSERT TO {{agent}} {kinds}"
-    yield AGENT, "entries", "updated_kinds", f"FOR UPDATE TO {{agent}} USING ({AGENTS_ENTRIES}) {kinds}"
+    for role, condition in ADDED_ENTRIES.items():
+        yield role, "entries", f"{role}_adds", f"FOR INSERT TO {{{role}}} WITH CHECK ({condition})"
+    for role, condition in CHANGED_ENTRIES.items():
+        # An investigator, who may not change what an entry is, is denied to change others; they are not hidden.
+        seen = "true" if role == INVESTIGATOR else condition
+        yield role, "entries", f"{role}_changes", f"FOR UPDATE TO {{{role}}} USING ({seen}) WITH CHECK ({condition})"
     for table, condition in CONFINED_ROWS.items():
         yield CONFINED, table, "confined", f"TO {{confined}} USING ({condition})"
     for table, condition in CONFINED_VALUES.items():

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 #: The version of the tables that this version of zc.cimaa knows.
-VERSION = 6
+VERSION = 7
 #: The version since which an agent may have a login of its own.
 LOGINS = 3
 #: The version since which there is a history.

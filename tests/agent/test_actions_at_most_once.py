@@ -1,0 +1,88 @@
+"""However agents are killed or doubled, an action runs at most once, and what may have run is lost and not sent again.
+
+The long form, with many kills at random times, is ``python -m tests.support.killed_agents``.
+"""
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.forks import finished, in_fork
+from tests.support.killed_agents import WINDOW, AtMostOnce, kill_at, kill_randomly
+from tests.support.long_form import times
+from tests.support.needs import missing
+
+PROBLEM = "//web1/agent/actions"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> AtMostOnce:
+    return AtMostOnce(tmp_path)
+
+
+def test_an_agent_may_be_killed_at_each_step(host: AtMostOnce) -> None:
+    actions, found = [], set()
+    while True:
+        actions.append(host.ask(len(actions)))
+        was_killed = kill_at(host, len(actions))
+        after = in_fork(host.work)
+        assert finished(after) == 0
+        found.add((host.lines()[str(len(actions) - 1)], host.state(actions[-1], WINDOW + 120)))
+        if not was_killed:
+            break
+    host.check(actions)
+    assert len(actions) > 20
+    assert found == {(1, "success"), (0, "lost"), (1, "lost")}
+
+
+@pytest.mark.parametrize("journals", [("one", "one"), ("one", "two")], ids=["one host", "two hosts"])
+def test_two_agents_of_one_name_run_an_action_once(host: AtMostOnce, journals: tuple[str, str]) -> None:
+    configs = [host.configure(journal) for journal in journals]
+    for number in range(times(6, 100)):
+        action = host.ask(number)
+        children = [in_fork(lambda config=config: host.work(config)) for config in configs]  # type: ignore[misc]
+        assert [finished(child) for child in children] == [0, 0]
+        assert host.lines()[str(number)] == 1
+        assert host.state(action) == "success"
+
+
+def test_a_daemon_may_be_killed_at_any_time(host: AtMostOnce) -> None:
+    found = kill_randomly(host, times(3, 100), random.Random(7))
+    assert found["success"]
+
+
+def test_a_store_that_gives_an_action_again_is_not_believed(host: AtMostOnce) -> None:
+    """The store is restored from a backup that was made before the action ran; the journal was not."""
+    action = host.ask(0)
+    store, backup = host.directory / "store", host.directory / "backup"
+    shutil.copytree(store, backup)
+    assert finished(in_fork(host.work)) == 0
+    assert (host.lines()["0"], host.state(action)) == (1, "success")
+    shutil.rmtree(store)
+    shutil.copytree(backup, store)
+    assert host.state(action) == "sent"
+    assert finished(in_fork(host.work)) == 0
+    assert (host.lines()["0"], host.state(action)) == (1, "lost")
+
+
+def test_with_a_journal_on_a_full_disk_nothing_runs(host: AtMostOnce) -> None:
+    disk = host.directory / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True).returncode:
+        missing("needs the right to mount a file system")
+    try:
+        host.configure("disk/journal")
+        (disk / "journal").mkdir()
+        (disk / "filler").write_bytes(b"x" * (64 * 1024 - 4096))
+        action = host.ask(0)
+        assert finished(in_fork(host.work)) == 0
+        assert (host.lines()["0"], host.state(action)) == (0, "sent")
+        (disk / "filler").unlink()
+        assert finished(in_fork(host.work)) == 0
+        assert (host.lines()["0"], host.state(action)) == (1, "success")
+    finally:
+        subprocess.run(["umount", disk], check=True)

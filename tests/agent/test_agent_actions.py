@@ -1,0 +1,279 @@
+"""Actions on an agent: a daemon looks at its commands when it was woken, and judges, runs and answers them."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.questions import Questions, answer, reason, states
+from tests.support.simulation import START, SimulatedClock, Simulation
+from zc.cimaa import memory
+from zc.cimaa.agent.action_duty import ActionDuty
+from zc.cimaa.agent.config import Settings
+from zc.cimaa.agent.rules.check import Check
+from zc.cimaa.config import Config
+from zc.cimaa.outcomes import Finished
+
+PROBLEM = "//web1/agent/actions"
+COMMAND = "[command:note]\ncommand = sh -c 'echo ran >> {}'\n"
+NOTE = {"parameters": {"name": "note"}}
+
+
+async def bad(clock: SimulatedClock, check: Check) -> Finished:
+    return Finished(2, b"bad", b"")
+
+
+class Host:
+    """A host with a daemon in simulated time, whose command ``note`` says that it ran."""
+
+    def __init__(self, directory: Path) -> None:
+        self.questions = Questions(directory)
+        self.path = directory / "cimaa.cfg"
+        self.ran = directory / "ran"
+        self.clock = SimulatedClock(START)
+        self.clock.HANGING = 20  # nothing hangs here, but ssh-keygen may be slow
+        self.db = memory.DB(clock=lambda: self.clock.time())
+        (directory / "checks").mkdir()
+
+    def configure(self, sections: str | None = None, agent: str = "") -> None:
+        if sections is None:
+            sections = self.questions.sections(commands=COMMAND.format(self.ran))
+        self.path.write_text(f"[agent]\nname = web1\ndirectory = checks\n{agent}{sections}")
+
+    def run(self, count: int, **actions: Callable[[], Any]) -> Simulation:
+        """Run ``count`` ticks; ``at3=...`` is called at the third."""
+        config = Config.read(self.path)
+        settings = Settings.load(config)
+        simulation = Simulation(
+            self.db, "[a]\ncommand = x\n", bad, self.path.parent / "checks", start=self.clock.time(), clock=self.clock
+        )
+
+        async def go() -> None:
+            self.duty = ActionDuty(simulation.daemon, simulation.store, simulation.clock)
+            self.duty.configure(config, settings)
+            simulation.at_ticks(**actions)
+            at_tick = simulation.on_tick
+            simulation.on_tick = lambda tick: (at_tick(tick), self.duty.tick())
+            await simulation.daemon.run(count)
+            await self.duty.finish()
+
+        asyncio.run(go())
+        return simulation
+
+    def ask(self, module: str = "command", who: str = "jane", **changed: Any) -> Any:
+        """Send a question now."""
+        if module == "command" and "parameters" not in changed:
+            changed |= NOTE
+        return self.questions.send(
+            self.db, self.questions.document(module, self.clock.time(), **changed), "web1", who=who
+        )
+
+    def faults(self) -> dict[str, str]:
+        return {fault["name"]: fault["message"] for fault in self.db.get_faults("web1")}
+
+    def times_run(self) -> int:
+        return len(self.ran.read_text().splitlines()) if self.ran.exists() else 0
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_an_agent_that_is_woken_runs_what_was_signed_once_and_answers(host: Host) -> None:
+    host.configure()
+    asked = []
+    host.run(5, at2=lambda: asked.append(host.ask()))
+    assert states(host.db, asked[0]) == {"web1": "success"}
+    (operation,) = answer(host.db, asked[0])["operations"]
+    assert (operation["module"], operation["status"], operation["found"]) == ("command", "success", True)
+    host.run(3)
+    assert host.times_run() == 1
+    assert PROBLEM not in host.faults()
+
+
+def test_an_agent_looks_at_its_commands_when_it_starts(host: Host) -> None:
+    """Also if an earlier process was woken, and ended before it looked."""
+    host.configure()
+    host.run(1)
+    action = host.ask()
+    assert host.db.report("web1", [])
+    host.run(1)
+    assert states(host.db, action) == {"web1": "success"}
+
+
+def test_an_unwoken_agent_does_not_look(host: Host) -> None:
+    """Looking costs a request."""
+    host.configure()
+    looks: list[str] = []
+    entries = host.db._entries
+    host.db._entries = lambda kind, *rest: looks.append(kind) or entries(kind, *rest)  # type: ignore[method-assign,func-returns-value]
+    host.run(10)
+    assert looks == ["command"]
+
+
+def test_an_agent_without_actions_refuses_and_touches_again(host: Host) -> None:
+    host.configure(sections="")
+    asked = []
+    host.run(4, at2=lambda: asked.append(host.ask()))
+    assert states(host.db, asked[0]) == {"web1": "refused"}
+    assert "no [actions] with investigators" in reason(host.db, asked[0])
+    assert not host.db.report("web1", [])
+
+
+def test_an_agent_without_actions_imports_nothing_for_them(host: Host) -> None:
+    """Until it is woken."""
+    host.configure(sections="")
+    program = (
+        "import sys\n"
+        "from zc.cimaa.cli.program import run\n"
+        "from zc.cimaa.cli import cimaa\n"
+        "run(cimaa, 'cimaa')\n"
+        "print([name for name in sys.modules if name.startswith('zc.cimaa.actions')])\n"
+    )
+    for arguments in (["agent", "--count", "1"], ["agent", "--once"]):
+        (host.path.parent / "checks" / "f.cfg").write_text("[a]\ncommand = true\n")
+        store = f"[database]\npath = {host.path.parent}/store\n"
+        host.path.write_text(f"{store}[agent]\nname = web1\ndirectory = checks\nbase_interval = 1s\n")
+        command = [sys.executable, "-c", program, "--config", str(host.path), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_action_that_is_not_permitted_is_refused(host: Host) -> None:
+    host.configure()
+    host.run(1)
+    action = host.ask(who="joe")
+    host.run(1)
+    assert states(host.db, action) == {"web1": "refused"}
+    assert reason(host.db, action) == "the signatures weigh 1 for the module command; [permission:command] needs 2"
+    assert host.times_run() == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "state"),
+    [("tag=db", "success"), ("tag=web", "refused"), ("agent=web1 tag=eu", "success"), ("agent=web2", "refused")],
+)
+def test_the_target_is_judged_by_what_the_agent_knows_of_itself(host: Host, target: str, state: str) -> None:
+    host.configure(agent="tags = db eu\n" + "", sections=None)
+    host.run(1)
+    action = host.ask(target=target)
+    host.run(1)
+    assert states(host.db, action) == {"web1": state}
+
+
+def test_an_action_whose_window_begins_later_runs_then(host: Host) -> None:
+    host.configure()
+    ran: list[int] = []
+    asked: list[Any] = []
+    host.run(
+        12,
+        at2=lambda: asked.append(host.ask(begin=290)),
+        at5=lambda: ran.append(host.times_run()),
+    )
+    assert ran == [0]
+    assert states(host.db, asked[0]) == {"web1": "success"}
+
+
+def test_a_cancelled_action_does_not_run(host: Host) -> None:
+    from zc.cimaa.actions.fleet_actions import FleetActions
+
+    host.configure()
+    host.run(1)
+    action = host.ask()
+    FleetActions(host.db).cancel(action.id, "jane")
+    host.run(2)
+    assert host.times_run() == 0
+
+
+def test_answers_are_signed_with_the_agent_s_key(host: Host, tmp_path: Path) -> None:
+    host.questions.keys.make("web1")
+    host.configure(
+        host.questions.sections(actions="key = keys/web1", commands=COMMAND.format(host.ran)),
+    )
+    host.run(1)
+    action = host.ask()
+    host.run(2)
+    from zc.cimaa.actions.fleet_actions import FleetActions
+
+    (sent,) = FleetActions(host.db).answers(action)
+    (tmp_path / "sig").write_text(sent.signature)
+    known = f"web1 {host.questions.keys.public('web1')}\n"
+    (tmp_path / "known").write_text(known)
+    command = ["ssh-keygen", "-Y", "verify", "-n", "cimaa-answer", "-f", tmp_path / "known", "-I", "web1"]
+    subprocess.run([*command, "-s", tmp_path / "sig"], input=sent.text.encode(), check=True, capture_output=True)
+
+
+def test_an_answer_without_the_key_is_stored_and_a_fault_says_so(host: Host) -> None:
+    host.configure(host.questions.sections(actions="key = keys/missing", commands=COMMAND.format(host.ran)))
+    host.run(1)
+    action = host.ask()
+    host.run(2)
+    assert answer(host.db, action)["signature"] == ""
+    assert "answers are not signed: ssh-keygen could not sign with" in host.faults()[PROBLEM]
+
+
+def test_an_action_runs_checks_and_their_faults_are_reported(host: Host) -> None:
+    host.configure()
+    asked: list[Any] = []
+    host.run(3, at2=lambda: asked.append(host.ask("check", parameters={"names": ["a", "f/a", "b"]})))
+    answered = answer(host.db, asked[0])["operations"][0]
+    assert [element["check"] for element in answered["elements"]] == ["f/a", "f/a"]
+    assert answered["elements"][0]["faults"][0]["message"] == "bad"
+    assert answered["errors"] == ["b: there is no such check; known: f/a"] or "no such check" in answered["errors"][0]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda host: host.questions.keys.signers("jane nonsense"), "investigators line 1"),
+        (lambda host: (host.path.parent / "keys").chmod(0o777), "other users may write"),
+        (lambda host: (host.path.parent / "journal").write_text(""), "journal"),
+        (lambda host: host.path.write_text(host.path.read_text() + "[permission:wrong]\nminimum = 1\n"), "no module"),
+    ],
+)
+def test_a_problem_is_a_fault_and_nothing_runs_until_it_is_mended(
+    host: Host, spoil: Callable[[Host], Any], expected: str
+) -> None:
+    host.configure()
+    host.run(1)
+    action = host.ask()
+    import shutil
+
+    shutil.rmtree(host.path.parent / "journal")
+    spoil(host)
+    host.run(2)
+    assert expected in host.faults()[PROBLEM]
+    assert states(host.db, action) == {"web1": "sent"}
+    assert host.times_run() == 0
+
+
+def test_without_ssh_keygen_actions_are_off(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.configure()
+    host.run(1)
+    action = host.ask()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nowhere")
+        host.run(2)
+    assert "ssh-keygen is not on the PATH" in host.faults()[PROBLEM]
+    assert states(host.db, action) == {"web1": "sent"}
+    host.run(2)
+    assert PROBLEM not in host.faults()
+    assert states(host.db, action) == {"web1": "success"}
+
+
+def test_a_clock_that_was_set_back_is_a_fault_and_nothing_runs(host: Host) -> None:
+    host.configure()
+    host.run(1)
+    (host.path.parent / "journal" / "latest").write_text(repr(host.clock.time() + 1000))
+    action = host.ask(end=3000)
+    host.run(3)
+    assert "behind the latest time that the journal" in host.faults()[PROBLEM]
+    assert states(host.db, action) == {"web1": "sent"}
+    host.run(18)
+    assert states(host.db, action) == {"web1": "success"}
+    assert PROBLEM not in host.faults()

@@ -1,0 +1,275 @@
+"""``cimaa action send``, ``list``, ``status``, ``results``, ``cancel``, ``modules`` and ``run``."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import faulty_documents
+from tests.support.command import Cimaa, completed
+from tests.support.ssh_keys import Keys
+from zc.cimaa.actions import entries_of_actions, signers
+from zc.cimaa.actions.answers import Answer, failed
+from zc.cimaa.actions.documents import document_id, format_time
+from zc.cimaa.actions.fleet_actions import FleetActions
+from zc.cimaa.agents import Instance
+from zc.cimaa.cli.action_delivery import paced
+
+AGENTS = ("db1", "db2", "web1")
+
+
+@pytest.fixture
+def asking(cimaa: Cimaa, keys: Keys) -> Cimaa:
+    """A fleet of three agents, and a question in ``q.json`` that jane signed."""
+    for name in ("jane", "joe", "db1"):
+        keys.make(name)
+    for name in AGENTS:
+        with cimaa.store(instance=Instance(name, 1, "1.0", "Linux 6.1")) as db:
+            db.report(name, [])
+    write("q.json")
+    assert cimaa("action", "sign", "q.json", "--key", "keys/jane").exit_code == 0
+    return cimaa
+
+
+def write(file: str, **changed: Any) -> None:
+    now = int(time.time())
+    good = {
+        "name": "who has it",
+        "target": "agent=~^db",
+        "operations": [{"module": "file", "parameters": {"path": "/etc", "name": "shadow"}}],
+        "validfrom": format_time(now),
+        "expireafter": format_time(now + 3600),
+        "syntaxversion": 3,
+    }
+    Path(file).write_text(json.dumps(good | changed, indent=2))
+
+
+def answer(asking: Cimaa, agent: str, given: Answer, keys: Keys | None = None, signer: str = "") -> None:
+    """Answer as the agent's daemon does."""
+    with asking.store() as db:
+        fleet = FleetActions(db)
+        [command] = fleet.commands_of(agent)
+        claimed = fleet.claim(command)
+        assert claimed is not None
+        state = entries_of_actions.SUCCESS if given.success else entries_of_actions.FAILED
+        text = entries_of_actions.answer_text(claimed.id, agent, 0, [("file", state, given)])
+        signature = keys.sign(signer, text.encode(), signers.ANSWERS).decode() if keys else ""
+        fleet.answer(claimed, text, signature)
+        assert fleet.finish(claimed, state, found=given.found)
+
+
+def rows(stdout: str) -> list[list[str]]:
+    return [line.split("\t") for line in stdout.splitlines()]
+
+
+def the_id() -> str:
+    return document_id(Path("q.json").read_bytes())
+
+
+def test_an_action_is_sent_to_the_agents_of_its_target(asking: Cimaa) -> None:
+    result = asking("action", "send", "q.json", input="y\n")
+    assert result.exit_code == 0, result.output
+    assert "It reaches 2 agents: db1, db2." in result.stderr
+    assert "to 2 agents? [y/N]" in result.stderr
+    assert f"Sent {the_id()[:8]} to 2 agents." in result.stderr
+    with asking.store() as db:
+        assert [command.agent for command in FleetActions(db).commands(FleetActions(db).find(the_id()))] == [
+            *AGENTS[:2]
+        ]
+        assert [db.report(name, []) for name in AGENTS] == [True, True, False]
+
+
+def test_nothing_is_sent_without_consent(asking: Cimaa) -> None:
+    for given in ("n\n", ""):
+        assert asking("action", "send", "q.json", input=given).exit_code == 1
+    assert "No actions." in asking("action", "list").stderr
+
+
+def test_an_action_may_be_sent_again(asking: Cimaa) -> None:
+    """To agents that are new, and with signatures that are new; the others keep their commands."""
+    asking("action", "send", "q.json", "--yes")
+    answer(asking, "db1", Answer(True, True))
+    with asking.store() as db:
+        db.report("db3", [])
+    asking("action", "sign", "q.json", "--key", "keys/joe")
+    result = asking("action", "send", "q.json", "--yes", "--rate", "1000")
+    assert f"Sent {the_id()[:8]} to 1 agent; 2 had it before." in result.stderr
+    with asking.store() as db:
+        action = FleetActions(db).find(the_id())
+        assert [command.state for command in FleetActions(db).commands(action)] == ["success", "sent", "sent"]
+    assert len(signers.signatures(action.signatures)) == 2
+
+
+def test_an_action_that_is_not_signed_is_refused(asking: Cimaa) -> None:
+    Path("q.json.sig").unlink()
+    result = asking("action", "send", "q.json", "--yes")
+    assert (result.exit_code, "q.json is not signed" in result.stderr) == (1, True)
+
+
+def test_an_action_that_was_changed_is_refused(asking: Cimaa) -> None:
+    write("q.json", name="another")
+    result = asking("action", "send", "q.json", "--yes")
+    assert (result.exit_code, "q.json.sig: signature 1, with the key SHA256:" in result.stderr) == (1, True)
+    assert "No actions." in asking("action", "list").stderr
+
+
+def test_an_action_for_no_agent_is_refused(asking: Cimaa) -> None:
+    write("n.json", target="agent=mail1")
+    asking("action", "sign", "n.json", "--key", "keys/jane")
+    result = asking("action", "send", "n.json", "--yes")
+    assert (result.exit_code, "no agent is in its target; see: cimaa agents" in result.stderr) == (1, True)
+
+
+def test_the_culprit_is_named_for_each_faulty_document(asking: Cimaa, modules_of_tests: None) -> None:
+    for faulty in faulty_documents.faulty():
+        Path("f.json").write_bytes(faulty.data)
+        result = asking("action", "send", "f.json", "--yes")
+        assert (result.exit_code, result.stdout) == (1, ""), faulty.how
+        assert result.stderr.startswith("cimaa: error: f.json: "), faulty.how
+    assert "No actions." in asking("action", "list").stderr
+
+
+def test_check_shows_the_agents_that_it_would_reach(asking: Cimaa) -> None:
+    assert "It reaches 2 agents: db1, db2." in asking("action", "check", "q.json").stderr
+    assert json.loads(asking("action", "check", "q.json", "--json").stdout)["reaches"] == ["db1", "db2"]
+    document = json.loads(Path("q.json").read_text())
+    del document["target"]
+    Path("l.json").write_text(json.dumps(document | {"agents": ["db1", "old1"]}))
+    stderr = asking("action", "check", "l.json").stderr
+    assert "It reaches 1 agent: db1." in stderr
+    assert "Warning: 1 agent that it names never reported: old1." in stderr
+
+
+def test_actions_are_listed(asking: Cimaa) -> None:
+    asking("action", "send", "q.json", "--yes")
+    [[identity, state, name, *_]] = rows(asking("action", "list").stdout)
+    assert (identity, state, name) == (the_id(), "inflight", "who has it")
+    [found] = json.loads(asking("action", "list", "--json").stdout)
+    assert (found["id"], found["state"], found["name"]) == (the_id(), "inflight", "who has it")
+    assert completed(["action", "status"], "") == [the_id()]
+
+
+def test_the_status_has_the_counters(asking: Cimaa) -> None:
+    asking("action", "send", "q.json", "--yes")
+    answer(asking, "db1", Answer(True, True))
+    result = asking("action", "status", the_id()[:8])
+    assert rows(result.stdout) == [["sent", "1"], ["success", "1"]]
+    assert "is inflight: 1 of 2 done, 1 found something: 1 sent, 1 success." in result.stderr
+    answer(asking, "db2", failed("no"))
+    counters = json.loads(asking("action", "status", the_id()[:8], "--follow", "--json").stdout)["counters"]
+    assert (counters["sent"], counters["done"], counters["inflight"], counters["found"]) == (2, 2, 0, 1)
+    assert {state: number for state, number in counters["states"].items() if number} == {"success": 1, "failed": 1}
+
+
+def test_an_unknown_id_is_refused(asking: Cimaa) -> None:
+    for command in ("status", "results", "cancel"):
+        result = asking("action", command, "0000")
+        assert (result.exit_code, "there is no action 0000; see: cimaa action list" in result.stderr) == (1, True)
+
+
+def test_results_are_the_agents_answers(asking: Cimaa) -> None:
+    asking("action", "send", "q.json", "--yes")
+    answer(asking, "db1", Answer(True, True, [{"path": "/etc/shadow", "size": 7}, {"path": "/etc/x/shadow"}]))
+    answer(asking, "db2", failed("no permission"))
+    result = asking("action", "results", the_id()[:8])
+    assert rows(result.stdout) == [
+        ["db1", "success", "file", "yes", "path=/etc/shadow size=7"],
+        ["db1", "success", "file", "yes", "path=/etc/x/shadow"],
+        ["db2", "failed", "file", "no", "no permission"],
+    ]
+    assert {row[0] for row in rows(asking("action", "results", the_id(), "--found").stdout)} == {"db1"}
+    assert {row[0] for row in rows(asking("action", "results", the_id(), "--failed").stdout)} == {"db2"}
+    assert json.loads(asking("action", "results", the_id(), "--found", "--agents").stdout) == ["db1"]
+    first, second = json.loads(asking("action", "results", the_id(), "--json").stdout)
+    assert first["operations"][0]["elements"][0] == {"path": "/etc/shadow", "size": 7}
+    assert (second["agent"], second["state"], second["found"]) == ("db2", "failed", False)
+    assert asking("action", "results", the_id(), "--agents", "--json").exit_code == 2
+
+
+def test_an_agent_that_refused_says_why(asking: Cimaa) -> None:
+    asking("action", "send", "q.json", "--yes")
+    with asking.store() as db:
+        fleet = FleetActions(db)
+        [command] = fleet.commands_of("db1")
+        fleet.finish(command, entries_of_actions.REFUSED, "the signatures weigh 1")
+    assert rows(asking("action", "results", the_id(), "--failed").stdout) == [
+        ["db1", "refused", "", "", "the signatures weigh 1"]
+    ]
+
+
+def test_answers_are_verified_by_the_agents_keys(asking: Cimaa, keys: Keys) -> None:
+    """A signature of another agent does not count, and neither does none."""
+    Path("agents.keys").write_text(f"db1 {keys.public('db1')}\nmail1 {keys.public('joe')}\n")
+    asking("action", "send", "q.json", "--yes")
+    answer(asking, "db1", Answer(True, True, [{"path": "/etc/shadow"}]), keys, "db1")
+    verified = ("action", "results", the_id(), "--verify", "agents.keys")
+    assert asking(*verified).exit_code == 0
+    answer(asking, "db2", Answer(True, True, [{"path": "/etc/shadow"}]), keys, "joe")
+    result = asking(*verified)
+    assert result.exit_code == 1
+    assert "The answer of db2 does not count: it is signed by mail1" in result.stderr
+    assert [row[0] for row in rows(result.stdout) if row[4] == "path=/etc/shadow"] == ["db1"]
+    assert json.loads(asking(*verified, "--found", "--agents").stdout) == ["db1"]
+    assert asking("action", "results", the_id()).exit_code == 0
+
+
+def test_an_answer_that_was_changed_does_not_count(asking: Cimaa, keys: Keys) -> None:
+    Path("agents.keys").write_text(f"db1 {keys.public('db1')}\n")
+    asking("action", "send", "q.json", "--yes")
+    answer(asking, "db1", Answer(False, True), keys, "db1")
+    with asking.store() as db:
+        [entry] = db._entries("answer")
+        value = entry.value | {"answer": entry.value["answer"].replace("false", "true")}
+        assert db._swap("answer", "db1", the_id(), entry.revision, entry._replace(value=value, revision="0" * 32))
+    result = asking("action", "results", the_id(), "--verify", "agents.keys")
+    assert (result.exit_code, "The answer of db1 does not count: signature 1" in result.stderr) == (1, True)
+
+
+def test_an_action_is_cancelled(asking: Cimaa) -> None:
+    asking("action", "send", "q.json", "--yes")
+    assert f"Cancelled {the_id()[:8]}." in asking("action", "cancel", the_id()[:8]).stderr
+    assert "was cancelled by" in asking("action", "cancel", the_id()[:8]).stderr
+    result = asking("action", "status", the_id(), "--follow")
+    assert rows(result.stdout) == [["cancelled", "2"]]
+    result = asking("action", "send", "q.json", "--yes")
+    assert (result.exit_code, "was cancelled by" in result.stderr) == (1, True)
+
+
+def test_the_modules_are_listed(asking: Cimaa) -> None:
+    assert {"file", "command"} <= {row[0] for row in rows(asking("action", "modules").stdout)}
+
+
+def test_a_draft_has_its_parameters(asking: Cimaa) -> None:
+    result = asking("action", "new", "file", "path=/etc", "name=shadow", "--target", "agent=~.")
+    assert json.loads(result.stdout)["operations"] == [
+        {"module": "file", "parameters": {"path": "/etc", "name": "shadow"}}
+    ]
+    result = asking("action", "new", "file", "pth=/etc", "--target", "agent=~.")
+    assert (result.exit_code, "module file has no parameter 'pth'" in result.stderr) == (1, True)
+
+
+def test_a_fleet_is_asked_in_one_go(asking: Cimaa) -> None:
+    """Until all have answered, or the window is over."""
+    question = ("action", "run", "agent=~^db", "file", "path=/etc", "name=shadow", "--key", "keys/jane")
+    result = asking(*question, "--for", "1s", "--yes")
+    assert result.exit_code == 0, result.output
+    assert rows(result.stdout) == [["db1", "expired", "", "", ""], ["db2", "expired", "", "", ""]]
+    assert "2 of 2 done, 0 found something: 2 expired." in result.stderr
+    [[_, state, name, *_]] = rows(asking("action", "list").stdout)
+    assert (state, name.partition(",")[0]) == ("completed", "file")
+
+
+def test_commands_are_sent_at_most_at_the_rate() -> None:
+    """Time that was lost is made up for by at most a second's agents."""
+    now = [100.0]
+    sent: list[tuple[float, int]] = []
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    for number, _ in paced(iter([(50, 0)] * 10), 500, 100, lambda: now[0], sleep):
+        sent.append((now[0], number))
+        now[0] += 0.1
+    assert [moment for moment, _ in sent] == pytest.approx([100 + 0.5 * part for part in range(10)])

@@ -1,0 +1,84 @@
+"""The actions of a daemon; an agent without a section ``[actions]`` imports nothing for them until it is woken."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..config import ACTIONS, Config
+from ..errors import Error
+from ..faults import FaultDict
+from ..masking import mask_urls
+from .clock import AsyncClock
+from .config import Settings
+from .daemon import Daemon
+from .store import StoreClient
+
+if TYPE_CHECKING:
+    from .action_outcomes import ActionProblems
+    from .action_work import ActionWork
+
+
+class ActionDuty:
+    """What a daemon does about actions."""
+
+    def __init__(self, daemon: Daemon, store: StoreClient, clock: AsyncClock) -> None:
+        self._daemon = daemon
+        self._store = store
+        self._clock = clock
+        self._work: ActionWork | None = None
+        self._problems: ActionProblems | None = None
+        # False if the commands are to be looked at although the agent was not woken.
+        self._looked = True
+        daemon.reporter.on_report = self._reported
+        daemon.reporter.contents.others = self.faults
+
+    def configure(self, config: Config, settings: Settings) -> None:
+        """Judge actions by this configuration from now on.  A problem is a fault."""
+        if self._work is None and ACTIONS not in config.sections:
+            return
+        self._looked = False
+        from . import action_rules, requested_checks
+
+        work = self._started()
+        try:
+            rules = action_rules.prepare(config, settings, partial(requested_checks.run, self._daemon))
+        except Error as error:
+            work.configure(None, mask_urls(str(error)))
+        else:
+            work.configure(rules)
+
+    def tick(self) -> None:
+        """Look at commands that wait for a time."""
+        if self._work is not None:
+            self._work.tick()
+
+    def faults(self) -> list[FaultDict]:
+        """The fault that reports why no action is run."""
+        return [] if self._problems is None else self._problems.faults(self._daemon.settings.name)
+
+    async def finish(self) -> None:
+        """Wait until the actions that can run now have been answered."""
+        if self._work is not None:
+            await self._work.finish()
+
+    async def end(self, patience: float = 3) -> None:
+        """Stop the actions that run, and answer that they were stopped."""
+        if self._work is not None:
+            await self._work.end(patience)
+
+    def _reported(self, woken: bool) -> None:
+        """Look at the agent's commands if it was woken, or after the first report with a configuration.
+
+        Not before that report: an agent that is not in the store yet is not woken.
+        """
+        if woken or not self._looked:
+            self._looked = True
+            self._started().look()
+
+    def _started(self) -> "ActionWork":
+        if self._work is None:
+            from .action_outcomes import ActionProblems
+            from .action_work import ActionWork
+
+            self._problems = ActionProblems(self._daemon.reporter.results_are_in)
+            self._work = ActionWork(self._daemon.settings.name, self._store, self._clock, self._problems)
+        return self._work

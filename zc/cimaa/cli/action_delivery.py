@@ -1,0 +1,135 @@
+"""Sends an action to the agents of its target: asks first, and shows how far it is."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import click
+
+from ..actions import signatures, targets
+from ..actions.documents import Document, format_time
+from ..actions.entries_of_actions import StoredAction
+from ..actions.fleet_actions import PART, FleetActions
+from ..actions.signatures import Verifier
+from ..db import DB
+from ..dynamodb.costs import ACTION_WRITES
+from ..errors import InvalidAction
+from ..text import quoted
+from .fault_list import counted
+from .output import message
+from .params import COUNT
+from .users import login_name
+
+#: Units that all agents together may spend on reading one action, in a second: DynamoDB allows 3,000 for an item.
+READ_UNITS = 1500
+
+rate_option = click.option(
+    "--rate",
+    type=COUNT,
+    metavar="N",
+    default="500",
+    help="How many agents it is sent to in a second; fewer if the store limits how often they can read it."
+    "  [default: 500]",
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+class Reached(NamedTuple):
+    """The agents that an action is for, as far as the store knows them."""
+
+    agents: list[str]
+    #: Those that its document names, but that never reported.
+    unknown: list[str]
+
+
+def reached(db: DB, document: Document) -> Reached:
+    """The agents that the action would reach now; each judges by its own facts."""
+    known = db.get_agents()
+    names = targets.reached(document.target, known)
+    unknown = set(document.target.agents).difference(agent["name"] for agent in known)
+    return Reached(names, sorted(unknown))
+
+
+def show_reached(found: Reached, most: int = 5) -> None:
+    """Say which agents these are."""
+    shown = ", ".join(found.agents[:most]) + (", ..." if len(found.agents) > most else "")
+    message(f"It reaches {counted(len(found.agents), 'agent')}" + (f": {shown}." if shown else "."))
+    if found.unknown:
+        shown = ", ".join(found.unknown[:most]) + (", ..." if len(found.unknown) > most else "")
+        message(f"Warning: {counted(len(found.unknown), 'agent')} that it names never reported: {shown}.")
+
+
+def check_signed(data: bytes, given: bytes, what: str) -> None:
+    """Refuse an action that is not signed, or whose signatures are not of these bytes.
+
+    :raises InvalidAction: saying which signature is wrong.
+    """
+    if not given.strip():
+        raise InvalidAction(f"{what} is not signed, so no agent would run it; see: cimaa action sign --help")
+    try:
+        Verifier(signatures.find().failure, {}).signed_by(data, given, time.time())
+    except InvalidAction as error:
+        raise InvalidAction(f"{what}.sig: {error}") from error
+
+
+def send(db: DB, document: Document, data: bytes, given: bytes, rate: int, *, yes: bool) -> StoredAction:
+    """Send a signed action to the agents of its target, after a question.
+
+    :raises InvalidAction: if it reaches no agent, or was cancelled.
+    :raises click.Abort: if the user does not want to.
+    """
+    fleet = FleetActions(db)
+    found = reached(db, document)
+    show_reached(found)
+    if not found.agents:
+        raise InvalidAction("no agent is in its target; see: cimaa agents")
+    units, rate = limited(db, len(data) + len(given), rate)
+    if units is not None:
+        number = len(found.agents)
+        message(f"It costs about {number * ACTION_WRITES:,} write units and {number * units:,} read units.")
+    window = f"from {format_time(document.valid_from)} to {format_time(document.expires)}"
+    question = f"Send {quoted(document.name)}, {window}, to {counted(len(found.agents), 'agent')}?"
+    if not (yes or click.confirm(question, err=True)):
+        raise click.Abort
+    action = fleet.add(data, given, login_name())
+    added = deliver(fleet, document, found.agents, rate)
+    had = len(found.agents) - added
+    message(f"Sent {action.id[:8]} to {counted(added, 'agent')}" + (f"; {had} had it before." if had else "."))
+    return action
+
+
+def limited(db: DB, size: int, rate: int) -> tuple[int | None, int]:
+    """What reading an action of this size (bytes) costs an agent, and the rate, lowered to what the store allows."""
+    units = db._read_units(size)
+    return units, rate if units is None else min(rate, max(1, READ_UNITS // units))
+
+
+def deliver(fleet: FleetActions, document: Document, agents: Sequence[str], rate: int, *, quiet: bool = False) -> int:
+    """Add the commands, at most ``rate`` a second; how many were added."""
+    parts = paced(fleet.deliver(document, agents, min(PART, rate)), len(agents), rate, time.monotonic, time.sleep)
+    if quiet or not sys.stderr.isatty():
+        return sum(added for _, added in parts)
+    total = 0
+    with click.progressbar(length=len(agents), label="Sending", file=sys.stderr) as bar:
+        for number, added in parts:
+            total += added
+            bar.update(number)
+    return total
+
+
+def paced(
+    parts: Iterator[tuple[int, int]],
+    agents: int,
+    rate: int,
+    clock: Callable[[], float],
+    sleep: Callable[[float], object],
+) -> Iterator[tuple[int, int]]:
+    """The parts, each with its number of agents, so that these are at most ``rate`` a second; ``agents`` in all."""
+    due = clock()
+    for number, added in parts:
+        yield number, added
+        agents -= number
+        due = max(due, clock() - 1) + number / rate
+        if agents > 0:
+            sleep(max(0.0, due - clock()))

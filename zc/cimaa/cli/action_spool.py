@@ -1,0 +1,202 @@
+"""A spool of actions: directories for programs that can only write files, in MIG's layout.
+
+The store is the truth.  Each pass computes from it what the directories should be, so that it does not matter where the
+last one was killed, and two spools may have the same action.
+
+=====================  ===============================================================================================
+``action/new``         files to be sent, each with its signatures in ``NAME.sig``
+``action/inflight``    those that were sent; ``NAME.status`` has their counters
+``action/done``        those that are completed or cancelled
+``action/invalid``     those that cannot be sent; ``NAME.reason`` says why
+``command/ready``      a directory for each action, with a file for each agent that has not looked at it
+``command/inflight``   the same for agents that run it
+``command/returned``   the same for agents that ended it, while others have not
+``command/done``       the same, once the action is done
+=====================  ===============================================================================================
+"""
+
+import stat
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..actions import documents, signed_files
+from ..actions.documents import Document
+from ..actions.entries_of_actions import Counters, StoredAction
+from ..actions.fleet_actions import FleetActions
+from ..actions.signed_files import signature_file
+from ..db import DB
+from ..errors import InvalidAction
+from . import action_answers, action_following, spool_files
+from .action_answers import AnswerFilter
+from .action_delivery import check_signed, reached
+from .action_files import module_checks
+from .spool_commands import CommandFiles
+
+ACTIONS = ("new", "inflight", "done", "invalid")
+#: Up to this number of agents, there is a file for each.
+AGENTS = 10_000
+
+# Seconds for which a file that is wrong must not have changed: it may be half-written.
+_SETTLED = 10.0
+_SUFFIXES = (".sig", ".status", ".reason")
+
+#: Gives these agents the action; may be paced.
+Deliver = Callable[[FleetActions, Document, int, Sequence[str]], None]
+
+
+class ActionSpool:
+    """The spool in a directory."""
+
+    def __init__(
+        self, directory: Path, db: DB, sender: str, deliver: Deliver, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._fleet = FleetActions(db)
+        self._db = db
+        self._sender = sender
+        self._deliver = deliver
+        self._clock = clock
+        self._actions = {name: directory / "action" / name for name in ACTIONS}
+        self._commands = CommandFiles(directory / "command")
+        # The counters of which the files were written.
+        self._written: dict[str, Counters] = {}
+
+    def prepare(self) -> None:
+        """Make the directories, and tidy up after a process that was killed."""
+        self._commands.prepare()
+        for path in self._actions.values():
+            spool_files.prepare(path)
+
+    def send_new(self) -> list[str]:
+        """Send the new actions; the names of those that were sent, and lines about those that are invalid."""
+        said = []
+        for path in _files(self._actions["new"]):
+            try:
+                document = self._send(path)
+            except InvalidAction as error:
+                if self._is_settled(path):
+                    self._reject(path, str(error))
+                    said.append(f"{path.name} is invalid: {error}")
+            else:
+                said.append(f"{path.name} is sent: {document.id}")
+        for following in ("inflight", "invalid"):
+            self._remove_lonely(self._actions["new"], self._actions[following])
+        return said
+
+    def follow(self) -> list[str]:
+        """Write what became of the actions in flight; the names of those that are done."""
+        done = [path.name for path in _files(self._actions["inflight"]) if self._follow(path)]
+        self._remove_lonely(self._actions["inflight"], self._actions["done"])
+        return [f"{name} is done" for name in done]
+
+    def prune(self, keep: float) -> None:
+        """Remove what has been done or invalid for longer than ``keep`` seconds."""
+        before = self._clock() - keep
+        for place in ("done", "invalid"):
+            for path in self._actions[place].iterdir():
+                if path.lstat().st_ctime < before:
+                    spool_files.remove(path)
+        self._commands.keep({path.name for path in _files(self._actions["done"])})
+
+    def is_billed(self) -> bool:
+        """True if the store bills what is read to follow actions."""
+        return self._db._read_units(1) is not None
+
+    def _send(self, path: Path) -> Document:
+        """Send an action, unless that was done before it was moved.
+
+        :raises InvalidAction: if it cannot be sent.
+        """
+        data, given = _read(path)
+        document = documents.parse(data, module_checks())
+        check_signed(data, given, path.name)
+        there = self._actions["inflight"] / path.name
+        if any(_other(self._actions[place] / path.name, data) for place in ("inflight", "done")):
+            raise InvalidAction(f"another action named {path.name} is not removed yet: choose another name")
+        known = self._fleet.action(document.id)
+        if known is None or document.expires > self._clock():
+            agents = reached(self._db, document).agents
+            if not agents:
+                raise InvalidAction("no agent is in its target")
+            self._fleet.add(data, given, self._sender)
+            self._deliver(self._fleet, document, len(data) + len(given), agents)
+        spool_files.write(signature_file(there), given)
+        path.replace(there)
+        return document
+
+    def _reject(self, path: Path, reason: str) -> None:
+        there = self._actions["invalid"] / path.name
+        spool_files.write(there.with_name(f"{there.name}.reason"), f"{reason}\n".encode())
+        signatures = signature_file(path)
+        if signatures.is_file():
+            signatures.replace(signature_file(there))
+        if there.is_dir():
+            spool_files.remove(there)
+        path.replace(there)
+
+    def _is_settled(self, path: Path) -> bool:
+        changed = [each.lstat().st_mtime for each in (path, signature_file(path)) if each.exists()]
+        return not changed or self._clock() - max(changed) >= _SETTLED
+
+    def _follow(self, path: Path) -> bool:
+        """Write what became of an action; true if it is done, and was moved."""
+        action = self._fleet.action(documents.document_id(signed_files.read(path)))
+        if action is None:  # it is not kept any longer, or somebody wrote a file here
+            return self._finish(path, {"state": "unknown: the store does not have it"})
+        counted = self._fleet.counters(action)
+        if self._written.get(path.name) != counted:
+            if counted.sent <= AGENTS:
+                self._commands.write(path.name, action_answers.answered(self._fleet, action, AnswerFilter()))
+            spool_files.write_json(_with(path, ".status"), self._status(action, counted))
+            self._written[path.name] = counted
+        if not action_following.is_over(self._fleet, action, counted):
+            return False
+        return self._finish(path, self._status(action, counted))
+
+    def _status(self, action: StoredAction, counted: Counters) -> dict[str, Any]:
+        return action_following.shape(self._fleet, action, counted)
+
+    def _finish(self, path: Path, status: dict[str, Any]) -> bool:
+        there, name = self._actions["done"] / path.name, path.name
+        self._commands.finish(name)
+        spool_files.write_json(_with(there, ".status"), {**status, "file": name})
+        spool_files.write(signature_file(there), signed_files.read_signatures(path))
+        path.replace(there)
+        self._written.pop(name, None)
+        return True
+
+    def _remove_lonely(self, place: Path, following: Path) -> None:
+        """Remove what belongs to files that were moved on to the next directory, when a process was killed there."""
+        for path in place.iterdir():
+            name = path.name.removesuffix(path.suffix)
+            if path.suffix in _SUFFIXES and not (place / name).exists() and (following / name).exists():
+                path.unlink()
+
+
+def _files(directory: Path) -> list[Path]:
+    """The actions in a directory, the oldest first."""
+    found = [path for path in directory.iterdir() if path.suffix not in _SUFFIXES and path.name[0] != "."]
+    return sorted(found, key=lambda path: (path.lstat().st_mtime, path.name))
+
+
+def _read(path: Path) -> tuple[bytes, bytes]:
+    """A document and its signatures.
+
+    :raises InvalidAction: if they cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise InvalidAction("it is not a file")
+        return signed_files.read(path), signed_files.read_signatures(path)
+    except OSError as error:
+        raise InvalidAction(f"it cannot be read: {error.strerror}") from error
+
+
+def _with(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _other(path: Path, data: bytes) -> bool:
+    """True if there is another action of this name."""
+    return path.is_file() and signed_files.read(path) != data

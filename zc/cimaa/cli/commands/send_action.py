@@ -1,0 +1,32 @@
+"""The command that sends an action."""
+
+from pathlib import Path
+
+import click
+
+from ...actions import signed_files
+from ..action_delivery import check_signed, rate_option, send, yes_option
+from ..action_files import file_argument, read_action
+from ..params import examples, open_store
+
+
+@click.command(
+    name="send",
+    epilog=examples("cimaa action send question.json", "cimaa action send question.json --rate 50 --yes"),
+)
+@file_argument
+@rate_option
+@yes_option
+@click.pass_context
+def send_action(ctx: click.Context, /, file: Path, rate: int, yes: bool) -> None:
+    """Send the signed action in FILE to the agents of its target.
+
+    They are told with their next report that there is something to do.  The command may be interrupted, and repeated:
+    each agent gets the action once; those that reported for the first time since then get it, too, and signatures that
+    were added to FILE.sig since then are added to the action.
+    """
+    data, document = read_action(file)
+    given = signed_files.read_signatures(file)
+    check_signed(data, given, str(file))
+    with open_store(ctx) as db:
+        send(db, document, data, given, rate, yes=yes)
