@@ -277,3 +277,24 @@ def test_a_clock_that_was_set_back_is_a_fault_and_nothing_runs(host: Host) -> No
     host.run(18)
     assert states(host.db, action) == {"web1": "success"}
     assert PROBLEM not in host.faults()
+
+
+def test_a_configuration_that_is_read_again_decides_from_then_on(host: Host) -> None:
+    host.configure()
+    host.run(1)
+    good = (host.path.parent / "keys" / "investigators").read_text()
+    (host.path.parent / "keys" / "investigators").write_text("nonsense")
+    action = host.ask()
+    before: list[Any] = []
+
+    def mend() -> None:
+        before.append((host.faults().get(PROBLEM, ""), states(host.db, action)))
+        (host.path.parent / "keys" / "investigators").write_text(good)
+        config = Config.read(host.path)
+        host.duty.configure(config, Settings.load(config))
+
+    host.run(5, at3=mend)
+    assert "investigators line 1" in before[0][0]
+    assert before[0][1] == {"web1": "sent"}
+    assert states(host.db, action) == {"web1": "success"}
+    assert PROBLEM not in host.faults()
