@@ -1,6 +1,7 @@
 """Checks with ``once = yes``: of several agents one runs it, and handing over wakes nobody."""
 
 import json
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from zc.cimaa.agent import check_files, once
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.rules import tenure
 from zc.cimaa.agent.rules.check import Broken, Check
-from zc.cimaa.errors import StoreNotSetUp
+from zc.cimaa.errors import StoreDenied, StoreNotSetUp
 from zc.cimaa.outcomes import Finished
 
 BAD = Finished(2, b"bad", b"")
@@ -333,6 +334,85 @@ def test_a_group_of_five_writes_once_a_minute_and_reads_at_most_1_4_times(group:
     assert reads <= 1.4 * 8 * 60
 
 
+def test_an_alert_sent_while_the_store_was_away_is_not_repeated_if_the_same_agent_goes_on(group: Group) -> None:
+    group.finds = lambda seconds: critical() if seconds > 630 else FINE
+
+    async def story() -> None:
+        member = group.start("web1")
+        await group.wait(10 * 60)
+        member.db.away = True
+        await group.wait(10 * 60)
+        assert group.events() == ["triggered"]
+        assert not member.holds
+        member.db.away = False
+        await group.wait(5 * 60)
+        assert member.holds
+        assert member.faults()[SECTION]["triggered"]["pager"]
+
+    group.play(story)
+    assert group.events() == ["triggered"]
+
+
+def test_an_alert_that_is_being_sent_when_the_lease_is_lost_is_left_to_the_next_agent(group: Group) -> None:
+    group.finds = lambda seconds: critical() if seconds > 310 else FINE
+
+    async def story() -> None:
+        member = group.start("web1")
+        await group.wait(4 * 60)
+        member.pager.hangs = threading.Event()
+        await group.wait(115)
+        group.store.release(SECTION, "web1")
+        assert group.store.lease(SECTION, "other", 3600).holder == "other"
+        await group.wait(62)
+        assert not member.holds
+        member.pager.hangs.set()
+        await group.wait(5 * 60)
+        assert member.faults() == {}
+
+    group.play(story)
+    assert group.events() == ["triggered"]
+
+
+def test_resolved_waits_until_the_lease_records_that_the_fault_is_over(group: Group) -> None:
+    group.finds = lambda seconds: critical() if seconds < 310 else FINE
+
+    async def story() -> None:
+        member = group.start("web1")
+        await group.wait(5 * 60)
+        member.db.refusal = StoreDenied("not today")
+        await group.wait(110)
+        assert member.holds
+        assert group.store.get_faults("web1")[0]["message"].startswith("it is over")
+        assert group.events() == ["triggered"]
+        member.db.refusal = None
+        await group.wait(2 * 60)
+        assert group.events() == ["triggered", "resolved"]
+
+    group.play(story)
+
+
+def test_an_answer_that_comes_when_the_lease_is_over_starts_nothing(group: Group) -> None:
+    async def story() -> None:
+        member = group.start("web1")
+        grant = member.db.lease
+
+        def late(*given: Any, **more: Any) -> Any:
+            lease = grant(*given, **more)
+            group.clock.skip(200)  # the process is suspended
+            member.db.lease = grant
+            return lease
+
+        member.db.lease = late
+        await group.wait(10)
+        while not group.clock.skipped:
+            await group.wait(1)
+        assert len(group.runs) <= 1  # with the lease that it asked for again
+        await group.wait(5 * 60)
+        assert member.holds
+
+    group.play(story)
+
+
 # cimaa agent --once
 
 
@@ -436,7 +516,7 @@ def test_a_state_that_is_no_handover_counts_as_none(state: Any) -> None:
 
 
 def test_the_state_of_the_lease_which_the_next_release_must_be_able_to_read(group: Group) -> None:
-    """If this changes, retries are counted from the start and alerts are repeated when agents are upgraded one by one."""
+    """If this changes, retries are counted from the start, and alerts repeated, while agents are upgraded."""
     group.finds = lambda seconds: Finished(2, b"bad", b"")
 
     async def story() -> None:

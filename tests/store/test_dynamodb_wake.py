@@ -13,13 +13,6 @@ MANY = [fault(f"f{number:03}") for number in range(150)]
 
 
 @pytest.fixture
-def proxy(dynamodb_settings: dict[str, str]) -> Iterator[Proxy]:
-    proxy = Proxy(dynamodb_settings["endpoint_url"])
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture
 def db(dynamodb_settings: dict[str, str], proxy: Proxy) -> Iterator[DB]:
     with DB({**dynamodb_settings, "endpoint_url": proxy.url}, clock=Clock()) as db:
         yield db

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import functools
 import itertools
+import threading
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -86,8 +87,11 @@ class Pager(Alerter):
         super().__init__({"timeout": 10})
         self._group = group
         self.works = True
+        self.hangs: threading.Event | None = None
 
     def send(self, alert: Alert) -> None:
+        if self.hangs is not None:
+            self.hangs.wait(20)
         if not self.works:
             raise StoreUnavailable("no route")
         self._group.alerts.append(alert)

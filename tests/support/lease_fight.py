@@ -27,6 +27,7 @@ from zc.cimaa.agent.clock import monotonic
 from zc.cimaa.config import Config
 from zc.cimaa.errors import StoreError
 
+MODULE = "tests.support.lease_fight"
 NAME = "fight"
 #: The length of the lease, and by how much the clocks of two processes differ at most (seconds).
 SECONDS, MARGIN = 2, 2
@@ -144,7 +145,7 @@ def run(directory: Path, settings: Mapping[str, str], seconds: float, skew: floa
 def start(directory: Path, chance: random.Random, skew: float) -> "subprocess.Popen[bytes]":
     """A process, whose clock is wrong by up to half of the skew."""
     offset = chance.uniform(-skew / 2, skew / 2)
-    return subprocess.Popen([sys.executable, "-m", __name__, "--fight", str(directory), f"--skew={offset}"])
+    return subprocess.Popen([sys.executable, "-m", MODULE, "--fight", str(directory), f"--skew={offset}"])
 
 
 def disturb(directory: Path, processes: list["subprocess.Popen[bytes]"], chance: random.Random, skew: float) -> None:

@@ -11,6 +11,8 @@ from zc.cimaa.testing import fault
 CALLS: dict[str, Callable[[DB], object]] = {
     "an unchanged report": lambda db: db.set_faults("web1", [fault("disk", used=1)]),
     "a changed report": lambda db: db.set_faults("web1", [fault("load", used=1)]),
+    "a report that asks": lambda db: db.report("web1", [fault("disk", used=1)]),
+    "wake": lambda db: db.wake(["web1"]),
     "a first report": lambda db: db.set_faults("new", [fault("load")]),
     "get_faults": lambda db: db.get_faults("web1"),
     "find_faults": lambda db: db.find_faults(),

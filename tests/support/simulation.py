@@ -34,6 +34,7 @@ class SimulatedClock:
     Threads are waited for, unless they hang.
     """
 
+    skipped = False
     #: Real seconds after which a thread counts as hanging.
     HANGING = 0.3
 
@@ -50,6 +51,11 @@ class SimulatedClock:
 
     def monotonic(self) -> float:
         return self._now
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass in which nothing runs, as if the process was suspended."""
+        self._now += seconds
+        self.skipped = True
 
     async def sleep_until(self, when: float) -> None:
         future = asyncio.get_running_loop().create_future()

@@ -93,9 +93,9 @@ class Touch(NamedTuple):
         ``tolerance`` (microseconds) is how much older the stored heartbeat may be than the last report.
         """
         same = (row.digest, row.instance, row.within) == self[:3]
-        return (
-            same and not (self.unmarked and row.marked) and (self.within is None or not is_silent(row, now, tolerance))
-        )
+        if not same or (self.unmarked and row.marked):
+            return False
+        return self.within is None or not is_silent(row, now, tolerance)
 
 
 def check_name(agent: object) -> str:

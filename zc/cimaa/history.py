@@ -113,7 +113,7 @@ def replacement(
     ``keep`` is false if no history is kept.  ``last`` is the agent's latest event, needed only if it
     has no row, or one whose history is incomplete.  ``tolerance`` (microseconds) is how much older the row's heartbeat
     may be than the last report.
-    ``unmark`` removes the row\'s mark; otherwise it stays.
+    ``unmark`` removes the row's mark; otherwise it stays.
     """
     old = [*old]
     changes = faults.changes(old, report, now // MICROSECONDS)

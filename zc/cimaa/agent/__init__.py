@@ -7,7 +7,7 @@ Each module imports only modules of its own level and the levels before it:
 ``rules``
     Pure functions, in the order in which a result passes them: what a check is (``check``), metrics and JSON in its
     output (``perfdata``, ``check_json``), ``thresholds``, its faults (``results``), their ``escalation``, due alerts
-    (``alerting``), the combined ``report``; and when checks run (``schedule``).
+    (``alerting``), the combined ``report``; when checks run (``schedule``), and who runs them (``tenure``).
 ``check_files``, ``check_process``, ``runner``
     Reads the checks; runs a command; runs any check.
 ``once``, ``trial``, ``inspection``
@@ -15,8 +15,10 @@ Each module imports only modules of its own level and the levels before it:
 ``check_state``, ``store``, ``alert_outbox``, ``alert_channel``, ``notifier``, ``alert_hold``
     The daemon's parts: the state of each check; access to the store; what an alerter has to send, its calls, and all
     alerters; whether alerts are held back.
-``reporter``, ``shutdown``, ``daemon``
-    Reports and sends alerts; ends that; the loop of ticks.
+``check_record``, ``exclusive``
+    What the next agent that runs a check has to know; checks that one agent of several runs.
+``report_contents``, ``reporter``, ``shutdown``, ``daemon``
+    What a report contains; reports and sends alerts; ends that; the loop of ticks.
 ``publisher``, ``reload``, ``service``
     Metrics; reading the configuration again; the daemon as a process.
 

@@ -154,8 +154,9 @@ class ExclusiveCheck:
         held, before = self.state.held, self._tenure
         if lease.holder == self._context.agent:
             self._tenure = Tenure(lease.token, asked + self._context.seconds)
-            self._hold(lease, before, kept)
-            self._alarm.set(math.inf, self._until())
+            if self._tenure.holds(self._context.clock.monotonic()):
+                self._hold(lease, before, kept)
+            self._alarm.set(math.inf, self._tenure.until)  # at once if the answer took too long
             return False
         if held:
             _LOG.warning("%s: %s runs it now", path(self.state.check), lease.holder)

@@ -32,13 +32,13 @@ async def end(reporter: Reporter, *, keep: bool, patience: float) -> None:
 async def _stay(reporter: Reporter, patience: float) -> None:
     await _finish_alerts(reporter, patience)
     await _within(patience, _report(reporter))
-    await _within(patience, reporter.exclusive.give_up())
+    await _within(patience, _give_up(reporter))
 
 
 async def _leave(reporter: Reporter, patience: float) -> None:
     notifier = reporter.notifier
     await _finish_alerts(reporter, patience)
-    await _within(patience, reporter.exclusive.give_up())
+    await _within(patience, _give_up(reporter))
     if notifier:
         notifier.resolve_all()
         await _within(patience, _report(reporter))
@@ -61,6 +61,12 @@ async def _finish_alerts(reporter: Reporter, patience: float) -> None:
 async def _report(reporter: Reporter) -> None:
     await reporter.store.idle()
     await reporter.report_once()
+
+
+async def _give_up(reporter: Reporter) -> None:
+    """Leave checks that one agent of several runs to the others."""
+    await reporter.store.idle()
+    await reporter.exclusive.give_up()
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:

@@ -33,8 +33,8 @@ bytes
 49 to 50   the length of the condition that follows
 51 to ...  the condition: what a report must have in common with the last one to be unchanged.
            Compared as bytes, so that later versions may add to it: the digest, the instance's
-           id, within how many seconds the next report comes (``-``: the agent did not say), and
-           ``marked`` if the agent was woken; the last of these parts are left out if they say nothing
+           id, within how many seconds the next report comes (``-``: unknown), and ``marked`` if the
+           agent was woken; an unknown time at the end is left out
 then       the instances as a JSON list
 =========  ==================================================================================
 """

@@ -6,6 +6,7 @@ on a whole table (UPDATE, DELETE or TRUNCATE) permits ``LOCK TABLE`` in every mo
 the rows of its agent, and functions that go by ``session_user`` delete for it.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import sql
@@ -266,7 +267,12 @@ def needs(role: str) -> list[str]:
     for call in CALLS:
         if may(role, call) != NO:
             needed += _NEEDS[call]
-    return list(dict.fromkeys(needed))
+    return [need for need in dict.fromkeys(needed) if _of_table(need) == need or _of_table(need) not in needed]
+
+
+def _of_table(need: str) -> str:
+    """The privilege on the whole table, for one that is on a column of it."""
+    return re.sub(r"\(\w+\)", "", need)
 
 
 def grants(schema: str, existing: Iterable[str]) -> list[sql.Composed]:
