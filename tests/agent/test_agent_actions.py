@@ -223,8 +223,9 @@ def test_an_action_runs_checks_and_their_faults_are_reported(host: Host) -> None
     host.run(3, at2=lambda: asked.append(host.ask("check", parameters={"names": ["a", "f/a", "b"]})))
     answered = answer(host.db, asked[0])["operations"][0]
     assert [element["check"] for element in answered["elements"]] == ["f/a", "f/a"]
-    assert answered["elements"][0]["faults"][0]["message"] == "bad"
-    assert answered["errors"] == ["b: there is no such check; known: f/a"] or "no such check" in answered["errors"][0]
+    # An action's run counts like any other: retries go on.
+    assert answered["elements"][0]["faults"][0]["message"].startswith("bad")
+    assert "b: there is no such check" in answered["errors"][0]
 
 
 @pytest.mark.parametrize(
