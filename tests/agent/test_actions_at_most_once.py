@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.forks import finished, in_fork
-from tests.support.killed_agents import WINDOW, AtMostOnce, kill_at, kill_randomly
+from tests.support.killed_agents import PROGRAM, WINDOW, AtMostOnce, kill_at, kill_randomly
 from tests.support.long_form import times
 from tests.support.needs import missing
+from tests.support.processes import until
+from tests.support.questions import reason
 
 PROBLEM = "//web1/agent/actions"
 
@@ -86,3 +88,21 @@ def test_with_a_journal_on_a_full_disk_nothing_runs(host: AtMostOnce) -> None:
         assert (host.lines()["0"], host.state(action)) == (1, "success")
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_what_runs_when_a_daemon_is_stopped_is_killed_and_answered(host: AtMostOnce) -> None:
+    (host.directory / "note").write_text(f"#!/bin/sh\necho $1 >> {host.ran}\nexec sleep 600\n")
+    action = host.ask(0)
+    with (host.directory / "log").open("w") as log:
+        daemon = subprocess.Popen([PROGRAM, "--config", host.path, "agent", "--keep"], stdout=log, stderr=log)
+        try:
+            assert until(host.lines)
+            daemon.terminate()
+            assert daemon.wait(20) == 0
+        finally:
+            daemon.kill()
+            daemon.wait()
+    assert host.lines()["0"] == 1
+    assert host.state(action) == "failed"
+    with host.store() as db:
+        assert reason(db, action) == "the agent was stopped while it ran"
