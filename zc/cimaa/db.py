@@ -335,7 +335,7 @@ class DB(ABC):
         for what, bound in (("since", since), ("until", until)):
             if bound is not None:
                 _check_time(what, bound)
-        wanted = None if kinds is None else frozenset(kinds)
+        wanted = None if kinds is None else _checked_kinds(kinds)
         found = self._events(agent, *self._period(since, until))
         if wanted is not None:
             found = (event for event in found if event.kind in wanted)
@@ -796,6 +796,14 @@ def _check_time(what: str, time: int) -> None:
         raise InvalidInput(f"{what} must be whole seconds since the epoch, not {time!r}")
     if not 0 <= time <= _LATEST:
         raise InvalidInput(f"{what} must be from 0 to {_LATEST} seconds since the epoch")
+
+
+def _checked_kinds(kinds: Iterable[str]) -> frozenset[str]:
+    # A text is a series of texts too, of one character each, and would find nothing.
+    wanted = None if isinstance(kinds, str) or not isinstance(kinds, Iterable) else [*kinds]
+    if wanted is None or not all(isinstance(kind, str) for kind in wanted):
+        raise InvalidInput(f"kinds must be a list of texts, such as ['began'], not {kinds!r}")
+    return frozenset(wanted)
 
 
 def _checked_user(user: str | None) -> str | None:
