@@ -213,6 +213,21 @@ def test_a_time_before_the_history_is_an_error_with_the_earliest_as_a_local_time
     ]
 
 
+def test_a_list_of_events_from_before_the_history_says_since_when_it_is_complete(night: Night) -> None:
+    before = int(time.time()) - 90 * DAY
+    for options in (["--since", "91d"], ["--until", "91d"]):
+        possible = [f"The history begins at {format_local(before + second)}." for second in range(5)]
+        assert night.cimaa("history", *options).stderr.splitlines()[0] in possible
+    assert night.cimaa("history", "--since", "89d").stderr == ""
+
+
+@pytest.mark.parametrize("command", ["history", "uptime"])
+def test_one_can_look_back_for_as_long_as_the_history_is_kept(night: Night, command: str) -> None:
+    """Though time passes between the reading of the arguments and that of the history."""
+    result = night.cimaa(command, "--since", "90d")
+    assert (result.exit_code, "begins at" in result.stderr) == (0, False)
+
+
 def test_a_time_before_the_history_of_an_agent_is_an_error_that_names_the_agent(cimaa: Cimaa) -> None:
     """The one whose history begins last, so that the time that is named can be asked for."""
     start = int(time.time()) - 1000
@@ -298,6 +313,12 @@ def test_agents_that_were_silent_at_the_time_are_named(night: Night) -> None:
     assert night.cimaa("faults", "--at", night.time(1)).stderr.endswith(
         "Silent at that time, with the faults of the last report: web1.\n"
     )
+
+
+def test_the_agent_of_squelches_is_known_before_there_is_one(cimaa: Cimaa) -> None:
+    result = cimaa("history", "--agent", "_")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("No events since")
 
 
 def test_an_agent_that_was_removed_and_has_history_is_known(night: Night) -> None:
