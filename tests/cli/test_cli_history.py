@@ -247,6 +247,19 @@ def test_a_time_before_the_history_of_an_agent_is_an_error_that_names_the_agent(
     assert cimaa("faults", "--at", earliest).exit_code == 0
 
 
+def test_an_agent_whose_history_is_incomplete_can_be_left_out(cimaa: Cimaa) -> None:
+    """For example one that is no longer in use, and last reported before the store kept a history."""
+    for agent, history in (("old1", "0s"), ("old2", "0s"), ("web1", "90d")):
+        with cimaa.store(ago=1000, history=history) as db:
+            db.set_faults(agent, [fault(agent, 40)])
+    for excluding in (["agent!~old"], ["agent!=old1", "agent!=old2"]):
+        assert cimaa("faults", "--at", "5m", *excluding).stdout.split("\t")[2:4] == ["web1", "web1"]
+    for remaining, options in (("old2", ["agent!=old1"]), ("old2", ["--agent", "old2"]), ("old", ["web1"])):
+        result = cimaa("faults", "--at", "5m", *options)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"the history of agent '{remaining}" in result.stderr
+
+
 @pytest.mark.parametrize("command", [["history"], ["uptime"], ["faults", "--at", "1h"]])
 def test_a_store_that_keeps_no_history_says_so(cimaa: Cimaa, command: list[str]) -> None:
     with (cimaa.directory / "cimaa.cfg").open("a") as file:

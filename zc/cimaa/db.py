@@ -9,7 +9,7 @@ any order.
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from types import TracebackType
@@ -351,10 +351,12 @@ class DB(ABC):
         severity: int | None = None,
         pattern: str | None = None,
         limit: int | None = None,
+        without: Collection[str] = (),
     ) -> list[types.FoundFault]:
         """What :meth:`find_faults` returned at the end of the second ``time``, without extra keys.
 
-        The message of a fault is that of its last event by then.
+        The message of a fault is that of its last event by then.  Agents in ``without`` are
+        left out: it does not matter if their history is incomplete.
 
         :raises HistoryIncomplete: if the history does not reach back that far; the message names the agent whose
             history begins last, and the earliest time that can be asked for.
@@ -369,7 +371,7 @@ class DB(ABC):
         past: list[tuple[str, list[FaultDict]]] = []
         unsure: dict[str, dict[str, FaultDict]] = {}
         complete = {}
-        for name, kept in self._kept(agent, moment):
+        for name, kept in ((name, kept) for name, kept in self._kept(agent, moment) if name not in without):
             complete[name] = history.complete_since(kept)
             stored = history.past_faults(kept)
             wanted = [one for one in stored if severity is None or one["severity"] >= severity]

@@ -219,6 +219,7 @@ class HistoryConformance:
             assert kinds(db.get_history(agent="a")) == [("appeared",), ("began", "f")]
             with pytest.raises(errors.HistoryIncomplete, match=r"agent 'a' is incomplete"):
                 db.faults_at(start)
+            assert [one["agent"] for one in db.faults_at(start, without=["a"])] == ["b"]
             with pytest.raises(errors.HistoryIncomplete, match="keeps no history"):
                 none.faults_at(start)
             assert none.get_history() == []
