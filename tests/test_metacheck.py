@@ -13,6 +13,7 @@ from zc.cimaa import faults, limits, naming
 from zc.cimaa.agent.rules import check_json
 from zc.cimaa.agents import Instance
 from zc.cimaa.errors import InvalidInput, InvalidSquelch
+from zc.cimaa.history import Event
 from zc.cimaa.memory import DB
 from zc.cimaa.metacheck import findings, fleet_state
 from zc.cimaa.metacheck.findings import MANY, Finding, Verdict, digest
@@ -82,6 +83,30 @@ def test_the_limits_are_intervals(fleet: Fleet) -> None:
         fleet.reported(interval=100.0, warning=w, error=e)["//web1/meta-check/silent"][0] for w, e in ((6, 8), (1, 7))
     ]
     assert severities == [30, 40]
+
+
+def test_an_agents_own_word_counts_more_than_the_interval(fleet: Fleet) -> None:
+    fleet.report(1, "web0")
+    fleet.now = NOW - 7200
+    for name, within in (("hourly", 3600), ("daily", 25 * 3600)):
+        fleet.opened("here").set_faults(name, [], within=within)
+    fleet.now = NOW
+    assert fleet.reported() == {
+        "//hourly/meta-check/silent": (40, "hourly has not reported since 2026-11-23 06:00 UTC")
+    }
+
+
+def test_history_that_nothing_deletes_is_reported_after_two_days(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a store that does not delete it by itself."""
+    fleet.now = NOW - 92.5 * DAY
+    fleet.opened("here").squelch("x", "why", "ann", permanent=True)
+    fleet.report(1, "web0")
+    fleet.db._store.events.insert(0, Event((NOW - 93 * DAY) * 10**6, "web0", "removed"))
+    assert fleet.reported() == {}
+    monkeypatch.setattr(DB, "deletes_history", False)
+    [(name, (severity, message))] = fleet.reported().items()
+    assert (name, severity) == ("//meta-check/history", 30)
+    assert "cimaa tend" in message
 
 
 def test_a_silent_agent_is_named_and_where_it_ran(fleet: Fleet) -> None:

@@ -266,6 +266,15 @@ def test_an_event_that_lacks_what_its_kind_has_is_no_error(kind: str, agent: str
     assert all(uptime.up + uptime.unknown == 100 for _, uptime in past.by_agent(every))
 
 
+@pytest.mark.parametrize("kinds", [["returned"], ["removed", "appeared"]])
+def test_no_figure_is_negative_if_a_silence_began_after_its_end(kinds: list[str]) -> None:
+    past = Past(Span(100, 200))
+    for kind in kinds:
+        past.add({"time": 150_000_000, "agent": "a", "kind": kind, "since": 190})
+    figures = dict(past.by_agent(every))["a"]
+    assert (figures.up, figures.unknown) == (100, 0)
+
+
 @pytest.mark.parametrize("kind", ["began", "worse", "alerted", "acknowledged"])
 def test_other_events_change_nothing(kind: str) -> None:
     past = Past(Span(100, 200))

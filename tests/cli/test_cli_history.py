@@ -213,6 +213,21 @@ def test_a_time_before_the_history_is_an_error_with_the_earliest_as_a_local_time
     ]
 
 
+def test_a_list_of_events_from_before_the_history_says_since_when_it_is_complete(night: Night) -> None:
+    before = int(time.time()) - 90 * DAY
+    for options in (["--since", "91d"], ["--until", "91d"]):
+        possible = [f"The history begins at {format_local(before + second)}." for second in range(5)]
+        assert night.cimaa("history", *options).stderr.splitlines()[0] in possible
+    assert night.cimaa("history", "--since", "89d").stderr == ""
+
+
+@pytest.mark.parametrize("command", ["history", "uptime"])
+def test_one_can_look_back_for_as_long_as_the_history_is_kept(night: Night, command: str) -> None:
+    """Though time passes between the reading of the arguments and that of the history."""
+    result = night.cimaa(command, "--since", "90d")
+    assert (result.exit_code, "begins at" in result.stderr) == (0, False)
+
+
 def test_a_time_before_the_history_of_an_agent_is_an_error_that_names_the_agent(cimaa: Cimaa) -> None:
     """The one whose history begins last, so that the time that is named can be asked for."""
     start = int(time.time()) - 1000
@@ -230,6 +245,19 @@ def test_a_time_before_the_history_of_an_agent_is_an_error_that_names_the_agent(
     ]
     earliest = result.stderr.split(" begins at ")[1][:19]
     assert cimaa("faults", "--at", earliest).exit_code == 0
+
+
+def test_an_agent_whose_history_is_incomplete_can_be_left_out(cimaa: Cimaa) -> None:
+    """For example one that is no longer in use, and last reported before the store kept a history."""
+    for agent, history in (("old1", "0s"), ("old2", "0s"), ("web1", "90d")):
+        with cimaa.store(ago=1000, history=history) as db:
+            db.set_faults(agent, [fault(agent, 40)])
+    for excluding in (["agent!~old"], ["agent!=old1", "agent!=old2"]):
+        assert cimaa("faults", "--at", "5m", *excluding).stdout.split("\t")[2:4] == ["web1", "web1"]
+    for remaining, options in (("old2", ["agent!=old1"]), ("old2", ["--agent", "old2"]), ("old", ["web1"])):
+        result = cimaa("faults", "--at", "5m", *options)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"the history of agent '{remaining}" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["history"], ["uptime"], ["faults", "--at", "1h"]])
@@ -298,6 +326,12 @@ def test_agents_that_were_silent_at_the_time_are_named(night: Night) -> None:
     assert night.cimaa("faults", "--at", night.time(1)).stderr.endswith(
         "Silent at that time, with the faults of the last report: web1.\n"
     )
+
+
+def test_the_agent_of_squelches_is_known_before_there_is_one(cimaa: Cimaa) -> None:
+    result = cimaa("history", "--agent", "_")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("No events since")
 
 
 def test_an_agent_that_was_removed_and_has_history_is_known(night: Night) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import tempfile
 import time
@@ -157,6 +158,21 @@ def test_events_that_are_larger_than_their_share_make_no_report_fail(path: Path,
                 assert len(db.faults_at(moment)) == number
             except errors.HistoryIncomplete:
                 assert size < 1000
+
+
+def test_on_a_full_disk_the_history_makes_room_for_squelches_and_leases_too(quick_path: Path, clock: Clock) -> None:
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+        with opened(quick_path, clock) as db:
+            for number in range(1000):
+                clock.now += 10
+                db.squelch("full$", f"{number} " + "r" * 1000, "jane")
+                db.lease("backup", "host1", 60, state=number)
+            assert START < db.history_start() < clock.now
+            assert [squelch["time"] for squelch in db.squelches_at(int(clock.now))] == [clock.now]
+            assert db.get_leases()[0].state == 999
+
+    assert finished(in_fork(limited)) == 0
 
 
 @pytest.mark.parametrize("number", range(4, 14))

@@ -9,7 +9,7 @@ any order.
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from types import TracebackType
@@ -60,6 +60,9 @@ class DB(ABC):
 
     #: The keys that a ``[database]`` section may have for this backend, besides ``class``.
     options: ClassVar[Sequence[Option]] = (HISTORY, ACTIONS)
+
+    #: True if the store deletes events that are past their time by itself, at once or with later writes.
+    deletes_history: ClassVar[bool] = False
 
     def __init__(
         self, config: Mapping[str, str] | None = None, *, instance: Instance | None = None, clock: Clock | None = None
@@ -359,7 +362,7 @@ class DB(ABC):
         for what, bound in (("since", since), ("until", until)):
             if bound is not None:
                 _check_time(what, bound)
-        wanted = None if kinds is None else frozenset(kinds)
+        wanted = None if kinds is None else _checked_kinds(kinds)
         found = self._events(agent, *self._period(since, until))
         if wanted is not None:
             found = (event for event in found if event.kind in wanted)
@@ -375,10 +378,12 @@ class DB(ABC):
         severity: int | None = None,
         pattern: str | None = None,
         limit: int | None = None,
+        without: Collection[str] = (),
     ) -> list[types.FoundFault]:
         """What :meth:`find_faults` returned at the end of the second ``time``, without extra keys.
 
-        The message of a fault is that of its last event by then.
+        The message of a fault is that of its last event by then.  Agents in ``without`` are
+        left out: it does not matter if their history is incomplete.
 
         :raises HistoryIncomplete: if the history does not reach back that far; the message names the agent whose
             history begins last, and the earliest time that can be asked for.
@@ -393,7 +398,7 @@ class DB(ABC):
         past: list[tuple[str, list[FaultDict]]] = []
         unsure: dict[str, dict[str, FaultDict]] = {}
         complete = {}
-        for name, kept in self._kept(agent, moment):
+        for name, kept in ((name, kept) for name, kept in self._kept(agent, moment) if name not in without):
             complete[name] = history.complete_since(kept)
             stored = history.past_faults(kept)
             wanted = [one for one in stored if severity is None or one["severity"] >= severity]
@@ -869,6 +874,14 @@ def _check_time(what: str, time: int) -> None:
         raise InvalidInput(f"{what} must be whole seconds since the epoch, not {time!r}")
     if not 0 <= time <= _LATEST:
         raise InvalidInput(f"{what} must be from 0 to {_LATEST} seconds since the epoch")
+
+
+def _checked_kinds(kinds: Iterable[str]) -> frozenset[str]:
+    # A text is a series of texts too, of one character each, and would find nothing.
+    wanted = None if isinstance(kinds, str) or not isinstance(kinds, Iterable) else [*kinds]
+    if wanted is None or not all(isinstance(kind, str) for kind in wanted):
+        raise InvalidInput(f"kinds must be a list of texts, such as ['began'], not {kinds!r}")
+    return frozenset(wanted)
 
 
 def _checked_user(user: str | None) -> str | None:

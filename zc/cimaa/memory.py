@@ -48,6 +48,8 @@ class DB(Contract):
         *Contract.options,
     )
 
+    deletes_history = True
+
     def _open(self) -> None:
         name = self.settings["name"]
         self._store = Store() if name is None else Store.named(name)

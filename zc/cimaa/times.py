@@ -15,7 +15,7 @@ def parse_future(text: str, now: float) -> int:
     """Seconds since the epoch, in one of several forms.
 
     - a date and time in ISO 8601, ``2026-11-23 08:00``, or a date;
-    - a time, ``08:00``: the next such time after ``now``;
+    - a time, ``08:00`` or ``8:00``: the next such time after ``now``;
     - ``tomorrow``, or a weekday, ``friday`` or ``fri``: the start of the next such day;
     - both, ``tomorrow 08:00``.
 
@@ -45,7 +45,7 @@ def parse_past(text: str, now: float) -> int:
     """Seconds since the epoch, in one of several forms.
 
     - a duration before ``now``, ``2h`` or ``2h ago``, or ``now``;
-    - a time, ``08:00``: the last such time;
+    - a time, ``08:00`` or ``8:00``: the last such time;
     - ``today``, ``yesterday``, or a weekday, ``friday`` or ``fri``: the start of the last such day;
     - both, ``yesterday 08:00``;
     - a date and time in ISO 8601, ``2026-11-23 08:00``, or a date.
@@ -86,10 +86,11 @@ def _day_and_clock(text: str, now: float, words: Mapping[str, int]) -> tuple[int
     A weekday is the next one, 1 to 7 days from today; one of the ``words`` does not come again.
     ``None`` for a text of another form.
     """
-    match = re.fullmatch(r"(?:([a-z]+) ?)?([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?", text.casefold())
+    match = re.fullmatch(r"(?:([a-z]+) ?)?([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)?", text.casefold())
     if not match or not text:
         return None
-    word, clock = match[1], time.fromisoformat(match[2] or "00:00")
+    word, digits = match[1], match[2] or "00:00"
+    clock = time.fromisoformat(digits if digits[1] != ":" else f"0{digits}")
     if word is None:
         return 0, clock, 1
     if word in words:

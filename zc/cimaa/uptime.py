@@ -87,21 +87,23 @@ class Past:
     def add(self, event: PastEvent) -> None:
         """The next event, in order of time, from the start of the period on.
 
-        It may lack what its kind has: a program with an agent's credentials can write any event for it.
+        It may lack what its kind has, or contradict itself: a program with an agent's credentials can write any
+        event for it.
         """
         time, agent, kind = event["time"] // MICROSECONDS, event["agent"], event["kind"]
+        since = min(event.get("since", time), time)
         if agent == history.SQUELCHES:
             if kind == history.UNSQUELCHED:
-                span = Span(event.get("since", time), min(time, event.get("until", time)))
+                span = Span(since, min(time, event.get("until", time)))
                 self._squelched[event.get("fault", "")].append(span)
             return
         self.agents.add(agent)
         if kind == history.ENDED:
-            self._add_outage((agent, event.get("fault", "")), event.get("since", time), time)
+            self._add_outage((agent, event.get("fault", "")), since, time)
         elif kind == history.REMOVED:
-            self._removed[agent] = event.get("since", time)
+            self._removed[agent] = since
         elif kind == history.RETURNED:
-            self._unknown[agent].append(Span(event.get("since", time), time))
+            self._unknown[agent].append(Span(since, time))
         elif kind == history.APPEARED:
             self._unknown[agent].append(Span(self._removed.pop(agent, self.period.start), time))
         elif kind == history.STARTED:

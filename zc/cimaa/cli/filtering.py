@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..db import DB
-from ..errors import InvalidFilter
+from ..errors import HistoryIncomplete, InvalidFilter
 from ..text import closest, quoted, shell_quoted
 from ..types import Agent, FoundFault, Heartbeat
 from . import fault_list
@@ -112,7 +112,7 @@ def find(
 
     ``limit`` counts only without a filter.
     """
-    find_faults = db.find_faults if at is None else partial(db.faults_at, at)
+    find_faults = db.find_faults if at is None else partial(_faults_at, db, wanted, at)
     if wanted is None:
         return fault_list.listed(db, find_faults(agent, severity, pattern, limit), at)
     from ..filters import FaultItem, Narrowed, narrowed
@@ -123,6 +123,28 @@ def find(
         _warn_of_unknown_keys(db, wanted, found)
     now = time.time() if at is None else at
     return [each for each in fault_list.listed(db, found, at) if rest(FaultItem(each.fault, now, bool(each.squelches)))]
+
+
+def _faults_at(
+    db: DB,
+    wanted: "Filter[FaultItem] | None",
+    at: int,
+    agent: str | None,
+    severity: int | None,
+    pattern: str | None,
+    limit: int | None = None,
+) -> list[FoundFault]:
+    """What ``faults_at`` returns.
+
+    :raises HistoryIncomplete: if the history of an agent is incomplete that the filter does not exclude.
+    """
+    try:
+        return db.faults_at(at, agent, severity, pattern, limit)
+    except HistoryIncomplete as error:
+        excluded = [] if wanted is None else [name for name in error.agents if not wanted.admits("agent", name)]
+        if not excluded:
+            raise
+        return db.faults_at(at, agent, severity, pattern, limit, without=excluded)
 
 
 def find_agents(db: DB, wanted: "Filter[AgentItem] | None", candidates: Sequence[Heartbeat]) -> Sequence[Heartbeat]:

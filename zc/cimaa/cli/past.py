@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..agents import MICROSECONDS
 from ..db import DB, HISTORY
 from ..errors import HistoryIncomplete, InvalidInput, StoreDenied
-from ..history import REMOVED, RETURNED
+from ..history import REMOVED, RETURNED, SQUELCHES
 from ..types import PastEvent
 from ..units import format_local
 from .output import message
@@ -18,6 +18,8 @@ from .params import unknown
 MOST = 10_000
 # The first part of a history (seconds); the next ones are longer or shorter, depending on how much happened.
 _FIRST = 60 * 60
+# By how much (seconds) a time may be before the history without an error.
+_SLACK = 60
 # The number of agents that a message names.
 _SHOWN = 5
 
@@ -72,8 +74,17 @@ def require_history(db: DB, since: int | None = None) -> None:
     """
     if db.settings.get(HISTORY.name) == 0:
         raise HistoryIncomplete(f"this store keeps no history: {HISTORY.name} in [database] is 0s")
-    if since is not None and since < (start := db.history_start()):
+    if since is not None and (start := start_after(db, since)):
         raise HistoryIncomplete(f"the history begins at {start}", start)
+
+
+def start_after(db: DB, since: int) -> int | None:
+    """The time at which the history begins, if that is later than this time (both in seconds since the epoch).
+
+    A minute does not count: with --since 90d, some time passes until the history of 90 days is read.
+    """
+    start = db.history_start()
+    return start if start > since + _SLACK else None
 
 
 def require_known(db: DB, agent: str | None) -> None:
@@ -87,7 +98,7 @@ def require_known(db: DB, agent: str | None) -> None:
         known = [row["name"] for row in db.get_agents()]
     except StoreDenied:
         return
-    if agent not in known and not db.get_history(agent, limit=1):
+    if agent not in (*known, SQUELCHES) and not db.get_history(agent, limit=1):
         raise InvalidInput(unknown("agent", agent, known, "cimaa agents, cimaa history"))
 
 

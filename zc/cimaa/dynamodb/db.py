@@ -50,6 +50,8 @@ class DB(Contract):
         *Contract.options,
     )
 
+    deletes_history = True
+
     @classmethod
     def inherited(cls, settings: Mapping[str, Any]) -> Mapping[str, tuple[str, str]]:
         """The region and the endpoint that boto3 finds in the environment or the profile."""

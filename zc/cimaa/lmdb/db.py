@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from mmap import PAGESIZE
@@ -63,6 +64,8 @@ class DB(Contract):
         Option("map_size", "how large the file may grow; address space, not disk, until it is used", SIZE, "4GiB"),
         *Contract.options,
     )
+
+    deletes_history = True
 
     def _open(self) -> None:
         if not _SMALLEST <= self.settings["map_size"] <= _LARGEST:
@@ -145,18 +148,27 @@ class DB(Contract):
 
     def _written(self, work: Callable[..., T], key: bytes, heartbeats: Heartbeats, size: int) -> T:
         """What ``work`` returns, with history (``keep``); in a full store the history makes room, or is not kept."""
+        if self._keeps_history:
+            with suppress(StoreFull):
+                return self._with_room(partial(work, keep=True), key, heartbeats, size)
+        return self._environment.write(partial(work, keep=False), key, heartbeats, size)
+
+    def _with_room(
+        self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0
+    ) -> T:
+        """What ``work`` returns; in a full store the history makes room."""
         records_to_drop = _DROPPED
-        while self._keeps_history:
+        while True:
             try:
-                return self._environment.write(partial(work, keep=True), key, heartbeats, size)
+                return self._environment.write(work, key, heartbeats, size)
             except StoreFull:
-                drop = partial(event_log.drop, records=records_to_drop)
-                dropped = self._environment.remove(drop, heartbeats)
+                if not self._keeps_history:
+                    raise
+                dropped = self._environment.remove(partial(event_log.drop, records=records_to_drop), heartbeats)
                 self._environment.remove(event_log.settle, heartbeats)
                 if not dropped:
-                    break
+                    raise
                 records_to_drop *= _MORE
-        return self._environment.write(partial(work, keep=False), key, heartbeats, size)
 
     def _remove_agent(self, agent: str, user: str | None) -> None:
         name = agent.encode()
@@ -212,7 +224,7 @@ class DB(Contract):
             now=now,
             recording=self._recording(now),
         )
-        self._environment.write(put, records.squelch_key(squelch.regex))
+        self._with_room(put, records.squelch_key(squelch.regex))
 
     def _remove_squelch(self, regex: str, user: str | None) -> None:
         now = self._now()
@@ -246,7 +258,7 @@ class DB(Contract):
 
         if becomes is None:
             return self._environment.remove(swap)
-        return self._environment.write(swap, place, size=len(records.encode_entry(becomes)))
+        return self._with_room(swap, place, size=len(records.encode_entry(becomes)))
 
     def _snapshot(self) -> Iterable[Snapshot]:
         return self._environment.scan(_snapshot)

@@ -43,7 +43,7 @@ def read(db: DB, rules: Rules) -> FleetState:
     lost = _names(db.late_agents(rules.seconds(rules.error))) if late else late
     forgotten = lost & _names(db.old_agents(rules.forget)) if lost else lost
     doubles = db.double_agents(rules.warning * rules.interval)
-    overdue = db.expired_history(_GRACE)
+    overdue = not db.deletes_history and db.expired_history(_GRACE)
     in_force = set(db.get_squelches())
     squelches = [squelch for squelch in db.get_squelch_details() if squelch["regex"] in in_force] if in_force else []
     return FleetState(agents, late, lost, forgotten, doubles, squelches, db.find_faults() if squelches else [], overdue)

@@ -177,7 +177,8 @@ class HistoryConformance:
             *(lambda: db.faults_at(0, agent="_"), lambda: db.squelches_at(-1), lambda: db.remove_agent("a", user="\0")),
             *(lambda: db.unsquelch("a", user="\0"), lambda: db.set_faults("a", [], within=0)),
             *(lambda: db.set_faults("a", [], within=1.5), lambda: db.set_faults("a", [], within=True)),  # type: ignore[arg-type]
-            lambda: db.set_faults("a", [], within=2**63),
+            *(lambda: db.get_history(kinds="began"), lambda: db.get_history(kinds=["began", 5])),  # type: ignore[list-item]
+            *(lambda: db.get_history(kinds=5), lambda: db.set_faults("a", [], within=2**63)),  # type: ignore[arg-type]
         ):
             with pytest.raises(errors.InvalidInput):
                 call()
@@ -218,6 +219,7 @@ class HistoryConformance:
             assert kinds(db.get_history(agent="a")) == [("appeared",), ("began", "f")]
             with pytest.raises(errors.HistoryIncomplete, match=r"agent 'a' is incomplete"):
                 db.faults_at(start)
+            assert [one["agent"] for one in db.faults_at(start, without=["a"])] == ["b"]
             with pytest.raises(errors.HistoryIncomplete, match="keeps no history"):
                 none.faults_at(start)
             assert none.get_history() == []

@@ -21,7 +21,8 @@ _HELP = f"""List the faults, now or at an earlier time.
 Shows, worst first, each fault's severity, its age, its agent, name and message, and the squelches that silence it.
 
 With --at, all of these are as they were at TIME: a duration ago ('2h ago'), a time (08:00: the last one), a day
-(yesterday, friday) or both ('yesterday 08:00'), or a date ('2026-11-23 08:00').
+(yesterday, friday) or both ('yesterday 08:00'), or a date ('2026-11-23 08:00').  It is an error if the history of an
+agent does not reach back that far; 'agent!=NAME' leaves that agent out.
 
 A FILTER is one or more terms, all of which must hold.  A term is a word, which is searched for in name and message
 in upper or lower case, or KEY, an operator, and a value, without blanks:

@@ -131,8 +131,9 @@ class _MetaCheck(Plugin):
 def meta_check(ctx: click.Context, /, as_plugin: bool, interval: int | None, timeout: float, **rules: Any) -> None:
     """Check that agents report, and that no squelch is forgotten.
 
-    Reports silent agents (together, if most of them fell silent at once), agents that run more than once, and squelches
-    that are neither permanent nor new.
+    Reports silent agents (together, if most of them fell silent at once), agents that run more than once, squelches
+    that are neither permanent nor new, and history that should have been deleted (see: cimaa tend).  An agent is silent
+    if it did not report within the time that it said itself; --interval, --warning and --error are for the others.
 
     By default, the command writes the JSON of an agent's check, with faults and metrics, for a section of a check file.
     With --nagios it is a Nagios plugin: status 0 if all is well, 1 for a warning, 2 for an error, 3 if the store could

@@ -84,6 +84,8 @@ def history(
     with open_store(ctx) as db:
         past.require_history(db)
         past.require_known(db, agent)
+        if since is not None and (start := past.start_after(db, since)):
+            message(f"The history begins at {format_local(start)}.")
         most = output.ROWS if limit is None and view.is_table() else limit
         found = past.events(db, wanted, since or 0, until) if most is None else _latest(db, wanted, since, until, most)
         first = next(found, None)

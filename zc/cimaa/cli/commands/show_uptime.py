@@ -102,7 +102,7 @@ def uptime(
 def _seen(db: DB, agent: str | None, since: int | None) -> Past:
     """What happened until now, of all agents or of this one."""
     end = int(time.time()) + 1
-    start = max(end - _PERIOD, db.history_start()) if since is None else since
+    start = max(end - _PERIOD if since is None else since, db.history_start())
     seen = Past(Span(start, end))
     present = {row["name"] for row in db.get_agents()}
     late = db.late_agents()
