@@ -1,5 +1,6 @@
 """Checks with ``once = yes``: of several agents one runs it, and handing over wakes nobody."""
 
+import asyncio
 import json
 import threading
 from itertools import pairwise
@@ -274,6 +275,45 @@ def test_a_reload_that_removes_the_check_gives_the_lease_up(group: Group) -> Non
         first.daemon.reload(first.settings)
         await group.wait(5 * 60)
         assert group.holder is not first
+
+    group.play(story)
+    assert group.events() == ["triggered"]
+
+
+def test_a_section_that_moves_to_another_file_keeps_the_lease(group: Group) -> None:
+    """Also if it has to be written first, and that takes so long that the check in the other file asks meanwhile."""
+    asked = threading.Event()
+
+    async def story() -> None:
+        member = group.start("web1")
+        await group.wait(5 * 60)
+        assert isinstance(member.db, Store)
+        member.db.away = True
+        group.finds = lambda seconds: critical()
+        await group.wait(70)
+        assert SECTION in member.faults()
+        member.db.away = False
+        directory = member.settings.directory
+        (directory / "f.cfg").rename(directory / "g.cfg")
+        member.daemon.reload(member.settings)
+        grant = member.db.lease
+
+        def slow(*given: Any, **more: Any) -> Any:
+            asked.wait(10)
+            member.db.lease = grant
+            return grant(*given, **more)
+
+        member.db.lease = slow
+        for step in (lambda: None, member.daemon.reporter.exclusive.tick, asked.set):
+            step()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        await group.wait(20)
+        (lease,) = group.store.get_leases()
+        assert member.holds
+        assert lease.remaining > 0
+        await group.wait(10 * 60)
+        assert group.store.get_leases()[0].token == 1
 
     group.play(story)
     assert group.events() == ["triggered"]
