@@ -72,6 +72,26 @@ def test_the_command_runs_with_the_token_and_its_status_is_returned(start: Start
     assert 40 <= kept.remaining <= 61
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("job", "--for", "1m", "touch", "--", "ran"),
+        ("--for", "1m", "--", "job", "touch", "ran"),
+        ("job", "--for", "1m", "touch", "ran", "--"),
+    ],
+)
+def test_dashes_that_are_not_between_name_and_command_are_wrong_usage(arguments: tuple[str, ...], cimaa: Cimaa) -> None:
+    result = cimaa("once", *arguments)
+    assert result.exit_code == 2
+    assert "cimaa once NAME --for 1h -- COMMAND" in result.stderr
+    assert not Path("ran").exists()
+
+
+def test_the_command_may_have_dashes_and_options_of_the_same_names(start: Start) -> None:
+    process = start("--for", "1m", "--", "echo", "--", "--release", "--help")
+    assert process.communicate(timeout=30)[0] == "-- --release --help\n"
+
+
 def test_a_command_that_a_signal_kills_has_the_status_of_a_shell(start: Start) -> None:
     process = start("--for", "1m", "--", "sh", "-c", "kill -9 $$")
     process.communicate(timeout=30)
@@ -139,8 +159,9 @@ def test_a_lease_that_an_operator_releases_ends_the_command(start: Start, cimaa:
     process = start("--for", "3s", "--", "sh", "-c", TREE)
     child = pid(cimaa.directory / "child")
     assert cimaa("leases", "--release", "job").exit_code == 0
-    process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == LOST
+    assert "the lease job was lost, and the command was ended: it was released\n" in err
     assert ended(child)
     assert lease(cimaa).remaining == 0
 

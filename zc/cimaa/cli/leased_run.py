@@ -126,6 +126,11 @@ class LeasedRun:
                 continue
             if (lease.holder, lease.token) != (self._holder, self._token):
                 self._until = self._clock() + self._notice
-                return f"it was taken away; {lease.holder} has it now"
+                return _why_lost(lease, self._holder)
             self._renewed, self._until = asked, asked + self._seconds
         return "it could not be renewed in time"
+
+
+def _why_lost(lease: Lease, holder: str) -> str:
+    """Why a renewal yielded this lease: if nobody else has taken it, the renewal took it again."""
+    return "it was released" if lease.holder == holder else f"it was taken away; {lease.holder} has it now"
