@@ -187,7 +187,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "history_start": (),
     "expired_history": ("SELECT history",),
     "count_expired_history": ("SELECT history",),
-    "prune_history": ("SELECT history", "DELETE history"),
+    "prune_history": ("SELECT history", "DELETE history", "SELECT entries", "DELETE entries"),
     "dump": ("SELECT agents", "SELECT instances", "SELECT faults", "SELECT squelches"),
 }
 #: What a confined login has in place of a privilege on a whole table.
