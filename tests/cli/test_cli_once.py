@@ -140,6 +140,17 @@ def test_after_a_renewal_the_lease_ends_when_its_time_since_the_start_is_over() 
         assert found.until == 1060
 
 
+def test_a_lease_that_is_over_when_the_store_answers_starts_no_command(tmp_path: Path) -> None:
+    now = [1000.0]
+    with memory.DB(clock=lambda: now[0]) as db:
+        run = LeasedRun(db, "job", "web1", 60, pytest.fail, lambda: now[0])
+        run.take()
+        now[0] += 60
+        with pytest.raises(LeaseLost, match="too long"):
+            asyncio.run(run.run(["touch", str(tmp_path / "ran")]))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_lost_lease_ends_the_command_and_its_children(start: Start, cimaa: Cimaa) -> None:
     process = start("--for", "3s", "--", "sh", "-c", TREE)
     child, parent = pid(cimaa.directory / "child"), pid(cimaa.directory / "parent")

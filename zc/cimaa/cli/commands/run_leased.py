@@ -115,7 +115,7 @@ def _run(run: LeasedRun, name: str, command: tuple[str, ...], release: bool) -> 
     try:
         return run_until_signal(run.run(command), *signals)
     except LeaseLost as error:
-        message(f"cimaa: error: the lease {name} was lost, and the command was ended: {error}")
+        message(f"cimaa: error: the lease {name} was lost, {error}")
         release = True  # if it is still this run's, others need not wait
         return LOST
     except OSError as error:
