@@ -479,6 +479,27 @@ def test_of_two_agents_that_run_once_one_runs_the_check(tmp_path: Path) -> None:
         assert [(lease.holder, lease.token) for lease in db.get_leases()] == [("web2", 2)]
 
 
+def test_a_run_by_hand_does_not_outlast_its_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the agent's own clock, if the store answers late."""
+    (tmp_path / "f.cfg").write_text(f"[{SECTION}]\ncommand = sleep 1000\nonce = yes\n")
+    now = [1000.0]
+    monkeypatch.setattr(once, "monotonic", lambda: now[0])
+
+    class Late(memory.DB):
+        seconds = 179.9
+
+        def lease(self, *given: Any, **more: Any) -> Any:
+            lease = super().lease(*given, **more)
+            now[0] += self.seconds
+            return lease
+
+    with Late() as db:
+        for seconds, reason in ((179.9, "#monitor-timeout"), (180.0, "#monitor-lease")):
+            db.seconds = seconds
+            (found,) = once.run(Settings("web1", tmp_path, 60, 10), db=db).faults
+            assert found["name"].endswith(reason)
+
+
 def test_a_run_by_hand_leaves_what_the_daemon_keeps_with_the_lease(group: Group) -> None:
     group.finds = lambda seconds: critical()
 
