@@ -1,5 +1,6 @@
 """Checks with ``once = yes``: of several agents one runs it, and handing over wakes nobody."""
 
+import asyncio
 import json
 import threading
 from itertools import pairwise
@@ -279,6 +280,45 @@ def test_a_reload_that_removes_the_check_gives_the_lease_up(group: Group) -> Non
     assert group.events() == ["triggered"]
 
 
+def test_a_section_that_moves_to_another_file_keeps_the_lease(group: Group) -> None:
+    """Also if it has to be written first, and that takes so long that the check in the other file asks meanwhile."""
+    asked = threading.Event()
+
+    async def story() -> None:
+        member = group.start("web1")
+        await group.wait(5 * 60)
+        assert isinstance(member.db, Store)
+        member.db.away = True
+        group.finds = lambda seconds: critical()
+        await group.wait(70)
+        assert SECTION in member.faults()
+        member.db.away = False
+        directory = member.settings.directory
+        (directory / "f.cfg").rename(directory / "g.cfg")
+        member.daemon.reload(member.settings)
+        grant = member.db.lease
+
+        def slow(*given: Any, **more: Any) -> Any:
+            asked.wait(10)
+            member.db.lease = grant
+            return grant(*given, **more)
+
+        member.db.lease = slow
+        for step in (lambda: None, member.daemon.reporter.exclusive.tick, asked.set):
+            step()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        await group.wait(20)
+        (lease,) = group.store.get_leases()
+        assert member.holds
+        assert lease.remaining > 0
+        await group.wait(10 * 60)
+        assert group.store.get_leases()[0].token == 1
+
+    group.play(story)
+    assert group.events() == ["triggered"]
+
+
 def test_once_can_be_switched_on_and_off_while_a_fault_is_reported(group: Group) -> None:
     group.finds = lambda seconds: critical()
     alone = CHECKS.replace("once = yes", "")
@@ -437,6 +477,27 @@ def test_of_two_agents_that_run_once_one_runs_the_check(tmp_path: Path) -> None:
         now[0] += 120
         assert ran("web2") == ([SECTION], 2, 0)
         assert [(lease.holder, lease.token) for lease in db.get_leases()] == [("web2", 2)]
+
+
+def test_a_run_by_hand_does_not_outlast_its_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the agent's own clock, if the store answers late."""
+    (tmp_path / "f.cfg").write_text(f"[{SECTION}]\ncommand = sleep 1000\nonce = yes\n")
+    now = [1000.0]
+    monkeypatch.setattr(once, "monotonic", lambda: now[0])
+
+    class Late(memory.DB):
+        seconds = 179.9
+
+        def lease(self, *given: Any, **more: Any) -> Any:
+            lease = super().lease(*given, **more)
+            now[0] += self.seconds
+            return lease
+
+    with Late() as db:
+        for seconds, reason in ((179.9, "#monitor-timeout"), (180.0, "#monitor-lease")):
+            db.seconds = seconds
+            (found,) = once.run(Settings("web1", tmp_path, 60, 10), db=db).faults
+            assert found["name"].endswith(reason)
 
 
 def test_a_run_by_hand_leaves_what_the_daemon_keeps_with_the_lease(group: Group) -> None:

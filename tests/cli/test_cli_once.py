@@ -72,6 +72,26 @@ def test_the_command_runs_with_the_token_and_its_status_is_returned(start: Start
     assert 40 <= kept.remaining <= 61
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("job", "--for", "1m", "touch", "--", "ran"),
+        ("--for", "1m", "--", "job", "touch", "ran"),
+        ("job", "--for", "1m", "touch", "ran", "--"),
+    ],
+)
+def test_dashes_that_are_not_between_name_and_command_are_wrong_usage(arguments: tuple[str, ...], cimaa: Cimaa) -> None:
+    result = cimaa("once", *arguments)
+    assert result.exit_code == 2
+    assert "cimaa once NAME --for 1h -- COMMAND" in result.stderr
+    assert not Path("ran").exists()
+
+
+def test_the_command_may_have_dashes_and_options_of_the_same_names(start: Start) -> None:
+    process = start("--for", "1m", "--", "echo", "--", "--release", "--help")
+    assert process.communicate(timeout=30)[0] == "-- --release --help\n"
+
+
 def test_a_command_that_a_signal_kills_has_the_status_of_a_shell(start: Start) -> None:
     process = start("--for", "1m", "--", "sh", "-c", "kill -9 $$")
     process.communicate(timeout=30)
@@ -120,6 +140,17 @@ def test_after_a_renewal_the_lease_ends_when_its_time_since_the_start_is_over() 
         assert found.until == 1060
 
 
+def test_a_lease_that_is_over_when_the_store_answers_starts_no_command(tmp_path: Path) -> None:
+    now = [1000.0]
+    with memory.DB(clock=lambda: now[0]) as db:
+        run = LeasedRun(db, "job", "web1", 60, pytest.fail, lambda: now[0])
+        run.take()
+        now[0] += 60
+        with pytest.raises(LeaseLost, match="too long"):
+            asyncio.run(run.run(["touch", str(tmp_path / "ran")]))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_lost_lease_ends_the_command_and_its_children(start: Start, cimaa: Cimaa) -> None:
     process = start("--for", "3s", "--", "sh", "-c", TREE)
     child, parent = pid(cimaa.directory / "child"), pid(cimaa.directory / "parent")
@@ -139,8 +170,9 @@ def test_a_lease_that_an_operator_releases_ends_the_command(start: Start, cimaa:
     process = start("--for", "3s", "--", "sh", "-c", TREE)
     child = pid(cimaa.directory / "child")
     assert cimaa("leases", "--release", "job").exit_code == 0
-    process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == LOST
+    assert "the lease job was lost, and the command was ended: it was released\n" in err
     assert ended(child)
     assert lease(cimaa).remaining == 0
 

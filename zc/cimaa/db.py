@@ -443,9 +443,16 @@ class DB(ABC):
         return self._count_events(self._history_start())
 
     def prune_history(self, limit: int = 1000) -> int:
-        """Delete at most ``limit`` events that are past their time; return how many."""
+        """Delete at most ``limit`` events that are past their time; return how many.
+
+        If these are fewer, all entries that have expired are deleted, too; they are not counted.
+        """
         self._require_open()
-        return self._forget(self._history_start(), limit)
+        number = self._forget(self._history_start(), limit)
+        if number < limit:
+            while self._forget_entries(_ENTRIES) == _ENTRIES:
+                pass
+        return number
 
     # The whole
 
@@ -713,6 +720,13 @@ class DB(ABC):
         """Write the entries that are not there yet; return how many these were."""
         return sum(self._swap(entry.kind, entry.owner, entry.key, None, entry) for entry in entries)
 
+    def _forget_entries(self, limit: int) -> int:  # noqa: ARG002  # for the backends
+        """Delete at most ``limit`` entries that have expired; return how many.
+
+        0 if the store deletes them by itself.
+        """
+        return 0
+
     # For backends
 
     @property
@@ -790,6 +804,8 @@ class DB(ABC):
 _NAME = itemgetter("name")
 # How often a change of a lease is tried if others write at the same time.  Each time, one of them succeeds.
 _ATTEMPTS = 100
+# How many expired entries are deleted at once.
+_ENTRIES = 1000
 # What every stored fault has.
 _ALWAYS = ("name", "severity", "message", "since")
 

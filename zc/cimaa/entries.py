@@ -72,8 +72,8 @@ def check(entry: Entry, error: type[InvalidInput] = InvalidInput) -> Entry:
     return entry
 
 
-def check_value(what: str, value: Any, error: type[InvalidInput]) -> None:
-    """Raise ``error``, whose message begins with ``what``, if a store cannot keep the value."""
+def check_value(what: str, value: Any, error: type[InvalidInput], most: int = limits.ENTRY_VALUE) -> None:
+    """Raise ``error``, whose message begins with ``what``, if a store cannot keep the value, or it exceeds ``most``."""
     try:
         encoded = encode(value)
         same = decode(encoded) == value  # a tuple would become a list, and a NaN null
@@ -83,8 +83,8 @@ def check_value(what: str, value: Any, error: type[InvalidInput]) -> None:
         raise error(f"{what} has a part that JSON does not have")
     if b"\\u0000" in encoded and _has_nul(value):
         raise error(f"{what} holds a NUL character, which not every store can keep")
-    if len(encoded) > limits.ENTRY_VALUE:
-        raise error(f"{what} has {len(encoded)} bytes; at most {limits.ENTRY_VALUE} are allowed")
+    if len(encoded) > most:
+        raise error(f"{what} has {len(encoded)} bytes; at most {most} are allowed")
 
 
 def _has_nul(value: Any) -> bool:

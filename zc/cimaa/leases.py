@@ -77,7 +77,7 @@ def request(name: str, holder: str, seconds: float, state: Any = UNCHANGED) -> L
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= limits.LEASE:
         raise InvalidLease(f"a lease must last from 1 to {limits.LEASE} seconds")
     if state is not UNCHANGED:
-        entries.check_value(f"the state of the lease {quoted(name)}", state, InvalidLease)
+        entries.check_value(f"the state of the lease {quoted(name)}", state, InvalidLease, limits.LEASE_STATE)
     return LeaseRequest(name, holder, seconds, state)
 
 

@@ -25,6 +25,8 @@ USER = 4 * 1024
 ENTRY_KEY = 255
 ENTRY_VALUE = 256 * 1024
 LEASE_HOLDER = 255
+#: The state of a lease, encoded as JSON: the rest of the value is for the longest holder, and the numbers.
+LEASE_STATE = ENTRY_VALUE - 2 * 1024
 #: The longest lease (seconds).
 LEASE = 24 * 60 * 60
 #: The longest time (seconds) until the next report: ten years.

@@ -4,6 +4,7 @@ import bisect
 import threading
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from itertools import islice
 from operator import attrgetter
 from typing import ClassVar
 from weakref import WeakValueDictionary
@@ -146,6 +147,15 @@ class DB(Contract):
             if becomes is not None:
                 self._store.entries[where] = deepcopy(becomes)
             return True
+
+    def _forget_entries(self, limit: int) -> int:
+        with self._store.lock:
+            now = self._now()
+            expired = (where for where, entry in self._store.entries.items() if not entry.is_current(now))
+            found = [*islice(expired, limit)]
+            for where in found:
+                del self._store.entries[where]
+            return len(found)
 
     def _snapshot(self) -> Iterable[Snapshot]:
         with self._store.lock:

@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from .. import backoff
 from ..errors import InvalidLease, StoreError
@@ -60,7 +61,7 @@ class ExclusiveCheck:
     def __init__(self, state: CheckState, context: Context) -> None:
         self.state = state
         self.record = CheckRecord(state, context.notifier)
-        self._name = state.check.section
+        self.name = state.check.section
         self._context = context
         self._tenure = Tenure()
         # What was to be kept at the end of the last tenure, and what the store has now.
@@ -108,13 +109,18 @@ class ExclusiveCheck:
             self._lose()
         return held
 
-    async def give_up(self) -> None:
-        """Write what is to be kept, and end the lease; if the store is unavailable, it ends by itself."""
+    async def give_up(self, is_wanted: Callable[[], bool] = lambda: False) -> None:
+        """Write what is to be kept, and end the lease; if the store is unavailable, it ends by itself.
+
+        It is not ended if another check of this agent wants it, as a section may move to another file: the lease may
+        be that check's already.
+        """
         assert self._last is not None
         try:
             if self._last != self._written:
-                await self._context.store.lease(self._name, self._context.seconds, self._last._asdict())
-            await self._context.store.release(self._name)
+                await self._context.store.lease(self.name, self._context.seconds, self._last._asdict())
+            if not is_wanted():
+                await self._context.store.release(self.name)
         except (StoreError, InvalidLease) as error:
             _LOG.warning("%s: the lease is not given up: %s", path(self.state.check), error)
 
@@ -130,7 +136,7 @@ class ExclusiveCheck:
             self.record.writing(kept)
         try:
             state = UNCHANGED if kept is None else kept._asdict()
-            lease = await self._context.store.lease(self._name, self._context.seconds, state)
+            lease = await self._context.store.lease(self.name, self._context.seconds, state)
         except (StoreError, InvalidLease) as error:
             self._failed(error)
         else:
@@ -214,9 +220,12 @@ class ExclusiveChecks:
         for state in [state for state in self._checks if (state.check.file, state.check.section) not in kept]:
             check = self._checks.pop(state)
             if check.leave():
-                task = asyncio.create_task(check.give_up())
+                task = asyncio.create_task(check.give_up(partial(self._wants, check.name)))
                 self._leaving.add(task)
                 task.add_done_callback(self._leaving.discard)
+
+    def _wants(self, lease: str) -> bool:
+        return any(check.name == lease for check in self._checks.values())
 
     def restore(self, stored: Iterable[FaultDict]) -> list[FaultDict]:
         """The faults that are not of these checks; the others count only if their lease has no state."""

@@ -11,6 +11,7 @@ from ..faults import FaultDict
 from ..leases import Lease
 from ..threads import Call
 from . import check_files, runner
+from .clock import monotonic
 from .config import Settings
 from .rules import escalation, report, results, tenure
 from .rules.check import Broken, Check
@@ -54,11 +55,16 @@ async def _results(
     async def result(check: Check) -> Result | None:
         async with slots:
             if check.once and db is not None:
+                asked = monotonic()
                 try:
                     if (await _lease(settings, check, db)).holder != settings.name:
                         return None
                 except StoreError as error:
                     return results.unleased(settings.name, check, str(error))
+                left = asked + _length(settings, check) - monotonic()
+                if left <= 0:
+                    return results.unleased(settings.name, check, "the store took too long to answer")
+                check = check._replace(timeout=min(check.timeout, left))
             done = await runner.run(settings.name, check, (), environment)
         return done._replace(faults=[escalation.owned(settings.name, check, fault) for fault in done.faults])
 
@@ -67,7 +73,10 @@ async def _results(
 
 async def _lease(settings: Settings, check: Check, db: DB) -> Lease:
     """The check's lease.  If this agent gets it, it keeps it: otherwise the others would run the check after it."""
-    seconds = tenure.length(settings.base_interval, check.timeout)
-    call = Call(lambda: db.lease(check.section, settings.name, seconds))
+    call = Call(lambda: db.lease(check.section, settings.name, _length(settings, check)))
     await call.ended()
     return call.result()
+
+
+def _length(settings: Settings, check: Check) -> int:
+    return tenure.length(settings.base_interval, check.timeout)

@@ -30,7 +30,7 @@ _PATIENCE = 10.0
 
 
 class LeaseLost(Exception):
-    """The lease was lost, and the command was ended."""
+    """The lease was lost.  The message says what happened to the command, and why."""
 
 
 class LeasedRun:
@@ -73,6 +73,8 @@ class LeasedRun:
         :raises OSError: if the command cannot be started.
         :raises LeaseLost: if the lease was lost.
         """
+        if self._left() <= 0:
+            raise LeaseLost("and the command was not started: the store took too long to grant it")
         tree = Tree()
         try:
             environment = {**tree.environment(), TOKEN: str(self._token)}
@@ -101,7 +103,7 @@ class LeasedRun:
         try:
             await asyncio.wait([exited, keeping], return_when=asyncio.FIRST_COMPLETED)
             if not exited.done():
-                raise LeaseLost(keeping.result())
+                raise LeaseLost(f"and the command was ended: {keeping.result()}")
         finally:
             keeping.cancel()
             if not exited.done():
@@ -109,15 +111,19 @@ class LeasedRun:
                     os.killpg(process.pid, signal.SIGTERM)
                 await asyncio.wait([exited], timeout=max(0.0, min(self._notice, self._until - self._clock())))
 
+    def _left(self) -> float:
+        """How long (seconds) it is until the command has to be ended, unless the lease is renewed."""
+        return self._until - self._notice - self._clock()
+
     async def _keep(self) -> str:
         """Renew the lease until it is lost, or will be over soon; return why."""
-        while (left := self._until - self._notice - self._clock()) > 0:
+        while (left := self._left()) > 0:
             await asyncio.sleep(min(left, self._seconds * _RENEWAL / 4, _PIECE))
             asked = self._clock()
             if asked - self._renewed < self._seconds * _RENEWAL:
                 continue
             call = Call(partial(self._db.lease, self._name, self._holder, self._seconds))
-            if not await call.ended(max(0.0, self._until - self._notice - self._clock())):
+            if not await call.ended(max(0.0, self._left())):
                 break
             try:
                 lease = call.result()
@@ -126,6 +132,11 @@ class LeasedRun:
                 continue
             if (lease.holder, lease.token) != (self._holder, self._token):
                 self._until = self._clock() + self._notice
-                return f"it was taken away; {lease.holder} has it now"
+                return _why_lost(lease, self._holder)
             self._renewed, self._until = asked, asked + self._seconds
         return "it could not be renewed in time"
+
+
+def _why_lost(lease: Lease, holder: str) -> str:
+    """Why a renewal yielded this lease: if nobody else has taken it, the renewal took it again."""
+    return "it was released" if lease.holder == holder else f"it was taken away; {lease.holder} has it now"

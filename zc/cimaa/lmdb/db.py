@@ -260,6 +260,19 @@ class DB(Contract):
             return self._environment.remove(swap)
         return self._with_room(swap, place, size=len(records.encode_entry(becomes)))
 
+    def _forget_entries(self, limit: int) -> int:
+        found = self._environment.read(partial(records.expired_entries, now=self._now(), limit=limit))
+        return self._environment.remove(partial(self._remove_expired, places=found)) if found else 0
+
+    def _remove_expired(self, transaction: Transaction, places: Iterable[bytes]) -> int:
+        """Delete those of the entries that have not been written again since they were found."""
+        now = self._now()
+        values = [(place, transaction.get(place)) for place in places]
+        gone = [place for place, value in values if value and not records.decode_entry(value).is_current(now)]
+        for place in gone:
+            transaction.delete(place)
+        return len(gone)
+
     def _snapshot(self) -> Iterable[Snapshot]:
         return self._environment.scan(_snapshot)
 

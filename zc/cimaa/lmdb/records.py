@@ -44,6 +44,7 @@ import struct
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -247,6 +248,12 @@ def encode_entry(entry: Entry) -> bytes:
 def decode_entry(value: bytes) -> Entry:
     """An entry from its value."""
     return Entry(*decode(value))
+
+
+def expired_entries(transaction: Transaction, now: int, limit: int) -> list[bytes]:
+    """The keys of at most ``limit`` entries that have expired at ``now`` (microseconds)."""
+    found = of_kind(transaction, ENTRY)
+    return list(islice((key for key, value in found if not decode_entry(value).is_current(now)), limit))
 
 
 def _digest(text: str, size: int) -> bytes:

@@ -218,6 +218,9 @@ class DB(Contract):
         role = adding_role(listed[0].kind) if listed else _AGENT
         return self._changed(self._sql.add_entries, (self._given_time(), records.encode_entries(listed)), role)
 
+    def _forget_entries(self, limit: int) -> int:
+        return self._changed(self._sql.forget_entries, (self._given_time(), limit), _OPERATOR)
+
     def _remove_entry(self, place: tuple[str, str, str], was: str | None) -> bool:
         """Mark the entry as removed, and delete it then: a mark is recognized if its answer was lost."""
         mark = uuid4().hex

@@ -229,6 +229,10 @@ _WRITES = {
         AND (revision = $2 OR (revision = $6 AND coalesce(expires > {now} / 1000000, true)))
         """,
     "remove_entry": "DELETE FROM {schema}.entries WHERE kind = $1 AND owner = $2 AND key = $3 AND revision = $4",
+    "forget_entries": """
+        DELETE FROM {schema}.entries WHERE expires <= {now} / 1000000 AND (kind, owner, key) IN (
+            SELECT kind, owner, key FROM {schema}.entries WHERE expires <= {now} / 1000000 LIMIT $2::bigint)
+        """,
     "record": "INSERT INTO {schema}.history ({of_event}) SELECT $1::bigint, $2, event.* FROM {events}",
 }
 _OF_EVENT = "kind, fault, before, after, since, until, message, who, why"

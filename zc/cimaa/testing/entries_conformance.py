@@ -106,8 +106,12 @@ class EntriesConformance:
         assert not db._swap(*_WHERE, first.revision, second)
         assert not db._swap(*_WHERE, first.revision, None)
         assert db._swap(*_WHERE, None, second)
+        expired = entry(key="expired", expires=end)
+        assert db._add([expired]) == 1
         clock.advance(10**9)
-        assert list(other._entries(*_WHERE)) == [second]
+        assert db.prune_history() == 0  # deletes what has expired, where the store does not
+        assert list(other._entries("test")) == [second]
+        assert db._swap("test", "", "expired", None, expired._replace(expires=None))
 
     def test_46_entries_are_added_if_they_are_not_there(self, db: DB, other: DB, clock: Clock) -> None:
         """The call returns how many were added."""

@@ -87,7 +87,7 @@ class LeasesConformance:
             *({"seconds": bad} for bad in (0, 0.9, 86401, -1, True, None, "60", float("nan"), float("inf"))),
             *({"state": bad} for bad in ((1,), {1: 2}, b"x", float("nan"), ["\0"], {"\0": 1}, "\ud800", 2**64)),
             {"state": "x" * limits.ENTRY_VALUE},
-            {"state": "x" * (limits.ENTRY_VALUE - 20)},
+            {"state": "x" * (limits.LEASE_STATE - 1)},
         ],
         ids=lambda bad: repr(bad)[:30],
     )
@@ -109,13 +109,15 @@ class LeasesConformance:
         assert db.get_leases() == before
 
     def test_52_a_lease_at_its_limits_is_accepted(self, db: DB, other: DB) -> None:
-        """Names and holders of 1 to 255 bytes, 1 second to a day, a state of nearly 256 KiB."""
+        """Names and holders of 1 to 255 bytes, 1 second to a day, a state of 254 KiB, for any next holder."""
         for name in ("x", "\u20ac" * 85, *HOSTILE_TEXTS.values()):
-            state = {"text": name, "rest": "x" * (limits.ENTRY_VALUE - 2000)}
+            state = "x" * (limits.LEASE_STATE - 2)
             for seconds in (1, 86400):
                 taken = db.lease(name, name, seconds, state=state)
                 assert (taken.holder, taken.state) == (name, state)
             assert other.lease(name, "b", 60) == taken
+            assert db.release(name, name)
+            assert other.lease(name, "\1" * 255, 60).state == state
         assert [one.name for one in other.get_leases()] == sorted(["x", "\u20ac" * 85, *HOSTILE_TEXTS.values()])
 
     def test_53_a_lease_can_be_forgotten(self, db: DB, other: DB) -> None:

@@ -30,9 +30,19 @@ class _BeforeDashes(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments."""
-        if "--" not in args and not ctx.resilient_parsing and not {*args} & {*ctx.help_option_names}:
-            raise click.UsageError("Write -- before the command to run: cimaa once NAME --for 1h -- COMMAND", ctx)
-        return super().parse_args(ctx, args)
+        given = [*args]
+        if "--" not in given and not ctx.resilient_parsing and not {*given} & {*ctx.help_option_names}:
+            raise _misplaced(ctx)
+        rest = super().parse_args(ctx, args)
+        if "--" in given and not ctx.resilient_parsing:
+            after = given[given.index("--") + 1 :]
+            if [*ctx.params["command"]] != after:
+                raise _misplaced(ctx)
+        return rest
+
+
+def _misplaced(ctx: click.Context) -> click.UsageError:
+    return click.UsageError("Write -- before the command to run: cimaa once NAME --for 1h -- COMMAND", ctx)
 
 
 @click.command(
@@ -105,7 +115,7 @@ def _run(run: LeasedRun, name: str, command: tuple[str, ...], release: bool) -> 
     try:
         return run_until_signal(run.run(command), *signals)
     except LeaseLost as error:
-        message(f"cimaa: error: the lease {name} was lost, and the command was ended: {error}")
+        message(f"cimaa: error: the lease {name} was lost, {error}")
         release = True  # if it is still this run's, others need not wait
         return LOST
     except OSError as error:

@@ -19,7 +19,7 @@ _PART = 1000
 @click.option("--json", "as_json", is_flag=True, help="Write the JSON of an agent's check, with metrics.")
 @click.pass_context
 def tend(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
-    """Delete history that is past its time.
+    """Delete history that is past its time, and entries that have expired.
 
     How long events are kept is set by history in the configuration's [database] section.  Run this command once a day,
     from cron or as a check of one agent, on a store that does not delete them by itself (PostgreSQL); elsewhere it does

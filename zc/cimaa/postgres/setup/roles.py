@@ -224,7 +224,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "history_start": (),
     "expired_history": ("SELECT history",),
     "count_expired_history": ("SELECT history",),
-    "prune_history": ("SELECT history", "DELETE history"),
+    "prune_history": ("SELECT history", "DELETE history", "SELECT entries", "DELETE entries"),
     "dump": ("SELECT agents", "SELECT instances", "SELECT faults", "SELECT squelches"),
     "answer actions": ("SELECT entries", "INSERT entries", "UPDATE entries"),
     "read actions": ("SELECT entries",),
