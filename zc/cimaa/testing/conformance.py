@@ -338,9 +338,9 @@ class Conformance(HistoryConformance, EntriesConformance, LeasesConformance, Wak
             handle.set_faults("agent", [])
         [double] = other.double_agents()
         assert (double["name"], double["updated"]) == ("agent", int(clock()))
-        assert [(one["host"], one["pid"]) for one in double["instances"]] == [
-            ("host.example", 100),
-            ("host.example", 200),
+        assert [(one["host"], one["pid"], one.get("tags")) for one in double["instances"]] == [
+            ("host.example", 100, None),
+            ("host.example", 200, ["db", "eu"]),
         ]
         clock.advance(400)
         db.set_faults("agent", [])

@@ -16,6 +16,8 @@ LOGINS = 3
 HISTORY = 5
 #: The version since which agents can be woken.
 MARKS = 6
+#: The version since which instances have tags.
+TAGS = 7
 
 
 class Versions(NamedTuple):
