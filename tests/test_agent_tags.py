@@ -1,37 +1,15 @@
 """The tags of agents: stored with their instances, shown where there are some, and no part of the identity."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.support.command import Cimaa
-from zc.cimaa import lmdb, memory
+from zc.cimaa import memory
 from zc.cimaa.agents import Instance, Row, SeenInstance, reported
-from zc.cimaa.db import DB
 from zc.cimaa.dynamodb import records
 from zc.cimaa.errors import InvalidAgent
 
 ONE = Instance("web1", 7, "0.1.0", "Linux 6.1", ("db", "eu"))
 PLAIN = ONE._replace(tags=())
-
-
-def opened(backend: str, path: Path, instance: Instance) -> DB:
-    return (
-        memory.DB({"name": str(path)}, instance=instance)
-        if backend == "memory"
-        else lmdb.DB({"path": str(path)}, instance=instance)
-    )
-
-
-@pytest.mark.parametrize("backend", ["memory", "lmdb"])
-def test_tags_are_kept_with_the_instance(backend: str, tmp_path: Path) -> None:
-    with opened(backend, tmp_path / "s", ONE) as db:
-        db.report("web1", [])
-        assert [found.get("tags") for found in db.get_agents()[0]["instances"]] == [["db", "eu"]]
-    with opened(backend, tmp_path / "s", ONE._replace(host="other", tags=())) as db:
-        db.report("web1", [])
-        if backend == "lmdb":
-            assert [found.get("tags") for found in db.get_agents()[0]["instances"]] == [["db", "eu"], None]
 
 
 def test_tags_are_no_part_of_the_id() -> None:

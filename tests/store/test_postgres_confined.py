@@ -380,6 +380,29 @@ def test_it_cannot_write_an_instance_that_no_program_would(two: Fleet, column: s
         connection.execute(two.sql(statement).as_string(connection), list(values.values()))
 
 
+@pytest.mark.parametrize(
+    "tags", ["", " ", "db ", "a,b", "d\u00e9", "db\neu", "a  b", "x" * 129, f"{'x' * 64} {'y' * 65}", "x " * 16 + "x"]
+)
+def test_it_cannot_write_tags_that_no_program_would(two: Fleet, tags: str) -> None:
+    insert = f"INSERT INTO {{s}}.instances VALUES ('web1', {UUID}, 'h', 1, '1', 'os', 1, 1, %s)"
+    update = "UPDATE {s}.instances SET tags = %s WHERE agent = 'web1'"
+    for statement in (insert, update):
+        refused = pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security")
+        with two.connected(two.login("web1")) as connection, refused:
+            connection.execute(two.sql(statement).as_string(connection), [tags])
+
+
+@pytest.mark.parametrize(
+    "tags", [(), ("db", "eu"), ("x" * 64, "y" * 64), tuple(f"r:{number:06}" for number in range(16)), ("A_.:/@+-z9",)]
+)
+def test_it_writes_any_tags_that_a_configuration_may_have(two: Fleet, web1: DB, tags: tuple[str, ...]) -> None:
+    web1.set_faults("web1", [])
+    for instance in (Instance("web1", 1, "1", "os", tags), Instance("web1", 2, "1", "os", tags)):
+        with two.db(two.login("web1"), instance) as db:
+            db.set_faults("web1", [fault("disk", pid=instance.pid)])
+    assert [one.get("tags", []) for one in web1.get_agents()[0]["instances"]] == [[*tags]] * 2
+
+
 def test_a_store_with_confined_agents_gets_the_checks_of_values_with_the_next_run(two: Fleet) -> None:
     with two.connected() as connection:
         connection.execute(two.sql("DROP POLICY valid ON {s}.faults; DROP POLICY valid ON {s}.history"))

@@ -25,7 +25,7 @@ def schema(postgres_server: Server) -> Iterator[str]:
 def db(relay: Relay, schema: str) -> Iterator[DB]:
     settings = {"dsn": relay.dsn, "schema": schema, "pool_size": "1"}
     settings |= {"connect_timeout": "1s", "statement_timeout": "0s", "response_timeout": "1s"}
-    with DB(settings, instance=Instance("host", 7, "1", "os")) as db:
+    with DB(settings, instance=Instance("host", 7, "1", "os", ("db", "eu"))) as db:
         yield db
 
 

@@ -66,6 +66,23 @@ def test_sixteen_agents_of_the_version_before_report_through_the_upgrade(old: Fl
         assert_stored(old, name, number)
 
 
+def test_an_upgrade_makes_the_policies_that_changed_again(old: Fleet) -> None:
+    """In the same run: otherwise, confined agents would not be confined until the next one."""
+    query = "SELECT tablename, policyname, qual, with_check FROM pg_policies WHERE schemaname = %s"
+    with old.connected() as connection:
+        connection.execute(old.sql("SET ROLE {s}; SET search_path TO {s}, pg_temp"))
+        for version in range(3, versions.TAGS):
+            connection.execute(versions.migration(version))
+        for table, policy in (("instances", "valid"), ("entries", "confined")):
+            connection.execute(old.sql(f"CREATE POLICY {policy} ON {{s}}.{table} AS RESTRICTIVE USING (true)"))
+        old.setup("--agent", "web1")
+        upgraded = {row[:2]: row[2:] for row in connection.execute(query, (old.name,)).fetchall()}
+        old.setup()
+        assert upgraded == {row[:2]: row[2:] for row in connection.execute(query, (old.name,)).fetchall()}
+    assert "tags" in upgraded["instances", "valid"][1]
+    assert "own_agent" in upgraded["entries", "confined"][0]
+
+
 def test_an_upgrade_waits_for_a_long_transaction_and_reports_do_not(old: Fleet) -> None:
     """A backup, for one, locks all tables against being changed, and may take an hour."""
     reporter = postgres_version_2.Reporter(old.dsn(f"{old.name}_agent"), old.name, Instance("web1", 1, "0.1", "os"))
@@ -130,6 +147,33 @@ def test_a_newer_program_reports_to_older_tables(older: DB) -> None:
     assert [one["name"] for one in older.old_agents(0)] == ["web1"]
     older.remove_agent("web1")
     assert older.get_agents() == []
+
+
+@pytest.mark.parametrize(
+    ("older", "version"), [(version, version) for version in range(2, versions.TAGS)], indirect=["older"]
+)
+def test_tags_are_stored_once_the_tables_are_upgraded(older: DB, version: int, postgres_dsn: str) -> None:
+    """Until then there are none, and everything else works; after it, the next changed report stores them."""
+    settings = {"dsn": postgres_dsn, "schema": older.settings["schema"]}
+    tagged = Instance("web1", 1, "0.2", "os", ("db", "eu"))
+
+    def reported(*numbers: int) -> list[tuple[int | None, object]]:
+        with DB(settings, instance=tagged) as db, DB(settings, instance=tagged._replace(pid=2, tags=())) as other:
+            for number in numbers:
+                db.set_faults("web1", report(number))
+                other.set_faults("web1", report(number))
+            assert [one["number"] for one in db.get_faults("web1")] == [numbers[-1]] * 2
+            [agent], [double] = db.get_agents(), db.double_agents()
+            assert agent["instances"] == double["instances"]
+            return [(one["pid"], one.get("tags")) for one in agent["instances"]]
+
+    assert reported(1, 1, 2) == [(1, None), (2, None)]
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(f"SET search_path TO {settings['schema']}, pg_temp")
+        for newer in range(version + 1, versions.VERSION + 1):
+            connection.execute(versions.migration(newer))
+    assert [(one["pid"], one.get("tags")) for one in older.get_agents()[0]["instances"]] == [(1, None), (2, None)]
+    assert reported(2, 3) == [(1, ["db", "eu"]), (2, None)]
 
 
 @pytest.mark.parametrize("older", [1], indirect=True)

@@ -138,13 +138,11 @@ def marked(row: bytes) -> bytes:
 
 def encode_row(row: Row, slot: int, *, reworded: int) -> bytes:
     """A row's value, with a new revision."""
-    seen = encode([_seen_parts(s) for s in row.instances])
-    return _row_start(row, slot, len(row.instances), reworded) + seen
-
-
-def with_instances(row: Row, slot: int, value: bytes, *, reworded: int) -> bytes:
-    """As :func:`encode_row`, with the instances of another ``value``."""
-    return _row_start(row, slot, value[_HEAD.size - 1], reworded) + _parts(value)[1]
+    recorded = _INCOMPLETE if row.recorded is None else row.recorded
+    start = _HEAD.pack(row.updated, os.urandom(8), slot, len(row.instances))
+    start += _TIMES.pack(row.written, recorded, reworded)
+    start += _condition(row.digest, row.instance, row.within, marked=row.marked)
+    return start + encode([_seen_parts(s) for s in row.instances])
 
 
 def decode_row(value: bytes, updated: int) -> Row:
@@ -181,12 +179,6 @@ def only_instance(value: bytes) -> tuple[str, int | None, str, str, int, str]:
 def _seen_parts(seen: SeenInstance) -> list[Any]:
     host, pid, version, system, tags = seen.instance
     return [host, pid, version, system, seen.first, seen.last, *([" ".join(tags)] if tags else [])]
-
-
-def _row_start(row: Row, slot: int, instances: int, reworded: int) -> bytes:
-    recorded = _INCOMPLETE if row.recorded is None else row.recorded
-    start = _HEAD.pack(row.updated, os.urandom(8), slot, instances) + _TIMES.pack(row.written, recorded, reworded)
-    return start + _condition(row.digest, row.instance, row.within, marked=row.marked)
 
 
 def _parts(value: bytes) -> tuple[list[str], bytes]:

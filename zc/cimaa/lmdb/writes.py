@@ -105,10 +105,7 @@ def replace(
         slot = _take_slot(transaction, heartbeats)
     before = records.reworded(stored) if stored is not None else last.time if last is not None else 0
     reworded = new.row.written if _rewords(old, new) else before
-    if stored is not None and not new.row.instances:
-        value = records.with_instances(new.row, slot, stored, reworded=reworded)
-    else:
-        value = records.encode_row(new.row, slot, reworded=reworded)
+    value = records.encode_row(new.row, slot, reworded=reworded)
     transaction.put(records.AGENT + name, value)
     if new.changes.put or new.changes.removed:
         _put_faults(transaction, records.FAULTS + name, _changed(old, new.changes))
@@ -128,16 +125,10 @@ def wake(transaction: Transaction, keys: Sequence[bytes]) -> int:
 
 
 def _row(stored: bytes, writer: Writer) -> tuple[Row, int, int]:
-    """The row, how much older it may be than the last report (microseconds), and its slot.
-
-    Its instances are left out if it keeps them: see :func:`zc.cimaa.agents.reported`.
-    """
+    """The row, how much older it may be than the last report (microseconds), and its slot."""
     head = records.head(stored)
     updated, tolerance = _latest(writer.heartbeats, head)
-    row = records.decode_row_start(stored, updated)
-    if row.instance != writer.instance.id or updated > writer.now:
-        row = records.decode_row(stored, updated)
-    return row, tolerance, head[2]
+    return records.decode_row(stored, updated), tolerance, head[2]
 
 
 def _rewords(old: list[FaultDict], new: history.Replacement) -> bool:

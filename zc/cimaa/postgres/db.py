@@ -13,7 +13,7 @@ from uuid import uuid4
 from psycopg import Cursor
 
 from .. import agents, limits, squelches, types
-from ..agents import Instance, Row, SeenInstance, Touch
+from ..agents import Instance, Row, Touch
 from ..db import DB as Contract
 from ..db import Snapshot
 from ..entries import Entry
@@ -329,7 +329,7 @@ class DB(Contract):
         values = (self._given_time(), _microseconds(within))
 
         def read(connection: Session) -> list[types.Agent]:
-            rows = connection.execute(self._sql.double, values).fetchall()
+            rows = connection.execute(self._sql.of(connection).double, values).fetchall()
             return [_double(name, list(listed)) for name, listed in groupby(rows, key=itemgetter(0))]
 
         return self._connections.run(read, _READER)
@@ -460,5 +460,5 @@ def _matching(
 
 
 def _double(name: str, listed: list[tuple[Any, ...]]) -> types.Agent:
-    seen = [SeenInstance(Instance(*columns[2:6]), *columns[6:]) for columns in listed]
+    seen = [records.seen(columns) for _, _, *columns in listed]
     return agents.shown(name, Row(listed[0][1], "", "", ()), seen)

@@ -61,15 +61,15 @@ def events(rows: Sequence[Sequence[Any]]) -> list[Event]:
 
 
 def seen(columns: Sequence[Any]) -> SeenInstance:
-    """An instance from the columns id, host, pid, version, os, first, last."""
-    _, host, pid, version, system, first, last = columns
+    """An instance from the columns id, host, pid, version, os, first, last, and since version 7 of the tables tags."""
+    _, host, pid, version, system, first, last, *tags = columns
     check_numbers(pid, first, last)
-    return SeenInstance(Instance(host, pid, version, system), first, last)
+    return SeenInstance(Instance(host, pid, version, system, tuple("".join(filter(None, tags)).split())), first, last)
 
 
 def encode_seen(instances: Iterable[SeenInstance]) -> bytes:
     """The instances as JSON objects, whose keys are columns."""
-    return encode([{"id": s.instance.id, **s.instance._asdict(), "first": s.first, "last": s.last} for s in instances])
+    return encode([_seen_record(seen) for seen in instances])
 
 
 def entry(columns: Sequence[Any]) -> Entry:
@@ -104,6 +104,12 @@ def _hexadecimal(uuid: UUID | str) -> str:
 def _record(fault: FaultDict) -> dict[str, Any]:
     extras = {key: _exact(value) for key, value in fault.items() if key not in _COLUMNS}
     return {**{key: fault[key] for key in _COLUMNS}, "extras": extras}
+
+
+def _seen_record(seen: SeenInstance) -> dict[str, Any]:
+    instance = seen.instance
+    tags = " ".join(instance.tags) or None
+    return {"id": instance.id, **instance._asdict(), "tags": tags, "first": seen.first, "last": seen.last}
 
 
 def _exact(value: Any) -> Any:

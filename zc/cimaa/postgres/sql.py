@@ -9,7 +9,6 @@ it may delete only by the schema's functions.
 """
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, Self
 
 from psycopg import sql
@@ -17,7 +16,7 @@ from psycopg import sql
 from .. import limits
 from ..errors import ConfigurationError
 from .session import Session
-from .setup.versions import HISTORY, MARKS, VERSION
+from .setup.versions import HISTORY, MARKS, TAGS, VERSION
 
 #: The server's clock in microseconds, unless the parameter gives a time.
 _NOW = "coalesce(%s::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
@@ -48,7 +47,7 @@ _TEMPLATES = {
     # The fleet.
     "rows": "SELECT name, updated, digest, instance{of_row} FROM {schema}.agents",
     "all_instances": """
-        SELECT agent, id, host, pid, version, os, first, last FROM {schema}.instances ORDER BY agent, first, id
+        SELECT agent, id, host, pid, version, os, first, last{tags} FROM {schema}.instances ORDER BY agent, first, id
         """,
     "all_faults": "SELECT {fault} FROM {schema}.faults",
     "faults": "SELECT {fault} FROM {schema}.faults WHERE agent = %s",
@@ -66,7 +65,7 @@ _TEMPLATES = {
             SELECT * FROM {schema}.seen
             WHERE agent = ANY (ARRAY(SELECT agent FROM {schema}.instances GROUP BY agent HAVING count(*) > 1))
             AND last > (SELECT {now} - %s))
-        SELECT agent, updated, host, pid, version, os, first, last FROM lately AS one
+        SELECT agent, updated, id, host, pid, version, os, first, last{tags} FROM lately AS one
         WHERE EXISTS (
             SELECT FROM lately AS other
             WHERE other.agent = one.agent AND other.id <> one.id AND one.last > other.first AND other.last > one.first)
@@ -137,7 +136,7 @@ _WRITES = {
         SELECT json_build_array(
             {now},
             (SELECT json_build_array(updated, digest, instance{of_row}) FROM {schema}.agents WHERE name = $2),
-            (SELECT json_agg(json_build_array(id, host, pid, version, os, first, last))
+            (SELECT json_agg(json_build_array(id, host, pid, version, os, first, last{tags}))
             FROM {schema}.instances WHERE agent = $2),
             (SELECT json_agg(json_build_array({fault})) FROM {schema}.faults WHERE agent = $2){last})
         """,
@@ -167,10 +166,10 @@ _WRITES = {
         """,
     "remove_own_faults": "SELECT {schema}.remove_own_faults($1, $2)",
     "put_instances": """
-        INSERT INTO {schema}.instances (agent, id, host, pid, version, os, first, last)
-        SELECT $1, seen.* FROM json_to_recordset($2)
-            AS seen (id uuid, host text, pid bigint, version text, os text, first bigint, last bigint)
-        ON CONFLICT (agent, id) DO UPDATE SET first = excluded.first, last = excluded.last
+        INSERT INTO {schema}.instances (agent, id, host, pid, version, os, first, last{tags})
+        SELECT $1, id, host, pid, version, os, first, last{tags} FROM json_to_recordset($2) AS seen (
+            id uuid, host text, pid bigint, version text, os text, first bigint, last bigint, tags text)
+        ON CONFLICT (agent, id) DO UPDATE SET first = excluded.first, last = excluded.last{set_tags}
         """,
     "keep_instances": """
         DELETE FROM {schema}.instances
@@ -263,6 +262,8 @@ _MARKS_PARTS = {
     "row": ", $7, $8, $9, $11",
     "is_unmarked": " AND NOT marked",
 }
+# What tables have since instances have tags.
+_TAGS_PARTS = {"tags": ", tags", "set_tags": ", tags = excluded.tags"}
 
 # PostgreSQL cuts names at 63 bytes, and the roles' names have "_operator" after this one.
 _SCHEMA_NAME = 63 - len("_operator")
@@ -275,7 +276,8 @@ class Statements:
     """
 
     def __init__(self, schema: str, tables: int = VERSION) -> None:
-        self._schema = schema
+        self._schema, self._tables = schema, tables
+        self._older: dict[int, Self] = {}
         name = sql.Identifier(schema).as_string(None)
         parts = {"fault": _FAULT, "event": _EVENT, "latest_first": _LATEST_FIRST, **_WRITES_PARTS}
         now = _NOW.replace("%s", "$1")
@@ -283,6 +285,7 @@ class Statements:
             given = {"schema": name, "now": now, "events": _EVENTS.replace("%s", "$10"), **_WRITES_PARTS}
             parts[part] = text.format(**given) if tables >= HISTORY else ""
         parts |= _MARKS_PARTS if tables >= MARKS else {"is_unmarked": ""}
+        parts |= _TAGS_PARTS if tables >= TAGS else dict.fromkeys(_TAGS_PARTS, "")
         doubled = name.replace("%", "%%")  # a single one would mark a parameter
         self._encoded = _encoded(_TEMPLATES, schema=doubled, now=_NOW, **parts)
         self._kept = [
@@ -295,17 +298,12 @@ class Statements:
 
     def of(self, session: Session) -> Self:
         """Those for the tables of a session, which may be older than this version of zc.cimaa."""
-        if session.has_marks:
+        tables = session.tables
+        if tables >= self._tables:
             return self
-        return self._before_marks if session.has_history else self._before_history
-
-    @cached_property
-    def _before_marks(self) -> Self:
-        return type(self)(self._schema, MARKS - 1)
-
-    @cached_property
-    def _before_history(self) -> Self:
-        return type(self)(self._schema, HISTORY - 1)
+        if tables not in self._older:
+            self._older[tables] = type(self)(self._schema, tables)
+        return self._older[tables]
 
     def page(self, agent: str | None, since: int, place: tuple[Any, ...], size: int) -> tuple[bytes, tuple[Any, ...]]:
         """A query for at most ``size`` events of the agent, or of all, since a time, and its values.

@@ -330,6 +330,14 @@ class Conformance(HistoryConformance, EntriesConformance, LeasesConformance, Wak
         [agent] = other.get_agents()
         assert [instance["pid"] for instance in agent["instances"]] == [SECOND.pid]
 
+    def test_17_the_tags_of_an_instance_are_those_of_its_last_changed_report(self, db: DB, opener: Opener) -> None:
+        """Not part of its identity; none, some and others follow each other."""
+        for number, tags in enumerate([(), ("db", "eu"), ("eu",), ()]):
+            with opener(instance=FIRST._replace(tags=tags)) as again:
+                again.set_faults("agent", [fault("f", message=str(number))])
+            [agent] = db.get_agents()
+            assert [instance.get("tags", []) for instance in agent["instances"]] == [[*tags]]
+
     def test_18_instances_that_report_at_the_same_time_are_double(self, db: DB, other: DB, clock: Clock) -> None:
         """Also if both report within one second; only these instances, and only as long as both report."""
         db.set_faults("fine", [])
@@ -338,9 +346,9 @@ class Conformance(HistoryConformance, EntriesConformance, LeasesConformance, Wak
             handle.set_faults("agent", [])
         [double] = other.double_agents()
         assert (double["name"], double["updated"]) == ("agent", int(clock()))
-        assert [(one["host"], one["pid"]) for one in double["instances"]] == [
-            ("host.example", 100),
-            ("host.example", 200),
+        assert [(one["host"], one["pid"], one.get("tags")) for one in double["instances"]] == [
+            ("host.example", 100, None),
+            ("host.example", 200, ["db", "eu"]),
         ]
         clock.advance(400)
         db.set_faults("agent", [])

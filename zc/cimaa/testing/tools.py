@@ -12,9 +12,9 @@ from ..faults import FaultDict
 #: Opens a store: takes ``instance`` and ``clock``.
 Opener = Callable[..., DB]
 
-#: Two processes of one host, one of another, and the one-shot commands of a host.
+#: Two processes of one host, the second with tags, one of another, and the one-shot commands of a host.
 FIRST = Instance("host.example", 100, "1.0", "Linux 6.1")
-SECOND = Instance("host.example", 200, "1.1", "Linux 6.1")
+SECOND = Instance("host.example", 200, "1.1", "Linux 6.1", ("db", "eu"))
 ELSEWHERE = Instance("other.example", 100, "1.0", "Linux 6.1")
 ONE_SHOT = Instance("host.example", None, "1.0", "Linux 6.1")
 

@@ -23,7 +23,7 @@ from .passwords import passfile
 from .plan import Plan, SetupReport, plan, report
 from .step_runner import Show
 from .steps import Steps
-from .versions import VERSION
+from .versions import VERSION, dropped_policies
 
 # Seconds: see zc.cimaa.backoff.
 _BASE_DELAY, _LONGEST_DELAY = 0.5, 2.0
@@ -133,7 +133,7 @@ class Installation:
             self._check(plan)
             passwords = self._make_roles(steps, plan)
             steps.make_tables(plan.facts)
-            steps.grant(plan.roles, plan.facts.policies)
+            steps.grant(plan.roles, plan.facts.policies - dropped_policies(plan.facts.versions.current))
             if plan.new_logins:
                 steps.map_logins(plan.new_logins)
             if plan.removed_logins:

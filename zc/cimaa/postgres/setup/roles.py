@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import sql
 
-from ... import history, limits
+from ... import history, limits, tags
 from ...entries import CHANGED_KINDS, OWN_KINDS, READ_KINDS, SHARED_KINDS
 
 #: The roles; a role's name in the database is the schema's, "_", and this one.
@@ -92,7 +92,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "version": ("version", "current", "oldest"),
     "agents": ("name", "updated", "digest", "instance", "within", "written", "recorded", "marked"),
-    "instances": ("agent", "id", "host", "pid", "version", "os", "first", "last"),
+    "instances": ("agent", "id", "host", "pid", "version", "os", "first", "last", "tags"),
     "faults": ("agent", "name", "severity", "since", "message", "extras"),
     "squelches": ("regex", "reason", "user", "time", "permanent", "expires"),
     "entries": ("kind", "owner", "key", "revision", "value", "expires"),
@@ -103,12 +103,12 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "history": (
         *("at", "number", "agent", "kind", "fault", "before", "after", "since", "until", "message", "who", "why"),
     ),
-    "seen": ("agent", "updated", "id", "host", "pid", "version", "os", "first", "last"),
+    "seen": ("agent", "updated", "id", "host", "pid", "version", "os", "first", "last", "tags"),
 }
 #: Which of them an ``UPDATE`` sets.
 UPDATED: Mapping[str, tuple[str, ...]] = {
     "agents": ("updated", "digest", "instance", "within", "written", "recorded", "marked"),
-    "instances": ("first", "last"),
+    "instances": ("first", "last", "tags"),
     "faults": ("severity", "since", "message", "extras"),
     "squelches": ("reason", "user", "time", "permanent", "expires"),
     "entries": ("revision", "value", "expires"),
@@ -151,6 +151,7 @@ CONFINED_ROWS: Mapping[str, str] = {
 # How deep the value of a confined agent's entry may be: far deeper than any is, and what every program can decode.
 _ENTRY_NESTING = 200
 _DECODABLE = "NOT {} @? '$.** ? (@.type() == \"number\" && (@ > 1e125 || @ < -1e125))'"
+_TAG = f"[{tags.CHARACTERS}]+"
 # How long (bytes) the kind of an event may be: longer than any is.
 _KIND = 64
 #: What a confined login may write into a row.  Programs check that before they write, but a host that was broken into
@@ -159,6 +160,8 @@ CONFINED_VALUES: Mapping[str, str] = {
     "instances": f"""
         octet_length(host) <= {limits.AGENT} AND octet_length(version) <= {limits.AGENT}
         AND octet_length(os) <= {limits.AGENT} AND coalesce(pid, 0) >= 0
+        AND coalesce(tags ~ '^{_TAG}( {_TAG}){{{{0,{tags.MOST - 1}}}}}$', true)
+        AND coalesce(octet_length(replace(tags, ' ', '')), 0) <= {tags.BYTES}
         """,
     "faults": f"""
         octet_length(name) BETWEEN 1 AND {limits.FAULT_NAME} AND octet_length(message) <= {limits.MESSAGE}

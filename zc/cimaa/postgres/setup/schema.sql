@@ -46,6 +46,7 @@ CREATE TABLE instances (
     os      text NOT NULL,
     first   bigint NOT NULL,                -- its first report
     last    bigint NOT NULL,                -- its last report, but for agents.instance: agents.updated
+    tags    text,                           -- words that describe the host, separated by blanks; null: none
     PRIMARY KEY (agent, id)
 );
 
@@ -190,7 +191,7 @@ ALTER TABLE history
 -- silent for a day before the agent's last report is forgotten.
 CREATE VIEW seen AS
 SELECT agents.name AS agent, agents.updated, instances.id, host, pid, version, os, first,
-    CASE WHEN instances.id = agents.instance THEN agents.updated ELSE last END AS last
+    CASE WHEN instances.id = agents.instance THEN agents.updated ELSE last END AS last, tags
 FROM agents JOIN instances ON instances.agent = agents.name
 WHERE instances.id = agents.instance OR last > agents.updated - 86400000000;
 

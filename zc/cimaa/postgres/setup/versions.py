@@ -4,6 +4,7 @@ Tables are upgraded before the programs that use them.  So each migration says w
 program may know and still use the tables (``version.oldest``), and a program uses older tables as far as they go.
 """
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import NamedTuple
@@ -16,6 +17,10 @@ LOGINS = 3
 HISTORY = 5
 #: The version since which agents can be woken.
 MARKS = 6
+#: The version since which instances have tags.
+TAGS = 7
+
+_DROPPED_POLICY = re.compile(r"^DROP POLICY IF EXISTS (\w+) ON (\w+);$", re.MULTILINE)
 
 
 class Versions(NamedTuple):
@@ -40,6 +45,11 @@ def scripts(version: int) -> list[str]:
     if version == 0:
         return [schema()]
     return [migration(later) for later in range(version + 1, VERSION + 1)]
+
+
+def dropped_policies(version: int) -> set[tuple[str, str]]:
+    """The policies, each with its table, that the :func:`scripts` drop because their definitions changed."""
+    return {(table, policy) for script in scripts(version) for policy, table in _DROPPED_POLICY.findall(script)}
 
 
 def schema() -> str:

@@ -1,9 +1,21 @@
--- Version 7: actions, commands and answers are entries, and each role may write only its kinds of entries.
--- Programs that know version 2 may go on reading and writing.
+-- Version 7: actions, commands and answers are entries, and each role may write only its kinds of entries; instances have
+-- tags.  Programs that know version 2 may go on reading and writing; they leave tags as they are.
+
+-- With the tables of the view, which are locked after it, as by a program that reads it.
+LOCK TABLE seen IN ACCESS EXCLUSIVE MODE;
 
 UPDATE version SET current = 7;
 
+ALTER TABLE instances ADD COLUMN tags text;
+
+CREATE OR REPLACE VIEW seen AS
+SELECT agents.name AS agent, agents.updated, instances.id, host, pid, version, os, first,
+    CASE WHEN instances.id = agents.instance THEN agents.updated ELSE last END AS last, tags
+FROM agents JOIN instances ON instances.agent = agents.name
+WHERE instances.id = agents.instance OR last > agents.updated - 86400000000;
+
 -- The setup makes these policies again.
+DROP POLICY IF EXISTS valid ON instances;
 DROP POLICY IF EXISTS inserted_kinds ON entries;
 DROP POLICY IF EXISTS updated_kinds ON entries;
 DROP POLICY IF EXISTS confined ON entries;
