@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from zc.cimaa.agent.action_duty import ActionDuty
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.config import Config
+from zc.cimaa.entries import Entry
 from zc.cimaa.outcomes import Finished
 
 PROBLEM = "//web1/agent/actions"
@@ -177,6 +178,29 @@ def test_an_action_whose_window_begins_later_runs_then(host: Host) -> None:
     )
     assert ran == [0]
     assert states(host.db, asked[0]) == {"web1": "success"}
+
+
+class GivesAnother(memory.DB):
+    """A store that gives an action in place of another, if it is asked for one alone."""
+
+    instead: str | None = None
+
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        return super()._entries(kind, owner, self.instead or key if kind == "action" else key)
+
+
+def test_an_action_that_the_store_gives_in_place_of_another_is_refused(host: Host) -> None:
+    """It is signed, and for this agent; but the answer would be signed as that to the action that was sent."""
+    host.db = db = GivesAnother(clock=lambda: host.clock.time())
+    host.configure()
+    host.run(1)
+    action = host.ask()
+    data = host.questions.document("command", host.clock.time(), name="another", **NOTE)
+    db.instead = host.questions.send(db, data, who="jane").id
+    host.run(1)
+    assert states(db, action) == {"web1": "refused"}
+    assert "but its id is" in reason(db, action)
+    assert host.times_run() == 0
 
 
 def test_a_cancelled_action_does_not_run(host: Host) -> None:
