@@ -12,6 +12,7 @@ import pytest
 from tests.support.questions import Questions, answer, reason, states
 from tests.support.simulation import START, SimulatedClock, Simulation
 from zc.cimaa import memory
+from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.agent.action_duty import ActionDuty
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.rules.check import Check
@@ -180,6 +181,36 @@ def test_an_action_whose_window_begins_later_runs_then(host: Host) -> None:
     assert states(host.db, asked[0]) == {"web1": "success"}
 
 
+class Counting(memory.DB):
+    """A store that counts how often an action is read."""
+
+    reads = 0
+
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        self.reads += kind == "action"
+        return super()._entries(kind, owner, key)
+
+
+def test_an_action_that_is_over_is_read_and_verified_once(host: Host) -> None:
+    """Its command is kept for a month, and the agent may be woken often."""
+    host.db = db = Counting(clock=lambda: host.clock.time())
+    host.configure()
+    host.run(1)
+    over, cancelled = host.ask(end=1), host.ask(name="cancelled")
+    FleetActions(db).cancel(cancelled.id, "jane")
+    host.clock.skip(2)
+    reads: list[int] = []
+    host.run(
+        9,
+        at3=lambda: reads.append(db.reads),
+        at4=lambda: db.wake(["web1"]),
+        at8=lambda: reads.append(db.reads),
+    )
+    assert states(db, over) == {"web1": "expired"}
+    assert reads[0] == reads[1]
+    assert host.times_run() == 0
+
+
 class GivesAnother(memory.DB):
     """A store that gives an action in place of another, if it is asked for one alone."""
 
@@ -204,8 +235,6 @@ def test_an_action_that_the_store_gives_in_place_of_another_is_refused(host: Hos
 
 
 def test_a_cancelled_action_does_not_run(host: Host) -> None:
-    from zc.cimaa.actions.fleet_actions import FleetActions
-
     host.configure()
     host.run(1)
     action = host.ask()
@@ -222,8 +251,6 @@ def test_answers_are_signed_with_the_agent_s_key(host: Host, tmp_path: Path) -> 
     host.run(1)
     action = host.ask()
     host.run(2)
-    from zc.cimaa.actions.fleet_actions import FleetActions
-
     (sent,) = FleetActions(host.db).answers(action)
     (tmp_path / "sig").write_text(sent.signature)
     known = f"web1 {host.questions.keys.public('web1')}\n"

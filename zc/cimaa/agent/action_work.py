@@ -54,6 +54,8 @@ class ActionWork:
         self._slots = asyncio.Semaphore(_PARALLEL)
         self._judging = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Commands that will not be run, because their actions were cancelled, or are over: not to be read again.
+        self._past: set[str] = set()
         # When to look again.
         self._again = math.inf
         # True if the configuration is such that no action can be judged.
@@ -66,6 +68,7 @@ class ActionWork:
         Without rules, all actions are refused; with a ``problem``, none is judged until it is mended.
         """
         self._rules, self._broken = rules, problem is not None
+        self._past.clear()
         self._answers.rules = rules
         self._problems.note(ProblemKind.CONFIGURATION, problem)
 
@@ -105,8 +108,10 @@ class ActionWork:
         except StoreError as error:
             self._put_off(f"the commands for this agent cannot be read: {error}")
             return
+        self._past.intersection_update(command.id for command in commands)
         for command in commands:
-            if command.state == entries_of_actions.SENT and command.id not in self._tasks:
+            is_known = command.id in self._past or command.id in self._tasks
+            if command.state == entries_of_actions.SENT and not is_known:
                 self._tasks[command.id] = task = asyncio.create_task(self._work(command))
                 task.add_done_callback(partial(self._ended, command.id))
 
@@ -145,7 +150,10 @@ class ActionWork:
                 await self._answers.store(command, _NO_ACTIONS)
             return
         action = await self._ask(lambda actions: actions.action(command.id))
-        if action is None or action.cancelled_by:
+        if action is None:
+            return
+        if action.cancelled_by:
+            self._past.add(command.id)
             return
         claimed, judged = await self._take(rules, command, action)
         if claimed is not None and judged.decision is Decision.RAN:
@@ -179,6 +187,8 @@ class ActionWork:
             self._look_at(documents.parse(action.data, rules.agent.modules).valid_from)
         elif judged.decision in (Decision.POSTPONED, Decision.FAILED):
             self._look_at(self._clock.time() + _AGAIN)
+        elif judged.decision is Decision.EXPIRED:
+            self._past.add(action.id)
 
     async def _ask(self, function: Callable[[AgentActions], T]) -> T:
         return await self._store.ask(lambda db: function(AgentActions(db)))
