@@ -66,6 +66,10 @@ def test_config_check_reads_the_files_of_actions(cimaa: Cimaa, keys: Keys, modul
     configured(f"{good}joe 1\n")
     result = cimaa("config", "--check")
     assert (result.exit_code, "Warning: no investigator is named 'joe'" in result.stderr) == (0, True)
+    configured(f"{good}jane 1\n".replace("minimum = 1", "minimum = 2"))
+    result = cimaa("config", "--check")
+    assert result.exit_code == 0
+    assert "Warning: [permission:look] permits nothing to anybody: the weights add up to 1" in result.stderr
     configured(f"{good}jane 0\n")
     result = cimaa("config", "--check")
     assert (result.exit_code, "[permission:look] weights: the weight of jane" in result.stdout) == (1, True)

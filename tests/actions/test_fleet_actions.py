@@ -218,6 +218,16 @@ def test_an_action_is_found_by_the_start_of_its_id(db: DB) -> None:
     assert {each.id for each in fleet.actions()} == {first.id, second.id}
 
 
+def test_an_empty_id_does_not_mean_the_only_action(db: DB) -> None:
+    """A shell makes one of a variable that is not set: nothing is cancelled by that."""
+    fleet = FleetActions(db)
+    action = fleet.add(document(), b"", "jane")
+    for start in ("", " ", "ID"):
+        with pytest.raises(InvalidAction, match="is not the start of an id"):
+            fleet.find(start)
+    assert fleet.find(action.id[:8].upper()) == fleet.find(f" {action.id} ") == action
+
+
 def test_what_is_stored_ends_after_its_time(clock: Clock) -> None:
     with memory.DB({"actions": "1h"}, clock=clock) as db:
         fleet = FleetActions(db)

@@ -76,7 +76,7 @@ def test_options_say_when_and_for_what_a_key_is_valid() -> None:
         (f"jane ssh-rsa {public(1).split()[1]}", "is not of the type ssh-rsa"),
         (f"jane {public(1, 'ssh-dss')}", "unknown type of key 'ssh-dss'"),
         (f"jane {public(1, 'ssh-ed25519-cert-v01@openssh.com')}", "unknown type of key"),
-        (public(1), "unknown type of key"),
+        (public(1), "there is no name before the key: write NAME ssh-ed25519"),
     ],
 )
 def test_a_line_that_is_not_clear_is_named(text: str, message: str) -> None:

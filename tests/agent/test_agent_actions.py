@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import pytest
 from tests.support.questions import Questions, answer, reason, states
 from tests.support.simulation import START, SimulatedClock, Simulation
 from zc.cimaa import memory
+from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.agent.action_duty import ActionDuty
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.rules.check import Check
 from zc.cimaa.config import Config
+from zc.cimaa.entries import Entry
 from zc.cimaa.outcomes import Finished
 
 PROBLEM = "//web1/agent/actions"
@@ -179,9 +181,60 @@ def test_an_action_whose_window_begins_later_runs_then(host: Host) -> None:
     assert states(host.db, asked[0]) == {"web1": "success"}
 
 
-def test_a_cancelled_action_does_not_run(host: Host) -> None:
-    from zc.cimaa.actions.fleet_actions import FleetActions
+class Counting(memory.DB):
+    """A store that counts how often an action is read."""
 
+    reads = 0
+
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        self.reads += kind == "action"
+        return super()._entries(kind, owner, key)
+
+
+def test_an_action_that_is_over_is_read_and_verified_once(host: Host) -> None:
+    """Its command is kept for a month, and the agent may be woken often."""
+    host.db = db = Counting(clock=lambda: host.clock.time())
+    host.configure()
+    host.run(1)
+    over, cancelled = host.ask(end=1), host.ask(name="cancelled")
+    FleetActions(db).cancel(cancelled.id, "jane")
+    host.clock.skip(2)
+    reads: list[int] = []
+    host.run(
+        9,
+        at3=lambda: reads.append(db.reads),
+        at4=lambda: db.wake(["web1"]),
+        at8=lambda: reads.append(db.reads),
+    )
+    assert states(db, over) == {"web1": "expired"}
+    assert reads[0] == reads[1]
+    assert host.times_run() == 0
+
+
+class GivesAnother(memory.DB):
+    """A store that gives an action in place of another, if it is asked for one alone."""
+
+    instead: str | None = None
+
+    def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
+        return super()._entries(kind, owner, self.instead or key if kind == "action" else key)
+
+
+def test_an_action_that_the_store_gives_in_place_of_another_is_refused(host: Host) -> None:
+    """It is signed, and for this agent; but the answer would be signed as that to the action that was sent."""
+    host.db = db = GivesAnother(clock=lambda: host.clock.time())
+    host.configure()
+    host.run(1)
+    action = host.ask()
+    data = host.questions.document("command", host.clock.time(), name="another", **NOTE)
+    db.instead = host.questions.send(db, data, who="jane").id
+    host.run(1)
+    assert states(db, action) == {"web1": "refused"}
+    assert "but its id is" in reason(db, action)
+    assert host.times_run() == 0
+
+
+def test_a_cancelled_action_does_not_run(host: Host) -> None:
     host.configure()
     host.run(1)
     action = host.ask()
@@ -198,8 +251,6 @@ def test_answers_are_signed_with_the_agent_s_key(host: Host, tmp_path: Path) -> 
     host.run(1)
     action = host.ask()
     host.run(2)
-    from zc.cimaa.actions.fleet_actions import FleetActions
-
     (sent,) = FleetActions(host.db).answers(action)
     (tmp_path / "sig").write_text(sent.signature)
     known = f"web1 {host.questions.keys.public('web1')}\n"

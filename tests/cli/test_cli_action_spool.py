@@ -105,6 +105,10 @@ def test_what_is_done_or_invalid_is_removed_after_a_while(host: Spooling) -> Non
     assert host.files() == {}
 
 
+def sig(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sig")
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -112,10 +116,13 @@ def test_what_is_done_or_invalid_is_removed_after_a_while(host: Spooling) -> Non
         (lambda path: path.write_text(path.read_text() + " "), "q.sig: signature 1"),
         (lambda path: path.with_name("q.sig").unlink(), "q is not signed"),
         (lambda path: path.with_name("q.sig").write_text("-----BEGIN SSH SIGNATURE-----\nU1NI"), "end without"),
-        (lambda path: (path.unlink(), path.mkdir()), "it is not a file"),
-        (lambda path: (path.unlink(), os.mkfifo(path)), "it is not a file"),
-        (lambda path: (path.unlink(), path.symlink_to("/etc/passwd")), "it is not a file"),
+        (lambda path: (path.unlink(), path.mkdir()), "q is not a file"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "q is not a file"),
+        (lambda path: (path.unlink(), path.symlink_to("/etc/passwd")), "q is not a file"),
         (lambda path: path.write_bytes(b"x" * 70000), "at most 65536 are allowed"),
+        (lambda path: (sig(path).unlink(), sig(path).mkdir()), "q.sig is not a file"),
+        (lambda path: (sig(path).unlink(), os.mkfifo(sig(path))), "q.sig is not a file"),
+        (lambda path: (sig(path).unlink(), sig(path).symlink_to("/etc/passwd")), "q.sig is not a file"),
     ],
 )
 def test_a_file_that_is_wrong_is_invalid_once_it_has_not_changed_for_a_while(
@@ -130,6 +137,20 @@ def test_a_file_that_is_wrong_is_invalid_once_it_has_not_changed_for_a_while(
     assert not list((host.spool / "action/new").iterdir())
     with host.store() as db:
         assert FleetActions(db).actions() == []
+
+
+@pytest.mark.parametrize("name", [b"q" * 250, b"q\xff", b"q\n"])
+def test_a_file_whose_name_cannot_be_used_is_invalid_and_keeps_nothing_else_up(host: Spooling, name: bytes) -> None:
+    host.drop("q", 7)
+    host.drop("r", 8)
+    new = host.spool / "action/new"
+    sig(new / "q").rename(new / os.fsdecode(name[:240] + b".sig"))
+    (new / "q").rename(new / os.fsdecode(name))
+    said = host.turn(later=20)
+    assert [line.partition(":")[0] for line in said if "is sent" in line] == ["r is sent"]
+    [reason] = (host.spool / "action/invalid").glob("*.reason")
+    assert "choose a name of at most 200 bytes" in reason.read_text()
+    assert reason.with_suffix("").is_file()
 
 
 def test_a_file_that_is_written_slowly_is_sent_when_it_is_complete(host: Spooling) -> None:

@@ -227,6 +227,21 @@ def test_an_answer_that_was_changed_does_not_count(asking: Cimaa, keys: Keys) ->
     assert (result.exit_code, "The answer of db1 does not count: signature 1" in result.stderr) == (1, True)
 
 
+def test_what_the_store_says_of_an_answer_does_not_count_when_answers_are_verified(asking: Cimaa, keys: Keys) -> None:
+    """Whether something was found is in the signed answer; the command, which has it too, is not signed."""
+    Path("agents.keys").write_text(f"db1 {keys.public('db1')}\n")
+    asking("action", "send", "q.json", "--yes")
+    answer(asking, "db1", Answer(False, True), keys, "db1")
+    with asking.store() as db:
+        for entry in list(db._entries("command")):
+            value = {"state": "success", "time": 0, "found": True}
+            assert db._swap("command", entry.owner, the_id(), entry.revision, entry._replace(value=value, revision="0"))
+    verified = ("action", "results", the_id(), "--verify", "agents.keys")
+    result = asking(*verified, "--found", "--agents")
+    assert (result.exit_code, json.loads(result.stdout)) == (1, [])
+    assert "The answer of db2 does not count: the store does not have it" in asking(*verified).stderr
+
+
 def test_an_action_is_cancelled(asking: Cimaa) -> None:
     asking("action", "send", "q.json", "--yes")
     assert f"Cancelled {the_id()[:8]}." in asking("action", "cancel", the_id()[:8]).stderr

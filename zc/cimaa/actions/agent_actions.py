@@ -22,9 +22,10 @@ class AgentActions:
         return self._db._now() / MICROSECONDS
 
     def action(self, document_id: str) -> StoredAction | None:
-        """The action with this id, if the store has it."""
+        """What the store gives as the action with this id, if it gives something."""
         found = next(iter(self._db._entries(ACTION, "", document_id)), None)
-        return None if found is None else entries_of_actions.stored_action(found)
+        # With the id that was asked for, so that another action is not taken for it.
+        return None if found is None else entries_of_actions.stored_action(found)._replace(id=document_id)
 
     def commands_of(self, agent: str) -> list[Command]:
         """The agent's commands, in the order in which they were sent or changed."""

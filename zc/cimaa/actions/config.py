@@ -69,7 +69,8 @@ OPTIONS = (
     Option("revoked", "a list of public keys, or a KRL of ssh-keygen: keys that are no longer accepted", PATH),
     Option(
         "journal",
-        "the directory in which the agent remembers what it ran, so that nothing runs twice; it is created if missing",
+        "the directory in which the agent remembers what it ran, so that nothing runs twice; it is created if missing."
+        "  Each agent of a host needs its own",
         PATH,
     ),
     Option("longest", "the longest window of an action: validfrom to expireafter", Type("duration", _window), "1d"),

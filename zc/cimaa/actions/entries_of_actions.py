@@ -202,6 +202,12 @@ def changed(was: Command, state: str, now: int, reason: str = "", found: bool = 
     return Entry(COMMAND, was.agent, was.id, value, uuid4().hex, was.expires)
 
 
+def ended(statuses: Iterable[str]) -> str:
+    """How a command ended whose operations ended like this: as the worst of them."""
+    there = set(statuses)
+    return next((state for state in (TIMEOUT, FAILED) if state in there), SUCCESS if there == {SUCCESS} else FAILED)
+
+
 def command_state(state: str, document: Document, cancelled: bool, now: float) -> str:
     """The state of a command at ``now``: it may have been stored when there was still time."""
     if state == SENT:

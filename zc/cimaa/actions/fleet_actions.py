@@ -4,6 +4,7 @@ There is no scheduler.  Who sends an action adds it, with one command for each a
 agent changes its own commands, and adds its own answers.  See ``entries_of_actions`` for what is stored.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -12,6 +13,7 @@ from ..db import ACTIONS
 from ..entries import Entry, check
 from ..errors import InvalidAction, InvalidInput, StoreDenied
 from ..limits import check_text
+from ..text import quoted
 from . import documents, entries_of_actions
 from .agent_actions import ATTEMPTS, AgentActions, contended
 from .documents import Document
@@ -19,6 +21,8 @@ from .entries_of_actions import ACTION, ANSWER, COMMAND, Command, Counters, Sent
 
 #: How many agents get their commands at once.
 PART = 500
+
+_START = re.compile("[0-9a-f]+")
 
 
 class FleetActions(AgentActions):
@@ -80,10 +84,14 @@ class FleetActions(AgentActions):
         return sorted(found, key=lambda action: (-action.sent, action.id))
 
     def find(self, start: str) -> StoredAction:
-        """The action whose id starts like this.
+        """The action whose id starts like this, in lower or upper case.
 
-        :raises InvalidAction: if there is none, or there are several.
+        :raises InvalidAction: if there is none, there are several, or it is not the start of an id.
         """
+        given, start = start, start.strip().lower()
+        if not _START.fullmatch(start):
+            hint = "an id has the digits 0 to 9 and a to f; see: cimaa action list"
+            raise InvalidAction(f"{quoted(given)} is not the start of an id: {hint}")
         if len(start) == documents.ID:
             found = [action] if (action := self.action(start)) else []
         else:

@@ -71,6 +71,14 @@ class Permissions:
         """The names of all investigators that have a weight."""
         return {name for permission in self._by_name.values() for name in permission.weights}
 
+    def unreachable(self) -> list[str]:
+        """Warnings about sections that permit nothing to anybody."""
+        return [
+            f"[{each.section}] permits nothing to anybody: the weights add up to {total}, and minimum is {each.minimum}"
+            for each in self._by_name.values()
+            if (total := sum(each.weights.values())) < each.minimum
+        ]
+
     def of(self, operation: Operation) -> Permission | None:
         """The permission that holds for an operation: the most special one.  ``command`` has no default."""
         module = operation.module

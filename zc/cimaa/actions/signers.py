@@ -146,6 +146,8 @@ def _signer(line: str) -> Signer:
     if line.count('"') % 2:
         raise ValueError("a quote is not closed")
     name, *rest = _FIELD.findall(line)
+    if name in _KEY_TYPES:
+        raise ValueError(f"there is no name before the key: write NAME {name} ...")
     if not _NAME.fullmatch(name) or not name.isprintable():
         raise ValueError(f"{quoted(name)} is not one name: patterns and lists of names are not allowed")
     given: Mapping[str, str] = {}

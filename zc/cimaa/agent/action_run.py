@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..actions import answers, entries_of_actions, running
 from ..actions.documents import Document, Operation
-from ..actions.entries_of_actions import FAILED, SUCCESS, TIMEOUT
+from ..actions.entries_of_actions import FAILED, SUCCESS
 from ..actions.running import ModuleRun
 from .action_rules import ActionRules
 from .clock import AsyncClock
@@ -39,9 +39,9 @@ async def run(rules: ActionRules, document: Document, clock: AsyncClock) -> Outc
     When this is cancelled, all processes of the modules have been killed.
     """
     runs = [(each.module, await _operate(rules, each, document.expires, clock)) for each in document.operations]
-    by_state = {ran.status: ran for _, ran in reversed(runs)}
-    state = next(state for state in (TIMEOUT, FAILED, SUCCESS) if state in by_state)
-    reason = "" if state == SUCCESS else next(iter(by_state[state].answer.errors), "")
+    state = entries_of_actions.ended(ran.status for _, ran in runs)
+    first = next(ran for _, ran in runs if ran.status == state)
+    reason = "" if state == SUCCESS else next(iter(first.answer.errors), "")
     return Outcome(state, reason, tuple(runs))
 
 

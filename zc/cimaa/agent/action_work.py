@@ -15,6 +15,7 @@ from ..actions import documents, entries_of_actions
 from ..actions.agent_actions import AgentActions
 from ..actions.documents import Document
 from ..actions.entries_of_actions import Command, StoredAction
+from ..actions.journal import Journal
 from ..actions.judging import Decision, Judged
 from ..errors import JournalError, StoreError
 from ..masking import mask_urls
@@ -54,6 +55,8 @@ class ActionWork:
         self._slots = asyncio.Semaphore(_PARALLEL)
         self._judging = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Commands that will not be run, because their actions were cancelled, or are over: not to be read again.
+        self._past: set[str] = set()
         # When to look again.
         self._again = math.inf
         # True if the configuration is such that no action can be judged.
@@ -65,7 +68,7 @@ class ActionWork:
 
         Without rules, all actions are refused; with a ``problem``, none is judged until it is mended.
         """
-        self._rules, self._broken = rules, problem is not None
+        self._rules, self._broken, self._past = rules, problem is not None, set()
         self._answers.rules = rules
         self._problems.note(ProblemKind.CONFIGURATION, problem)
 
@@ -105,28 +108,24 @@ class ActionWork:
         except StoreError as error:
             self._put_off(f"the commands for this agent cannot be read: {error}")
             return
+        self._past.intersection_update(command.id for command in commands)
         for command in commands:
-            if command.state == entries_of_actions.SENT and command.id not in self._tasks:
+            is_known = command.id in self._past or command.id in self._tasks
+            if command.state == entries_of_actions.SENT and not is_known:
                 self._tasks[command.id] = task = asyncio.create_task(self._work(command))
-                task.add_done_callback(partial(self._ended, command.id))
-
-    def _ended(self, document_id: str, _task: "asyncio.Task[None]") -> None:
-        del self._tasks[document_id]
+                task.add_done_callback(partial(self._tasks.pop, command.id))
 
     async def _journal_is_usable(self) -> bool:
         """True if the journal does not prevent that actions run; what it need not keep is removed."""
         if self._rules is None:
             return True
-        journal, now = self._rules.journal, self._clock.time()
-        try:
-            async with self._judging:
-                await in_thread(lambda: journal.prune(now))
-        except JournalError as error:
-            self._problems.note(ProblemKind.JOURNAL, str(error))
+        now = self._clock.time()
+        async with self._judging:
+            problem = await _prune(self._rules.journal, now)
+        self._problems.note(ProblemKind.JOURNAL, problem)
+        if problem is not None:
             self._look_at(now + _AGAIN)
-            return False
-        self._problems.note(ProblemKind.JOURNAL)
-        return True
+        return problem is None
 
     async def _work(self, command: Command) -> None:
         async with self._slots:
@@ -146,6 +145,7 @@ class ActionWork:
             return
         action = await self._ask(lambda actions: actions.action(command.id))
         if action is None or action.cancelled_by:
+            self._past.update(() if action is None else (action.id,))
             return
         claimed, judged = await self._take(rules, command, action)
         if claimed is not None and judged.decision is Decision.RAN:
@@ -179,6 +179,8 @@ class ActionWork:
             self._look_at(documents.parse(action.data, rules.agent.modules).valid_from)
         elif judged.decision in (Decision.POSTPONED, Decision.FAILED):
             self._look_at(self._clock.time() + _AGAIN)
+        elif judged.decision is Decision.EXPIRED:
+            self._past.add(action.id)
 
     async def _ask(self, function: Callable[[AgentActions], T]) -> T:
         return await self._store.ask(lambda db: function(AgentActions(db)))
@@ -190,6 +192,15 @@ class ActionWork:
 
     def _look_at(self, when: float) -> None:
         self._again = min(self._again, when)
+
+
+async def _prune(journal: Journal, now: float) -> str | None:
+    """Remove what the journal need not keep; why it prevents that actions run, or ``None``."""
+    try:
+        await in_thread(lambda: journal.prune(now))
+    except JournalError as error:
+        return str(error)
+    return None
 
 
 def _outcome(judged: Judged, *, is_claimed: bool) -> Outcome | None:

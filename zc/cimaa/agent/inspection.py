@@ -39,7 +39,8 @@ def inspect(config: Config) -> Inspection:
     granted = _tried(lambda: permissions.of_configuration(config), problems)
     checks = [] if ours is None else _checks(ours, problems)
     unknown = permissions.unknown_names(granted, names) if granted and names else []
-    warnings = [*_readable(found), *_programs(found, checks or []), *unknown]
+    unreachable = granted.unreachable() if granted else []
+    warnings = [*_readable(found), *_programs(found, checks or []), *unknown, *unreachable]
     alerters, sinks = (config.named(kind.section) for kind in plugins.KINDS)
     return Inspection(checks, alerters, sinks, list(dict.fromkeys(problems)), warnings)
 

@@ -8,7 +8,17 @@ from typing import Any, NamedTuple
 import orjson
 
 from ..actions import entries_of_actions, signatures, signers
-from ..actions.entries_of_actions import EXPIRED, FAILED, LOST, REFUSED, TIMEOUT, Command, SentAnswer, StoredAction
+from ..actions.entries_of_actions import (
+    EXPIRED,
+    FAILED,
+    LOST,
+    REFUSED,
+    SUCCESS,
+    TIMEOUT,
+    Command,
+    SentAnswer,
+    StoredAction,
+)
 from ..actions.fleet_actions import FleetActions
 from ..actions.signatures import Verifier
 from ..errors import InvalidAction
@@ -50,10 +60,16 @@ def verifier(keys: Path) -> Verifier:
 def answered(
     fleet: FleetActions, action: StoredAction, wanted: AnswerFilter, verified_by: Verifier | None = None
 ) -> Iterator[Answered]:
-    """The commands that are wanted, sorted by agent, with their answers."""
-    commands = [command for command in fleet.commands(action) if wanted(command)]
+    """The commands that are wanted, sorted by agent, with their answers.
+
+    If answers are verified, what the store says of them is not believed, and those that do not count are there, too.
+    """
+    commands = fleet.commands(action)
+    if verified_by is None:
+        commands = [command for command in commands if wanted(command)]
     answers = {answer.agent: answer for answer in _answers(fleet, action, commands)}
-    return (_answered(command, answers.get(command.agent), verified_by) for command in commands)
+    found = (_answered(command, answers.get(command.agent), verified_by) for command in commands)
+    return (each for each in found if each.wrong or wanted(each.command))
 
 
 def write(found: Iterable[Answered], view: View) -> bool:
@@ -77,14 +93,23 @@ def _answers(fleet: FleetActions, action: StoredAction, commands: list[Command])
 
 
 def _answered(command: Command, answer: SentAnswer | None, verified_by: Verifier | None) -> Answered:
+    if verified_by is not None:
+        is_missing = answer is None and (command.found or command.state in (SUCCESS, TIMEOUT))
+        command = command._replace(found=False)  # unless the answer says so
+        if is_missing:
+            return Answered(command, [], "the store does not have it")
     if answer is None:
         return Answered(command, [], "")
     try:
         if verified_by is not None:
             _verify(answer, verified_by)
-        return Answered(command, entries_of_actions.decoded(answer), "")
+        operations = entries_of_actions.decoded(answer)
     except ValueError as error:  # InvalidAction is one
         return Answered(command, [], str(error))
+    if verified_by is not None and operations:
+        state = entries_of_actions.ended(operation["status"] for operation in operations)
+        command = command._replace(state=state, found=any(operation["found"] for operation in operations))
+    return Answered(command, operations, "")
 
 
 def _verify(answer: SentAnswer, verified_by: Verifier) -> None:

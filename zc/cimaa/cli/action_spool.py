@@ -15,13 +15,13 @@ last one was killed, and two spools may have the same action.
 =====================  ===============================================================================================
 """
 
-import stat
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..actions import documents, signed_files
+from ..actions import documents, signed_files, signers
 from ..actions.documents import Document
 from ..actions.entries_of_actions import Counters, StoredAction
 from ..actions.fleet_actions import FleetActions
@@ -126,7 +126,8 @@ class ActionSpool:
         return document
 
     def _reject(self, path: Path, reason: str) -> None:
-        there = self._actions["invalid"] / path.name
+        name = path.name if spool_files.has_good_name(path) else spool_files.encoded_name(path.name)
+        there = self._actions["invalid"] / name
         spool_files.write(there.with_name(f"{there.name}.reason"), f"{reason}\n".encode())
         signatures = signature_file(path)
         if signatures.is_file():
@@ -171,7 +172,7 @@ class ActionSpool:
         for path in place.iterdir():
             name = path.name.removesuffix(path.suffix)
             if path.suffix in _SUFFIXES and not (place / name).exists() and (following / name).exists():
-                path.unlink()
+                spool_files.remove(path)
 
 
 def _files(directory: Path) -> list[Path]:
@@ -185,12 +186,18 @@ def _read(path: Path) -> tuple[bytes, bytes]:
 
     :raises InvalidAction: if they cannot be read.
     """
+    if not spool_files.has_good_name(path):
+        raise InvalidAction("choose a name of at most 200 bytes, without characters that cannot be shown")
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise InvalidAction("it is not a file")
-        return signed_files.read(path), signed_files.read_signatures(path)
+        return spool_files.read(path, documents.SIZE + 1), _read_signatures(path)
     except OSError as error:
         raise InvalidAction(f"it cannot be read: {error.strerror}") from error
+
+
+def _read_signatures(path: Path) -> bytes:
+    with suppress(FileNotFoundError):
+        return spool_files.read(signature_file(path), signers.SIZE + 1)
+    return b""
 
 
 def _with(path: Path, suffix: str) -> Path:

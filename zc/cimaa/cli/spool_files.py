@@ -1,8 +1,10 @@
 """Files of a spool: written aside and renamed, so that a process may be killed at any time."""
 
+import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from urllib.parse import quote
 
 import orjson
 
-from ..errors import Error
+from ..errors import Error, InvalidAction
 from ..text import hex_digest
 
 # The longest name of a file (bytes).
@@ -47,6 +49,33 @@ def prepare(directory: Path) -> None:
         draft.unlink()
 
 
+def has_good_name(path: Path) -> bool:
+    """True if other files can be named after this one, and its name can be shown."""
+    return path.name.isprintable() and len(os.fsencode(path.name)) <= _NAME
+
+
+def read(path: Path, most: int) -> bytes:
+    """The content of a file that others wrote, as far as this number of bytes.
+
+    A link is not followed, as it may lead to what those others may not read; and nothing waits for a writer.
+
+    :raises InvalidAction: if it is not a file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise InvalidAction(f"{path.name} is not a file") from error
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InvalidAction(f"{path.name} is not a file")
+        with open(descriptor, "rb", closefd=False) as file:  # a descriptor, not a path
+            return file.read(most)
+    finally:
+        os.close(descriptor)
+
+
 def remove(path: Path) -> None:
     """Remove a file, or a directory with all that is in it; it may be missing."""
     if path.is_dir() and not path.is_symlink():
@@ -74,6 +103,6 @@ def write_json(path: Path, value: object) -> None:
 
 def encoded_name(agent: str) -> str:
     """The name of the file about an agent: its own, with the characters escaped that others may not be used to."""
-    name = quote(agent, safe="")
+    name = quote(os.fsencode(agent), safe="")
     name = f"%2E{name[1:]}" if name.startswith(".") else name
-    return name if len(name) <= _NAME else f"{name[:_NAME]}-{hex_digest(agent, 8)}"
+    return name if len(name) <= _NAME else f"{name[:_NAME]}-{hex_digest(name, 8)}"
