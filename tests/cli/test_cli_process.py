@@ -19,6 +19,7 @@ from tests.support.cfengine import samples
 from tests.support.command import Cimaa
 from tests.support.faulty_documents import GOOD
 from tests.support.ssh_keys import Keys
+from zc.cimaa.agents import this_host
 from zc.cimaa.cli import COMMANDS, reference
 from zc.cimaa.cli import cimaa as command
 
@@ -330,12 +331,26 @@ def examples() -> list[str]:
     return found
 
 
+def _with_a_question(fleet: Cimaa, example: str) -> str:
+    """The example, as it works with the question, the key and perhaps the action that are there then."""
+    Keys(Path(".ssh")).make("id_ed25519")
+    look = {"module": "file", "parameters": {"path": "/etc", "name": "passwd"}}
+    Path("question.json").write_text(json.dumps(GOOD | {"operations": [look]}))
+    if " send " in example or " results " in example:
+        assert fleet("action", "sign", "question.json").exit_code == 0
+    if " results " in example:
+        assert fleet("action", "send", "question.json", "--yes").exit_code == 0
+        [sent] = json.loads(fleet("action", "list", "--json").stdout)
+        example = example.replace("3f2a9c01", sent["id"][:8])
+    return f"{example.replace('10m', '3s')} --yes" if " run " in example or " send " in example else example
+
+
 @pytest.mark.parametrize("example", examples())
 def test_every_example_in_a_help_works(fleet: Cimaa, example: str) -> None:
     for directory in (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"):
         Path(directory).mkdir(parents=True)
     Path("faults.json").write_text(json.dumps([FAULT]))
-    with fleet.store() as db:
+    with fleet.store(instance=this_host()._replace(os="Linux 6.1", tags=("db",))) as db:
         db.set_faults("web1.example.com", [])
         for pattern in ("^//web1/", "^//web1/disk#/var$"):
             db.squelch(pattern, "x", "ann")
@@ -348,9 +363,7 @@ def test_every_example_in_a_help_works(fleet: Cimaa, example: str) -> None:
         samples.write(Path("state/cf_lock.lmdb"), samples.hashed_locks(3, 1))
         example = f"{example.replace('/var/cfengine/state', 'state')} --state state"
     if example.startswith("cimaa action"):
-        Keys(Path(".ssh")).make("id_ed25519")
-        look = {"module": "file", "parameters": {"path": "/etc", "name": "passwd"}}
-        Path("question.json").write_text(json.dumps(GOOD | {"operations": [look]}))
+        example = _with_a_question(fleet, example)
     result = run("-c", f"set -o pipefail; {example}", program="bash")
     # The status of a plugin depends on the host; wrong usage would be 3.
     good = (0, 1, 2) if example.startswith("cimaa check") else (0,)
