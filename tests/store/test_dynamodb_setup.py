@@ -417,13 +417,18 @@ def test_no_role_may_delete_history() -> None:
     assert allowed("reader")["history"] == {"Query"}
 
 
-def test_an_agent_may_write_only_its_own_items_and_leases() -> None:
+def test_an_agent_may_write_only_its_own_items_and_leases_and_read_actions() -> None:
     for statement in policy("agent", "cimaa", "eu-west-1")["Statement"]:
         if statement["Action"] != ["dynamodb:Scan"]:
             condition = statement["Condition"]["ForAllValues:StringEquals"]
-            is_entries = statement["Resource"][0].endswith(".entries")
-            keys = ["lease "] if is_entries else ["${aws:PrincipalTag/cimaa-agent}"]
-            assert condition == {"dynamodb:LeadingKeys": keys}
+            keys = condition.pop("dynamodb:LeadingKeys")
+            assert not condition
+            if not statement["Resource"][0].endswith(".entries"):
+                assert keys == ["${aws:PrincipalTag/cimaa-agent}"]
+            elif keys == ["action "]:
+                assert statement["Action"] == ["dynamodb:GetItem"]
+            elif keys != ["lease "]:
+                assert keys == ["command ${aws:PrincipalTag/cimaa-agent}", "answer ${aws:PrincipalTag/cimaa-agent}"]
             assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
     assert allowed("agent")["entries"] == {"GetItem", "PutItem", "Query"}
     assert allowed("agent")["squelches"] == {"Scan"}

@@ -56,7 +56,7 @@ def follow(fleet: FleetActions, action: StoredAction) -> Counters:
         with click.progressbar(length=counted.sent, label="Answered", file=sys.stderr) as bar:
             bar.update(counted.done)
             while not is_over(fleet, action, counted):
-                time.sleep(interval)
+                time.sleep(_pause(fleet, action, interval))
                 before, counted = counted, fleet.counters(action)
                 bar.update(counted.done - before.done)
     except KeyboardInterrupt:
@@ -67,11 +67,20 @@ def follow(fleet: FleetActions, action: StoredAction) -> Counters:
 def _follow_in_lines(fleet: FleetActions, action: StoredAction, counted: Counters, interval: float) -> Counters:
     message(line(counted))
     while not is_over(fleet, action, counted):
-        time.sleep(interval)
+        time.sleep(_pause(fleet, action, interval))
         before, counted = counted, fleet.counters(action)
         if counted != before:
             message(line(counted))
     return counted
+
+
+def _pause(fleet: FleetActions, action: StoredAction, interval: float) -> float:
+    """How long (seconds) to wait for the next look: until the end of the window at most, when all states are final."""
+    try:
+        left = action.document().expires + 1 - fleet.now()
+    except InvalidAction:
+        return interval
+    return min(interval, left) if left > 0 else interval
 
 
 def is_over(fleet: FleetActions, action: StoredAction, counted: Counters) -> bool:
