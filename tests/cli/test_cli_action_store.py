@@ -268,7 +268,7 @@ def test_a_draft_has_its_parameters(asking: Cimaa) -> None:
 def test_a_fleet_is_asked_in_one_go(asking: Cimaa) -> None:
     """Until all have answered, or the window is over."""
     question = ("action", "run", "agent=~^db", "file", "path=/etc", "name=shadow", "--key", "keys/jane")
-    result = asking(*question, "--for", "3s", "--yes")
+    result = asking(*question, "--for", "4s", "--yes")
     assert result.exit_code == 0, result.output
     assert rows(result.stdout) == [["db1", "expired", "", "", ""], ["db2", "expired", "", "", ""]]
     assert "2 of 2 done, 0 found something: 2 expired." in result.stderr

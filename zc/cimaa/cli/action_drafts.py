@@ -1,5 +1,6 @@
 """Drafts of actions: what ``cimaa action new`` writes, and ``cimaa action run`` signs and sends."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -31,13 +32,13 @@ def draft(module: str, words: Sequence[str], target: str, name: str, duration: i
     if module not in (known := modules.names()):
         raise click.UsageError(unknown("module", module, known, "cimaa action modules"))
     targets.of_terms(target)
-    now = int(time.time())
+    now = time.time()
     return {
         "name": name or f"{module}, by {login_name()}",
         "target": target,
         "operations": [{"module": module, "parameters": _parameters(module, words)}],
         "validfrom": format_time(now),
-        "expireafter": format_time(now + duration),
+        "expireafter": format_time(math.ceil(now + duration)),
         "description": {"author": login_name(), "email": "", "url": "", "revision": 1},
         "threat": {"ref": "", "level": "", "family": "", "type": ""},
         "syntaxversion": SYNTAX_VERSION,
