@@ -11,6 +11,9 @@ from zc.cimaa import config, errors, lmdb, memory
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.options import MASK, Option
 
+# What every store has, by default.
+KEPT = {"history": 90 * 24 * 60 * 60, "actions": 30 * 24 * 60 * 60}
+
 
 @pytest.fixture(autouse=True)
 def _nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -51,13 +54,13 @@ def test_without_a_file_the_embedded_store_is_opened() -> None:
 def test_a_mapping_is_a_section() -> None:
     with config.open_database({"class": "zc.cimaa.memory", "name": "x"}) as db:
         assert isinstance(db, memory.DB)
-        assert db.settings == {"name": "x", "history": 90 * 24 * 60 * 60}
+        assert db.settings == {"name": "x", **KEPT}
 
 
 def test_a_file_says_which_store() -> None:
     path = written("[database]\nclass = zc.cimaa.lmdb\npath = 50%-Store\nmap_size = 1MiB\n")
     with config.open_database(path) as db:
-        assert db.settings == {"path": "50%-Store", "map_size": 2**20, "history": 90 * 24 * 60 * 60}
+        assert db.settings == {"path": "50%-Store", "map_size": 2**20, **KEPT}
     with config.open_database(str(path)) as db:
         db.set_faults("agent", [])
     assert Path("50%-Store/data.mdb").exists()
@@ -66,7 +69,7 @@ def test_a_file_says_which_store() -> None:
 def test_the_environment_does_not_change_a_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIMAA_DATABASE_NAME", "y")
     with config.open_database({"class": "zc.cimaa.memory", "name": "x"}) as db:
-        assert db.settings == {"name": "x", "history": 90 * 24 * 60 * 60}
+        assert db.settings == {"name": "x", **KEPT}
 
 
 # Which file
@@ -139,7 +142,7 @@ def test_the_environment_alone_may_choose_the_store(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CIMAA_DATABASE_CLASS", "zc.cimaa.memory")
     monkeypatch.setenv("CIMAA_DATABASE_NAME", "x")
     with config.open_database() as db:
-        assert db.settings == {"name": "x", "history": 90 * 24 * 60 * 60}
+        assert db.settings == {"name": "x", **KEPT}
 
 
 # Read once
@@ -150,7 +153,7 @@ def test_the_parts_of_a_configuration_are_consistent_if_the_file_is_edited() -> 
     found = config.Config.read(path)
     path.write_text("[database]\nclass = zc.cimaa.memory\nname = after\n[agent]\nname = after\n")
     with found.open_database() as db:
-        assert db.settings == {"name": "before", "history": 90 * 24 * 60 * 60}
+        assert db.settings == {"name": "before", **KEPT}
     assert Settings.load(found).name == "before"
     assert Settings.load(found.again()).name == "after"
 
@@ -200,7 +203,7 @@ def test_a_command_reads_the_file_once(command: str) -> None:
         ("[database]\nclas = x\n", "[database] (file cimaa.cfg) has no option 'clas'; did you mean class?"),
         (
             "[database]\nxyzzy = x\n",
-            "[database] (file cimaa.cfg) has no option 'xyzzy'; available: class, path, map_size, history",
+            "[database] (file cimaa.cfg) has no option 'xyzzy'; available: class, path, map_size, history, actions",
         ),
         ("[database]\nmap_size = 1GB\n", "[database] map_size (file cimaa.cfg): invalid size '1GB': write it like"),
         ("[database]\nclass = zc.cimaa.lmbd\n", "there is no backend 'zc.cimaa.lmbd'; did you mean zc.cimaa.lmdb?"),

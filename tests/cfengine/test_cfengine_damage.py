@@ -98,18 +98,24 @@ def test_a_file_that_only_root_may_read_says_whose_it_is_and_what_to_do(tmp_path
     path = samples.write(tmp_path / "cf_lock.lmdb", samples.hashed_locks(3, 1))
     path.chmod(0o600)
     state_files.read(str(path))  # loads what reading needs: the other user may not read the environment
+    hidden = 77
     child = os.fork()
     if child == 0:  # pragma: no cover
         status = 1
         try:
             os.setuid(65534)
+            if not os.access(sys.executable, os.X_OK):
+                os._exit(hidden)
             state_files.read(str(path))
         except state_files.Unreadable as error:
             wanted = f"{path}: no permission to read it (it belongs to root): let its user read it, through a group or"
             status = 0 if error.kind == "denied" and str(error).startswith(wanted) else 2
         finally:
             os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == hidden:
+        pytest.skip("another user may not run this Python, which reads the file in a process of its own")
+    assert status == 0
 
 
 def test_a_copy_can_be_read_from_anywhere(cimaa: Cimaa, tmp_path: Path) -> None:

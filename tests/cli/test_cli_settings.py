@@ -22,9 +22,10 @@ def test_config_shows_each_setting_and_where_it_came_from(cimaa: Cimaa, monkeypa
     assert result.stderr == "Configuration file: cimaa.cfg\n"
     assert result.stdout.splitlines() == [
         "[database]\tclass\tzc.cimaa.lmdb\tdefault",
-        "[database]\thistory\t90d\tdefault",
         f"[database]\tpath\t{cimaa.directory}/store\tfile cimaa.cfg",
         "[database]\tmap_size\t1GiB\tenvironment variable CIMAA_DATABASE_MAP_SIZE",
+        "[database]\thistory\t90d\tdefault",
+        "[database]\tactions\t30d\tdefault",
         "[agent]\tname\tweb1\tfile cimaa.cfg",
         "[agent]\tdirectory\t\tdefault",
         "[agent]\ttimeout\t60s\tdefault",
@@ -34,8 +35,8 @@ def test_config_shows_each_setting_and_where_it_came_from(cimaa: Cimaa, monkeypa
     ]
     shown = json.loads(cimaa("config", "--json").stdout)
     assert shown["file"] == "cimaa.cfg"
-    assert shown["settings"][4] == {"section": "agent", "option": "name", "value": "web1", "from": "file cimaa.cfg"}
-    assert shown["settings"][5]["value"] is None
+    assert shown["settings"][5] == {"section": "agent", "option": "name", "value": "web1", "from": "file cimaa.cfg"}
+    assert shown["settings"][6]["value"] is None
 
 
 def test_without_a_file_config_shows_the_defaults(cimaa: Cimaa) -> None:
@@ -100,11 +101,12 @@ def test_backends_are_listed_with_what_they_are(cimaa: Cimaa) -> None:
 def test_a_backend_lists_its_options(cimaa: Cimaa) -> None:
     options = [line.split("\t") for line in cimaa("backends", "zc.cimaa.lmdb").stdout.splitlines()]
     assert [option[:2] for option in options] == [
-        ["history", "duration"],
         ["path", "path"],
         ["map_size", "size"],
+        ["history", "duration"],
+        ["actions", "duration"],
     ]
-    _, name = json.loads(cimaa("backends", "zc.cimaa.memory", "--json").stdout)
+    name, *_ = json.loads(cimaa("backends", "zc.cimaa.memory", "--json").stdout)
     assert (name["name"], name["default"], name["secret"]) == ("name", None, False)
 
 
@@ -179,7 +181,7 @@ def test_backends_that_cannot_be_used_say_why(others: Callable[..., subprocess.C
 def test_names_that_are_not_text_are_shown_with_escapes(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIMAA_DATABASE_PATH", "a\udcff")
     assert "\\udcff" in cimaa("config").stdout
-    assert json.loads(cimaa("config", "--json").stdout)["settings"][2]["value"] == "a\\udcff"
+    assert json.loads(cimaa("config", "--json").stdout)["settings"][1]["value"] == "a\\udcff"
 
 
 # completion
