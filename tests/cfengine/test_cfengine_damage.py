@@ -93,7 +93,7 @@ def test_the_others_are_read_all_the_same(cimaa: Cimaa, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 def test_a_file_that_only_root_may_read_says_whose_it_is_and_what_to_do(tmp_path: Path) -> None:
-    for directory in (tmp_path, *tmp_path.parents[:2]):
+    for directory in [one for one in (tmp_path, *tmp_path.parents) if "pytest-of-" in str(one)]:
         directory.chmod(0o755)
     path = samples.write(tmp_path / "cf_lock.lmdb", samples.hashed_locks(3, 1))
     path.chmod(0o600)
