@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.postgres_relay",
     "tests.support.modules_of_tests",
     "tests.support.postgres_servers",
+    "tests.support.postgres_stores",
     "tests.support.ssh_keys",
     "tests.support.stores",
     "tests.support.time_zones",

@@ -14,10 +14,10 @@ import pytest
 import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from psycopg import sql
 
 from tests.support.postgres_calls import interruptible  # noqa: F401  # a fixture
 from tests.support.postgres_servers import Server, new_schema, opener_for
+from tests.support.postgres_stores import Execute
 from zc.cimaa import errors, limits
 from zc.cimaa.agents import Instance
 from zc.cimaa.postgres import DB
@@ -51,44 +51,6 @@ class TestWithoutPreparedStatements(Conformance):
     def opener(self, postgres_dsn: str) -> Iterator[Opener]:
         with new_schema(postgres_dsn) as schema:
             yield opener_for(postgres_dsn, schema, prepare="off")
-
-
-Execute = Callable[..., list[tuple[Any, ...]]]
-
-
-@pytest.fixture
-def schema(postgres_dsn: str) -> Iterator[str]:
-    with new_schema(postgres_dsn) as schema:
-        yield schema
-
-
-@pytest.fixture
-def opened(postgres_dsn: str, schema: str) -> Iterator[Callable[..., DB]]:
-    """Opens handles on the test's store, with these settings, and closes them."""
-    handles: list[DB] = []
-
-    def opened(options: str = "", **kwargs: Any) -> DB:
-        instance = kwargs.pop("instance", None)
-        dsn = psycopg.conninfo.make_conninfo(postgres_dsn, options=options) if options else postgres_dsn
-        handles.append(DB({"dsn": dsn, "schema": schema, **kwargs}, instance=instance))
-        return handles[-1]
-
-    yield opened
-    for handle in handles:
-        handle.close()
-
-
-@pytest.fixture
-def execute(postgres_dsn: str, schema: str) -> Iterator[Execute]:
-    """Runs SQL in the test's schema, over a connection of its own."""
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
-
-        def execute(query: str, *values: Any) -> list[tuple[Any, ...]]:
-            cursor = connection.execute(query, values or None)
-            return cursor.fetchall() if cursor.description else []
-
-        yield execute
 
 
 # Values

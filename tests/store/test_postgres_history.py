@@ -14,68 +14,21 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from tests.support import postgres_version_2
-from tests.support.postgres_servers import Server, new_schema
+from tests.support.postgres_servers import Server
+from tests.support.postgres_stores import Execute
 from zc.cimaa import errors
 from zc.cimaa.agents import Instance
 from zc.cimaa.history import Event
 from zc.cimaa.postgres import DB
 from zc.cimaa.postgres.setup import versions
-from zc.cimaa.testing import fault
+from zc.cimaa.testing import Clock, fault
 
 #: How often a reporting process is killed.
 KILLS = int(os.environ.get("CIMAA_TEST_KILLS", "6"))
 #: How many events a large history has here; "python -m benchmarks.history_postgres" takes ten million.
 EVENTS = 20_000
-
-Execute = Callable[..., list[tuple[Any, ...]]]
-
-
-@pytest.fixture
-def schema(postgres_dsn: str) -> Iterator[str]:
-    with new_schema(postgres_dsn) as schema:
-        yield schema
-
-
-@pytest.fixture
-def opened(postgres_dsn: str, schema: str) -> Iterator[Callable[..., DB]]:
-    """Opens handles on the test's store, with these settings, and closes them."""
-    handles: list[DB] = []
-
-    def opened(options: str = "", **kwargs: Any) -> DB:
-        given = {key: kwargs.pop(key) for key in ("instance", "clock") if key in kwargs}
-        dsn = psycopg.conninfo.make_conninfo(postgres_dsn, options=options) if options else postgres_dsn
-        handles.append(DB({"dsn": dsn, "schema": schema, **kwargs}, **given))
-        return handles[-1]
-
-    yield opened
-    for handle in handles:
-        handle.close()
-
-
-@pytest.fixture
-def execute(postgres_dsn: str, schema: str) -> Iterator[Execute]:
-    """Runs SQL in the test's schema, over a connection of its own."""
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
-
-        def execute(query: str, *values: Any) -> list[tuple[Any, ...]]:
-            cursor = connection.execute(query, values or None)
-            return cursor.fetchall() if cursor.description else []
-
-        yield execute
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.time = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 def kinds(db: DB, agent: str | None = None) -> list[str]:
@@ -186,13 +139,13 @@ def test_the_latest_events_cost_one_page_and_hold_no_connection(
 
 
 def test_faults_at_a_moment_do_not_depend_on_how_much_happened_since(opened: Callable[..., DB]) -> None:
-    clock = Clock()
+    clock = Clock(1_700_000_000.0)
     db = opened(clock=clock)
     db.set_faults("web1", [fault("disk", 40, "full"), fault("load", 30)])
     db.set_faults("web2", [fault("net", 50)])
-    then, moment = db.find_faults(), int(clock.time)
+    then, moment = db.find_faults(), int(clock.now)
     for n in range(20):
-        clock.time += 60
+        clock.advance(60)
         db.set_faults("web1", [fault("disk", 10 * (n % 3), f"{n}")] if n % 4 else [])
         db.set_faults("new", [fault("disk")] * (n % 2))
     db.remove_agent("web2")
@@ -204,11 +157,11 @@ def test_faults_at_a_moment_do_not_depend_on_how_much_happened_since(opened: Cal
 
 
 def test_agents_are_late_by_what_they_said(opened: Callable[..., DB]) -> None:
-    clock = Clock()
+    clock = Clock(1_700_000_000.0)
     db = opened(clock=clock)
     for agent, within in (("soon", 60), ("later", 3600), ("silent", None), ("back", 60)):
         db.set_faults(agent, [], within)
-    clock.time += 61
+    clock.advance(61)
     db.set_faults("back", [], 60)
     assert [(late["name"], late["late"]) for late in db.late_agents()] == [("soon", 1)]
     assert kinds(db, "back") == ["appeared", "returned"]
@@ -265,12 +218,12 @@ def test_an_event_that_is_older_than_those_already_deleted_is_deleted_too(
 
 def test_a_year_of_reports_takes_the_space_of_one_period(opened: Callable[..., DB], execute: Execute) -> None:
     """With VACUUM whenever autovacuum would run it."""
-    clock = Clock()
+    clock = Clock(1_700_000_000.0)
     db = opened(history="90d", clock=clock)
     sizes = []
     deleted = 0
     for day in range(365):
-        clock.time += 86400
+        clock.advance(86400)
         for agent in range(4):
             db.set_faults(f"web{agent}", [fault("disk", 40 + day % 2), *[fault(f"f{n}") for n in range(day % 2 * 9)]])
         deleted += db.prune_history()
@@ -420,7 +373,7 @@ def test_an_upgrade_loses_nothing_and_the_history_begins_with_the_next_change(
 REPORTER = """
 import random, sys
 from zc.cimaa.postgres import DB
-from zc.cimaa.testing import fault
+from zc.cimaa.testing import Clock, fault
 seed = int(sys.argv[3])
 random.seed(seed)
 with DB({"dsn": sys.argv[1], "schema": sys.argv[2]}) as db:

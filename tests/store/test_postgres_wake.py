@@ -1,57 +1,20 @@
 """Waking agents on PostgreSQL: what it costs, lost responses, and older tables."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 
-from tests.support.postgres_relay import Relay, relay  # noqa: F401  # a fixture
-from tests.support.postgres_servers import Server, new_schema
+from tests.support.postgres_relay import Relay
+from tests.support.postgres_servers import Server
 from zc.cimaa import errors
-from zc.cimaa.agents import Instance
 from zc.cimaa.postgres import DB
 from zc.cimaa.postgres.setup import versions
 from zc.cimaa.testing import fault
 
 LOGGING = "-c log_statement=all -c log_min_duration_statement=-1"
 FAULTS = [fault("disk")]
-
-
-@pytest.fixture
-def schema(postgres_dsn: str) -> Iterator[str]:
-    with new_schema(postgres_dsn) as schema:
-        yield schema
-
-
-@pytest.fixture
-def opened(postgres_dsn: str, schema: str) -> Iterator[Callable[..., DB]]:
-    """Opens the store, with options of the session."""
-    handles = []
-
-    def opened(options: str = "", dsn: str = postgres_dsn) -> DB:
-        given = {"dsn": f"{dsn} options='{options}'" if options else dsn, "schema": schema}
-        handles.append(DB(given, instance=Instance("host", 1, "1", "os")))
-        return handles[-1]
-
-    yield opened
-    for handle in handles:
-        handle.close()
-
-
-@pytest.fixture
-def execute(postgres_dsn: str, schema: str) -> Iterator[Callable[..., list[Any]]]:
-    """Runs SQL in the test's schema, over a connection of its own."""
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
-
-        def execute(query: str) -> list[Any]:
-            cursor = connection.execute(query.encode())
-            return cursor.fetchall() if cursor.description else []
-
-        yield execute
 
 
 @pytest.fixture
@@ -121,7 +84,7 @@ def test_waking_and_the_report_that_follows_are_hot_updates(
 @pytest.mark.parametrize("faults", [FAULTS, [fault("load")]], ids=["same faults", "other faults"])
 def test_an_answer_is_not_lost_with_its_response(
     opened: Callable[..., DB],
-    relay: Relay,  # noqa: F811
+    relay: Relay,
     faults: list[dict[str, Any]],
 ) -> None:
     """The connection is lost after the server committed the report, which is sent again."""
@@ -132,14 +95,14 @@ def test_an_answer_is_not_lost_with_its_response(
     assert db.report("web1", faults) is False
 
 
-def test_a_wake_is_not_lost_with_its_response(opened: Callable[..., DB], relay: Relay) -> None:  # noqa: F811
+def test_a_wake_is_not_lost_with_its_response(opened: Callable[..., DB], relay: Relay) -> None:
     db = opened(dsn=relay.dsn)
     db.set_faults("web1", FAULTS)
     assert lose(relay, b"COMMIT\0", lambda: db.wake(["web1"])) == 1
     assert [db.report("web1", FAULTS), db.report("web1", FAULTS)] == [True, False]
 
 
-def lose(relay: Relay, wanted: bytes, call: Callable[[], Any]) -> Any:  # noqa: F811
+def lose(relay: Relay, wanted: bytes, call: Callable[[], Any]) -> Any:
     """What the call returns if the connection breaks when the server first responds this."""
     lost = []
 

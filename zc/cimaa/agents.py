@@ -246,11 +246,12 @@ def shown_alone(
 
 def late(name: str, row: Row, now: int, otherwise: int | None = None) -> LateAgent | None:
     """An agent as ``late_agents`` returns it, if its report is overdue at ``now`` (microseconds)."""
-    within = otherwise if row.within is None else row.within
-    if within is None or now - row.updated <= within * MICROSECONDS:
+    if row.within is None:
+        row = row._replace(within=otherwise)
+    if row.within is None or not is_silent(row, now):
         return None
-    overdue = (now - row.updated) // MICROSECONDS - within
-    return {**heartbeat(name, row.updated), "within": within, "late": overdue}
+    overdue = (now - row.updated) // MICROSECONDS - row.within
+    return {**heartbeat(name, row.updated), "within": row.within, "late": overdue}
 
 
 def heartbeat(name: str, updated: int) -> Heartbeat:

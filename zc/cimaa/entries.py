@@ -1,4 +1,4 @@
-"""What an entry is: a small record that is changed only on condition that nobody else changed it.  Pure.
+"""What an entry is: a small record that is changed only if no other writer changed it.  Pure.
 
 Leases are entries, and so is whatever else several agents and users agree on: one
 primitive, and one table, for all of them.  An entry is found by its kind, owner and

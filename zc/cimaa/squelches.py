@@ -6,7 +6,7 @@ may match anywhere in the name; ``^`` and ``$`` anchor it.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import re2
 
@@ -51,15 +51,8 @@ class StoredSquelch(NamedTuple):
 
     def past(self) -> types.PastSquelch:
         """The squelch as ``squelches_at`` returns it."""
-        shown: types.PastSquelch = {
-            "regex": self.regex,
-            "reason": self.reason,
-            "user": self.user,
-            "time": self.time,
-        }
-        if self.expires is not None:
-            shown["expires"] = self.expires
-        return shown
+        shown = {key: value for key, value in self.details().items() if key != "permanent"}
+        return cast(types.PastSquelch, shown)
 
 
 def squelch(regex: str, reason: str, user: str, permanent: bool, expires: int | None, now: int) -> StoredSquelch:

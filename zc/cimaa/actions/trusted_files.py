@@ -1,4 +1,4 @@
-"""Files on whose content an agent's obedience depends: nobody else may be able to write them."""
+"""Files on whose content an agent's obedience depends: no other user may be able to write them."""
 
 import os
 import stat

@@ -149,5 +149,5 @@ def _shown(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-# Up to so many agents, each answer is read by itself.
+# Up to this number of agents, each answer is read by itself.
 _ONE_BY_ONE = 100

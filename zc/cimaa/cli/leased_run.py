@@ -138,5 +138,5 @@ class LeasedRun:
 
 
 def _why_lost(lease: Lease, holder: str) -> str:
-    """Why a renewal yielded this lease: if nobody else has taken it, the renewal took it again."""
+    """Why a renewal yielded this lease: if no other holder has taken it, the renewal took it again."""
     return "it was released" if lease.holder == holder else f"it was taken away; {lease.holder} has it now"

@@ -139,7 +139,7 @@ def _wcu(size: float) -> int:
 
 
 def read_units(size: float) -> int:
-    """The units of a consistent read of so many bytes."""
+    """The units of a consistent read of ``size`` bytes."""
     return max(1, math.ceil(size / 4096))
 
 

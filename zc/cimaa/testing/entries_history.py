@@ -48,7 +48,7 @@ class EntriesHistory(RuleBasedStateMachine):
         assert stored == modelled
 
     def expires(self, end: int | None) -> int | None:
-        """The time so many seconds from now."""
+        """The time this number of seconds from now."""
         self.expiring = self.expiring or end is not None
         return None if end is None else int(self.clock()) + end
 
