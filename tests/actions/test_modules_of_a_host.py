@@ -138,6 +138,20 @@ def test_processes_are_those_of_ps(sleeper: subprocess.Popen[bytes]) -> None:
             assert by_pid[pid]["command"] == command
 
 
+def test_a_process_is_found_under_the_id_of_one_that_was_found_before() -> None:
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    if not os.access(last, os.W_OK):
+        pytest.skip("only root can choose the next process id")
+    with subprocess.Popen(["sleep", "7654321"]) as old:
+        assert old.pid in {each["pid"] for each in ask(process_search.Module, name="sleep").elements}
+        old.kill()
+    time.sleep(0.02)  # The start time of a process has a resolution of 10 ms.
+    last.write_text(str(old.pid - 1))
+    with subprocess.Popen(["sleep", "7654321"]) as new:
+        assert new.pid in {each["pid"] for each in ask(process_search.Module, name="sleep").elements}
+        new.kill()
+
+
 def test_a_process_is_found_by_each_of_its_properties(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
     (user,) = lines("ps", "-o", "user:40=", "-p", str(sleeper.pid))
     command = {"command": "1234567$"}

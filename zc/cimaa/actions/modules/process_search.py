@@ -1,14 +1,18 @@
 """Which processes run?"""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...masking import mask_text
 from ...text import storable
 from ..answers import Answer, cut_text, utc
 from ..parameters import PATTERNS, REGEXES, TEXTS, Parameter, ParameterValues, integer
 from . import Bounds, Inspector, any_match, matched
+
+if TYPE_CHECKING:
+    import psutil
 
 # Bytes of a command line in the answer.
 _COMMAND = 4096
@@ -50,18 +54,23 @@ def read() -> Iterator[RunningProcess]:
     """The processes that run now."""
     import psutil
 
-    fields = ["pid", "ppid", "name", "username", "exe", "cmdline", "create_time"]
-    for process in psutil.process_iter(fields):
-        info = process.info
-        yield RunningProcess(
-            info["pid"],
-            info["ppid"] or 0,
-            storable(info["name"] or ""),
-            info["username"] or "",
-            storable(info["exe"] or ""),
-            storable(" ".join(info["cmdline"] or ())),
-            info["create_time"] or 0,
-        )
+    # Not psutil.process_iter: it skips a process whose id belonged to another at its last call.
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            yield _read(psutil.Process(pid))
+
+
+def _read(process: "psutil.Process") -> RunningProcess:
+    info = process.as_dict(["pid", "ppid", "name", "username", "exe", "cmdline", "create_time"])
+    return RunningProcess(
+        info["pid"],
+        info["ppid"] or 0,
+        storable(info["name"] or ""),
+        info["username"] or "",
+        storable(info["exe"] or ""),
+        storable(" ".join(info["cmdline"] or ())),
+        info["create_time"] or 0,
+    )
 
 
 def judge(running: Sequence[RunningProcess], values: ParameterValues) -> Answer:
