@@ -142,14 +142,17 @@ def test_a_process_is_found_under_the_id_of_one_that_was_found_before() -> None:
     last = Path("/proc/sys/kernel/ns_last_pid")
     if not os.access(last, os.W_OK):
         pytest.skip("only root can choose the next process id")
-    with subprocess.Popen(["sleep", "7654321"]) as old:
-        assert old.pid in {each["pid"] for each in ask(process_search.Module, name="sleep").elements}
-        old.kill()
+
+    def sleeping_is_found(process: subprocess.Popen[bytes]) -> bool:
+        with process, ExitStack() as stack:
+            stack.callback(process.kill)
+            return process.pid in {each["pid"] for each in ask(process_search.Module, name="sleep").elements}
+
+    old = subprocess.Popen(["sleep", "7654321"])
+    assert sleeping_is_found(old)
     time.sleep(0.02)  # The start time of a process has a resolution of 10 ms.
     last.write_text(str(old.pid - 1))
-    with subprocess.Popen(["sleep", "7654321"]) as new:
-        assert new.pid in {each["pid"] for each in ask(process_search.Module, name="sleep").elements}
-        new.kill()
+    assert sleeping_is_found(subprocess.Popen(["sleep", "7654321"]))
 
 
 def test_a_process_is_found_by_each_of_its_properties(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
