@@ -95,7 +95,8 @@ def test_a_session_from_setup_to_deletion(in_directory: Path, capsys: pytest.Cap
 
 def test_the_tables_are_attributes(db: DB) -> None:
     db.set_faults("a", [fault("f", x=1.5, y=2)])
-    assert set(zc.cimaa.dynamodb.schemas) == {"agents", "faults", "squelches", "entries", "history"}
+    assert set(zc.cimaa.dynamodb.schemas) == {*("agents", "faults", "squelches"), *("entries", "answers", "history")}
+    assert all(getattr(db, table).key_schema == key for table, key in zc.cimaa.dynamodb.schemas.items())
     assert db.agents is db.agents
     [item] = db.faults.scan()["Items"]
     assert (item["x"], item["y"], item["severity"]) == (Decimal("1.5"), Decimal(2), Decimal(40))

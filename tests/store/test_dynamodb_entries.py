@@ -148,6 +148,28 @@ def test_an_agent_works_without_the_table_until_it_wants_an_entry(
     assert db.lease("job", "a", 60).token == 1
 
 
+def test_commands_are_read_without_the_table_of_answers_and_an_answer_says_what_to_run(
+    db: DB, moto_client: Any, dynamodb_settings: dict[str, str]
+) -> None:
+    name = f"{dynamodb_settings['prefix']}.answers"
+    moto_client.delete_table(TableName=name)
+    actions = FleetActions(db)
+    with pytest.MonkeyPatch.context():
+        action = actions.add(action_data("who"), b"", "jane")
+    list(actions.deliver(action.document(), ["a"]))
+    assert actions.counters(action).sent == 1
+    [command] = actions.commands_of("a")
+    claimed = actions.claim(command)
+    assert claimed is not None
+    for call in (lambda: actions.answer(claimed, "{}"), lambda: list(actions.answers(action))):
+        with pytest.raises(errors.StoreNotSetUp, match=f"has no table {name}, .*: run setup-dynamodb CONFIG"):
+            call()
+    for step in steps(moto_client, dynamodb_settings["prefix"], TableOptions()):
+        step.do()
+    actions.answer(claimed, "{}")
+    assert [answer.agent for answer in actions.answers(action)] == ["a"]
+
+
 # Items that others wrote
 
 ODD: list[Any] = [

@@ -131,11 +131,13 @@ def test_a_check_shows_the_tables_and_what_would_be_done(
         f"{names[2]}: active, on demand",
         f"{names[3]}: active, on demand",
         f"{names[4]}: active, on demand",
+        f"{names[5]}: active, on demand",
         f"to do: {names[0]}: enable deletion protection",
         f"to do: {names[1]}: create the table, on demand, deletion protection",
         f"to do: {names[2]}: enable deletion protection",
         f"to do: {names[3]}: enable deletion protection",
         f"to do: {names[4]}: enable deletion protection",
+        f"to do: {names[5]}: enable deletion protection",
     ]
     assert set(proxy.operations) == {"DescribeTable", "DescribeTimeToLive"}
 
@@ -274,6 +276,25 @@ def test_tables_of_the_version_before_history_are_completed(
     ]
     assert moto_client.scan(TableName=f"{prefix}.agents")["Items"] == before
     main([conf, "--check"])
+
+
+def test_the_table_of_answers_is_added_to_a_standing_store(
+    conf: str, prefix: str, moto_client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([conf])
+    moto_client.delete_table(TableName=f"{prefix}.answers")
+    with DB(config_parse(conf)) as db:
+        db.lease("job", "a", 60)
+        before = db.entries.scan()["Items"]
+        capsys.readouterr()
+        main([conf])
+        lines = [line for line in capsys.readouterr().err.splitlines() if not line.endswith(": active")]
+        assert lines == [
+            f"{prefix}.answers: create the table, on demand: done",
+            f"{prefix}.answers: enable time to live: done",
+        ]
+        assert db.entries.scan()["Items"] == before
+        assert db.answers.scan()["Items"] == []
 
 
 def stopped(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -423,15 +444,23 @@ def test_an_agent_may_write_only_its_own_items_and_leases_and_read_actions() -> 
             condition = statement["Condition"]["ForAllValues:StringEquals"]
             keys = condition.pop("dynamodb:LeadingKeys")
             assert not condition
-            if not statement["Resource"][0].endswith(".entries"):
+            if statement["Resource"][0].endswith(".answers"):
+                assert keys == ["answer ${aws:PrincipalTag/cimaa-agent}"]
+            elif not statement["Resource"][0].endswith(".entries"):
                 assert keys == ["${aws:PrincipalTag/cimaa-agent}"]
             elif keys == ["action "]:
                 assert statement["Action"] == ["dynamodb:GetItem"]
             elif keys != ["lease "]:
-                assert keys == ["command ${aws:PrincipalTag/cimaa-agent}", "answer ${aws:PrincipalTag/cimaa-agent}"]
+                assert keys == ["command ${aws:PrincipalTag/cimaa-agent}"]
             assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
     assert allowed("agent")["entries"] == {"GetItem", "PutItem", "Query"}
+    assert allowed("agent")["answers"] == {"GetItem", "PutItem"}
     assert allowed("agent")["squelches"] == {"Scan"}
+
+
+def test_no_role_may_write_or_delete_the_answers_of_agents() -> None:
+    for role in ("operator", "investigator", "reader"):
+        assert allowed(role)["answers"] == {"DescribeTable", "GetItem", "Scan"}
 
 
 @pytest.mark.parametrize(("region", "start"), [("cn-north-1", "arn:aws-cn:"), ("us-gov-west-1", "arn:aws-us-gov:")])

@@ -15,7 +15,7 @@ from ..squelches import StoredSquelch
 from . import costs, records
 from .agent_reads import AgentReads
 from .agent_rows import AgentRows
-from .entry_table import EntryTable
+from .entry_tables import EntryTables
 from .event_log import AgentSpan, EventLog
 from .fleet_reads import FleetReads
 from .records import check_prefix, full_name, schemas
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class DB(Contract):
     """A store in DynamoDB tables, which setup-dynamodb creates, for a fleet of any size.
 
-    Its attributes ``agents``, ``faults``, ``squelches``, ``entries`` and ``history`` are the tables, as
-    resources of boto3.
+    Its attributes ``agents``, ``faults``, ``squelches``, ``entries``, ``answers`` and ``history`` are the tables,
+    as resources of boto3.
     """
 
     options = (
@@ -73,7 +73,7 @@ class DB(Contract):
         self._fleet = FleetReads(self._requests, self._names, self._reads, self._log)
         self._agent_rows = AgentRows(self._requests, self._names, self._reads, self._log, self._now)
         self._squelch_rows = SquelchRows(self._requests, self._names, self._log, self._now)
-        self._entry_table = EntryTable(self._requests, self._names["entries"], self._now)
+        self._entry_tables = EntryTables(self._requests, self._names, self._now)
 
     def _close(self) -> None:
         self._connection.close()
@@ -130,15 +130,15 @@ class DB(Contract):
         return map(records.decode_squelch, found)
 
     def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
-        return self._entry_table.read(kind, owner, key)
+        return self._entry_tables.read(kind, owner, key)
 
     def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
         if becomes is None:
-            return self._entry_table.remove(kind, owner, key, was)
-        return self._entry_table.write(becomes, was)
+            return self._entry_tables.remove(kind, owner, key, was)
+        return self._entry_tables.write(becomes, was)
 
     def _add(self, entries: Iterable[Entry]) -> int:
-        return self._entry_table.add(entries)
+        return self._entry_tables.add(entries)
 
     def _read_units(self, size: int) -> int:
         return costs.read_units(size)

@@ -1,15 +1,27 @@
-"""How entries are encoded as DynamoDB items, in the table ``entries``.  Pure.
+"""How entries are encoded as DynamoDB items, in the tables ``entries`` and ``answers``.  Pure.
+
+Answers to actions have a table of their own: they are much larger than commands, and a scan for the commands of an
+action is billed for everything in the table.
 
 ``of``, the partition key, is the kind and the owner with a space between, and ``key`` is the sort key.  The other
 attributes are ``value`` (JSON), ``revision``, and ``expires`` (seconds), after which DynamoDB deletes the item.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..entries import Entry
 from ..faults import decode, encode
 from . import records
 from .records import Item, number, text
+
+# The kinds that have a table of their own.
+_TABLES: Mapping[str, str] = {"answer": "answers"}
+
+
+def table(kind: str) -> str:
+    """The table of the entries of this kind: one of :data:`~zc.cimaa.dynamodb.records.schemas`."""
+    return _TABLES.get(kind, "entries")
 
 
 def partition(kind: str, owner: str) -> str:

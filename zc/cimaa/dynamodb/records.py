@@ -18,6 +18,7 @@ table          key                   attributes besides the key
 ``squelches``  ``regex``             ``reason``, ``user``, ``time``, ``permanent``, ``expires``,
                                      ``revision`` (changed by every write)
 ``entries``    ``of``, ``key``       see :mod:`~zc.cimaa.dynamodb.entry_records`
+``answers``    ``of``, ``key``       the same
 ``history``    ``agent``, ``at``     see :mod:`~zc.cimaa.dynamodb.history_records`
 =============  ====================  =============================================================
 
@@ -57,11 +58,12 @@ schemas: Mapping[str, Sequence[Mapping[str, str]]] = {
     "faults": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "name", "KeyType": "RANGE"}],
     "squelches": [{"AttributeName": "regex", "KeyType": "HASH"}],
     "entries": [{"AttributeName": "of", "KeyType": "HASH"}, {"AttributeName": "key", "KeyType": "RANGE"}],
+    "answers": [{"AttributeName": "of", "KeyType": "HASH"}, {"AttributeName": "key", "KeyType": "RANGE"}],
     "history": [{"AttributeName": "agent", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}],
 }
 
 #: The tables of which DynamoDB deletes items, and the attribute with the time (seconds since the epoch).
-EXPIRING: Mapping[str, str] = {"agents": "expires", "entries": "expires", "history": "expires"}
+EXPIRING: Mapping[str, str] = dict.fromkeys(("agents", "entries", "answers", "history"), "expires")
 
 #: What a marked row has as ``woken``; an unmarked one does not have the attribute.
 WOKEN: Value = {"BOOL": True}

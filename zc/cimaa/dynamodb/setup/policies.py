@@ -70,8 +70,13 @@ CALLS: Mapping[str, Actions] = {
 #: without a signed action they have no effect.
 ACTION_CALLS: Mapping[str, Actions] = {
     "look at an action": {"entries": ("GetItem",)},
-    "answer actions": {"entries": ("GetItem", "PutItem", "Query")},
-    "read actions": {"entries": ("GetItem", "Query", "Scan")},
+    "claim and end commands": {"entries": ("PutItem", "Query")},
+    "answer actions": {"answers": ("GetItem", "PutItem")},
+    # The descriptions tell what a scan costs.
+    "read actions": {
+        "entries": ("DescribeTable", "GetItem", "Query", "Scan"),
+        "answers": ("DescribeTable", "GetItem", "Scan"),
+    },
     "add actions": {"entries": ("GetItem", "PutItem", "Query")},
     "add commands": {"entries": ("PutItem",)},
     "cancel actions": {"entries": ("GetItem", "PutItem", "Query")},
@@ -95,9 +100,10 @@ class Role:
     own: tuple[str, ...] = ()
     #: Calls about leases, which belong to all agents.
     entries: tuple[str, ...] = ()
-    #: Calls about actions, which belong to all agents; and about the agent's own commands and answers.
+    #: Calls about actions, which belong to all agents; about the agent's own commands; and about its own answers.
     actions: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     #: Calls about the commands of all agents.
     all_commands: tuple[str, ...] = ()
     #: Calls that are permitted for every agent, or do not concern an agent.
@@ -115,7 +121,8 @@ ROLES: Mapping[str, Role] = {
         ),
         entries=("lease", "release", "get_leases"),
         actions=("look at an action",),
-        commands=("answer actions",),
+        commands=("claim and end commands",),
+        answers=("answer actions",),
         any=("get_squelches", "get_squelch_details", *_NOTHING),
     ),
     "operator": Role(
@@ -154,7 +161,8 @@ _LEASES = [partition(kind, "") for kind in SHARED_KINDS]
 _ACTIONS = [partition(kind, "") for kind in READ_KINDS]
 # With a wildcard, which no other pattern has.
 _ALL_COMMANDS = [partition(kind, "*") for kind in CHANGED_KINDS]
-_COMMANDS = [partition(kind, _OWN) for kind in (*CHANGED_KINDS, *OWN_KINDS)]
+_COMMANDS = [partition(kind, _OWN) for kind in CHANGED_KINDS]
+_ANSWERS = [partition(kind, _OWN) for kind in OWN_KINDS]
 
 
 def policy(role: str, prefix: str, region: str | None) -> dict[str, Any]:
@@ -171,6 +179,7 @@ def policy(role: str, prefix: str, region: str | None) -> dict[str, Any]:
             (permitted.entries, _LEASES),
             (permitted.actions, _ACTIONS),
             (permitted.commands, _COMMANDS),
+            (permitted.answers, _ANSWERS),
             (permitted.all_commands, _ALL_COMMANDS),
         )
         for table, actions in _needed(calls)

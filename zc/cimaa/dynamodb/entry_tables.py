@@ -1,6 +1,6 @@
 """Reads, writes and removes entries, each write on condition of the stored revision."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -29,13 +29,13 @@ _UNCHANGED = "revision = :revision OR (revision = :was AND (attribute_not_exists
 _PARALLEL = 16
 
 
-class EntryTable:
+class EntryTables:
     """The operations of a handle on entries.  It may be used from several threads."""
 
-    def __init__(self, requests: "Requests", table: str, now: Callable[[], int]) -> None:
-        """``table`` is the full name of the table; ``now`` returns microseconds since the epoch."""
+    def __init__(self, requests: "Requests", tables: Mapping[str, str], now: Callable[[], int]) -> None:
+        """``tables`` are the full names of the tables; ``now`` returns microseconds since the epoch."""
         self._requests = requests
-        self._table = table
+        self._tables = tables
         self._now = now
 
     def read(self, kind: str, owner: str | None, key: str | None) -> Iterable[Entry]:
@@ -56,6 +56,7 @@ class EntryTable:
         values |= _TYPES if was is None else {":was": records.text(was)}
         return self._send(
             "put_item",
+            entry.kind,
             f"writing the {entry.kind} {quoted(entry.key)}",
             Item=entry_records.encode_entry(entry),
             ConditionExpression=_ABSENT if was is None else _UNCHANGED,
@@ -77,6 +78,7 @@ class EntryTable:
             return False
         self._send(
             "delete_item",
+            kind,
             f"removing the {kind} {quoted(key)}",
             Key=entry_records.entry_key(kind, owner, key),
             ConditionExpression="revision = :revision",
@@ -86,13 +88,13 @@ class EntryTable:
 
     def _get(self, kind: str, owner: str, key: str) -> Iterable[Item]:
         doing, place = f"reading the {kind} {quoted(key)}", entry_records.entry_key(kind, owner, key)
-        answer = self._requests.send("get_item", doing, TableName=self._table, Key=place, ConsistentRead=True)
+        answer = self._requests.send("get_item", doing, TableName=self._table(kind), Key=place, ConsistentRead=True)
         return [answer["Item"]] if "Item" in answer else []
 
     def _query(self, kind: str, owner: str) -> Iterable[Item]:
         return self._requests.query(
             f"listing entries of the kind {kind}",
-            TableName=self._table,
+            TableName=self._table(kind),
             KeyConditionExpression="#of = :of",
             ExpressionAttributeNames={"#of": "of"},  # a reserved word of DynamoDB
             ExpressionAttributeValues={":of": records.text(entry_records.partition(kind, owner))},
@@ -101,16 +103,19 @@ class EntryTable:
     def _scan(self, kind: str) -> Iterable[Item]:
         return self._requests.scan(
             f"listing entries of the kind {kind}",
-            TableName=self._table,
+            TableName=self._table(kind),
             FilterExpression="begins_with(#of, :kind)",
             ExpressionAttributeNames={"#of": "of"},
             ExpressionAttributeValues={":kind": records.text(entry_records.partition(kind, ""))},
         )
 
-    def _send(self, operation: str, doing: str, **parameters: Any) -> bool:
+    def _table(self, kind: str) -> str:
+        return self._tables[entry_records.table(kind)]
+
+    def _send(self, operation: str, kind: str, doing: str, **parameters: Any) -> bool:
         """Send a conditional write; return whether its condition held."""
         try:
-            self._requests.send(operation, doing, TableName=self._table, **parameters)
+            self._requests.send(operation, doing, TableName=self._table(kind), **parameters)
         except ConditionFailed:
             return False
         return True
