@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.support.dynamodb_servers import ACCESS, Proxy, after, counted, dynalite, plain_client, refused, unanswered
+from tests.support.signed_actions import action_data
 from zc.cimaa import errors
+from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.dynamodb import DB
 from zc.cimaa.dynamodb.costs import MONTH, Fleet, Prices, costs, total
 from zc.cimaa.dynamodb.setup.provisioning import TableOptions, steps
@@ -154,8 +156,7 @@ def test_commands_are_read_without_the_table_of_answers_and_an_answer_says_what_
     name = f"{dynamodb_settings['prefix']}.answers"
     moto_client.delete_table(TableName=name)
     actions = FleetActions(db)
-    with pytest.MonkeyPatch.context():
-        action = actions.add(action_data("who"), b"", "jane")
+    action = actions.add(action_data("who"), b"", "jane")
     list(actions.deliver(action.document(), ["a"]))
     assert actions.counters(action).sent == 1
     [command] = actions.commands_of("a")

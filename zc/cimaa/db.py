@@ -716,6 +716,10 @@ class DB(ABC):
         """What it costs to read an entry of this many bytes, in units of the store; ``None``: nothing is billed."""
         return None
 
+    def _scan_units(self, kind: str) -> int | None:  # noqa: ARG002  # most stores do not bill
+        """About what it costs to read all entries of this kind, in units of the store; ``None``: nothing is billed."""
+        return None
+
     def _add(self, entries: Iterable[Entry]) -> int:
         """Write the entries that are not there yet; return how many these were."""
         return sum(self._swap(entry.kind, entry.owner, entry.key, None, entry) for entry in entries)

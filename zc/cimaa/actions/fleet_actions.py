@@ -58,10 +58,6 @@ class FleetActions(AgentActions):
             self._db.wake(names)
             yield len(names), added
 
-    def read_units(self, action: StoredAction) -> int | None:
-        """What it costs an agent to read the action, in units of the store; ``None``: nothing is billed."""
-        return self._db._read_units(len(action.data) + len(action.signatures))
-
     def cancel(self, document_id: str, user: str) -> StoredAction:
         """Cancel an action: agents that have not claimed it will not run it.
 
@@ -100,6 +96,10 @@ class FleetActions(AgentActions):
             return found[0]
         several = f"{len(found)} actions have ids that start with" if found else "there is no action"
         raise InvalidAction(f"{several} {start}; see: cimaa action list")
+
+    def scan_units(self, kind: str) -> int | None:
+        """About what it costs to read all commands or answers, in units of the store; ``None``: nothing is billed."""
+        return self._db._scan_units(kind)
 
     def counters(self, action: StoredAction) -> Counters:
         """How many commands the action has, in which states; answers are not read."""

@@ -9,6 +9,7 @@ import orjson
 
 from ..actions import entries_of_actions, signatures, signers
 from ..actions.entries_of_actions import (
+    ANSWER,
     EXPIRED,
     FAILED,
     LOST,
@@ -22,6 +23,7 @@ from ..actions.entries_of_actions import (
 from ..actions.fleet_actions import FleetActions
 from ..actions.signatures import Verifier
 from ..errors import InvalidAction
+from . import action_costs
 from .output import View, message, write_json_list, write_table
 
 TITLES = ("agent", "state", "module", "found", "answer")
@@ -58,16 +60,22 @@ def verifier(keys: Path) -> Verifier:
 
 
 def answered(
-    fleet: FleetActions, action: StoredAction, wanted: AnswerFilter, verified_by: Verifier | None = None
+    fleet: FleetActions,
+    action: StoredAction,
+    wanted: AnswerFilter,
+    verified_by: Verifier | None = None,
+    *,
+    quiet: bool = False,
 ) -> Iterator[Answered]:
     """The commands that are wanted, sorted by agent, with their answers.
 
     If answers are verified, what the store says of them is not believed, and those that do not count are there, too.
+    Unless it is ``quiet``, it shows what it costs to read all answers, if it does and the store bills it.
     """
     commands = fleet.commands(action)
     if verified_by is None:
         commands = [command for command in commands if wanted(command)]
-    answers = {answer.agent: answer for answer in _answers(fleet, action, commands)}
+    answers = {answer.agent: answer for answer in _answers(fleet, action, commands, quiet)}
     found = (_answered(command, answers.get(command.agent), verified_by) for command in commands)
     return (each for each in found if each.wrong or wanted(each.command))
 
@@ -85,10 +93,12 @@ def write(found: Iterable[Answered], view: View) -> bool:
     return not any(each.wrong for each in listed)
 
 
-def _answers(fleet: FleetActions, action: StoredAction, commands: list[Command]) -> Iterable[SentAnswer]:
+def _answers(fleet: FleetActions, action: StoredAction, commands: list[Command], quiet: bool) -> Iterable[SentAnswer]:
     """The answers that there are: of a few agents one by one, because others' are larger than all commands."""
     if len(commands) <= _ONE_BY_ONE:
         return fleet.answers_of(action, [command.agent for command in commands])
+    if not quiet:
+        action_costs.show(fleet, ANSWER)
     return fleet.answers(action)
 
 

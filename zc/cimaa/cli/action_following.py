@@ -2,18 +2,20 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from ..actions import entries_of_actions
 from ..actions.documents import format_time
-from ..actions.entries_of_actions import CANCELLED, COMPLETED, Counters, StoredAction
+from ..actions.entries_of_actions import CANCELLED, COMMAND, COMPLETED, Counters, StoredAction
 from ..actions.fleet_actions import FleetActions
 from ..errors import InvalidAction
+from . import action_costs
 from .output import message
 
-#: How often the counters are read (seconds); and where reading them is billed.
+#: How often the counters are read (seconds); and at most how often where reading them is billed.
 INTERVAL, BILLED_INTERVAL = 2, 60
 
 
@@ -46,17 +48,21 @@ def line(counted: Counters) -> str:
     return f"{counted.done} of {counted.sent} done, {counted.found} found something: {', '.join(states) or 'none'}"
 
 
-def follow(fleet: FleetActions, action: StoredAction) -> Counters:
+def follow(fleet: FleetActions, action: StoredAction, sleep: Callable[[float], object] = time.sleep) -> Counters:
     """Show how far the action is until it is completed or cancelled, or the user interrupts; the last counters."""
-    interval = INTERVAL if fleet.read_units(action) is None else BILLED_INTERVAL
+    is_billed = action_costs.show(fleet, COMMAND, " once a minute")
     counted = fleet.counters(action)
+
+    def wait() -> None:
+        sleep(BILLED_INTERVAL if is_billed else _pause(fleet, action))
+
     try:
         if not sys.stderr.isatty():
-            return _follow_in_lines(fleet, action, counted, interval)
+            return _follow_in_lines(fleet, action, counted, wait)
         with click.progressbar(length=counted.sent, label="Answered", file=sys.stderr) as bar:
             bar.update(counted.done)
             while not is_over(fleet, action, counted):
-                time.sleep(_pause(fleet, action, interval))
+                wait()
                 before, counted = counted, fleet.counters(action)
                 bar.update(counted.done - before.done)
     except KeyboardInterrupt:
@@ -64,23 +70,25 @@ def follow(fleet: FleetActions, action: StoredAction) -> Counters:
     return counted
 
 
-def _follow_in_lines(fleet: FleetActions, action: StoredAction, counted: Counters, interval: float) -> Counters:
+def _follow_in_lines(
+    fleet: FleetActions, action: StoredAction, counted: Counters, wait: Callable[[], None]
+) -> Counters:
     message(line(counted))
     while not is_over(fleet, action, counted):
-        time.sleep(_pause(fleet, action, interval))
+        wait()
         before, counted = counted, fleet.counters(action)
         if counted != before:
             message(line(counted))
     return counted
 
 
-def _pause(fleet: FleetActions, action: StoredAction, interval: float) -> float:
+def _pause(fleet: FleetActions, action: StoredAction) -> float:
     """How long (seconds) to wait for the next look: until the end of the window at most, when all states are final."""
     try:
         left = action.document().expires + 1 - fleet.now()
     except InvalidAction:
-        return interval
-    return min(interval, left) if left > 0 else interval
+        return INTERVAL
+    return min(INTERVAL, left) if left > 0 else INTERVAL
 
 
 def is_over(fleet: FleetActions, action: StoredAction, counted: Counters) -> bool:

@@ -23,12 +23,12 @@ from typing import Any
 
 from ..actions import documents, signed_files, signers
 from ..actions.documents import Document
-from ..actions.entries_of_actions import Counters, StoredAction
+from ..actions.entries_of_actions import COMMAND, Counters, StoredAction
 from ..actions.fleet_actions import FleetActions
 from ..actions.signed_files import signature_file
 from ..db import DB
 from ..errors import InvalidAction
-from . import action_answers, action_following, spool_files
+from . import action_answers, action_costs, action_following, spool_files
 from .action_answers import AnswerFilter
 from .action_delivery import check_signed, reached
 from .action_files import module_checks
@@ -145,10 +145,13 @@ class ActionSpool:
         action = self._fleet.action(documents.document_id(signed_files.read(path)))
         if action is None:  # it is not kept any longer, or somebody wrote a file here
             return self._finish(path, {"state": "unknown: the store does not have it"})
+        if not (is_known := path.name in self._written):
+            action_costs.show(self._fleet, COMMAND, f" once a minute for {path.name}")
         counted = self._fleet.counters(action)
         if self._written.get(path.name) != counted:
             if counted.sent <= AGENTS:
-                self._commands.write(path.name, action_answers.answered(self._fleet, action, AnswerFilter()))
+                found = action_answers.answered(self._fleet, action, AnswerFilter(), quiet=is_known)
+                self._commands.write(path.name, found)
             spool_files.write_json(_with(path, ".status"), self._status(action, counted))
             self._written[path.name] = counted
         if not action_following.is_over(self._fleet, action, counted):

@@ -14,6 +14,8 @@ GB = 2**30
 
 #: The usual size of an agent's row, of a fault, of a squelch, and of an event of the history, in bytes.
 ROW, FAULT, SQUELCH, EVENT = 350, 250, 200, 250
+#: The usual size of a command, the smallest entry, and of a small answer to an action.
+COMMAND, ANSWER = 250, 900
 
 #: How many ticks a lease lasts, in which each agent that waits for it reads it once.
 LEASE_TICKS = 3
@@ -141,6 +143,14 @@ def _wcu(size: float) -> int:
 def read_units(size: float) -> int:
     """The units of a consistent read of ``size`` bytes."""
     return max(1, math.ceil(size / 4096))
+
+
+def scan_units(entries: int, size: int) -> int:
+    """The units of a consistent scan of a table with so many entries, of ``size`` bytes together.
+
+    Servers that simulate DynamoDB may only know the number.
+    """
+    return read_units(max(size, entries * COMMAND))
 
 
 def _pages(size: float) -> int:

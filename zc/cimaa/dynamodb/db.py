@@ -143,6 +143,9 @@ class DB(Contract):
     def _read_units(self, size: int) -> int:
         return costs.read_units(size)
 
+    def _scan_units(self, kind: str) -> int:
+        return self._entry_tables.scan_units(kind)
+
     @property
     def clock_margin(self) -> int:
         """The option ``clock_margin``: DynamoDB has no clock, so the clocks of the hosts count."""

@@ -8,7 +8,7 @@ from uuid import uuid4
 from ..agents import MICROSECONDS
 from ..entries import Entry
 from ..text import quoted
-from . import entry_records, records
+from . import costs, entry_records, records
 from .records import Item
 from .writes import ConditionFailed
 
@@ -85,6 +85,12 @@ class EntryTables:
             ExpressionAttributeValues={":revision": records.text(mark.revision)},
         )
         return True
+
+    def scan_units(self, kind: str) -> int:
+        """About what a scan for the entries of this kind costs (read units); DynamoDB counts them every six hours."""
+        doing = f"estimating what it costs to list entries of the kind {kind}"
+        table = self._requests.send("describe_table", doing, TableName=self._table(kind))["Table"]
+        return costs.scan_units(table.get("ItemCount", 0), table.get("TableSizeBytes", 0))
 
     def _get(self, kind: str, owner: str, key: str) -> Iterable[Item]:
         doing, place = f"reading the {kind} {quoted(key)}", entry_records.entry_key(kind, owner, key)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from ...actions.entries_of_actions import COMMAND
 from ...actions.fleet_actions import FleetActions
-from .. import action_answers
+from .. import action_answers, action_costs
 from ..action_answers import TITLES, AnswerFilter
 from ..output import View, message, write_json
 from ..params import examples, listing_options, open_store
@@ -42,6 +43,9 @@ def results(
 
     Each line is one thing that a module found, or an error.  Answers are those of the agents' hosts: they are not
     verified without --verify.  The exit status is 1 if an answer does not count.  ID may be cut to its first digits.
+
+    On DynamoDB this reads all commands in the store, and for more than 100 agents all answers; what that costs is shown
+    before.
     """
     if agents and view != View():
         raise click.UsageError("--agents writes a list of names: it excludes the options of the listing.")
@@ -49,6 +53,7 @@ def results(
     with open_store(ctx) as db:
         fleet = FleetActions(db)
         action = fleet.find(start)
+        action_costs.show(fleet, COMMAND)
         answered = action_answers.answered(fleet, action, AnswerFilter(found, failed), verified_by)
         if agents:
             listed = list(answered)

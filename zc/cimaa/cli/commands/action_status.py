@@ -5,12 +5,12 @@ from typing import Any
 import click
 
 from ...actions.documents import format_time
-from ...actions.entries_of_actions import StoredAction
+from ...actions.entries_of_actions import COMMAND, Counters, StoredAction
 from ...actions.fleet_actions import FleetActions
 from ...errors import InvalidAction
 from ...text import quoted
 from ...units import format_time as local_time
-from .. import action_following
+from .. import action_costs, action_following
 from ..action_following import follow as follow_action
 from ..cells import Cell, Styled
 from ..output import View, message, write_json, write_table
@@ -71,13 +71,13 @@ def status(ctx: click.Context, start: str, follow: bool, as_json: bool) -> None:
     expired    the window ended before the agent ran it
     lost       it was claimed, and is not known to have run
 
-    ID may be cut to its first digits.  On a store that bills reading, each look reads all commands in the store;
-    --follow looks once a minute there.
+    ID may be cut to its first digits.  On DynamoDB each look reads all commands in the store; what that costs is shown
+    before, and --follow looks once a minute.
     """
     with open_store(ctx) as db:
         fleet = FleetActions(db)
         action = fleet.find(start)
-        counted = follow_action(fleet, action) if follow else fleet.counters(action)
+        counted = follow_action(fleet, action) if follow else _counters(fleet, action)
         action = fleet.action(action.id) or action
         if as_json:
             write_json(action_following.shape(fleet, action, counted))
@@ -103,6 +103,11 @@ def cancel(ctx: click.Context, start: str) -> None:
             return
         fleet.cancel(action.id, login_name())
     message(f"Cancelled {action.id[:8]}.")
+
+
+def _counters(fleet: FleetActions, action: StoredAction) -> Counters:
+    action_costs.show(fleet, COMMAND)
+    return fleet.counters(action)
 
 
 def _row(fleet: FleetActions, action: StoredAction) -> tuple[Cell, ...]:

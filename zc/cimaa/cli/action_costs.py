@@ -1,0 +1,19 @@
+"""What it costs to follow actions, on a store that bills what is read."""
+
+from ..actions.fleet_actions import FleetActions
+from .output import message
+
+
+def show(fleet: FleetActions, kind: str, each: str = "") -> bool:
+    """Show on standard error about what it costs to read all entries of a kind, unless the store does not bill it.
+
+    ``each`` says how often they are read.  Return whether the store bills it.
+    """
+    units = fleet.scan_units(kind)
+    if units is None:
+        return False
+    message(
+        f"This reads all {kind}s in the store{each}: about {units:,} read units"
+        f"{' each time' if each else ''}, as counted up to six hours ago."
+    )
+    return True
