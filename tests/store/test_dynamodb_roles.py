@@ -216,7 +216,11 @@ def configuration(
 
 
 @pytest.mark.usefixtures("configuration")
-def test_each_command_is_permitted_as_the_page_says(guard: Guard, fill: Callable[[], None]) -> None:
+def test_each_command_is_permitted_as_the_page_says(
+    guard: Guard, fill: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zc.cimaa.cli.action_following.BILLED_INTERVAL", 1)
+
     def permitted(arguments: list[str], agent: str) -> bool:
         fill()
         result = CliRunner().invoke(cimaa, [{"AGENT": agent, "ID": ID}.get(one, one) for one in arguments])
