@@ -50,8 +50,17 @@ def test_a_listing_reads_all_tables() -> None:
     fleet = Fleet(agents=100_000, interval=10**12, faults=2, changes=0, listings=1)
     (listings,) = [cost for cost in costs(fleet, Prices()) if cost.what == "listings"]
     days = MONTH / 86400
-    assert listings.read_units == pytest.approx(days * (8545 + 12208 + 1))
-    assert listings.requests == pytest.approx(days * (34 + 48 + 1))
+    assert listings.read_units == pytest.approx(days * (8545 + 12208 + 2 * 256 + 1))
+    assert listings.requests == pytest.approx(days * (35 + 49 + 1))
+
+
+def test_commands_and_answers_are_stored_for_thirty_days_and_an_agent_reads_all_its_commands() -> None:
+    one, many = ({"agents": 10, "changes": 0, "actions": number} for number in (1, 100))
+    assert stored(Fleet(**many)) - stored(Fleet(**many | {"actions": 0})) == pytest.approx(  # type: ignore[arg-type]
+        10 * 100 * 30 * 86400 / MONTH * (250 + 900 + 200)
+    )
+    assert reports(**one)[1:4] == (10 + 10 * 9, 10 + 10 * 6, 10 * 3)
+    assert reports(**many)[1:4] == (10 + 1000 * 9, 10 + 1000 * 6, 1000 * 9)
 
 
 def test_dollars_follow_from_the_prices() -> None:

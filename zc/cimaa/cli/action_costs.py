@@ -13,7 +13,7 @@ def show(fleet: FleetActions, kind: str, each: str = "") -> bool:
     if units is None:
         return False
     message(
-        f"This reads all {kind}s in the store{each}: about {units:,} read units"
+        f"This reads all {kind}s in the store{each}: about {units:,} read unit{'' if units == 1 else 's'}"
         f"{' each time' if each else ''}, as counted up to six hours ago."
     )
     return True

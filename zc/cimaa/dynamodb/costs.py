@@ -27,8 +27,10 @@ SQUELCHES_READ = 10 * 60
 #: claimed and ended, and a small answer is added.
 ACTION_WRITES = 6
 #: Its read units and requests: the report that the mark makes go the long way reads the faults, and the agent reads its
-#: commands, and the action, of at most 4 KB.
+#: commands, of which 16 are one unit, and the action, of at most 4 KB.
 ACTION_READS, ACTION_REQUESTS = 3, 9
+#: How long (seconds) commands and answers are kept.
+ACTIONS_KEPT = 30 * DAY
 
 # Bytes that are billed with each item, and the size of a scan's page.
 _OVERHEAD = 100
@@ -100,14 +102,15 @@ def costs(fleet: Fleet, prices: Prices) -> list[Cost]:
     if fleet.squelches is not None:
         size = fleet.squelches * SQUELCH
         reads = fleet.agents * MONTH / max(fleet.interval, SQUELCHES_READ)
-        found.append(_cost("squelches, read by agents", reads, _pages(size), 0, read_units(size), prices))
+        found.append(_cost("squelches, read by agents", reads, _pages(size), 0, scan_units(size), prices))
     if fleet.leases:
         found.append(_leases(fleet, prices))
     if fleet.actions:
         commands = fleet.actions * fleet.agents
-        found.append(_cost("actions", commands, ACTION_REQUESTS, ACTION_WRITES, ACTION_READS, prices))
+        reads = ACTION_READS - 1 + read_units(_kept_actions(fleet) * COMMAND)
+        found.append(_cost("actions", commands, ACTION_REQUESTS, ACTION_WRITES, reads, prices))
     tables = fleet.agents * ROW, fleet.agents * fleet.faults * FAULT, (fleet.squelches or 0) * SQUELCH
-    requests, units = sum(map(_pages, tables)), sum(map(read_units, tables))
+    requests, units = sum(map(_pages, tables)), sum(map(scan_units, tables))
     found.append(_cost("listings", fleet.listings * MONTH / DAY, requests, 0, units, prices))
     return [*found, Cost("storage", 0, 0, 0, stored(fleet) / GB * prices.storage)]
 
@@ -128,7 +131,12 @@ def stored(fleet: Fleet) -> float:
     items = (1, ROW), (fleet.faults, FAULT)
     agents = fleet.agents * sum(count * (size + _OVERHEAD) for count, size in items)
     events = fleet.agents * fleet.history / fleet.interval * fleet.changes
-    return agents + (fleet.squelches or 0) * (SQUELCH + _OVERHEAD) + events * (EVENT + _OVERHEAD)
+    actions = fleet.agents * _kept_actions(fleet) * (COMMAND + ANSWER + 2 * _OVERHEAD)
+    return agents + (fleet.squelches or 0) * (SQUELCH + _OVERHEAD) + events * (EVENT + _OVERHEAD) + actions
+
+
+def _kept_actions(fleet: Fleet) -> float:
+    return fleet.actions * ACTIONS_KEPT / MONTH
 
 
 def _cost(what: str, times: float, requests: float, writes: float, reads: float, prices: Prices) -> Cost:
@@ -145,13 +153,14 @@ def read_units(size: float) -> int:
     return max(1, math.ceil(size / 4096))
 
 
-def scan_units(entries: int, size: int) -> int:
-    """The units of a consistent scan of a table with so many entries, of ``size`` bytes together.
+def scan_units(size: float) -> int:
+    """The units of a consistent scan of a table of ``size`` bytes.
 
-    Servers that simulate DynamoDB may only know the number.
+    If the table is larger than a page, its first page is read again, with the other parts that are read in parallel.
     """
-    return read_units(max(size, entries * COMMAND))
+    return read_units(size) + (read_units(_PAGE) if size > _PAGE else 0)
 
 
 def _pages(size: float) -> int:
-    return max(1, math.ceil(size / _PAGE))
+    """The requests of a scan; see :func:`scan_units`."""
+    return 1 if size <= _PAGE else 1 + math.ceil(size / _PAGE)
