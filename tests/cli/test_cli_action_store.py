@@ -157,6 +157,7 @@ def test_the_status_has_the_counters(asking: Cimaa) -> None:
     result = asking("action", "status", the_id()[:8])
     assert rows(result.stdout) == [["sent", "1"], ["success", "1"]]
     assert "is inflight: 1 of 2 done, 1 found something: 1 sent, 1 success." in result.stderr
+    assert "read unit" not in result.stderr
     answer(asking, "db2", failed("no"))
     counters = json.loads(asking("action", "status", the_id()[:8], "--follow", "--json").stdout)["counters"]
     assert (counters["sent"], counters["done"], counters["inflight"], counters["found"]) == (2, 2, 0, 1)

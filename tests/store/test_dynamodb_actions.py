@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +15,11 @@ from tests.support.command import Cimaa
 from tests.support.dynamodb_servers import ACCESS, Answer, Proxy, altered, counted, dynalite, plain_client, refused
 from tests.support.questions import Questions, states
 from tests.support.signed_actions import action_data
+from zc.cimaa.actions.documents import Document
 from zc.cimaa.actions.entries_of_actions import ANSWER, COMMAND, StoredAction
 from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.cli import action_following
+from zc.cimaa.cli.action_spool import ActionSpool
 from zc.cimaa.dynamodb import DB, costs
 from zc.cimaa.dynamodb.costs import MONTH, Fleet, Prices
 from zc.cimaa.dynamodb.setup.provisioning import TableOptions, steps
@@ -223,6 +225,17 @@ def test_the_status_shows_its_cost_before_the_scan(
     assert result.stderr.splitlines()[0] == said.format(*often)
 
 
+def test_the_status_is_shown_without_the_permission_to_estimate_its_cost(
+    fleet: Cimaa, proxy: Proxy, sent: StoredAction
+) -> None:
+    proxy.always("DescribeTable", refused("AccessDeniedException", "not authorized to perform: dynamodb:DescribeTable"))
+    result = fleet("action", "status", sent.id)
+    assert (result.exit_code, result.stdout) == (0, "sent\t150\n")
+    first = result.stderr.splitlines()[0]
+    said = "This reads all commands in the store; what it costs is not known: these AWS credentials do not permit"
+    assert first.startswith(f"{said} dynamodb:DescribeTable")
+
+
 def test_the_status_goes_to_standard_output_alone(fleet: Cimaa, sent: StoredAction) -> None:
     result = fleet("action", "status", sent.id)
     assert (result.exit_code, result.stdout) == (0, "sent\t150\n")
@@ -237,6 +250,30 @@ def test_the_results_show_what_the_commands_and_the_answers_cost(
     lines = [line.split(":")[0] for line in result.stderr.splitlines()]
     assert lines[:2] == ["This reads all commands in the store", "This reads all answers in the store"]
     assert [name for name in proxy.operations if name != "GetItem"] == ["DescribeTable", "Scan"] * 2
+
+
+def test_the_spool_shows_what_it_costs_once_for_each_action(
+    db: DB, asking: Questions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def deliver(fleet: FleetActions, document: Document, _size: int, agents: Sequence[str]) -> None:
+        list(fleet.deliver(document, agents))
+
+    for name in names(101):
+        db.report(name, [])
+    directory = asking.directory / "spool"
+    spool = ActionSpool(directory, db, "jane", deliver)
+    spool.prepare()
+    data = asking.document("process", time.time(), parameters={"name": "sshd"})
+    (directory / "action/new/q.sig").write_bytes(asking.keys.sign("jane", data))
+    (directory / "action/new/q").write_bytes(data)
+    spool.send_new()
+    for agents in ([], names(1), names(2)):
+        answer_all(db, FleetActions(db).actions()[0], agents, "[]")
+        assert spool.follow() == []
+    assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "This reads all commands in the store once a minute for q",
+        "This reads all answers in the store",
+    ]
 
 
 def test_following_looks_at_most_once_a_minute(

@@ -1,6 +1,7 @@
 """What it costs to follow actions, on a store that bills what is read."""
 
 from ..actions.fleet_actions import FleetActions
+from ..errors import StoreDenied
 from .output import message
 
 
@@ -9,7 +10,11 @@ def show(fleet: FleetActions, kind: str, each: str = "") -> bool:
 
     ``each`` says how often they are read.  Return whether the store bills it.
     """
-    units = fleet.scan_units(kind)
+    try:
+        units = fleet.scan_units(kind)
+    except StoreDenied as error:
+        message(f"This reads all {kind}s in the store{each}; what it costs is not known: {error}")
+        return True
     if units is None:
         return False
     message(

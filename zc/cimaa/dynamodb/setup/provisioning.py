@@ -1,6 +1,6 @@
 """Compares the existing tables with those that the store needs, and creates what is missing.
 
-The partition key of every item of an agent is the agent's name, in every table: no
+The partition key of every item of an agent is or contains the agent's name, in every table: no
 partition key gets more writes than those of one agent, and IAM can confine an agent
 to its own items.  There are no indexes, so a write costs only its item.
 
