@@ -6,7 +6,20 @@ import pytest
 
 from zc.cimaa.text import file_name
 
-NAMES = ["web1", "a/b", "a%2Fb", "..", ".x", "%2Ex", "x" * 255, "x" * 254 + "y", "x" * 254, "é" * 100, "latest", "é\udcff"]
+NAMES = [
+    "web1",
+    "a/b",
+    "a%2Fb",
+    "..",
+    ".x",
+    "%2Ex",
+    "x" * 255,
+    "x" * 254 + "y",
+    "x" * 254,
+    "é" * 100,
+    "latest",
+    "é\udcff",
+]
 
 
 @pytest.mark.parametrize("text", NAMES)

@@ -321,7 +321,7 @@ def test_without_ssh_keygen_actions_are_off(host: Host, monkeypatch: pytest.Monk
 def test_a_clock_that_was_set_back_is_a_fault_and_nothing_runs(host: Host) -> None:
     host.configure()
     host.run(1)
-    (host.path.parent / "journal" / "latest").write_text(repr(host.clock.time() + 1000))
+    (host.path.parent / "journal" / "web1" / "latest").write_text(repr(host.clock.time() + 1000))
     action = host.ask(end=3000)
     host.run(3)
     assert "behind the latest time that the journal" in host.faults()[PROBLEM]

@@ -130,10 +130,7 @@ def take(
         return again._replace(decision=Decision.FAILED) if again.decision in _LATER else again
     try:
         if not claims.in_journal(document.id, document.expires, now):
-            return Judged(
-                Decision.CLAIMED,
-                "the journal has it: it ran here before, or was about to, or another agent has the same journal",
-            )
+            return Judged(Decision.CLAIMED, "the journal has it: it ran here before, or was about to")
     except JournalError as error:
         return Judged(Decision.FAILED, str(error))
     return Judged(Decision.RAN, answer=run(document))
