@@ -167,9 +167,9 @@ class ActionWork:
                 self._look_at(documents.parse(action.data, taken.rules.agent.modules).valid_from)
             case Decision.POSTPONED | Decision.FAILED:
                 self._look_at(self._clock.time() + _AGAIN)
-            case Decision.REFUSED:
+            case Decision.REFUSED if self._clock.time() < taken.judged.until:
                 self._pending.is_refused(action.id)
-            case Decision.EXPIRED:
+            case Decision.REFUSED | Decision.EXPIRED:
                 self._pending.is_over(action.id)
 
     async def _ask(self, function: Callable[[AgentActions], T]) -> T:
