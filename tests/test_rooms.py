@@ -19,7 +19,7 @@ TESTS = ROOT / "tests"
 ROOMS = [
     {"__init__"},
     {"errors", "text", "types", "outcomes"},
-    {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff"},
+    {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff", "durable"},
     {"faults", "naming", "tags", "times", "child_process"},
     {"agents", "squelches", "options"},
     {"filters", "entries", "history"},

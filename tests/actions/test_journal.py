@@ -14,18 +14,19 @@ from zc.cimaa.actions.journal import TOLERANCE, Journal
 from zc.cimaa.errors import ConfigurationError, JournalError
 
 ACTION, OTHER = "a" * 64, "b" * 64
+AGENT = "web1"
 NOW = 1_800_000_000
 UNTIL = NOW + 3600
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "state" / "journal")
+    return Journal(tmp_path / "state" / "journal", AGENT)
 
 
 def again(journal: Journal) -> Journal:
     """The journal of the same directory, after a restart."""
-    return Journal(journal.path)
+    return Journal(journal.path.parent, AGENT)
 
 
 def test_an_action_is_claimed_once(journal: Journal) -> None:
@@ -42,13 +43,26 @@ def test_of_several_processes_one_claims_it(journal: Journal) -> None:
     assert sorted(finished(pid) for pid in [in_fork(claim) for _ in range(8)]) == [0] + [1] * 7
 
 
-def test_the_directory_is_made_for_its_owner_alone(journal: Journal) -> None:
-    assert journal.path.stat().st_mode & 0o777 == 0o700
+def test_each_agent_of_a_host_claims_an_action_in_the_same_directory(journal: Journal) -> None:
+    """Names that differ in characters that no file name has, in case, and at their ends."""
+    names = ["web2", "web/1", "web%2F1", "WEB1", "..", "latest", ACTION, "x" * 255, "x" * 254 + "y"]
+    for name in names:
+        other = Journal(journal.path.parent, name)
+        assert other.claim(ACTION, UNTIL, NOW)
+        assert not Journal(journal.path.parent, name).claim(ACTION, UNTIL, NOW)
+    assert journal.claim(ACTION, UNTIL, NOW)
+    other.prune(UNTIL + TOLERANCE + 1)
+    assert not journal.claim(ACTION, UNTIL, NOW)
+
+
+def test_the_directories_are_made_for_their_owner_alone(journal: Journal) -> None:
+    for path in (journal.path, journal.path.parent, journal.path.parent.parent):
+        assert path.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_directory_that_others_may_write_is_not_trusted(journal: Journal) -> None:
     journal.path.chmod(0o770)
-    with pytest.raises(ConfigurationError, match=r"other users may write to .*journal: chmod go-w"):
+    with pytest.raises(ConfigurationError, match=r"other users may write to .*journal/web1: chmod go-w"):
         again(journal)
 
 
@@ -110,8 +124,8 @@ def test_a_name_that_is_no_id_is_never_a_file(journal: Journal, action: str) -> 
 
 def test_a_journal_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(JournalError, match=r"journal .*file/journal cannot be made"):
-        Journal(tmp_path / "file" / "journal")
+    with pytest.raises(JournalError, match=r"journal .*file/journal/web1 cannot be made"):
+        Journal(tmp_path / "file" / "journal", AGENT)
 
 
 def test_on_a_full_disk_nothing_is_claimed(tmp_path: Path) -> None:
@@ -122,18 +136,54 @@ def test_on_a_full_disk_nothing_is_claimed(tmp_path: Path) -> None:
     if subprocess.run(mount, capture_output=True).returncode:
         missing("needs the right to mount a file system")
     try:
-        journal = Journal(disk / "journal")
+        journal = Journal(disk / "journal", AGENT)
         journal.see(NOW)
         (disk / "filler").write_bytes(b"x" * (64 * 1024 - 4 * 4096))
         ids = [f"{number:064x}" for number in range(64)]
         with pytest.raises(JournalError, match="cannot be written: No space left on device; no action runs"):
             assert all(journal.claim(action, UNTIL, NOW) for action in ids)
-        full = next(action for action in ids if not (disk / "journal" / action).exists())
+        full = next(action for action in ids if not (journal.path / action).exists())
         (disk / "filler").unlink()
         assert journal.claim(full, UNTIL, NOW)
         assert not journal.claim(ids[0], UNTIL, NOW)
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def elsewhere(journal: Journal) -> Journal:
+    """Another journal of the same agent, which takes over what this one has."""
+    other = Journal(journal.path.parent.parent / "elsewhere", AGENT)
+    other.take_over(journal)
+    return other
+
+
+def test_another_journal_takes_over_what_ran_and_the_time(journal: Journal) -> None:
+    journal.claim(ACTION, UNTIL, NOW)
+    for _ in range(2):
+        other = elsewhere(journal)
+        assert not other.claim(ACTION, UNTIL, NOW)
+        with pytest.raises(JournalError, match="the clock is"):
+            other.see(NOW - TOLERANCE - 1)
+    assert other.claim(OTHER, UNTIL, NOW)
+    other.prune(UNTIL + TOLERANCE + 1)
+    assert [path.name for path in other.path.iterdir()] == ["latest"]
+
+
+def test_a_journal_that_was_moved_has_what_it_had(journal: Journal) -> None:
+    journal.claim(ACTION, UNTIL, NOW)
+    journal.path.parent.rename(journal.path.parent.parent / "elsewhere")
+    assert not elsewhere(journal).claim(ACTION, UNTIL, NOW)
+
+
+def test_a_journal_is_not_used_if_it_cannot_take_over_what_ran(journal: Journal) -> None:
+    """A claim whose file cannot be read, as a directory here, is not left out."""
+    (journal.path / ACTION).mkdir()
+    with pytest.raises(JournalError, match=r"state/journal/web1 cannot be read: Is a directory; no action runs"):
+        elsewhere(journal)
+    (journal.path / ACTION).rmdir()
+    (journal.path / "latest").write_text("damaged")
+    with pytest.raises(JournalError, match="latest is damaged"):
+        elsewhere(journal)
 
 
 CLOCKS = st.lists(st.integers(-4 * TOLERANCE, 4 * TOLERANCE), min_size=1, max_size=20)
@@ -143,7 +193,7 @@ CLOCKS = st.lists(st.integers(-4 * TOLERANCE, 4 * TOLERANCE), min_size=1, max_si
 def test_however_the_clock_jumps_an_action_is_claimed_once_in_its_window(
     tmp_path_factory: pytest.TempPathFactory, jumps: list[int], window: int
 ) -> None:
-    journal = Journal(tmp_path_factory.mktemp("j") / "journal")
+    journal = Journal(tmp_path_factory.mktemp("j") / "journal", AGENT)
     now, until, claimed = NOW, NOW + window, 0
     for jump in jumps:
         now += jump

@@ -61,7 +61,7 @@ class Agent:
         self, data: bytes, signed: bytes, identity: str = "", in_store: Callable[[Document], bool] = lambda _: True
     ) -> Judged:
         """What becomes of an action, after a restart of the agent."""
-        journal = Journal(self.directory)
+        journal = Journal(self.directory, "web1")
         claims = Claims(journal.see, in_store, journal.claim)
         given = Given(identity or document_id(data), data, signed)
         return judging.take(given, self.rules, claims, lambda: self.clock, lambda ran: self.ran.append(ran.id))
@@ -193,7 +193,7 @@ def test_while_the_clock_is_behind_nothing_is_claimed(agent: Agent) -> None:
     def claimed(_: Document) -> bool:
         raise AssertionError("nothing may be claimed")
 
-    Journal(agent.directory).see(NOW + 1000)
+    Journal(agent.directory, "web1").see(NOW + 1000)
     data = document()
     judged = agent.take(data, agent.sign(data, "jane"), in_store=claimed)
     assert (judged.decision, "the clock is" in judged.reason) == (Decision.POSTPONED, True)
@@ -201,7 +201,7 @@ def test_while_the_clock_is_behind_nothing_is_claimed(agent: Agent) -> None:
 
 def test_a_journal_that_fails_after_the_claim_in_the_store_is_a_failure(agent: Agent) -> None:
     def break_journal(_: Document) -> bool:
-        (agent.directory / "latest").write_text("damaged")
+        (agent.directory / "web1" / "latest").write_text("damaged")
         return True
 
     data = document()

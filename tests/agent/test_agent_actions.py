@@ -1,6 +1,5 @@
 """Actions on an agent: a daemon looks at its commands when it was woken, and judges, runs and answers them."""
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -9,84 +8,19 @@ from typing import Any
 
 import pytest
 
-from tests.support.questions import Questions, answer, reason, states
-from tests.support.simulation import START, SimulatedClock, Simulation
+from tests.support.asked_host import COMMAND, NOTE, PROBLEM, AskedHost
+from tests.support.questions import answer, reason, states
 from zc.cimaa import memory
 from zc.cimaa.actions.fleet_actions import FleetActions
-from zc.cimaa.agent.action_duty import ActionDuty
-from zc.cimaa.agent.config import Settings
-from zc.cimaa.agent.rules.check import Check
-from zc.cimaa.config import Config
 from zc.cimaa.entries import Entry
-from zc.cimaa.outcomes import Finished
-
-PROBLEM = "//web1/agent/actions"
-COMMAND = "[command:note]\ncommand = sh -c 'echo ran >> {}'\n"
-NOTE = {"parameters": {"name": "note"}}
-
-
-async def bad(clock: SimulatedClock, check: Check) -> Finished:
-    return Finished(2, b"bad", b"")
-
-
-class Host:
-    """A host with a daemon in simulated time, whose command ``note`` says that it ran."""
-
-    def __init__(self, directory: Path) -> None:
-        self.questions = Questions(directory)
-        self.path = directory / "cimaa.cfg"
-        self.ran = directory / "ran"
-        self.clock = SimulatedClock(START)
-        self.clock.HANGING = 20  # nothing hangs here, but ssh-keygen may be slow
-        self.db = memory.DB(clock=lambda: self.clock.time())
-        (directory / "checks").mkdir()
-
-    def configure(self, sections: str | None = None, agent: str = "") -> None:
-        if sections is None:
-            sections = self.questions.sections(commands=COMMAND.format(self.ran))
-        self.path.write_text(f"[agent]\nname = web1\ndirectory = checks\n{agent}{sections}")
-
-    def run(self, count: int, **actions: Callable[[], Any]) -> Simulation:
-        """Run ``count`` ticks; ``at3=...`` is called at the third."""
-        config = Config.read(self.path)
-        settings = Settings.load(config)
-        simulation = Simulation(
-            self.db, "[a]\ncommand = x\n", bad, self.path.parent / "checks", start=self.clock.time(), clock=self.clock
-        )
-
-        async def go() -> None:
-            self.duty = ActionDuty(simulation.daemon, simulation.store, simulation.clock)
-            self.duty.configure(config, settings)
-            simulation.at_ticks(**actions)
-            at_tick = simulation.on_tick
-            simulation.on_tick = lambda tick: (at_tick(tick), self.duty.tick())
-            await simulation.daemon.run(count)
-            await self.duty.finish()
-
-        asyncio.run(go())
-        return simulation
-
-    def ask(self, module: str = "command", who: str = "jane", **changed: Any) -> Any:
-        """Send a question now."""
-        if module == "command" and "parameters" not in changed:
-            changed |= NOTE
-        return self.questions.send(
-            self.db, self.questions.document(module, self.clock.time(), **changed), "web1", who=who
-        )
-
-    def faults(self) -> dict[str, str]:
-        return {fault["name"]: fault["message"] for fault in self.db.get_faults("web1")}
-
-    def times_run(self) -> int:
-        return len(self.ran.read_text().splitlines()) if self.ran.exists() else 0
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
+def host(tmp_path: Path) -> AskedHost:
+    return AskedHost(tmp_path)
 
 
-def test_an_agent_that_is_woken_runs_what_was_signed_once_and_answers(host: Host) -> None:
+def test_an_agent_that_is_woken_runs_what_was_signed_once_and_answers(host: AskedHost) -> None:
     host.configure()
     asked = []
     host.run(5, at2=lambda: asked.append(host.ask()))
@@ -98,7 +32,7 @@ def test_an_agent_that_is_woken_runs_what_was_signed_once_and_answers(host: Host
     assert PROBLEM not in host.faults()
 
 
-def test_an_agent_looks_at_its_commands_when_it_starts(host: Host) -> None:
+def test_an_agent_looks_at_its_commands_when_it_starts(host: AskedHost) -> None:
     """Also if an earlier process was woken, and ended before it looked."""
     host.configure()
     host.run(1)
@@ -108,7 +42,7 @@ def test_an_agent_looks_at_its_commands_when_it_starts(host: Host) -> None:
     assert states(host.db, action) == {"web1": "success"}
 
 
-def test_an_unwoken_agent_does_not_look(host: Host) -> None:
+def test_an_unwoken_agent_does_not_look(host: AskedHost) -> None:
     """Looking costs a request."""
     host.configure()
     looks: list[str] = []
@@ -118,7 +52,7 @@ def test_an_unwoken_agent_does_not_look(host: Host) -> None:
     assert looks == ["command"]
 
 
-def test_an_agent_without_actions_refuses_and_touches_again(host: Host) -> None:
+def test_an_agent_without_actions_refuses_and_touches_again(host: AskedHost) -> None:
     host.configure(sections="")
     asked = []
     host.run(4, at2=lambda: asked.append(host.ask()))
@@ -127,7 +61,7 @@ def test_an_agent_without_actions_refuses_and_touches_again(host: Host) -> None:
     assert not host.db.report("web1", [])
 
 
-def test_an_agent_without_actions_imports_nothing_for_them(host: Host) -> None:
+def test_an_agent_without_actions_imports_nothing_for_them(host: AskedHost) -> None:
     """Until it is woken."""
     host.configure(sections="")
     program = (
@@ -146,7 +80,7 @@ def test_an_agent_without_actions_imports_nothing_for_them(host: Host) -> None:
         assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_an_action_that_is_not_permitted_is_refused(host: Host) -> None:
+def test_an_action_that_is_not_permitted_is_refused(host: AskedHost) -> None:
     host.configure()
     host.run(1)
     action = host.ask(who="joe")
@@ -160,7 +94,7 @@ def test_an_action_that_is_not_permitted_is_refused(host: Host) -> None:
     ("target", "state"),
     [("tag=db", "success"), ("tag=web", "refused"), ("agent=web1 tag=eu", "success"), ("agent=web2", "refused")],
 )
-def test_the_target_is_judged_by_what_the_agent_knows_of_itself(host: Host, target: str, state: str) -> None:
+def test_the_target_is_judged_by_what_the_agent_knows_of_itself(host: AskedHost, target: str, state: str) -> None:
     host.configure(agent="tags = db eu\n" + "", sections=None)
     host.run(1)
     action = host.ask(target=target)
@@ -168,7 +102,7 @@ def test_the_target_is_judged_by_what_the_agent_knows_of_itself(host: Host, targ
     assert states(host.db, action) == {"web1": state}
 
 
-def test_an_action_whose_window_begins_later_runs_then(host: Host) -> None:
+def test_an_action_whose_window_begins_later_runs_then(host: AskedHost) -> None:
     host.configure()
     ran: list[int] = []
     asked: list[Any] = []
@@ -191,7 +125,7 @@ class Counting(memory.DB):
         return super()._entries(kind, owner, key)
 
 
-def test_an_action_that_is_over_is_read_and_verified_once(host: Host) -> None:
+def test_an_action_that_is_over_is_read_and_verified_once(host: AskedHost) -> None:
     """Its command is kept for a month, and the agent may be woken often."""
     host.db = db = Counting(clock=lambda: host.clock.time())
     host.configure()
@@ -220,7 +154,7 @@ class GivesAnother(memory.DB):
         return super()._entries(kind, owner, self.instead or key if kind == "action" else key)
 
 
-def test_an_action_that_the_store_gives_in_place_of_another_is_refused(host: Host) -> None:
+def test_an_action_that_the_store_gives_in_place_of_another_is_refused(host: AskedHost) -> None:
     """It is signed, and for this agent; but the answer would be signed as that to the action that was sent."""
     host.db = db = GivesAnother(clock=lambda: host.clock.time())
     host.configure()
@@ -234,7 +168,7 @@ def test_an_action_that_the_store_gives_in_place_of_another_is_refused(host: Hos
     assert host.times_run() == 0
 
 
-def test_a_cancelled_action_does_not_run(host: Host) -> None:
+def test_a_cancelled_action_does_not_run(host: AskedHost) -> None:
     host.configure()
     host.run(1)
     action = host.ask()
@@ -243,7 +177,7 @@ def test_a_cancelled_action_does_not_run(host: Host) -> None:
     assert host.times_run() == 0
 
 
-def test_answers_are_signed_with_the_agent_s_key(host: Host, tmp_path: Path) -> None:
+def test_answers_are_signed_with_the_agent_s_key(host: AskedHost, tmp_path: Path) -> None:
     host.questions.keys.make("web1")
     host.configure(
         host.questions.sections(actions="key = keys/web1", commands=COMMAND.format(host.ran)),
@@ -259,7 +193,7 @@ def test_answers_are_signed_with_the_agent_s_key(host: Host, tmp_path: Path) -> 
     subprocess.run([*command, "-s", tmp_path / "sig"], input=sent.text.encode(), check=True, capture_output=True)
 
 
-def test_an_answer_without_the_key_is_stored_and_a_fault_says_so(host: Host) -> None:
+def test_an_answer_without_the_key_is_stored_and_a_fault_says_so(host: AskedHost) -> None:
     host.configure(host.questions.sections(actions="key = keys/missing", commands=COMMAND.format(host.ran)))
     host.run(1)
     action = host.ask()
@@ -268,7 +202,7 @@ def test_an_answer_without_the_key_is_stored_and_a_fault_says_so(host: Host) -> 
     assert "answers are not signed: ssh-keygen could not sign with" in host.faults()[PROBLEM]
 
 
-def test_an_action_runs_checks_and_their_faults_are_reported(host: Host) -> None:
+def test_an_action_runs_checks_and_their_faults_are_reported(host: AskedHost) -> None:
     host.configure()
     asked: list[Any] = []
     host.run(3, at2=lambda: asked.append(host.ask("check", parameters={"names": ["a", "f/a", "b"]})))
@@ -289,7 +223,7 @@ def test_an_action_runs_checks_and_their_faults_are_reported(host: Host) -> None
     ],
 )
 def test_a_problem_is_a_fault_and_nothing_runs_until_it_is_mended(
-    host: Host, spoil: Callable[[Host], Any], expected: str
+    host: AskedHost, spoil: Callable[[AskedHost], Any], expected: str
 ) -> None:
     host.configure()
     host.run(1)
@@ -304,7 +238,7 @@ def test_a_problem_is_a_fault_and_nothing_runs_until_it_is_mended(
     assert host.times_run() == 0
 
 
-def test_without_ssh_keygen_actions_are_off(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ssh_keygen_actions_are_off(host: AskedHost, monkeypatch: pytest.MonkeyPatch) -> None:
     host.configure()
     host.run(1)
     action = host.ask()
@@ -318,10 +252,10 @@ def test_without_ssh_keygen_actions_are_off(host: Host, monkeypatch: pytest.Monk
     assert states(host.db, action) == {"web1": "success"}
 
 
-def test_a_clock_that_was_set_back_is_a_fault_and_nothing_runs(host: Host) -> None:
+def test_a_clock_that_was_set_back_is_a_fault_and_nothing_runs(host: AskedHost) -> None:
     host.configure()
     host.run(1)
-    (host.path.parent / "journal" / "latest").write_text(repr(host.clock.time() + 1000))
+    (host.path.parent / "journal" / "web1" / "latest").write_text(repr(host.clock.time() + 1000))
     action = host.ask(end=3000)
     host.run(3)
     assert "behind the latest time that the journal" in host.faults()[PROBLEM]
@@ -331,7 +265,7 @@ def test_a_clock_that_was_set_back_is_a_fault_and_nothing_runs(host: Host) -> No
     assert PROBLEM not in host.faults()
 
 
-def test_a_configuration_that_is_read_again_decides_from_then_on(host: Host) -> None:
+def test_a_configuration_that_is_read_again_decides_from_then_on(host: AskedHost) -> None:
     host.configure()
     host.run(1)
     good = (host.path.parent / "keys" / "investigators").read_text()
@@ -342,8 +276,7 @@ def test_a_configuration_that_is_read_again_decides_from_then_on(host: Host) -> 
     def mend() -> None:
         before.append((host.faults().get(PROBLEM, ""), states(host.db, action)))
         (host.path.parent / "keys" / "investigators").write_text(good)
-        config = Config.read(host.path)
-        host.duty.configure(config, Settings.load(config))
+        host.reload()
 
     host.run(5, at3=mend)
     assert "investigators line 1" in before[0][0]

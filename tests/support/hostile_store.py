@@ -90,7 +90,7 @@ class Host:
 
     def journal(self) -> Journal:
         """The journal as after a restart."""
-        return Journal(self.directory / self.name)
+        return Journal(self.directory, self.name)
 
     def facts(self) -> AgentItem:
         return facts(self.name, f"{self.name}.example.com", "Linux 6.1", "0.2.0", AGENTS[self.name])

@@ -79,8 +79,9 @@ class SimulatedClock:
         ready: Any = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
         end = time.monotonic() + self.HANGING
         while True:
-            threads = self._threads() and time.monotonic() < end
             await asyncio.sleep(0)
+            # In this order: what a thread hands over before it ends is ready then.
+            threads = self._threads() and time.monotonic() < end
             if ready:
                 end = time.monotonic() + self.HANGING
             elif not threads:

@@ -7,8 +7,9 @@ The rooms (modules and packages), each of which imports only those before it:
     durations, sizes and times as text; masking of credentials; INI files; delays between retries; blocking calls
     with a time limit; quoting, cleaning, cutting and digesting text; running a program so that it and its
     descendants can be terminated.
-``outcomes``, ``child_process``
-    How the run of a program ended; running one within limits of time and output.
+``outcomes``, ``child_process``, ``durable``
+    How the run of a program ended; running one within limits of time and output; directories whose names are still
+    there after a power failure.
 ``faults``, ``agents``, ``squelches``, ``options``, ``naming``, ``tags``, ``times``
     The pure rules: what a fault, an agent's row, a squelch, an option and a tag are; how an agent names its faults; how
     users write times.

@@ -3,8 +3,11 @@
 import re
 from collections.abc import Iterable
 from hashlib import blake2b
+from urllib.parse import quote
 
 _CUT = "..."
+# The most bytes of a text that names a file, before the digest of one that is longer.
+_FILE_NAME = 200
 
 # Control characters, line separators, characters that change the direction of writing, and halves of surrogate pairs.
 _STEERING = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -63,6 +66,17 @@ def hex_digest(data: str | bytes, size: int) -> str:
     Stores, names of faults and the agents' schedules have such digests in them, so they must never change.
     """
     return blake2b(data.encode() if isinstance(data, str) else data, digest_size=size).hexdigest()
+
+
+def file_name(text: str) -> str:
+    """A name for the file or directory about something with this name, such as an agent: at most 217 bytes.
+
+    It is the text itself, with escapes for the characters that not all programs accept in names, and without a leading
+    dot.  Different texts have different names.
+    """
+    name = quote(text.encode(errors="surrogateescape"), safe="")
+    name = f"%2E{name[1:]}" if name.startswith(".") else name
+    return name if len(name) <= _FILE_NAME else f"{name[:_FILE_NAME]}-{hex_digest(name, 8)}"
 
 
 def _escape(match: re.Match[str]) -> str:

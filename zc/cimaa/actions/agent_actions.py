@@ -33,11 +33,14 @@ class AgentActions:
         return sorted(found, key=lambda command: (command.time, command.id))
 
     def claim(self, command: Command) -> Command | None:
-        """Claim a command that is ``sent``, so that it is ``running``; ``None``: another did, or it was removed."""
+        """Claim a command that is ``sent`` or ``refused``, so that it is ``running``.
+
+        ``None``: another process changed it, or it was removed.
+        """
         return self._change(command, entries_of_actions.RUNNING)
 
     def finish(self, command: Command, state: str, reason: str = "", found: bool = False) -> Command | None:
-        """End a command, as ``claim`` returned it, or refuse one that is ``sent``; ``None``: another changed it.
+        """End a command, as ``claim`` returned it, or refuse one that is not claimed; ``None``: another changed it.
 
         ``state`` is one of :data:`~zc.cimaa.actions.entries_of_actions.ENDINGS`; ``found`` says that a module found
         something.  Call :meth:`answer` before.

@@ -21,7 +21,7 @@ class ActionSettings(NamedTuple):
     investigators: Path | None
     #: The list of revoked keys.
     revoked: Path | None
-    #: The directory in which the agent remembers what it ran.
+    #: The directory in which the agents of this host remember what they ran.
     journal: Path | None
     #: The widest window of an action that is run (seconds).
     longest: int
@@ -70,7 +70,7 @@ OPTIONS = (
     Option(
         "journal",
         "the directory in which the agent remembers what it ran, so that nothing runs twice; it is created if missing."
-        "  Each agent of a host needs its own",
+        "  Agents of one user may share it",
         PATH,
     ),
     Option("longest", "the longest window of an action: validfrom to expireafter", Type("duration", _window), "1d"),

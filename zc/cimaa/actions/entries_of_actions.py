@@ -47,8 +47,12 @@ GRACE: Final = 60
 #: The most bytes of the reason that a command keeps.
 REASON: Final = 200
 
-# Each state that is stored becomes only these.
-_NEXT: Mapping[str, tuple[str, ...]] = {SENT: (RUNNING, REFUSED), RUNNING: (SUCCESS, FAILED, TIMEOUT, REFUSED, LOST)}
+# Each state that is stored becomes only these.  An agent judges again what it refused: it may have more signatures.
+_NEXT: Mapping[str, tuple[str, ...]] = {
+    SENT: (RUNNING, REFUSED),
+    REFUSED: (RUNNING, REFUSED),
+    RUNNING: (SUCCESS, FAILED, TIMEOUT, REFUSED, LOST),
+}
 _LATEST = datetime.max.replace(microsecond=0).timestamp() - 2 * 24 * 60 * 60
 
 
@@ -196,10 +200,15 @@ def changed(was: Command, state: str, now: int, reason: str = "", found: bool = 
         return None
     value: dict[str, Any] = {"state": state, "time": now}
     if reason:
-        value["reason"] = cut(storable(reason), REASON)
+        value["reason"] = stored_reason(reason)
     if found:
         value["found"] = True
     return Entry(COMMAND, was.agent, was.id, value, uuid4().hex, was.expires)
+
+
+def stored_reason(reason: str) -> str:
+    """The reason as a command keeps it."""
+    return cut(storable(reason), REASON)
 
 
 def ended(statuses: Iterable[str]) -> str:

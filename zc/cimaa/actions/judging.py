@@ -4,6 +4,7 @@ The store is not believed in anything.  The decisions have one order: signatures
 own clock, the target by its own facts, the claim in the store, the claim in the journal; and then the action runs.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
@@ -75,6 +76,8 @@ class Judged(NamedTuple):
     decision: Decision
     reason: str = ""
     answer: Any = None
+    #: When the window of one that is refused ends (seconds since the epoch); only known if its signatures are true.
+    until: float = math.inf
 
 
 # These are to be judged again later, and stay unclaimed.
@@ -83,6 +86,7 @@ _LATER = (Decision.EARLY, Decision.POSTPONED)
 
 def judge(given: Given, rules: AgentRules, now: float) -> Document | Judged:
     """The document of an action that may be claimed now, or why it may not.  It is parsed only after it is verified."""
+    document = None
     try:
         if given.id != (identity := documents.document_id(given.data)):
             raise ActionRefused(f"the store gives it as {given.id}, but its id is {identity}")
@@ -95,7 +99,7 @@ def judge(given: Given, rules: AgentRules, now: float) -> Document | Judged:
         if not document.target.includes(rules.facts):
             raise ActionRefused("this agent is not in its target")
     except (ActionRefused, InvalidAction) as error:
-        return Judged(Decision.REFUSED, str(error))
+        return Judged(Decision.REFUSED, str(error), until=document.expires if document else math.inf)
     except SigningError as error:
         return Judged(Decision.POSTPONED, str(error))
     return document
@@ -130,10 +134,7 @@ def take(
         return again._replace(decision=Decision.FAILED) if again.decision in _LATER else again
     try:
         if not claims.in_journal(document.id, document.expires, now):
-            return Judged(
-                Decision.CLAIMED,
-                "the journal has it: it ran here before, or was about to, or another agent has the same journal",
-            )
+            return Judged(Decision.CLAIMED, "the journal has it: it ran here before, or was about to")
     except JournalError as error:
         return Judged(Decision.FAILED, str(error))
     return Judged(Decision.RAN, answer=run(document))

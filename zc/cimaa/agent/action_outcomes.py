@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import TypeVar
 
 from .. import backoff
 from ..actions import entries_of_actions
@@ -14,15 +13,12 @@ from ..actions.signers import ANSWERS
 from ..errors import SigningError, StoreUnavailable
 from ..faults import SEVERITIES, FaultDict
 from ..naming import fault_name
-from ..threads import Call
 from .action_rules import ActionRules
 from .action_run import Outcome
 from .clock import AsyncClock
 from .rules.results import make_fault
 from .store import StoreClient
-from .tasks import cancel
-
-T = TypeVar("T")
+from .tasks import cancel, in_thread
 
 _LOG = logging.getLogger("zc.cimaa.agent")
 
@@ -132,10 +128,3 @@ class ActionAnswers:
             return ""
         self._problems.note(ProblemKind.SIGNING)
         return signature.decode()
-
-
-async def in_thread(function: Callable[[], T]) -> T:
-    """What the function returns, which runs in a thread."""
-    call = Call(function)
-    await call.ended()
-    return call.result()

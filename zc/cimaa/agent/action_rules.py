@@ -55,7 +55,7 @@ def prepare(config: Config, settings: Settings, run_checks: modules.RunChecks) -
     granted, commands = permissions.of_configuration(config), host_commands.load(config)
     keygen = signatures.find()
     verifier = signatures.load(keygen, given.investigators, given.revoked)
-    journal = Journal(given.journal)
+    journal = Journal(given.journal, settings.name)
     rules = AgentRules(verifier, granted, modules.checks(), _facts(settings), given.longest)
     host = Host(commands=commands, run_checks=run_checks, environment=check_environment(config))
     return ActionRules(rules, journal, host, keygen, given.key)

@@ -13,17 +13,17 @@ from typing import TypeVar
 
 from ..actions import documents, entries_of_actions
 from ..actions.agent_actions import AgentActions
-from ..actions.documents import Document
 from ..actions.entries_of_actions import Command, StoredAction
-from ..actions.journal import Journal
 from ..actions.judging import Decision, Judged
-from ..errors import JournalError, StoreError
+from ..errors import StoreError
 from ..masking import mask_urls
 from . import action_run
-from .action_outcomes import ActionAnswers, ActionProblems, ProblemKind, in_thread
+from .action_judge import ActionJudge, Taken
+from .action_outcomes import ActionAnswers, ActionProblems
 from .action_rules import ActionRules
 from .action_run import Outcome
 from .clock import AsyncClock
+from .rules.pending_commands import PendingCommands
 from .store import StoreClient
 from .tasks import Coalesced, cancel
 
@@ -49,37 +49,34 @@ class ActionWork:
         self._agent = agent
         self._store = store
         self._clock = clock
-        self._problems = problems
-        self._rules: ActionRules | None = None
+        self.judge = ActionJudge(clock, problems)
         self._looking = Coalesced(self._look)
         self._slots = asyncio.Semaphore(_PARALLEL)
-        self._judging = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        # Commands that will not be run, because their actions were cancelled, or are over: not to be read again.
-        self._past: set[str] = set()
+        self._pending = PendingCommands()
         # When to look again.
         self._again = math.inf
-        # True if the configuration is such that no action can be judged.
-        self._broken = False
         self._answers = ActionAnswers(agent, store, clock, problems)
 
-    def configure(self, rules: ActionRules | None, problem: str | None = None) -> None:
+    async def configure(self, rules: ActionRules | None, problem: str | None = None) -> None:
         """Judge actions by these rules from now on.
 
-        Without rules, all actions are refused; with a ``problem``, none is judged until it is mended.
+        See :meth:`ActionJudge.configure`.
         """
-        self._rules, self._broken, self._past = rules, problem is not None, set()
-        self._answers.rules = rules
-        self._problems.note(ProblemKind.CONFIGURATION, problem)
+        await self.judge.configure(rules, problem)
+        self._answers.rules = self.judge.rules
+        self._pending.reset()
 
-    def look(self) -> None:
-        """Have the agent's commands looked at."""
+    def look(self, woken: bool = True) -> None:
+        """Have the agent's commands looked at; if it was ``woken``, also those that it refused."""
+        if woken:
+            self._pending.wake()
         self._looking.request()
 
     def tick(self) -> None:
         """Look if there is something to look at again."""
         if self._again <= self._clock.time():
-            self.look()
+            self._looking.request()
 
     def tasks(self) -> list["asyncio.Task[None]"]:
         """The active tasks."""
@@ -95,37 +92,32 @@ class ActionWork:
 
     async def end(self, patience: float) -> None:
         """Stop what runs, and answer that it was stopped, if the store takes it within ``patience`` seconds."""
+        self.judge.hold()
         await cancel(self.tasks())
         await self._answers.end(patience)
 
     async def _look(self) -> None:
         """Start to work on each command that is to be judged."""
+        await self.judge.ready()
         self._again = math.inf
+        if self.judge.is_broken:
+            return
+        if not await self.judge.journal_is_usable():
+            self._look_at(self._clock.time() + _AGAIN)
+            return
         try:
-            if self._broken or not await self._journal_is_usable():
-                return
             commands: list[Command] = await self._ask(lambda actions: actions.commands_of(self._agent))
         except StoreError as error:
             self._put_off(f"the commands for this agent cannot be read: {error}")
             return
-        self._past.intersection_update(command.id for command in commands)
-        for command in commands:
-            is_known = command.id in self._past or command.id in self._tasks
-            if command.state == entries_of_actions.SENT and not is_known:
-                self._tasks[command.id] = task = asyncio.create_task(self._work(command))
-                task.add_done_callback(partial(self._tasks.pop, command.id))
+        for command in self._pending.choose(commands, self._tasks):
+            self._tasks[command.id] = task = asyncio.create_task(self._work(command))
+            task.add_done_callback(partial(self._ended, command.id))
 
-    async def _journal_is_usable(self) -> bool:
-        """True if the journal does not prevent that actions run; what it need not keep is removed."""
-        if self._rules is None:
-            return True
-        now = self._clock.time()
-        async with self._judging:
-            problem = await _prune(self._rules.journal, now)
-        self._problems.note(ProblemKind.JOURNAL, problem)
-        if problem is not None:
-            self._look_at(now + _AGAIN)
-        return problem is None
+    def _ended(self, command: str, _task: "asyncio.Task[None]") -> None:
+        del self._tasks[command]
+        if self._pending.ended(command):
+            self._looking.request()
 
     async def _work(self, command: Command) -> None:
         async with self._slots:
@@ -138,49 +130,47 @@ class ActionWork:
                 _LOG.exception("action %s: a bug in zc.cimaa, please report it: %s", command.id, text)
 
     async def _handle(self, command: Command) -> None:
-        rules = self._rules
-        if rules is None:
-            if not self._broken:
+        await self.judge.ready()
+        if (rules := self.judge.rules) is None:
+            if not self.judge.is_broken and command.state == entries_of_actions.SENT:
                 await self._answers.store(command, _NO_ACTIONS)
             return
         action = await self._ask(lambda actions: actions.action(command.id))
-        if action is None or action.cancelled_by:
-            self._past.update(() if action is None else (action.id,))
+        if action is None:
             return
-        claimed, judged = await self._take(rules, command, action)
+        if action.cancelled_by:
+            self._pending.is_over(action.id)
+            return
+        taken = await self.judge.take(rules, action.given(), lambda: self._ask(lambda actions: actions.claim(command)))
+        if taken is None:
+            self._put_off(f"action {action.id}: the configuration has changed")
+        else:
+            await self._act(command, action, taken)
+
+    async def _act(self, command: Command, action: StoredAction, taken: Taken) -> None:
+        """Run an action if that was decided, and store how its command ends, if it does."""
+        rules, claimed, judged = taken
         if claimed is not None and judged.decision is Decision.RAN:
             self._answers.begin(claimed)
             _LOG.info("action %s runs: %s", command.id, judged.answer.name)
             outcome: Outcome | None = await action_run.run(rules, judged.answer, self._clock)
         else:
-            self._look_again(rules, action, judged)
-            outcome = _outcome(judged, is_claimed=claimed is not None)
+            self._look_again(action, taken)
+            outcome = _outcome(judged, command, is_claimed=claimed is not None)
         if outcome is not None:
             await self._answers.store(claimed or command, outcome)
 
-    async def _take(self, rules: ActionRules, command: Command, action: StoredAction) -> tuple[Command | None, Judged]:
-        """Judge and claim an action, in a thread; the command as it was claimed in the store, if it was."""
-        loop = asyncio.get_running_loop()
-        claims: list[Command | None] = [None]
-
-        def claim(_document: Document) -> bool:
-            asking = self._ask(lambda actions: actions.claim(command))
-            claims.append(asyncio.run_coroutine_threadsafe(asking, loop).result())
-            return claims[-1] is not None
-
-        async with self._judging:  # the journal is for one thread of a process
-            judged = await in_thread(lambda: rules.take(action.given(), claim, self._clock.time))
-        self._problems.note(ProblemKind.VERIFYING, judged.reason if judged.decision is Decision.POSTPONED else None)
-        return claims[-1], judged
-
-    def _look_again(self, rules: ActionRules, action: StoredAction, judged: Judged) -> None:
+    def _look_again(self, action: StoredAction, taken: Taken) -> None:
         """Note when to look at an action again that does not run now."""
-        if judged.decision is Decision.EARLY:
-            self._look_at(documents.parse(action.data, rules.agent.modules).valid_from)
-        elif judged.decision in (Decision.POSTPONED, Decision.FAILED):
-            self._look_at(self._clock.time() + _AGAIN)
-        elif judged.decision is Decision.EXPIRED:
-            self._past.add(action.id)
+        match taken.judged.decision:
+            case Decision.EARLY:
+                self._look_at(documents.parse(action.data, taken.rules.agent.modules).valid_from)
+            case Decision.POSTPONED | Decision.FAILED:
+                self._look_at(self._clock.time() + _AGAIN)
+            case Decision.REFUSED if self._clock.time() < taken.judged.until:
+                self._pending.is_refused(action.id)
+            case Decision.REFUSED | Decision.EXPIRED:
+                self._pending.is_over(action.id)
 
     async def _ask(self, function: Callable[[AgentActions], T]) -> T:
         return await self._store.ask(lambda db: function(AgentActions(db)))
@@ -194,20 +184,13 @@ class ActionWork:
         self._again = min(self._again, when)
 
 
-async def _prune(journal: Journal, now: float) -> str | None:
-    """Remove what the journal need not keep; why it prevents that actions run, or ``None``."""
-    try:
-        await in_thread(lambda: journal.prune(now))
-    except JournalError as error:
-        return str(error)
-    return None
-
-
-def _outcome(judged: Judged, *, is_claimed: bool) -> Outcome | None:
-    """How a command ends that does not run; ``None``: it does not end now."""
+def _outcome(judged: Judged, command: Command, *, is_claimed: bool) -> Outcome | None:
+    """How a command ends that does not run; ``None``: it does not end now, or the store has that."""
     match judged.decision:
         case Decision.REFUSED:
-            return Outcome(entries_of_actions.REFUSED, judged.reason)
+            reason = entries_of_actions.stored_reason(judged.reason)
+            is_known = command.state == entries_of_actions.REFUSED and command.reason == reason
+            return None if is_known and not is_claimed else Outcome(entries_of_actions.REFUSED, reason)
         case Decision.FAILED:
             return Outcome(entries_of_actions.FAILED, judged.reason)
         case Decision.EXPIRED if is_claimed:

@@ -92,12 +92,25 @@ class Daemon:
             if count != 0:
                 await self._half_time(tick)
             tick += 1
-        await self._finish()
+        await self.finish()
 
     async def end(self, *, keep: bool, patience: float = 3) -> None:
         """Kill the checks, and stay in the store or remove the agent: see :func:`zc.cimaa.agent.shutdown.end`."""
         await cancel(self.states.tasks())
         await shutdown.end(self.reporter, keep=keep, patience=patience)
+
+    async def finish(self) -> None:
+        """Wait for the running checks, their report, and their alerts; :meth:`run` does this after the last tick.
+
+        :raises StoreUnavailable: if the store is unavailable, so that the last report is not stored.
+        """
+        self.reporter.release_alerts()
+        while tasks := [*self.states.tasks(), *self.reporter.tasks(), *self.reporter.notifier.tasks()]:
+            if self.reporter.is_stuck() and tasks == self.reporter.tasks():
+                await cancel(tasks)
+                raise StoreUnavailable("the last report is not stored: the store is unavailable")
+            await asyncio.wait(tasks, timeout=1)
+        await self.reporter.exclusive.give_up()
 
     def _tick(self, tick: int) -> None:
         if self.states.tasks():
@@ -158,19 +171,6 @@ class Daemon:
         if not self._passed_on:
             self._passed_on = True
             self._on_results(self)
-
-    async def _finish(self) -> None:
-        """Wait for the running checks, their report, and their alerts.
-
-        :raises StoreUnavailable: if the store is unavailable, so that the last report is not stored.
-        """
-        self.reporter.release_alerts()
-        while tasks := [*self.states.tasks(), *self.reporter.tasks(), *self.reporter.notifier.tasks()]:
-            if self.reporter.is_stuck() and tasks == self.reporter.tasks():
-                await cancel(tasks)
-                raise StoreUnavailable("the last report is not stored: the store is unavailable")
-            await asyncio.wait(tasks, timeout=1)
-        await self.reporter.exclusive.give_up()
 
 
 def _found(settings: Settings) -> Sequence[Check | Broken]:

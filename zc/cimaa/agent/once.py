@@ -9,14 +9,13 @@ from ..db import DB
 from ..errors import StoreError
 from ..faults import FaultDict
 from ..leases import Lease
-from ..threads import Call
 from . import check_files, runner
 from .clock import monotonic
 from .config import Settings
 from .rules import escalation, report, results, tenure
 from .rules.check import Broken, Check
 from .rules.results import Result
-from .tasks import run_until_signal
+from .tasks import in_thread, run_until_signal
 
 
 class RunSummary(NamedTuple):
@@ -73,9 +72,7 @@ async def _results(
 
 async def _lease(settings: Settings, check: Check, db: DB) -> Lease:
     """The check's lease.  If this agent gets it, it keeps it: otherwise the others would run the check after it."""
-    call = Call(lambda: db.lease(check.section, settings.name, _length(settings, check)))
-    await call.ended()
-    return call.result()
+    return await in_thread(lambda: db.lease(check.section, settings.name, _length(settings, check)))
 
 
 def _length(settings: Settings, check: Check) -> int:

@@ -41,19 +41,21 @@ class OnceActions:
         """The fault that reports why no action is run."""
         return self._problems.faults(self._settings.name)
 
-    def run(self, db: DB) -> str:
+    def run(self, db: DB, woken: bool = False) -> str:
         """Run and answer the commands that the store has for the agent; return what went wrong, if anything did.
+
+        If the agent was ``woken``, also those that it refused are judged again.
 
         :raises SystemExit: if a signal ends this process; what runs is killed, and answered as stopped.
         """
-        return run_until_signal(self._run(db), signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+        return run_until_signal(self._run(db, woken), signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
-    async def _run(self, db: DB) -> str:
+    async def _run(self, db: DB, woken: bool) -> str:
         clock, name = SystemClock(), self._settings.name
         work = ActionWork(name, StoreClient(name, db, clock), clock, self._problems)
-        work.configure(self._rules, self._problems.text() or None)
+        await work.configure(self._rules, self._problems.text() or None)
         try:
-            work.look()
+            work.look(woken)
             await work.finish()
         except asyncio.CancelledError:
             await work.end(_PATIENCE)

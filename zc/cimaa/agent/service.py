@@ -104,6 +104,7 @@ def _log_start(daemon: Daemon) -> None:
 async def _work(daemon: Daemon, actions: ActionDuty, publisher: Publisher, count: int | None) -> None:
     await daemon.run(count)
     await actions.finish()
+    await daemon.finish()  # what was found meanwhile is reported, too
     await publisher.finish()
 
 

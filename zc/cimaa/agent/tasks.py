@@ -7,6 +7,8 @@ import threading
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
+from ..threads import Call
+
 T = TypeVar("T")
 
 _LOG = logging.getLogger("zc.cimaa.agent")
@@ -40,6 +42,13 @@ class Coalesced:
                 await self._work()
             except Exception as error:  # else it would not be noticed before the task is collected
                 _LOG.exception("a bug in zc.cimaa, please report it: %s: %s", type(error).__name__, error)
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """What the function returns, which runs in a thread.  If this is cancelled, the thread goes on."""
+    call = Call(function)
+    await call.ended()
+    return call.result()
 
 
 class Signalled(Exception):

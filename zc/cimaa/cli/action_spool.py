@@ -28,6 +28,7 @@ from ..actions.fleet_actions import FleetActions
 from ..actions.signed_files import signature_file
 from ..db import DB
 from ..errors import InvalidAction
+from ..text import file_name
 from . import action_answers, action_costs, action_following, spool_files
 from .action_answers import AnswerFilter
 from .action_delivery import check_signed, reached
@@ -126,7 +127,7 @@ class ActionSpool:
         return document
 
     def _reject(self, path: Path, reason: str) -> None:
-        name = path.name if spool_files.has_good_name(path) else spool_files.encoded_name(path.name)
+        name = path.name if spool_files.has_good_name(path) else file_name(path.name)
         there = self._actions["invalid"] / name
         spool_files.write(there.with_name(f"{there.name}.reason"), f"{reason}\n".encode())
         signatures = signature_file(path)

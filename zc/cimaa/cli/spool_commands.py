@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ..actions.entries_of_actions import RUNNING, SENT
+from ..text import file_name
 from . import action_answers, spool_files
 from .action_answers import Answered
 
@@ -29,7 +30,7 @@ class CommandFiles:
             state = {SENT: READY, RUNNING: INFLIGHT}.get(answered.command.state, RETURNED)
             directory = self._places[state] / name
             directory.mkdir(exist_ok=True)
-            file = f"{spool_files.encoded_name(answered.command.agent)}.json"
+            file = f"{file_name(answered.command.agent)}.json"
             about = {"action": answered.command.id, **action_answers.shape(answered)}
             spool_files.write_json(directory / file, about)
             for other in (READY, INFLIGHT, RETURNED):

@@ -8,12 +8,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 import orjson
 
 from ..errors import Error, InvalidAction
-from ..text import hex_digest
 
 # The longest name of a file (bytes).
 _NAME = 200
@@ -99,10 +97,3 @@ def write(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write a value as JSON; see :func:`write`."""
     write(path, orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
-
-
-def encoded_name(agent: str) -> str:
-    """The name of the file about an agent: its own, with the characters escaped that others may not be used to."""
-    name = quote(os.fsencode(agent), safe="")
-    name = f"%2E{name[1:]}" if name.startswith(".") else name
-    return name if len(name) <= _NAME else f"{name[:_NAME]}-{hex_digest(name, 8)}"

@@ -26,6 +26,7 @@ from typing import TypeAlias
 
 import lmdb
 
+from ..durable import sync_directory
 from ..errors import StoreIncompatible
 from ..faults import decode, encode
 from . import errors, records
@@ -94,9 +95,9 @@ def create(path: Path, map_size: int) -> None:
     aside = _write(path, (), map_size)
     (path / "lock.mdb").unlink(missing_ok=True)  # it may be of a file that was deleted, and in use
     (aside / "data.mdb").rename(path / "data.mdb")
-    _sync_names(path)
+    sync_directory(path)
     with contextlib.suppress(PermissionError):  # who may write to a directory need not be able to list its parent
-        _sync_names(path.parent)
+        sync_directory(path.parent)
     shutil.rmtree(aside)
 
 
@@ -113,7 +114,7 @@ def migrate(path: Path, map_size: int) -> None:
         with (path / "data.mdb").open("r+b") as replaced:
             (path / "lock.mdb").unlink()  # what it says of the old file would be wrong of the new one
             (aside / "data.mdb").rename(path / "data.mdb")
-            _sync_names(path)
+            sync_directory(path)
             _make_unusable(replaced.fileno(), old.stat()["psize"])
         transaction.abort()
     shutil.rmtree(aside)
@@ -146,15 +147,6 @@ def _make_unusable(data: int, page_size: int) -> None:
     """Let both of LMDB's meta pages say that the file is larger than any map; LMDB checks that in each transaction."""
     for page in range(2):
         os.pwrite(data, (1 << 48).to_bytes(8, sys.byteorder), page * page_size + _LAST_PAGE)
-
-
-def _sync_names(path: Path) -> None:
-    """Return once the names in a directory are on disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _from_1(stored: Records) -> Records:

@@ -95,7 +95,7 @@ def _once(ctx: click.Context, as_json: bool) -> bool:
         fault_list.show(shown, as_json=as_json)
         if actions is None and woken:
             actions = _actions(configuration(ctx), ours)
-        if actions is not None and (problem := actions.run(db)):
+        if actions is not None and (problem := actions.run(db, woken)):
             message(f"actions: {problem}")
     ran = f"{ours.name} ran {counted(done.checks, 'check')}"
     if done.elsewhere:

@@ -1,0 +1,31 @@
+"""Names in directories that are still there after a power failure."""
+
+import os
+from pathlib import Path
+
+
+def sync_directory(path: Path) -> None:
+    """Return once the names in a directory are on disk: of files that were created, renamed or removed in it.
+
+    The content of new files has to be synced before, by ``os.fsync``.
+
+    :raises OSError: if that cannot be done; the user must be able to list the directory.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it that are missing, each for this user alone; they are on disk then.
+
+    :raises OSError: if that cannot be done.
+    """
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_directory(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(path.parent)
