@@ -1,6 +1,5 @@
 """Drafts of actions: what ``cimaa action new`` writes, and ``cimaa action run`` signs and sends."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -8,18 +7,21 @@ from typing import Any, TypeVar
 import click
 
 from ..actions import modules, targets
+from ..actions.config import WINDOW
 from ..actions.documents import SYNTAX_VERSION, format_time
 from ..actions.parameters import from_words
-from .params import INTERVAL, unknown
+from .params import Parsed, unknown
 from .users import login_name
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+# No agent can be configured to run an action with a longer window.
+_WINDOW = Parsed("duration", WINDOW.parse)
 
 
 def window_option(default: str) -> Callable[[_Command], _Command]:
     """The option ``--for``, which is passed as ``duration``."""
     text = f"The window in which agents may run it begins now, and is this long.  [default: {default}]"
-    return click.option("--for", "duration", type=INTERVAL, metavar="DURATION", default=default, help=text)
+    return click.option("--for", "duration", type=_WINDOW, metavar="DURATION", default=default, help=text)
 
 
 def draft(module: str, words: Sequence[str], target: str, name: str, duration: int) -> dict[str, Any]:
@@ -32,13 +34,13 @@ def draft(module: str, words: Sequence[str], target: str, name: str, duration: i
     if module not in (known := modules.names()):
         raise click.UsageError(unknown("module", module, known, "cimaa action modules"))
     targets.of_terms(target)
-    now = time.time()
+    now = int(time.time())
     return {
         "name": name or f"{module}, by {login_name()}",
         "target": target,
         "operations": [{"module": module, "parameters": _parameters(module, words)}],
         "validfrom": format_time(now),
-        "expireafter": format_time(math.ceil(now + duration)),
+        "expireafter": format_time(now + duration),
         "description": {"author": login_name(), "email": "", "url": "", "revision": 1},
         "threat": {"ref": "", "level": "", "family": "", "type": ""},
         "syntaxversion": SYNTAX_VERSION,
