@@ -161,7 +161,15 @@ def test_a_changed_action_must_be_signed_again(asking: Cimaa) -> None:
     result = asking("action", "check", "q.json")
     assert result.exit_code == 1
     assert "q.json.sig: signature 1, with the key SHA256:" in result.stderr
-    assert "of jane: " in result.stderr
+    assert "of jane: it was made for other content, or the content was changed since" in result.stderr
+
+
+def test_a_file_of_signatures_that_is_damaged_is_named(asking: Cimaa) -> None:
+    Path("q.json.sig").write_text("junk\n")
+    for command in (("sign", "--key", "keys/jane"), ("check",)):
+        result = asking("action", *command, "q.json")
+        assert result.exit_code == 1
+        assert result.stderr.startswith("cimaa: error: q.json.sig: the signatures, line 1: 'junk' is not part of")
 
 
 def test_a_window_that_is_too_wide_is_not_permitted(asking: Cimaa) -> None:

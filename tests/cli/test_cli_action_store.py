@@ -82,8 +82,9 @@ def test_an_action_is_sent_to_the_agents_of_its_target(asking: Cimaa) -> None:
 
 
 def test_nothing_is_sent_without_consent(asking: Cimaa) -> None:
-    for given in ("n\n", ""):
-        assert asking("action", "send", "q.json", input=given).exit_code == 1
+    for given, why in (("n\n", "Nothing was done.\n"), ("", "the question was not answered; --yes does it without")):
+        result = asking("action", "send", "q.json", input=given)
+        assert (result.exit_code, why in result.stderr) == (1, True)
     assert "No actions." in asking("action", "list").stderr
 
 
@@ -106,6 +107,24 @@ def test_an_action_that_is_not_signed_is_refused(asking: Cimaa) -> None:
     Path("q.json.sig").unlink()
     result = asking("action", "send", "q.json", "--yes")
     assert (result.exit_code, "q.json is not signed" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (
+            ("file", "path=/etc"),
+            "target: filter term 1, 'file' at character 1: a target has no words, only terms about",
+        ),
+        (("db1", "file", "path=/etc"), "one agent is agent=NAME, every agent is agent=~."),
+        (("agent=db1", "file"), "module file: parameter 'path' is missing"),
+        (("agent=db1", "fil", "path=/etc"), "there is no module 'fil'; did you mean 'file'?"),
+    ],
+)
+def test_a_question_with_mistakes_is_not_signed(asking: Cimaa, arguments: tuple[str, ...], why: str) -> None:
+    result = asking("action", "run", *arguments, "--key", "keys/jane", "--yes")
+    assert (result.exit_code in (1, 2), why in result.stderr) == (True, True)
+    assert "No actions." in asking("action", "list").stderr
 
 
 TRUSTING = """

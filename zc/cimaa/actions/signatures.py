@@ -125,6 +125,8 @@ class Keygen(NamedTuple):
             raise SigningError(f"{self.path} did not answer within {_TIMEOUT} s") from error
         if not done.returncode:
             return ""
+        if b"incorrect signature" in done.stdout:
+            return "it was made for other content, or the content was changed since (incorrect signature)"
         return _joined(done.stdout) or f"ssh-keygen exited with status {done.returncode}"
 
 

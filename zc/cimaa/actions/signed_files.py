@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..errors import InvalidAction, SigningError
 from . import documents, signers
 from .signatures import Keygen
-from .signers import fingerprint
+from .signers import Signature, fingerprint
 
 SUFFIX = ".sig"
 
@@ -66,8 +66,7 @@ def add_signature(keygen: Keygen, file: Path, data: bytes, key: Path) -> Added:
     :raises InvalidAction: if the file was changed since it was signed, or is signed with this key already.
     :raises SigningError: if ``ssh-keygen`` cannot sign, or ``FILE.sig`` cannot be written.
     """
-    given = read_signatures(file)
-    before = signers.signatures(given) if given.strip() else []
+    before = _signatures_before(file)
     for number, signature in enumerate(before, 1):
         if reason := keygen.failure(signature, None, data):
             hint = f"if {file} was changed since it was signed, remove {signature_file(file)}, and have it signed again"
@@ -80,6 +79,14 @@ def add_signature(keygen: Keygen, file: Path, data: bytes, key: Path) -> Added:
     signers.signatures(together)
     _replace(signature_file(file), together)
     return Added(fingerprint(new.key), len(before) + 1)
+
+
+def _signatures_before(file: Path) -> list[Signature]:
+    given = read_signatures(file)
+    try:
+        return signers.signatures(given) if given.strip() else []
+    except InvalidAction as error:
+        raise InvalidAction(f"{signature_file(file)}: {error}") from error
 
 
 def _replace(path: Path, data: bytes) -> None:

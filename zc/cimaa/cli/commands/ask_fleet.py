@@ -60,7 +60,7 @@ def run_action(
     window is over.  Interrupt it to see the answers so far.  For an action that several people sign, see: cimaa action
     new
     """
-    data = orjson.dumps(draft(module, words, target, name, duration), option=orjson.OPT_INDENT_2)
+    data = orjson.dumps(draft(module, words, target, name, duration, blank=False), option=orjson.OPT_INDENT_2)
     document = documents.parse(data, module_checks())
     given = signatures.find().sign(data, key or signed_files.default_key())
     action_checks.warn(configuration(ctx), document, data, given)

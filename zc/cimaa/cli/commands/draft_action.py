@@ -38,7 +38,7 @@ def new(ctx: click.Context, /, module: str, words: Sequence[str], name: str, tar
     version>=0.2'.  The keys are agent, host, os, version and tag.  Every agent is agent=~.
     """
     wanted = f"agent={quote(Settings.load(configuration(ctx)).name)}" if target is None else target
-    written = draft(module, words, wanted, name, duration)
+    written = draft(module, words, wanted, name, duration, blank=True)
     write_json(written)
     _warn(written, ctx)
 
