@@ -214,8 +214,3 @@ def test_what_cannot_be_run_is_no_wrong_signature(keys: Keys, tmp_path: Path) ->
     verify = signatures.load(Keygen(str(tmp_path / "gone")), keys.signers(jane_and(keys)))
     with pytest.raises(SigningError, match="cannot run"):
         verify(DATA, keys.sign("jane", DATA), 0)
-
-
-def test_a_key_that_is_not_there_cannot_sign(keys: Keys) -> None:
-    with pytest.raises(SigningError, match=r"could not sign with .*missing"):
-        keys.keygen.sign(DATA, keys.directory / "missing")

@@ -66,16 +66,45 @@ def test_a_draft_has_a_valid_target_and_a_known_module(asking: Cimaa) -> None:
 
 def test_an_action_is_permitted_when_enough_have_signed_it(asking: Cimaa) -> None:
     result = asking("action", "check", "q.json")
-    assert (result.exit_code, rows(result.stdout)) == (1, [["1", "look", "[permission:look]", "0", "2", "no"]])
+    assert (result.exit_code, rows(result.stdout)) == (1, [["1", "look", "[permission:look]", "", "0", "2", "no"]])
     assert "It is not signed" in result.stderr
+    assert "2 is missing, and can be added by jane 1, joe 1." in result.stderr
     assert "q.json.sig has 1 signature." in asking("action", "sign", "q.json", "--key", "keys/jane").stderr
     result = asking("action", "check", "q.json")
-    assert (result.exit_code, rows(result.stdout)) == (1, [["1", "look", "[permission:look]", "1", "2", "no"]])
-    assert "Not permitted here: the signatures weigh 1 for the module look; [permission:look] needs 2." in result.stderr
+    assert (result.exit_code, rows(result.stdout)) == (
+        1,
+        [["1", "look", "[permission:look]", "jane 1", "1", "2", "no"]],
+    )
+    assert (
+        "Not permitted here: the signatures weigh 1 for the module look; [permission:look] needs 2:"
+        " 1 is missing, and can be added by joe 1.\n"
+    ) in result.stderr
     assert "q.json.sig has 2 signatures." in asking("action", "sign", "q.json", "--key", "keys/joe").stderr
     result = asking("action", "check", "q.json")
-    assert (result.exit_code, rows(result.stdout)) == (0, [["1", "look", "[permission:look]", "2", "2", "yes"]])
+    assert result.exit_code == 0
+    assert rows(result.stdout) == [["1", "look", "[permission:look]", "jane 1, joe 1", "2", "2", "yes"]]
     assert "Signed by jane, with the key SHA256:" in result.stderr
+
+
+def test_each_operation_has_the_weights_of_those_who_signed(asking: Cimaa) -> None:
+    """Jane has no weight for commands; and nobody is left who could make up for it."""
+    with Path("cimaa.cfg").open("a") as file:
+        file.write(
+            "[command:reboot]\ncommand = reboot\n[permission:command:reboot]\nminimum = 2\nweights = jane 1, joe 1\n"
+        )
+    commands = [{"module": "command", "parameters": {"name": name}} for name in ("wall", "reboot")]
+    write("q.json", operations=[{"module": "look", "parameters": {"path": "/etc"}}, *commands])
+    asking("action", "sign", "q.json", "--key", "keys/jane")
+    asking("action", "sign", "q.json", "--key", "keys/mallory")
+    result = asking("action", "check", "q.json")
+    assert [row[2:] for row in rows(result.stdout)] == [
+        ["[permission:look]", "jane 1", "1", "2", "no"],
+        ["[permission:command]", "jane 0", "0", "1", "no"],
+        ["[permission:command:reboot]", "jane 1", "1", "2", "no"],
+    ]
+    assert "Signed with the unknown key SHA256:" in result.stderr
+    assert "which weighs nothing" in result.stderr
+    assert result.stderr.count("can be added by joe 1.") == 3
 
 
 def test_json_has_all_of_it(asking: Cimaa) -> None:
@@ -87,6 +116,31 @@ def test_json_has_all_of_it(asking: Cimaa) -> None:
     assert (found["target"], found["permitted"]) == (GOOD["target"], False)
     (operation,) = found["operations"]
     assert (operation["weight"], operation["minimum"], operation["permitted"]) == (1, 2, False)
+    assert (operation["signed"], operation["missing"], operation["not_signed"]) == ({"joe": 1}, 1, {"jane": 1})
+
+
+def test_it_says_if_those_who_are_left_do_not_suffice(asking: Cimaa) -> None:
+    Path("cimaa.cfg").write_text(CONFIGURATION.replace("minimum = 2", "minimum = 3"))
+    asking("action", "sign", "q.json", "--key", "keys/jane")
+    result = asking("action", "check", "q.json")
+    assert "those who have not signed weigh less than the 2 that is missing." in result.stderr
+
+
+@pytest.mark.parametrize("module", ["look", "file"])
+def test_a_draft_with_a_longer_window_than_this_host_accepts_is_a_warning(asking: Cimaa, module: str) -> None:
+    result = asking("action", "new", module, "--target", "agent=~.", "--for", "2h")
+    assert (result.exit_code, result.stderr) == (0, "Warning: its window is 2h long; [actions] longest is 1h.\n")
+    assert json.loads(result.stdout)["target"] == "agent=~."
+    assert asking("action", "new", module, "--target", "agent=~.", "--for", "1h").stderr == ""
+    result = asking("action", "new", module, "--for", "31d")
+    assert (result.exit_code, "'31d' is too long: at most 30d are allowed" in result.stderr) == (2, True)
+
+
+def test_a_draft_can_be_written_where_the_configuration_is_invalid(asking: Cimaa) -> None:
+    Path("cimaa.cfg").write_text("[actions]\nlongest = x\n")
+    result = asking("action", "new", "look", "--target", "agent=~.")
+    assert (result.exit_code, json.loads(result.stdout)["target"]) == (0, "agent=~.")
+    assert "Warning: it is not known how long its window may be: " in result.stderr
 
 
 def test_a_key_signs_once(asking: Cimaa) -> None:
@@ -107,7 +161,15 @@ def test_a_changed_action_must_be_signed_again(asking: Cimaa) -> None:
     result = asking("action", "check", "q.json")
     assert result.exit_code == 1
     assert "q.json.sig: signature 1, with the key SHA256:" in result.stderr
-    assert "of jane: " in result.stderr
+    assert "of jane: it was made for other content, or the content was changed since" in result.stderr
+
+
+def test_a_file_of_signatures_that_is_damaged_is_named(asking: Cimaa) -> None:
+    Path("q.json.sig").write_text("junk\n")
+    for command in (("sign", "--key", "keys/jane"), ("check",)):
+        result = asking("action", *command, "q.json")
+        assert result.exit_code == 1
+        assert result.stderr.startswith("cimaa: error: q.json.sig: the signatures, line 1: 'junk' is not part of")
 
 
 def test_a_window_that_is_too_wide_is_not_permitted(asking: Cimaa) -> None:

@@ -82,8 +82,9 @@ def test_an_action_is_sent_to_the_agents_of_its_target(asking: Cimaa) -> None:
 
 
 def test_nothing_is_sent_without_consent(asking: Cimaa) -> None:
-    for given in ("n\n", ""):
-        assert asking("action", "send", "q.json", input=given).exit_code == 1
+    for given, why in (("n\n", "Nothing was done.\n"), ("", "the question was not answered; --yes does it without")):
+        result = asking("action", "send", "q.json", input=given)
+        assert (result.exit_code, why in result.stderr) == (1, True)
     assert "No actions." in asking("action", "list").stderr
 
 
@@ -106,6 +107,76 @@ def test_an_action_that_is_not_signed_is_refused(asking: Cimaa) -> None:
     Path("q.json.sig").unlink()
     result = asking("action", "send", "q.json", "--yes")
     assert (result.exit_code, "q.json is not signed" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (
+            ("file", "path=/etc"),
+            "target: filter term 1, 'file' at character 1: a target has no words, only terms about",
+        ),
+        (("db1", "file", "path=/etc"), "one agent is agent=NAME, every agent is agent=~."),
+        (("agent=db1", "file"), "module file: parameter 'path' is missing"),
+        (("agent=db1", "fil", "path=/etc"), "there is no module 'fil'; did you mean 'file'?"),
+    ],
+)
+def test_a_question_with_mistakes_is_not_signed(asking: Cimaa, arguments: tuple[str, ...], why: str) -> None:
+    result = asking("action", "run", *arguments, "--key", "keys/jane", "--yes")
+    assert (result.exit_code in (1, 2), why in result.stderr) == (True, True)
+    assert "No actions." in asking("action", "list").stderr
+
+
+TRUSTING = """
+[actions]
+investigators = keys/investigators
+longest = 30m
+
+[permission:file]
+minimum = 2
+weights = jane 1, joe 1
+"""
+
+
+def trust(asking: Cimaa, keys: Keys, changed: str = TRUSTING) -> None:
+    """This host permits what jane and joe sign together."""
+    keys.signers(f"jane {keys.public('jane')}", f"joe {keys.public('joe')}")
+    (asking.directory / "cimaa.cfg").write_text(f"[database]\npath = {asking.directory}/store\n{changed}")
+
+
+def test_what_this_host_would_refuse_is_sent_after_a_warning(asking: Cimaa, keys: Keys) -> None:
+    """Other agents may decide otherwise."""
+    trust(asking, keys)
+    result = asking("action", "send", "q.json", input="n\n")
+    before, question, _ = result.stderr.partition("to 2 agents? [y/N]")
+    assert question
+    refused = "Warning: by the configuration of this host, it would be refused: "
+    assert f"{refused}its window is 1h long; [actions] longest is 30m.\n" in before
+    assert f"{refused}the signatures weigh 1 for the module file; [permission:file] needs 2: 1 is missing" in before
+    assert asking("action", "send", "q.json", "--yes").exit_code == 0
+    result = asking("action", "run", "agent=db1", "file", "path=/etc", "--key", "keys/jane", "--for", "1h", input="n\n")
+    assert result.stderr.count(refused) == 2
+
+
+def test_what_this_host_would_run_is_sent_without_a_warning(asking: Cimaa, keys: Keys) -> None:
+    trust(asking, keys, TRUSTING.replace("30m", "1h"))
+    asking("action", "sign", "q.json", "--key", "keys/joe")
+    assert "Warning" not in asking("action", "send", "q.json", "--yes").stderr
+
+
+def test_an_invalid_configuration_of_this_host_does_not_prevent_that_an_action_is_sent(
+    asking: Cimaa, keys: Keys
+) -> None:
+    trust(asking, keys, TRUSTING.replace("jane 1", "jane x"))
+    result = asking("action", "send", "q.json", "--yes")
+    assert (result.exit_code, "Warning: whether this host would run it is unknown: " in result.stderr) == (0, True)
+
+
+def test_a_key_that_this_host_does_not_accept_is_a_warning(asking: Cimaa, keys: Keys) -> None:
+    trust(asking, keys, TRUSTING.replace("longest = 30m", "revoked = revoked"))
+    Path("revoked").write_text(keys.public("jane"))
+    result = asking("action", "send", "q.json", "--yes")
+    assert (result.exit_code, "of jane: the key is revoked" in result.stderr) == (0, True)
 
 
 def test_an_action_that_was_changed_is_refused(asking: Cimaa) -> None:

@@ -85,7 +85,8 @@ def test_the_agent_s_checks_are_run(cimaa: Cimaa) -> None:
         (["file", "path=etc"], "", "parameter 'path': 'etc' is not an absolute path"),
         (["file", "depth=x"], "", "parameter 'depth': 'x' is not an integer"),
         (["file", "etc"], "", "'etc' is not a parameter: write NAME=VALUE"),
-        (["fil"], "", "there is no module 'fil'; did you mean file?"),
+        (["file"], "", "module file: parameter 'path' is missing"),
+        (["file"], "\n", "module file: parameter 'path' is missing"),
     ],
 )
 def test_wrong_parameters_are_named(cimaa: Cimaa, arguments: list[str], given: str, message: str) -> None:
@@ -93,6 +94,22 @@ def test_wrong_parameters_are_named(cimaa: Cimaa, arguments: list[str], given: s
     assert result.exit_code == 1
     assert message in str(result.stderr)
     assert result.stdout == ""
+
+
+def test_an_unknown_module_is_wrong_usage(cimaa: Cimaa) -> None:
+    result = cimaa("module", "fil")
+    assert (result.exit_code, "there is no module 'fil'; did you mean 'file'?" in result.stderr) == (2, True)
+
+
+def test_nothing_on_standard_input_is_no_parameter(cimaa: Cimaa) -> None:
+    assert cimaa("module", "process", "--json", input="").exit_code == 0
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "20", "80", "x", ""])
+def test_a_terminal_of_any_width_shows_the_modules(cimaa: Cimaa, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = cimaa("action", "modules", "--table").stdout
+    assert [name for name in modules.names() if name not in shown] == []
 
 
 def test_without_a_name_the_modules_are_listed_with_their_parameters(cimaa: Cimaa) -> None:

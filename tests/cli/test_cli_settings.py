@@ -39,6 +39,47 @@ def test_config_shows_each_setting_and_where_it_came_from(cimaa: Cimaa, monkeypa
     assert shown["settings"][6]["value"] is None
 
 
+def test_config_shows_whose_actions_the_agent_runs(cimaa: Cimaa) -> None:
+    """As they are in the file; no content of a key."""
+    Path("key").write_text("PRIVATE")
+    with Path("cimaa.cfg").open("a") as file:
+        file.write(
+            "[actions]\ninvestigators = signers\nkey = key\n"
+            "[permission:file]\nminimum = 1\nweights = jane 2, joe 1\nwithin = /etc /srv\n"
+            "[permission:command:restart]\nminimum = 2\nweights = jane 1\n"
+            "[command:restart]\ncommand = restart --password=hidden\n"
+        )
+    result = cimaa("config")
+    shown = [line for line in result.stdout.splitlines() if not line.startswith(("[database]", "[agent]"))]
+    assert shown == [
+        "[actions]\tinvestigators\tsigners\tfile cimaa.cfg",
+        "[actions]\trevoked\t\tdefault",
+        "[actions]\tjournal\t\tdefault",
+        "[actions]\tlongest\t1d\tdefault",
+        "[actions]\tkey\tkey\tfile cimaa.cfg",
+        "[permission:file]\tminimum\t1\tfile cimaa.cfg",
+        "[permission:file]\tweights\tjane 2, joe 1\tfile cimaa.cfg",
+        "[permission:file]\twithin\t/etc /srv\tfile cimaa.cfg",
+        "[permission:command:restart]\tminimum\t2\tfile cimaa.cfg",
+        "[permission:command:restart]\tweights\tjane 1\tfile cimaa.cfg",
+        "[command:restart]\tcommand\trestart --password=********\tfile cimaa.cfg",
+        "[command:restart]\targuments\t\tdefault",
+        "[command:restart]\ttimeout\t60s\tdefault",
+    ]
+    assert "Warning: [actions] journal is missing" in result.stderr
+    assert "PRIVATE" not in cimaa("config", "--json").output
+
+
+def test_a_wrong_permission_is_named(cimaa: Cimaa) -> None:
+    with Path("cimaa.cfg").open("a") as file:
+        file.write("[permission:process]\nminimum = 1\nwithin = /etc\nweights = jane 1\n")
+    result = cimaa("config")
+    assert (result.exit_code, "[permission:process] (file cimaa.cfg) has no option 'within'" in result.stderr) == (
+        1,
+        True,
+    )
+
+
 def test_without_a_file_config_shows_the_defaults(cimaa: Cimaa) -> None:
     Path("cimaa.cfg").unlink()
     result = cimaa("config", "--json")

@@ -59,6 +59,9 @@ def _window(text: str) -> int:
     return seconds
 
 
+#: How long the window of an action may be that some agent runs: at most :data:`WIDEST`.
+WINDOW = Type("duration", _window)
+
 OPTIONS = (
     Option(
         "investigators",
@@ -73,6 +76,6 @@ OPTIONS = (
         "  Agents of one user may share it",
         PATH,
     ),
-    Option("longest", "the longest window of an action: validfrom to expireafter", Type("duration", _window), "1d"),
+    Option("longest", "the longest window of an action: validfrom to expireafter", WINDOW, "1d"),
     Option("key", "the private SSH key with which the agent signs its answers", PATH),
 )

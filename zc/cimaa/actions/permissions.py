@@ -138,6 +138,12 @@ def of_configuration(configuration: Config) -> Permissions:
     return parse(configuration.sections, [*entrypoints.names(MODULES), *configuration.named(COMMAND)])
 
 
+def options_of(section: str) -> list[Option]:
+    """The settings that a section ``[permission:NAME]`` has."""
+    confined = section == f"{SECTION}:file"
+    return [option for option in OPTIONS if confined or option.name != WITHIN]
+
+
 def unknown_names(permissions: Permissions, investigators: Iterable[str]) -> list[str]:
     """Warnings about names that have a weight, but no key."""
     known = list(investigators)
@@ -149,8 +155,7 @@ def _permission(section: str, given: Mapping[str, str], known: Sequence[str]) ->
     name = section.partition(":")[2]
     if name not in known:
         raise ConfigurationError(f"[{section}]: there is no module {quoted(name)}; {options.nearest(name, known)}")
-    declared = OPTIONS if name == "file" else [option for option in OPTIONS if option.name != WITHIN]
-    values = options.parse(section, declared, given)
+    values = options.parse(section, options_of(section), given)
     for key in ("minimum", "weights"):
         if values[key] is None:
             raise ConfigurationError(f"[{section}] {key} is missing")

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..errors import ConfigurationError, InvalidAction, SigningError
 from ..text import quoted
-from . import signers, trusted_files
+from . import private_keys, signers, trusted_files
 from .signers import NAMESPACE, Signature, Signer, fingerprint
 
 #: Why a signature of the data, by this signer or anybody, is not accepted; empty: it is.
@@ -33,7 +33,7 @@ _KRL = b"SSHKRL\n\0"
 _ALONE: Mapping[str, Any] = {
     "env": {"LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"},
     "start_new_session": True,
-    "stderr": subprocess.DEVNULL,
+    "stderr": subprocess.PIPE,
     "timeout": _TIMEOUT,
 }
 # Something signed, with a key that was thrown away: a ssh-keygen that is too old cannot verify it.
@@ -87,10 +87,11 @@ class Keygen(NamedTuple):
         ``ssh-keygen`` may ask on the terminal for a passphrase, or for the touch of a token; unless it is ``alone``,
         without anybody who could answer.
 
-        :raises SigningError: if it cannot sign.
+        :raises SigningError: if it cannot sign, saying what to do.
         """
+        private_keys.check(key, alone=alone)
         command = [self.path, "-q", "-Y", "sign", "-n", self.namespace, "-f", str(key)]
-        how = _ALONE if alone else {}
+        how = _ALONE if alone else {"env": private_keys.environment()}
         try:
             done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False, **how)
         except OSError as error:
@@ -98,7 +99,8 @@ class Keygen(NamedTuple):
         except subprocess.TimeoutExpired as error:
             raise SigningError(f"{self.path} did not sign within {_TIMEOUT} s") from error
         if done.returncode or not done.stdout:
-            raise SigningError(f"ssh-keygen could not sign with {key}")
+            why = _joined(done.stderr) if alone else "its own message is above"
+            raise SigningError(f"ssh-keygen could not sign with {key}: {why}")
         return bytes(done.stdout)
 
     def _run(self, how: str, arguments: Sequence[str], files: Mapping[str, bytes], data: bytes) -> str:
@@ -123,8 +125,9 @@ class Keygen(NamedTuple):
             raise SigningError(f"{self.path} did not answer within {_TIMEOUT} s") from error
         if not done.returncode:
             return ""
-        said = [line.strip() for line in done.stdout.decode(errors="replace").splitlines()]
-        return "; ".join(filter(None, said)) or f"ssh-keygen exited with status {done.returncode}"
+        if b"incorrect signature" in done.stdout:
+            return "it was made for other content, or the content was changed since (incorrect signature)"
+        return _joined(done.stdout) or f"ssh-keygen exited with status {done.returncode}"
 
 
 class Verifier:
@@ -195,6 +198,10 @@ def find() -> Keygen:
     if reason := keygen.failure(sample, None, _SAMPLE):
         raise SigningError(f"{path} cannot verify signatures: OpenSSH {OLDEST} or newer is needed ({reason})")
     return keygen
+
+
+def _joined(output: bytes) -> str:
+    return "; ".join(filter(None, map(str.strip, output.decode(errors="replace").splitlines())))
 
 
 def _text(data: bytes, path: Path | None) -> str:

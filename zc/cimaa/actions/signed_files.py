@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..errors import InvalidAction, SigningError
 from . import documents, signers
 from .signatures import Keygen
-from .signers import fingerprint
+from .signers import Signature, fingerprint
 
 SUFFIX = ".sig"
 
@@ -54,18 +54,19 @@ def default_key() -> Path:
         for path in (directory / name, directory / f"{name}.pub"):
             if path.is_file():
                 return path
-    hint = "for one in ssh-agent, name a file with its public half, as ssh-add -L shows it"
-    raise SigningError(f"there is no SSH key in {directory}: name one with --key; {hint}")
+    hint = "for one in ssh-agent, write its public half to a file: ssh-add -L > agent.pub; --key agent.pub"
+    raise SigningError(
+        f"there is no SSH key in {directory}: make one with ssh-keygen -t ed25519, or name one with --key; {hint}"
+    )
 
 
 def add_signature(keygen: Keygen, file: Path, data: bytes, key: Path) -> Added:
     """Sign the data of the file, and add the signature to ``FILE.sig``, which is replaced as a whole.
 
     :raises InvalidAction: if the file was changed since it was signed, or is signed with this key already.
-    :raises SigningError: if ``ssh-keygen`` cannot sign.
+    :raises SigningError: if ``ssh-keygen`` cannot sign, or ``FILE.sig`` cannot be written.
     """
-    given = read_signatures(file)
-    before = signers.signatures(given) if given.strip() else []
+    before = _signatures_before(file)
     for number, signature in enumerate(before, 1):
         if reason := keygen.failure(signature, None, data):
             hint = f"if {file} was changed since it was signed, remove {signature_file(file)}, and have it signed again"
@@ -80,10 +81,20 @@ def add_signature(keygen: Keygen, file: Path, data: bytes, key: Path) -> Added:
     return Added(fingerprint(new.key), len(before) + 1)
 
 
+def _signatures_before(file: Path) -> list[Signature]:
+    given = read_signatures(file)
+    try:
+        return signers.signatures(given) if given.strip() else []
+    except InvalidAction as error:
+        raise InvalidAction(f"{signature_file(file)}: {error}") from error
+
+
 def _replace(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(data)
         draft.replace(path)
+    except OSError as error:
+        raise SigningError(f"cannot write {path}: {error.strerror}") from error
     finally:
         draft.unlink(missing_ok=True)

@@ -18,7 +18,8 @@ ANSWERS: Final = "cimaa-answer"
 #: The most signatures of an action, and the most bytes of all of them.
 MOST, SIZE = 16, 64 * 1024
 
-_KEY_TYPES = frozenset(
+#: The types of keys with which investigators may sign.
+KEY_TYPES: Final = frozenset(
     {
         *("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
         *("sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"),
@@ -111,7 +112,7 @@ def check_keys(text: str, file: str) -> None:
     """
     for number, line in _lines(text):
         try:
-            _key(line.split())
+            public_key(line.split())
         except ValueError as error:
             raise ConfigurationError(f"{file} line {number}: {error}") from None
 
@@ -146,14 +147,14 @@ def _signer(line: str) -> Signer:
     if line.count('"') % 2:
         raise ValueError("a quote is not closed")
     name, *rest = _FIELD.findall(line)
-    if name in _KEY_TYPES:
+    if name in KEY_TYPES:
         raise ValueError(f"there is no name before the key: write NAME {name} ...")
     if not _NAME.fullmatch(name) or not name.isprintable():
         raise ValueError(f"{quoted(name)} is not one name: patterns and lists of names are not allowed")
     given: Mapping[str, str] = {}
-    if rest and rest[0] not in _KEY_TYPES and ("=" in rest[0] or (rest[1:2] and rest[1] in _KEY_TYPES)):
+    if rest and rest[0] not in KEY_TYPES and ("=" in rest[0] or (rest[1:2] and rest[1] in KEY_TYPES)):
         given = _options(rest.pop(0))
-    key_type, key = _key(rest)
+    key_type, key = public_key(rest)
     times = [_time(given[option]) if option in given else None for option in _OPTIONS[1:]]
     return Signer(name, key_type, key, given.get("namespaces"), *times)
 
@@ -173,13 +174,17 @@ def _options(text: str) -> dict[str, str]:
     return found
 
 
-def _key(fields: list[str]) -> tuple[str, bytes]:
-    if not fields or fields[0] not in _KEY_TYPES:
-        known = ", ".join(sorted(_KEY_TYPES))
+def public_key(fields: list[str]) -> tuple[str, bytes]:
+    """The type and the key that the fields of a line of OpenSSH's begin with.
+
+    :raises ValueError: saying what is wrong with it.
+    """
+    if not fields or fields[0] not in KEY_TYPES:
+        known = ", ".join(sorted(KEY_TYPES))
         raise ValueError(f"unknown type of key {quoted(fields[0] if fields else '')}; known: {known}")
     try:
         key = b64decode(fields[1], validate=True) if len(fields) > 1 else b""
-        named, _ = _string(key)
+        named, _ = first_string(key)
     except (InvalidBase64, ValueError):
         raise ValueError(f"the key {quoted(' '.join(fields[:2]))} is damaged") from None
     if named != fields[0].encode():
@@ -222,15 +227,18 @@ def _signature(number: int, body: str) -> Signature:
         blob = b64decode(body, validate=True)
         if not blob.startswith(_MAGIC):
             raise ValueError
-        key, rest = _string(blob[len(_MAGIC) + 4 :])  # after the version
-        namespace, _ = _string(rest)
+        key, rest = first_string(blob[len(_MAGIC) + 4 :])  # after the version
+        namespace, _ = first_string(rest)
         return Signature(blob, key, namespace.decode())
     except (InvalidBase64, ValueError):
         raise InvalidAction(f"signature {number} is damaged") from None
 
 
-def _string(data: bytes) -> tuple[bytes, bytes]:
-    """The first string of a key or signature, and what follows it."""
+def first_string(data: bytes) -> tuple[bytes, bytes]:
+    """The first string of a key or signature, and what follows it.
+
+    :raises ValueError: if it is cut.
+    """
     size = int.from_bytes(data[:4])
     if len(data) < 4 + size or len(data) < 4:
         raise ValueError

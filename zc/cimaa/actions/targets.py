@@ -83,4 +83,5 @@ def _check_terms(wanted: Filter[AgentItem]) -> None:
     for condition in wanted.conditions:
         if not condition.key:
             keys = ", ".join(key.name for key in TARGETS.keys)
-            raise InvalidAction(f"target: {condition.term.error(f'a target has no words, only terms about {keys}')}")
+            reason = f"a target has no words, only terms about {keys}; one agent is agent=NAME, every agent is agent=~."
+            raise InvalidAction(f"target: {condition.term.error(reason)}")

@@ -16,6 +16,7 @@ from ..db import DB
 from ..dynamodb.costs import ACTION_WRITES
 from ..errors import InvalidAction
 from ..text import quoted
+from . import consent
 from .fault_list import counted
 from .output import message
 from .params import COUNT
@@ -90,8 +91,8 @@ def send(db: DB, document: Document, data: bytes, given: bytes, rate: int, *, ye
         message(f"It costs about {number * ACTION_WRITES:,} write units and {number * units:,} read units.")
     window = f"from {format_time(document.valid_from)} to {format_time(document.expires)}"
     question = f"Send {quoted(document.name)}, {window}, to {counted(len(found.agents), 'agent')}?"
-    if not (yes or click.confirm(question, err=True)):
-        raise click.Abort
+    if not yes:
+        consent.ask(question, "--yes")
     action = fleet.add(data, given, login_name())
     added = deliver(fleet, document, found.agents, rate)
     had = len(found.agents) - added

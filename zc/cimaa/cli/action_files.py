@@ -13,6 +13,7 @@ from ..actions import documents, signed_files
 from ..actions.documents import Document, ParameterCheck
 from ..actions.permissions import MODULES
 from ..errors import InvalidAction
+from .params import unknown
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
@@ -20,6 +21,15 @@ file_argument = click.argument("file", type=click.Path(path_type=Path))
 def module_checks() -> dict[str, ParameterCheck]:
     """The installed modules, and how each checks its parameters; each is loaded when it is used."""
     return {name: partial(_check, name) for name in entrypoints.names(MODULES)}
+
+
+def check_module(name: str, see: str) -> None:
+    """Refuse a module that is not installed; ``see`` is the command that lists those that are.
+
+    :raises click.UsageError: naming the nearest.
+    """
+    if name not in (known := entrypoints.names(MODULES)):
+        raise click.UsageError(unknown("module", name, known, see))
 
 
 def read_action(file: Path) -> tuple[bytes, Document]:

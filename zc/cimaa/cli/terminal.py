@@ -23,6 +23,8 @@ _WRAPPED = frozenset({"message", "reason", "squelched by", "reported by", "descr
 _ENOUGH = 24
 # The columns whose values do not show what they are, so that a row on several lines names them.
 _FIGURES = frozenset({"outages", "down", "longest", "mttr", "mtbf", "availability", "unknown", "ended"})
+# The width of a terminal that does not say it.
+_USUAL = 80
 # Spaces between the columns, and before the second and later lines of a row.
 _GAP = 2
 _INDENT = 2
@@ -31,6 +33,7 @@ _INDENT = 2
 def draw(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     """Draw rows, whose text contains no control characters; columns without text are left out."""
     console = Console(file=sys.stdout, color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
+    console.width = console.width or _USUAL  # rich takes COLUMNS=0 literally
     columns = [
         (title, [_cell(row[number]) for row in rows])
         for number, title in enumerate(titles)

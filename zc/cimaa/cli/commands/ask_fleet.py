@@ -8,13 +8,13 @@ import orjson
 
 from ...actions import documents, signatures, signed_files
 from ...actions.fleet_actions import FleetActions
-from .. import action_answers, action_following
+from .. import action_answers, action_checks, action_following
 from ..action_answers import TITLES, AnswerFilter
 from ..action_delivery import rate_option, send, yes_option
 from ..action_drafts import draft, window_option
 from ..action_files import module_checks
 from ..output import View, message
-from ..params import examples, listing_options, open_store
+from ..params import configuration, examples, listing_options, open_store
 from .run_module import complete_modules, complete_parameters
 
 
@@ -57,11 +57,13 @@ def run_action(
     """Ask the agents of TARGET what MODULE finds, and show their answers.
 
     An action is written, signed with your key, and sent; then the command waits until all agents have answered, or the
-    window is over.  Interrupt it to see the answers so far.
+    window is over.  Interrupt it to see the answers so far.  For an action that several people sign, see: cimaa action
+    new
     """
-    data = orjson.dumps(draft(module, words, target, name, duration), option=orjson.OPT_INDENT_2)
+    data = orjson.dumps(draft(module, words, target, name, duration, blank=False), option=orjson.OPT_INDENT_2)
     document = documents.parse(data, module_checks())
     given = signatures.find().sign(data, key or signed_files.default_key())
+    action_checks.warn(configuration(ctx), document, data, given)
     with open_store(ctx) as db:
         action = send(db, document, data, given, rate, yes=yes)
         fleet = FleetActions(db)

@@ -1,13 +1,19 @@
 """The command that writes a draft of an action."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
+import orjson
 
+from ...actions import documents
+from ...actions.config import ActionSettings
 from ...agent.config import Settings
+from ...errors import ConfigurationError
 from ...filters import quote
+from .. import action_checks
 from ..action_drafts import draft, window_option
-from ..output import write_json
+from ..output import message, write_json
 from ..params import configuration, examples
 from .run_module import complete_modules, complete_parameters
 
@@ -32,4 +38,17 @@ def new(ctx: click.Context, /, module: str, words: Sequence[str], name: str, tar
     version>=0.2'.  The keys are agent, host, os, version and tag.  Every agent is agent=~.
     """
     wanted = f"agent={quote(Settings.load(configuration(ctx)).name)}" if target is None else target
-    write_json(draft(module, words, wanted, name, duration))
+    written = draft(module, words, wanted, name, duration, blank=True)
+    write_json(written)
+    _warn(written, ctx)
+
+
+def _warn(written: Mapping[str, Any], ctx: click.Context) -> None:
+    """Warn of a window that is longer than the agent of this host accepts."""
+    document = documents.parse(orjson.dumps(written), None)  # the modules' parameters are still to be filled in
+    try:
+        reason = action_checks.too_long(document, ActionSettings.load(configuration(ctx)))
+    except ConfigurationError as error:
+        reason = f"it is not known how long its window may be: {error}"
+    if reason:
+        message(f"Warning: {reason}.")

@@ -12,6 +12,7 @@ from ...actions.modules import Host, Module
 from ...actions.parameters import from_words
 from ...config import Config
 from ...errors import InvalidParameters
+from ..action_files import check_module
 from ..cells import Cell
 from ..output import View, message, write_json, write_table
 from ..params import INTERVAL, configuration, examples, json_option, listing_options, starting
@@ -69,6 +70,7 @@ def module(
     from ...actions import running
     from ...agent.tasks import run_until_signal
 
+    check_module(name, "cimaa module")
     chosen = modules.load(name)
     parameters = from_words(name, chosen.parameters, words) if words else _parameters(name)
     chosen.check(parameters)
@@ -118,11 +120,11 @@ def _rows(module: type[Module]) -> Iterable[tuple[Cell, ...]]:
 
 
 def _parameters(name: str) -> Any:
-    """The parameters on standard input; none if that is a terminal."""
-    if sys.stdin.isatty():
+    """The parameters on standard input; none if it is empty, or a terminal."""
+    if sys.stdin.isatty() or not (given := sys.stdin.buffer.read()).strip():
         return {}
     try:
-        return orjson.loads(sys.stdin.buffer.read())
+        return orjson.loads(given)
     except ValueError as error:
         raise InvalidParameters(
             f"module {name}: standard input is not JSON ({error}): give an object, or PARAMETER=VALUE as arguments"

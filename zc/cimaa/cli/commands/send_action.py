@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from ...actions import signed_files
+from .. import action_checks
 from ..action_delivery import check_signed, rate_option, send, yes_option
 from ..action_files import file_argument, read_action
-from ..params import examples, open_store
+from ..params import configuration, examples, open_store
 
 
 @click.command(
@@ -23,10 +24,12 @@ def send_action(ctx: click.Context, /, file: Path, rate: int, yes: bool) -> None
 
     They are told with their next report that there is something to do.  The command may be interrupted, and repeated:
     each agent gets the action once; those that reported for the first time since then get it, too, and signatures that
-    were added to FILE.sig since then are added to the action.
+    were added to FILE.sig since then are added to the action.  If this host would refuse the action, there is a warning
+    first; see: cimaa action check
     """
     data, document = read_action(file)
     given = signed_files.read_signatures(file)
     check_signed(data, given, str(file))
+    action_checks.warn(configuration(ctx), document, data, given)
     with open_store(ctx) as db:
         send(db, document, data, given, rate, yes=yes)

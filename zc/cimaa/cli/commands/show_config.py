@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ... import config as configurations
-from ...config import DATABASE, Config, Database, Setting
+from ...config import ACTIONS, DATABASE, Config, Database, Setting
 from ...errors import ConfigurationError, Error
 from ...options import Option
 from ...text import one_line
@@ -80,6 +80,8 @@ def backends(backend: str | None, as_json: bool) -> None:
 
 def _settings(ours: Config) -> list[tuple[str, Setting]]:
     """The effective settings of all sections, each with its section's name."""
+    from ...actions import config as action_settings
+    from ...actions import permissions
     from ...actions.modules import host_commands
     from ...agent import plugins
     from ...agent.config import OPTIONS, SECTION
@@ -87,6 +89,10 @@ def _settings(ours: Config) -> list[tuple[str, Setting]]:
     sections = {DATABASE: _with_inherited(ours.database), SECTION: ours.section(SECTION, OPTIONS)}
     for kind in plugins.KINDS:
         sections |= {section: plugins.settings(kind, section, ours) for section in ours.named(kind.section)}
+    if ACTIONS in ours.sections:
+        sections[ACTIONS] = ours.section(ACTIONS, action_settings.OPTIONS)
+    for section in ours.named(permissions.SECTION):
+        sections[section] = ours.section(section, permissions.options_of(section))
     for section in ours.named(host_commands.SECTION):
         sections[section] = host_commands.settings(section, ours)
     return [(section, setting) for section, settings in sections.items() for setting in settings]

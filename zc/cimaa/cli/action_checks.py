@@ -1,0 +1,123 @@
+"""What the configuration of this host makes of an action.  Agents decide by their own, which may be another."""
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ..actions import judging, permissions, signatures
+from ..actions.config import SECTION, ActionSettings
+from ..actions.documents import Document
+from ..actions.permissions import Weighed
+from ..actions.signatures import KnownSigner, Verifier
+from ..config import Config
+from ..errors import ActionRefused, ConfigurationError, InvalidAction
+from ..text import cut
+from .output import message
+
+# Bytes of names and weights in a message.
+_SHOWN = 200
+
+
+class OperationCheck(NamedTuple):
+    """An operation, and who can sign for it."""
+
+    weighed: Weighed
+    #: The weights of the investigators who signed, by their names.
+    signed: Mapping[str, int]
+    #: The weights of those who did not sign.
+    others: Mapping[str, int]
+
+    @property
+    def missing(self) -> int | None:
+        """What the weights lack; ``None``: nobody can permit the operation."""
+        permission = self.weighed.permission
+        return permission and max(0, permission.minimum - self.weighed.weight)
+
+    @property
+    def reason(self) -> str:
+        """Why the operation is not permitted, and who can change that; empty: it is permitted."""
+        if not (reason := self.weighed.reason) or self.missing is None:
+            return reason
+        if sum(self.others.values()) < self.missing:
+            return f"{reason}, and those who have not signed weigh less than the {self.missing} that is missing"
+        return f"{reason}: {self.missing} is missing, and can be added by {shown(self.others)}"
+
+
+class Checked(NamedTuple):
+    """An action, who signed it, and what this host makes of it."""
+
+    document: Document
+    signers: list[KnownSigner]
+    operations: list[OperationCheck]
+    #: Why this host would refuse it, whoever signed it; empty: it would not.
+    refused: str
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why this host does not permit it, each reason once; none: it does."""
+        return list(dict.fromkeys(filter(None, [self.refused, *(each.reason for each in self.operations)])))
+
+
+def checked(ours: Config, document: Document, data: bytes, given: bytes) -> Checked:
+    """What this host makes of an action and its signatures.
+
+    :raises InvalidAction: naming a signature that is not true, or whose key may not be used.
+    :raises ConfigurationError: if the configuration is invalid.
+    :raises SigningError: if ``ssh-keygen`` cannot be run.
+    """
+    settings = ActionSettings.load(ours)
+    verifier = _verifier(settings)
+    signers = verifier.signed_by(data, given, time.time()) if given.strip() else []
+    granted = permissions.of_configuration(ours)
+    for warning in permissions.unknown_names(granted, [signer.name for signer in verifier.investigators.values()]):
+        message(f"Warning: {warning}")
+    names = [signer.name for signer in signers if signer.name is not None]
+    operations = [_operation(each, names) for each in granted.weigh(document.operations, names)]
+    return Checked(document, signers, operations, too_long(document, settings))
+
+
+def too_long(document: Document, settings: ActionSettings) -> str:
+    """Why the window of an action is too long for these settings; empty: it is not."""
+    try:
+        judging.check_length(document, settings.longest)
+    except ActionRefused as error:
+        return str(error)
+    return ""
+
+
+def warn(ours: Config, document: Document, data: bytes, given: bytes) -> None:
+    """Warn before a signed action is sent that this host would refuse.
+
+    Each agent decides for itself, so that this prevents nothing.  A host without investigators refuses everything, and
+    says nothing.
+    """
+    try:
+        if ActionSettings.load(ours).investigators is None:
+            return
+        reasons = checked(ours, document, data, given).reasons
+    except InvalidAction as error:
+        reasons = [str(error)]
+    except ConfigurationError as error:
+        message(f"Warning: whether this host would run it is unknown: {error}")
+        return
+    for reason in reasons:
+        message(f"Warning: by the configuration of this host, it would be refused: {reason}.")
+
+
+def shown(weights: Mapping[str, int]) -> str:
+    """Weights as a configuration has them; of many, the first."""
+    return cut(", ".join(f"{name} {weight}" for name, weight in weights.items()), _SHOWN)
+
+
+def _verifier(settings: ActionSettings) -> Verifier:
+    keygen = signatures.find()
+    if settings.investigators is None:
+        message(f"Warning: the configuration names no [{SECTION}] investigators, so that all keys are unknown.")
+        return Verifier(keygen.failure, {})
+    return signatures.load(keygen, settings.investigators, settings.revoked)
+
+
+def _operation(weighed: Weighed, names: list[str]) -> OperationCheck:
+    weights = weighed.permission.weights if weighed.permission else {}
+    others = {name: weight for name, weight in weights.items() if name not in names}
+    return OperationCheck(weighed, {name: weights.get(name, 0) for name in names}, others)
