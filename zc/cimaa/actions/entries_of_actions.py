@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import orjson
 
-from .. import limits
+from .. import entries, limits
 from ..entries import Entry
 from ..errors import InvalidAction
 from ..faults import encode
@@ -30,7 +30,7 @@ from .answers import Answer
 from .documents import Document
 from .judging import Given
 
-ACTION, COMMAND, ANSWER = "action", "command", "answer"
+ACTION, COMMAND, ANSWER = "action", entries.COMMAND, "answer"
 
 # What an action is.
 SCHEDULED, INFLIGHT, COMPLETED, CANCELLED = "scheduled", "inflight", "completed", "cancelled"
@@ -224,11 +224,11 @@ def action_state(document: Document, cancelled: bool, now: float, counters: Coun
     return SCHEDULED if now < document.valid_from else INFLIGHT
 
 
-def counters(stored: Iterable[tuple[str, bool, int]], document: Document, cancelled: bool, now: float) -> Counters:
+def counters(stored: Iterable[tuple[str | None, bool, int]], document: Document, cancelled: bool, now: float) -> Counters:
     """Counts commands at ``now``: ``stored`` has, of each state and whether something was found, how many there are."""
     states, found = dict.fromkeys(STATES, 0), 0
     for state, has_found, number in stored:
-        states[command_state(_known(state), document, cancelled, now)] += number
+        states[command_state(_known(state or ""), document, cancelled, now)] += number
         found += number if has_found else 0
     inflight, sent = states[SENT] + states[RUNNING], sum(states.values())
     return Counters(sent, inflight, sent - inflight, found, {state: states[state] for state in STATES})

@@ -103,8 +103,7 @@ class FleetActions(AgentActions):
 
     def counters(self, action: StoredAction) -> Counters:
         """How many commands the action has, in which states; answers are not read."""
-        stored = self._db._count_entries(COMMAND, action.id, ("state", "found"))
-        counted = ((str(state), found is True, number) for state, found, number in stored)
+        counted = self._db._count_commands(action.id)
         return entries_of_actions.counters(counted, action.document(), bool(action.cancelled_by), self.now())
 
     def commands(self, action: StoredAction) -> list[Command]:

@@ -199,9 +199,13 @@ class DB(Contract):
     def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
         return self._read(self._sql.entries, (kind, owner, key, self._given_time()), records.entry)
 
-    def _count_entries(self, kind: str, key: str, fields: tuple[str, str]) -> Iterable[tuple[Any, Any, int]]:
-        values = (*fields, kind, key, self._given_time())
-        return self._read(self._sql.count_entries, values, lambda columns: (columns[0], columns[1], columns[2]))
+    def _count_commands(self, key: str) -> Iterable[tuple[str | None, bool, int]]:
+        values = (key, self._given_time())
+
+        def read(connection: Session) -> list[tuple[Any, ...]]:
+            return connection.execute(self._sql.of(connection).count_commands, values).fetchall()
+
+        return [(state, found, number) for state, found, number in self._connections.run(read, _READER)]
 
     def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
         place = (kind, owner, key)
