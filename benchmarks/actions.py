@@ -7,12 +7,10 @@ environment variable AGENTS says: a million, which takes some minutes and 2 GB.
 """
 
 import os
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
-from pathlib import Path
-from statistics import median
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -20,11 +18,12 @@ import psycopg
 from benchmarks.postgres import SCHEMA, fill, fresh, opened, run, table
 from benchmarks.turns import by_turns
 from tests.support.signed_actions import action_data
+from zc.cimaa.actions.entries_of_actions import StoredAction
 from zc.cimaa.actions.fleet_actions import PART, FleetActions
 
 AGENTS = int(os.environ.get("AGENTS", "1_000_000"))
-#: Into how many sections of the fleet the ratios are split.
-SECTIONS = 10
+#: In how many rounds the fleet is sent to: a part of it in each.
+ROUNDS = 20
 
 _BARE = f"""
     CREATE TABLE {SCHEMA}.bare_commands (agent text, action text, state text, sent bigint, PRIMARY KEY (agent, action));
@@ -40,29 +39,36 @@ def delivery(dsn: str) -> None:
     with fresh(dsn) as connection:
         fill(connection, AGENTS, "random()")
         connection.execute(_BARE.encode())
-        connection.execute(f"VACUUM ANALYZE {SCHEMA}.bare_agents")
+        connection.execute(f"VACUUM ANALYZE {SCHEMA}.bare_agents".encode())
         names = [name for (name,) in connection.execute(f"SELECT name FROM {SCHEMA}.agents ORDER BY name").fetchall()]
-        fleet = FleetActions(opened(dsn))
+        fleet = FleetActions(opened(dsn, pool_size="2"))
         action = fleet.add(action_data(), b"", "jane")
-        parts = fleet.deliver(action.document(), names)
-        seconds: dict[str, list[float]] = {"delivered": [], "bare INSERT": [], "bare UPDATE": []}
-        for listed in batched(names, PART):
-            calls: dict[str, Callable[[], object]] = {
-                "delivered": lambda: next(parts),
-                "bare INSERT": lambda listed=listed: connection.execute(_INSERT, (action.id, 1, [*listed])),
-                "bare UPDATE": lambda listed=listed: connection.execute(_MARK, ([*listed],)),
-            }
-            for what, call in calls.items():
-                seconds[what].append(timed(call))
+        size = -(-len(names) // ROUNDS)
         rows = []
-        each = max(1, len(seconds["delivered"]) // SECTIONS)
-        for number, sections in enumerate(zip(*(batched(found, each) for found in seconds.values()), strict=True), 1):
-            delivered, inserted, marked = map(sum, sections)
-            rate = len(sections[0]) * PART / delivered
-            rows.append([f"{number}", f"{rate:,.0f}", f"{(inserted + marked) / delivered:.2f}", f"{inserted / delivered:.2f}"])
-        print({what: sum(found) for what, found in seconds.items()})
-        table(["section", "agents a second", "of INSERT and UPDATE", "of INSERT alone"], rows)
+        for start in range(0, len(names), size):
+            listed = names[start:start+size]
+            ways = {
+              "deliver": lambda: deliver(fleet, action, listed),
+              "insert": lambda: batched(connection, listed, lambda part: (_INSERT, (action.id, 1, part))),
+              "update": lambda: batched(connection, listed, lambda part: (_MARK, (part,))),
+            }
+            seconds = {name: timed(way) for name, way in ways.items()}
+            b = seconds["insert"]+seconds["update"]
+            rows.append([len(listed)/seconds["deliver"], b/seconds["deliver"], seconds["insert"]/seconds["deliver"]])
+        cells=[statistics.median(c) for c in zip(*rows)]
+        for r in rows: print(" ".join(f"{x:.2f}" for x in r))
+        print("median", " ".join(f"{x:.2f}" for x in cells))
         counting(connection, fleet, action)
+
+
+def deliver(fleet, action, listed):
+    added = sum(added for _, added in fleet.deliver(action.document(), listed))
+    assert added == len(listed)
+
+
+def batched(connection, names, statement):
+    for start in range(0, len(names), PART):
+        connection.execute(*statement(names[start:start+PART]))
 
 
 def counting(connection, fleet, action) -> None:
@@ -77,12 +83,6 @@ def counting(connection, fleet, action) -> None:
         assert fleet.counters(action).sent == AGENTS
     found = by_turns({"bare": bare, "bare_entries":bare_entries, "counters": ours}, 7)
     print(found)
-
-
-def batched(items, size):
-    rest = iter(items)
-    while part := list(islice(rest, size)):
-        yield part
 
 
 def timed(call: Callable[[], object]) -> float:

@@ -12,11 +12,11 @@ What follows from the time is computed here when it is asked for, and never stor
 """
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, NamedTuple
-from uuid import uuid4
 
 import orjson
 
@@ -125,7 +125,7 @@ class Counters(NamedTuple):
 def action_entry(data: bytes, signatures: bytes, sender: str, now: int, expires: int) -> Entry:
     """The entry of an action that is sent ``now``, and kept until ``expires`` (both seconds since the epoch)."""
     value = {"document": data.decode(), "signatures": signatures.decode(), "sender": sender, "sent": now}
-    return Entry(ACTION, "", documents.document_id(data), value, uuid4().hex, expires)
+    return Entry(ACTION, "", documents.document_id(data), value, _revision(), expires)
 
 
 def stored_action(entry: Entry) -> StoredAction:
@@ -156,7 +156,7 @@ def cancelled(entry: Entry, user: str) -> Entry:
     if stored_action(entry).cancelled_by:
         return entry
     value = entry.value if isinstance(entry.value, dict) else {}
-    return entry._replace(value={**value, "cancelled_by": user}, revision=uuid4().hex)
+    return entry._replace(value={**value, "cancelled_by": user}, revision=_revision())
 
 
 def kept_until(document: Document, keep: int) -> int:
@@ -179,7 +179,7 @@ def together(stored: bytes, new: bytes) -> bytes:
 
 def command_entry(document_id: str, agent: str, now: int, expires: int) -> Entry:
     """The entry of a command that is sent ``now``."""
-    return Entry(COMMAND, agent, document_id, {"state": SENT, "time": now}, uuid4().hex, expires)
+    return Entry(COMMAND, agent, document_id, {"state": SENT, "time": now}, _revision(), expires)
 
 
 def command(entry: Entry) -> Command:
@@ -199,7 +199,7 @@ def changed(was: Command, state: str, now: int, reason: str = "", found: bool = 
         value["reason"] = cut(storable(reason), REASON)
     if found:
         value["found"] = True
-    return Entry(COMMAND, was.agent, was.id, value, uuid4().hex, was.expires)
+    return Entry(COMMAND, was.agent, was.id, value, _revision(), was.expires)
 
 
 def ended(statuses: Iterable[str]) -> str:
@@ -255,7 +255,7 @@ def answer_text(document_id: str, agent: str, now: int, operations: Iterable[tup
 
 def answer_entry(document_id: str, agent: str, text: str, signature: str, expires: int | None) -> Entry:
     """The entry of an answer."""
-    return Entry(ANSWER, agent, document_id, {"answer": text, "signature": signature}, uuid4().hex, expires)
+    return Entry(ANSWER, agent, document_id, {"answer": text, "signature": signature}, _revision(), expires)
 
 
 def sent_answer(entry: Entry) -> SentAnswer:
@@ -275,6 +275,10 @@ def decoded(answer: SentAnswer) -> list[dict[str, Any]]:
     if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
         raise ValueError("it has no list of operations")
     return [_operation(each) for each in operations]
+
+
+def _revision() -> str:
+    return os.urandom(16).hex()  # a third of uuid4's time, which counts for a million commands
 
 
 def _known(state: str) -> str:

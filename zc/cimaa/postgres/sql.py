@@ -46,8 +46,13 @@ _TEMPLATES = {
     "remove_own_agent": "SELECT {schema}.remove_own_agent(%s)",
     # The fleet.
     "rows": "SELECT name, updated, digest, instance{of_row} FROM {schema}.agents",
-    "all_instances": """
-        SELECT agent, id, host, pid, version, os, first, last{tags} FROM {schema}.instances ORDER BY agent, first, id
+    # The same in pages, by name.
+    "rows_after": """
+        SELECT name, updated, digest, instance{of_row} FROM {schema}.agents WHERE name > %s ORDER BY name LIMIT %s
+        """,
+    "instances_between": """
+        SELECT agent, id, host, pid, version, os, first, last{tags} FROM {schema}.instances
+        WHERE agent >= %s AND agent <= %s ORDER BY agent, first, id
         """,
     "all_faults": "SELECT {fault} FROM {schema}.faults",
     "faults": "SELECT {fault} FROM {schema}.faults WHERE agent = %s",
