@@ -351,12 +351,14 @@ def test_a_fleet_is_asked_in_one_go(asking: Cimaa) -> None:
 def test_commands_are_sent_at_most_at_the_rate() -> None:
     """Time that was lost is made up for by at most a second's agents."""
     now = [100.0]
-    sent: list[tuple[float, int]] = []
+    sent: list[tuple[float, str]] = []
 
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    for number, _ in paced(iter([(50, 0)] * 10), 500, 100, lambda: now[0], sleep):
-        sent.append((now[0], number))
-        now[0] += 0.1
-    assert [moment for moment, _ in sent] == pytest.approx([100 + 0.5 * part for part in range(10)])
+    names = [f"web{number}" for number in range(500)]
+    for name in paced(names, 50, 100, lambda: now[0], sleep):
+        sent.append((now[0], name))
+        now[0] += 0.002
+    assert [name for _, name in sent] == names
+    assert [moment for moment, _ in sent[::50]] == pytest.approx([100 + 0.5 * part for part in range(10)])

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from . import agents, faults, history, leases, limits, options, squelches, types
 from .agents import Instance, Row, Touch
-from .entries import Entry
+from .entries import COMMAND, Entry
 from .errors import HistoryIncomplete, InvalidInput, StoreClosed, StoreUnavailable
 from .faults import FaultDict, Report
 from .history import Event, Kept
@@ -703,14 +703,14 @@ class DB(ABC):
         doubles = ((name, row, agents.rivals(row, within, now)) for name, row in self._rows_of_several())
         return sorted((agents.shown(name, row, seen) for name, row, seen in doubles if seen), key=_NAME)
 
-    def _count_entries(self, kind: str, key: str, fields: tuple[str, str]) -> Iterable[tuple[Any, Any, int]]:
-        """How many entries of this kind with this key have which values in these ``fields``.
+    def _count_commands(self, key: str) -> Iterable[tuple[str | None, bool, int]]:
+        """How many commands with this key have which ``state``, and whether they have ``found`` something.
 
-        A field that an entry does not have, or that is a list or an object, may count as ``None``.
+        A state that is not a text of at most 32 characters may count as another one that is no state, or as ``None``.
         """
-        found = self._entries(kind, None, key)
-        counted = Counter(tuple(_plain(entry.value, field) for field in fields) for entry in found)
-        return ((first, second, number) for (first, second), number in counted.items())
+        values = (entry.value if isinstance(entry.value, dict) else {} for entry in self._entries(COMMAND, None, key))
+        counted = Counter((_text(value.get("state")), value.get("found") is True) for value in values)
+        return ((state, found, number) for (state, found), number in counted.items())
 
     def _read_units(self, size: int) -> int | None:  # noqa: ARG002  # most stores do not bill
         """What it costs to read an entry of this many bytes, in units of the store; ``None``: nothing is billed."""
@@ -821,9 +821,8 @@ _report, _encode_unvalidated = faults.report, faults.encode_unvalidated
 _check_name = agents.check_name
 
 
-def _plain(value: Any, field: str) -> str | int | float | None:
-    found = value.get(field) if isinstance(value, dict) else None
-    return found if isinstance(found, str | int | float) else None
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _grouped(pairs: Iterable[tuple[str, list[T]]]) -> dict[str, list[T]]:

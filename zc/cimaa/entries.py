@@ -23,7 +23,8 @@ from .text import quoted
 SHARED_KINDS = ("lease",)
 READ_KINDS = ("action",)
 OWN_KINDS = ("answer",)
-CHANGED_KINDS = ("command",)
+COMMAND = "command"
+CHANGED_KINDS = (COMMAND,)
 
 
 class Entry(NamedTuple):

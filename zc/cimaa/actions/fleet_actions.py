@@ -5,10 +5,12 @@ agent changes its own commands, and adds its own answers.  See ``entries_of_acti
 """
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
-from .. import limits
+from .. import limits, types
 from ..db import ACTIONS
 from ..entries import Entry, check
 from ..errors import InvalidAction, InvalidInput, StoreDenied
@@ -44,19 +46,27 @@ class FleetActions(AgentActions):
             document.id, lambda was: entry if was is None else entries_of_actions.signed_further(was, entry)
         )
 
+    def agents(self) -> Iterable[types.Agent]:
+        """The agents, as ``DB.get_agents`` returns them, in any order, read as they are consumed."""
+        return self._db._shown_agents()
+
     def deliver(self, document: Document, agents: Iterable[str], part: int = PART) -> Iterator[tuple[int, int]]:
         """Give each agent its command, unless it has it, and wake it; a ``part`` at a time.
 
-        After each part, the number of its agents, and of the commands that were added.  All agents are woken, as the
-        last try may have been broken off before it woke them; whoever has ended its command does not look at it again.
+        For each part, the number of its agents, and of the commands that were added, once its agents are woken; the
+        next part is added meanwhile.  All agents are woken, as the last try may have been interrupted before it woke
+        them; an agent that has ended its command does not look at it again.
         """
-        expires = self._kept_until(document)
         rest = iter(agents)
-        while names := list(islice(rest, part)):
-            now = int(self.now())
-            added = self._db._add([entries_of_actions.command_entry(document.id, name, now, expires) for name in names])
-            self._db.wake(names)
-            yield len(names), added
+        waking: deque[tuple[Future[int], int, int]] = deque()
+        with ThreadPoolExecutor(1) as waker:
+            while names := list(islice(rest, part)):
+                added = self._add_commands(document, names)
+                waking.append((waker.submit(self._db.wake, names), len(names), added))
+                if len(waking) > 1:
+                    yield _woken(*waking.popleft())
+            for last in waking:
+                yield _woken(*last)
 
     def cancel(self, document_id: str, user: str) -> StoredAction:
         """Cancel an action: agents that have not claimed it will not run it.
@@ -103,8 +113,7 @@ class FleetActions(AgentActions):
 
     def counters(self, action: StoredAction) -> Counters:
         """How many commands the action has, in which states; answers are not read."""
-        stored = self._db._count_entries(COMMAND, action.id, ("state", "found"))
-        counted = ((str(state), found is True, number) for state, found, number in stored)
+        counted = self._db._count_commands(action.id)
         return entries_of_actions.counters(counted, action.document(), bool(action.cancelled_by), self.now())
 
     def commands(self, action: StoredAction) -> list[Command]:
@@ -137,5 +146,15 @@ class FleetActions(AgentActions):
                 return entries_of_actions.stored_action(entry)
         raise contended(document_id)
 
+    def _add_commands(self, document: Document, agents: Sequence[str]) -> int:
+        now, expires = int(self.now()), self._kept_until(document)
+        return self._db._add([entries_of_actions.command_entry(document.id, name, now, expires) for name in agents])
+
     def _kept_until(self, document: Document) -> int:
         return entries_of_actions.kept_until(document, int(self._db.settings[ACTIONS.name]))
+
+
+def _woken(waking: Future[int], agents: int, added: int) -> tuple[int, int]:
+    """The numbers of a part, once its agents are woken."""
+    waking.result()
+    return agents, added

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import click
 
+from .. import types
 from ..actions import signatures, targets
 from ..actions.documents import Document, format_time
 from ..actions.entries_of_actions import StoredAction
@@ -46,10 +47,15 @@ class Reached(NamedTuple):
 
 def reached(db: DB, document: Document) -> Reached:
     """The agents that the action would reach now; each judges by its own facts."""
-    known = db.get_agents()
-    names = targets.reached(document.target, known)
-    unknown = set(document.target.agents).difference(agent["name"] for agent in known)
-    return Reached(names, sorted(unknown))
+    unknown = set(document.target.agents)
+
+    def known() -> Iterator[types.Agent]:
+        for agent in FleetActions(db).agents():
+            unknown.discard(agent["name"])
+            yield agent
+
+    names = targets.reached(document.target, known())
+    return Reached(sorted(names), sorted(unknown))
 
 
 def show_reached(found: Reached, most: int = 5) -> None:
@@ -108,7 +114,8 @@ def limited(db: DB, size: int, rate: int) -> tuple[int | None, int]:
 
 def deliver(fleet: FleetActions, document: Document, agents: Sequence[str], rate: int, *, quiet: bool = False) -> int:
     """Add the commands, at most ``rate`` a second; how many were added."""
-    parts = paced(fleet.deliver(document, agents, min(PART, rate)), len(agents), rate, time.monotonic, time.sleep)
+    part = min(PART, rate)
+    parts = fleet.deliver(document, paced(agents, part, rate, time.monotonic, time.sleep), part)
     if quiet or not sys.stderr.isatty():
         return sum(added for _, added in parts)
     total = 0
@@ -120,17 +127,12 @@ def deliver(fleet: FleetActions, document: Document, agents: Sequence[str], rate
 
 
 def paced(
-    parts: Iterator[tuple[int, int]],
-    agents: int,
-    rate: int,
-    clock: Callable[[], float],
-    sleep: Callable[[float], object],
-) -> Iterator[tuple[int, int]]:
-    """The parts, each with its number of agents, so that these are at most ``rate`` a second; ``agents`` in all."""
+    agents: Sequence[str], part: int, rate: int, clock: Callable[[], float], sleep: Callable[[float], object]
+) -> Iterator[str]:
+    """The agents, ``part`` at a time, so that these are at most ``rate`` a second."""
     due = clock()
-    for number, added in parts:
-        yield number, added
-        agents -= number
-        due = max(due, clock() - 1) + number / rate
-        if agents > 0:
+    for number, agent in enumerate(agents):
+        if number and number % part == 0:
+            due = max(due, clock() - 1) + part / rate
             sleep(max(0.0, due - clock()))
+        yield agent

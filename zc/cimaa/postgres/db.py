@@ -184,8 +184,24 @@ class DB(Contract):
     def _all_faults(self) -> Iterable[tuple[str, list[FaultDict]]]:
         return self._read(self._sql.all_faults, (), _each)
 
-    def _rows(self) -> Iterable[tuple[str, Row]]:
-        return self._read_together(lambda sql: (sql.rows, sql.all_instances), _joined)
+    def _rows(self) -> Iterator[tuple[str, Row]]:
+        """In pages, each by a transaction of its own: memory does not grow with the fleet."""
+        last = ""
+        while page := self._rows_after(last):
+            yield from page
+            last = page[-1][0]
+
+    def _rows_after(self, last: str) -> list[tuple[str, Row]]:
+        """A page of the rows, sorted by name, after this name."""
+
+        def read(connection: Session) -> list[tuple[str, Row]]:
+            sql = self._sql.of(connection)
+            with transaction(connection, SNAPSHOT):
+                rows = connection.execute(sql.rows_after, (last, _PART)).fetchall()
+                between = (rows[0][0], rows[-1][0]) if rows else ("", "")
+                return _joined(rows, connection.execute(sql.instances_between, between).fetchall())
+
+        return self._connections.run(read, _READER)
 
     def _put_squelch(self, squelch: StoredSquelch) -> None:
         self._connections.run(lambda connection: self._recorder(connection).squelch(squelch), _OPERATOR)
@@ -199,9 +215,13 @@ class DB(Contract):
     def _entries(self, kind: str, owner: str | None = None, key: str | None = None) -> Iterable[Entry]:
         return self._read(self._sql.entries, (kind, owner, key, self._given_time()), records.entry)
 
-    def _count_entries(self, kind: str, key: str, fields: tuple[str, str]) -> Iterable[tuple[Any, Any, int]]:
-        values = (*fields, kind, key, self._given_time())
-        return self._read(self._sql.count_entries, values, lambda columns: (columns[0], columns[1], columns[2]))
+    def _count_commands(self, key: str) -> Iterable[tuple[str | None, bool, int]]:
+        values = (key, self._given_time())
+
+        def read(connection: Session) -> list[tuple[Any, ...]]:
+            return connection.execute(self._sql.of(connection).count_commands, values).fetchall()
+
+        return [(state, found, number) for state, found, number in self._connections.run(read, _READER)]
 
     def _swap(self, kind: str, owner: str, key: str, was: str | None, becomes: Entry | None) -> bool:
         place = (kind, owner, key)

@@ -20,6 +20,8 @@ from ..faults import FaultDict, decode, encode
 from ..history import Event
 
 _COLUMNS = ("name", "severity", "since", "message")
+# The types of most values, none of which JSON could change.
+_AS_THEY_ARE = frozenset((str, int, bool))
 
 
 def row(columns: Sequence[Any], instances: Iterable[SeenInstance]) -> Row:
@@ -86,7 +88,11 @@ def encode_value(value: Any) -> str:
 
 def encode_entries(entries: Iterable[Entry]) -> str:
     """The entries as JSON objects, whose keys are columns."""
-    return encode([one._asdict() | {"value": _exact(one.value)} for one in entries]).decode()
+    records = [
+        {"kind": kind, "owner": owner, "key": key, "revision": revision, "value": _exact(value), "expires": expires}
+        for kind, owner, key, value, revision, expires in entries
+    ]
+    return encode(records).decode()
 
 
 def check_numbers(*values: int | None) -> None:
@@ -117,7 +123,7 @@ def _exact(value: Any) -> Any:
     if isinstance(value, float):
         return _decimal(value)
     if isinstance(value, dict):
-        return {key: _exact(item) for key, item in value.items()}
+        return {key: item if type(item) in _AS_THEY_ARE else _exact(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_exact(item) for item in value]
     return value

@@ -16,7 +16,7 @@ from psycopg import sql
 from .. import limits
 from ..errors import ConfigurationError
 from .session import Session
-from .setup.versions import HISTORY, MARKS, TAGS, VERSION
+from .setup.versions import COUNTED, HISTORY, MARKS, TAGS, VERSION
 
 #: The server's clock in microseconds, unless the parameter gives a time.
 _NOW = "coalesce(%s::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
@@ -46,8 +46,13 @@ _TEMPLATES = {
     "remove_own_agent": "SELECT {schema}.remove_own_agent(%s)",
     # The fleet.
     "rows": "SELECT name, updated, digest, instance{of_row} FROM {schema}.agents",
-    "all_instances": """
-        SELECT agent, id, host, pid, version, os, first, last{tags} FROM {schema}.instances ORDER BY agent, first, id
+    # The same in pages, by name.
+    "rows_after": """
+        SELECT name, updated, digest, instance{of_row} FROM {schema}.agents WHERE name > %s ORDER BY name LIMIT %s
+        """,
+    "instances_between": """
+        SELECT agent, id, host, pid, version, os, first, last{tags} FROM {schema}.instances
+        WHERE agent >= %s AND agent <= %s ORDER BY agent, first, id
         """,
     "all_faults": "SELECT {fault} FROM {schema}.faults",
     "faults": "SELECT {fault} FROM {schema}.faults WHERE agent = %s",
@@ -77,9 +82,10 @@ _TEMPLATES = {
         WHERE kind = %s AND owner = coalesce(%s, owner) AND key = coalesce(%s, key)
         AND coalesce(expires > {now} / 1000000, true)
         """,
-    "count_entries": """
-        SELECT value -> %s::text, value -> %s::text, count(*) FROM {schema}.entries
-        WHERE kind = %s AND key = %s AND coalesce(expires > {now} / 1000000, true) GROUP BY 1, 2
+    # From the index alone, with a comparison of the time for each group instead of each row.
+    "count_commands": """
+        SELECT {state}, {found}, count(*) FROM {schema}.entries WHERE kind = 'command' AND key = %s
+        GROUP BY 1, 2, expires HAVING coalesce(expires > {now} / 1000000, true)
         """,
     # History: pages of events, from a place in the order on (time, agent, number).
     "events": """
@@ -265,6 +271,10 @@ _MARKS_PARTS = {
 # What tables have since instances have tags.
 _TAGS_PARTS = {"tags": ", tags", "set_tags": ", tags = excluded.tags"}
 
+# What is counted of a command: columns since there is an index that holds them.
+_COUNTED_PARTS = {"state": "state", "found": "found"}
+_UNCOUNTED_PARTS = {"state": "value ->> 'state'", "found": """value @> '{"found": true}'"""}
+
 # PostgreSQL cuts names at 63 bytes, and the roles' names have "_operator" after this one.
 _SCHEMA_NAME = 63 - len("_operator")
 
@@ -286,6 +296,7 @@ class Statements:
             parts[part] = text.format(**given) if tables >= HISTORY else ""
         parts |= _MARKS_PARTS if tables >= MARKS else {"is_unmarked": ""}
         parts |= _TAGS_PARTS if tables >= TAGS else dict.fromkeys(_TAGS_PARTS, "")
+        parts |= _COUNTED_PARTS if tables >= COUNTED else _UNCOUNTED_PARTS
         doubled = name.replace("%", "%%")  # a single one would mark a parameter
         self._encoded = _encoded(_TEMPLATES, schema=doubled, now=_NOW, **parts)
         self._kept = [

@@ -95,7 +95,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "instances": ("agent", "id", "host", "pid", "version", "os", "first", "last", "tags"),
     "faults": ("agent", "name", "severity", "since", "message", "extras"),
     "squelches": ("regex", "reason", "user", "time", "permanent", "expires"),
-    "entries": ("kind", "owner", "key", "revision", "value", "expires"),
+    "entries": ("kind", "owner", "key", "revision", "value", "expires", "state", "found"),
     "leases": ("name", "holder", "token", "since", "until", "over"),
     "actions": ("id", "name", "target", "validfrom", "expireafter", "sender", "sent", "cancelled_by", "state"),
     "commands": ("action", "agent", "state", "time", "found", "reason"),

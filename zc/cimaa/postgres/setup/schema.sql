@@ -1,4 +1,4 @@
--- The tables of a zc.cimaa store, version 7, as setup-postgres makes them in an empty schema.
+-- The tables of a zc.cimaa store, version 8, as setup-postgres makes them in an empty schema.
 --
 -- They go to the schema that comes first in the search path:
 --
@@ -14,7 +14,7 @@ CREATE TABLE version (
     current integer NOT NULL,
     oldest  integer NOT NULL
 );
-INSERT INTO version VALUES (2, 7, 2);
+INSERT INTO version VALUES (2, 8, 2);
 
 -- The database login of each agent that is confined to its own rows: setup-postgres --agent writes here.
 CREATE TABLE logins (
@@ -74,7 +74,8 @@ CREATE TABLE squelches (
 );
 
 -- Small records that are changed on condition of their revision, such as leases: see the view "leases".  Those that have
--- expired count as absent.  No index holds a time, and every page has room for new versions: the updates are HOT.
+-- expired count as absent.  Every page has room for new versions, and no update of a lease changes a column that has an
+-- index: these updates are HOT.
 CREATE TABLE entries (
     kind     text COLLATE "C" NOT NULL,
     owner    text COLLATE "C" NOT NULL,     -- an agent; empty: all agents
@@ -82,13 +83,18 @@ CREATE TABLE entries (
     revision uuid NOT NULL,                 -- chosen by the writer, new for each write
     value    jsonb NOT NULL,
     expires  bigint,                        -- null: never
+    -- What is counted of the values of commands.  Any agent may have written them: what is longer is no state.
+    state    text COLLATE "C"
+        GENERATED ALWAYS AS (CASE WHEN kind = 'command' THEN "left"(value ->> 'state', 32) END) STORED,
+    found    boolean
+        GENERATED ALWAYS AS (CASE WHEN kind = 'command' THEN value @> '{"found": true}' END) STORED,
     PRIMARY KEY (kind, owner, key)
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 
 -- The planner needs no statistics of them, and its estimates would disclose values of all agents.
 ALTER TABLE entries
-    ALTER owner SET STATISTICS 0, ALTER key SET STATISTICS 0,
-    ALTER revision SET STATISTICS 0, ALTER value SET STATISTICS 0;
+    ALTER owner SET STATISTICS 0, ALTER key SET STATISTICS 0, ALTER revision SET STATISTICS 0,
+    ALTER value SET STATISTICS 0, ALTER state SET STATISTICS 0, ALTER found SET STATISTICS 0;
 
 -- The leases, for people.  What is not as programs write it is null.
 CREATE VIEW leases AS
@@ -101,8 +107,8 @@ SELECT key AS name, value ->> 'holder' AS holder,
     AS over
 FROM entries WHERE kind = 'lease' AND owner = '';
 
--- How entries of an action are found among those of all agents.  No update changes these columns: it stays HOT.
-CREATE INDEX entries_key ON entries (kind, key);
+-- How entries of an action are found among those of all agents, and its commands are counted without reading their rows.
+CREATE INDEX entries_key ON entries (kind, key, expires, state, found);
 
 -- What the document of an action says; no row for what is not one, as anyone who may write entries may have damaged it.
 CREATE FUNCTION document_of(value jsonb)

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 #: The version of the tables that this version of zc.cimaa knows.
-VERSION = 7
+VERSION = 8
 #: The version since which an agent may have a login of its own.
 LOGINS = 3
 #: The version since which there is a history.
@@ -19,6 +19,8 @@ HISTORY = 5
 MARKS = 6
 #: The version since which instances have tags.
 TAGS = 7
+#: The version since which commands are counted by an index.
+COUNTED = 8
 
 _DROPPED_POLICY = re.compile(r"^DROP POLICY IF EXISTS (\w+) ON (\w+);$", re.MULTILINE)
 
