@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support import hostile_store
-from tests.support.hostile_store import Broken
+from tests.support.hostile_papers import Broken
 from zc.cimaa.actions import judging
 from zc.cimaa.actions.journal import Journal
 from zc.cimaa.actions.judging import Decision
