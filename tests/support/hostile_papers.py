@@ -22,7 +22,7 @@ VALID_BEFORE = {"jane": None, "joe": None, "ann": None, "old": START + 900, "gon
 REVOKED, FOR_GIT = "gone", "gus"
 PEOPLE = (*VALID_BEFORE, "mallory")
 _ACCEPTED = ("jane", "joe", "ann", "old")
-#: Of each module the minimum, and the weights.
+#: Of each kind of document the minimum, and the weights.
 WEIGHTS = {
     "look": (2, {"jane": 2, "joe": 1, "old": 1, "ann": 1, "gone": 2, "gus": 2}),
     "command": (3, {"jane": 2, "joe": 1, "ann": 1, "gone": 2, "gus": 2}),
@@ -58,7 +58,8 @@ class Asked(NamedTuple):
 
     number: int
     agents: set[str]
-    module: str
+    #: A key of WEIGHTS.
+    kind: str
     begin: int
     end: int
 
@@ -73,13 +74,13 @@ class Keyring(Protocol):
         """A text that claims to be a signature of this person for actions; ``other`` is a true one for ``git``."""
 
 
-#: The parameters of an operation, by module and number of the document.
-Parameters = Callable[[str, int], dict[str, Any]]
+#: The operation of a document, by its kind (a key of WEIGHTS) and its number.
+Operation = Callable[[str, int], dict[str, Any]]
 
 
-def weights_of(module: str) -> dict[str, str]:
-    """The section of permissions for a module."""
-    minimum, weights = WEIGHTS[module]
+def weights_of(kind: str) -> dict[str, str]:
+    """The section of permissions for this kind of document."""
+    minimum, weights = WEIGHTS[kind]
     return {"minimum": str(minimum), "weights": ", ".join(f"{who} {weight}" for who, weight in weights.items())}
 
 
@@ -90,10 +91,10 @@ def identity(data: bytes) -> str:
 class Papers:
     """The documents and signatures of one random history, true and false ones."""
 
-    def __init__(self, random_: random.Random, keyring: Keyring, parameters: Parameters) -> None:
+    def __init__(self, random_: random.Random, keyring: Keyring, operation: Operation) -> None:
         self.random = random_
         self._keyring = keyring
-        self._parameters = parameters
+        self._operation = operation
         #: What was really signed, by the text of the signature.
         self.signed: dict[bytes, Signed] = {}
         self.documents: dict[bytes, Asked] = {}
@@ -103,20 +104,20 @@ class Papers:
     def ask(self) -> None:
         """A person writes a document, and some sign it."""
         target, agents = self.random.choice(list(TARGETS.values()))
-        module = self.random.choice(("look", "look", "command"))
+        kind = self.random.choice(("look", "look", "command"))
         begin = START + self.random.randrange(-1800, 600)
         end = begin + self.random.choice((600, 3600, LONGEST, LONGEST, LONGEST + 1))
         number = len(self.documents)
         document = {
             "name": f"question {number}",
             "agents" if isinstance(target, list) else "target": target,
-            "operations": [{"module": module, "parameters": self._parameters(module, number)}],
+            "operations": [self._operation(kind, number)],
             "validfrom": format_time(begin),
             "expireafter": format_time(end),
             "syntaxversion": 3,
         }
         data = json.dumps(document).encode()
-        self.documents[data] = Asked(number, agents, module, begin, end)
+        self.documents[data] = Asked(number, agents, kind, begin, end)
         people = _ACCEPTED if self.random.random() < 0.8 else PEOPLE
         who = self.random.sample(people, self.random.choice((0, 1, 2, 2, 3, 3, 3)))
         self._give(data, b"".join(self._sign(data, each) for each in who))
@@ -142,7 +143,7 @@ class Papers:
     def is_due(self, agent: str, data: bytes, who: Iterable[str], now: float) -> bool:
         """True if these signers are enough, and the agent is in the target, and the time in the window."""
         asked = self.documents[data]
-        minimum, weights = WEIGHTS[asked.module]
+        minimum, weights = WEIGHTS[asked.kind]
         in_window = asked.begin <= now < asked.end and asked.end - asked.begin <= LONGEST
         return in_window and sum(weights.get(each, 0) for each in who) >= minimum and agent in asked.agents
 

@@ -61,8 +61,8 @@ class Paper:
         return self.sign(who, data, NAMESPACE)
 
 
-def parameters(module: str, _number: int) -> dict[str, Any]:
-    return {"path": "/"} if module == "look" else {"name": "restart"}
+def operation(kind: str, _number: int) -> dict[str, Any]:
+    return {"module": kind, "parameters": {"path": "/"} if kind == "look" else {"name": "restart"}}
 
 
 @dataclass
@@ -90,7 +90,7 @@ class History:
     def __init__(self, random_: random.Random, directory: Path) -> None:
         self.random = random_
         self.hosts = [Host(name, directory) for name in AGENTS]
-        self.papers = Papers(random_, Paper(), parameters)
+        self.papers = Papers(random_, Paper(), operation)
         self.decisions: list[Decision] = []
         keys = [Signer(who, "ssh-ed25519", key_of(who), None, None, end) for who, end in VALID_BEFORE.items()]
         self.verify = Verifier(self._failure, {signer.key: signer for signer in keys})
