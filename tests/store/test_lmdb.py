@@ -20,7 +20,7 @@ import lmdb
 import pytest
 
 from tests.support.forks import finished, in_fork
-from zc.cimaa import errors
+from zc.cimaa import agents, entries, errors, faults, history
 from zc.cimaa.lmdb import DB
 from zc.cimaa.lmdb.environment import Environment
 from zc.cimaa.lmdb.shared import Transaction
@@ -141,6 +141,19 @@ def test_a_number_of_slots_that_cannot_be_read_is_a_damaged_record(path: Path, w
         work(db)
 
 
+def test_a_slot_that_no_file_can_have_is_a_damaged_record(path: Path) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        row = transaction.get(b"a:agent") or b""
+        transaction.put(b"a:agent", row[:16] + (1 << 62).to_bytes(8, "little") + row[24:])
+    with opened(path) as db:
+        calls = (lambda: db.set_faults("agent", [fault("f")]), lambda: db.remove_agent("agent"), db.get_agents)
+        for call in calls:
+            with pytest.raises(errors.StoreIncompatible, match="a record that cannot be read"):
+                call()
+
+
 def test_a_bug_while_the_store_is_opened_is_not_reported_as_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else an operator would discard a good store."""
     with opened(path) as db:
@@ -155,6 +168,34 @@ def test_a_bug_while_the_store_is_opened_is_not_reported_as_damage(path: Path, m
             with pytest.raises(TypeError, match="unexpected argument"):
                 db.get_faults("agent")
         assert len(db.get_faults("agent")) == 1
+
+
+@pytest.mark.parametrize("bug", [TypeError("unexpected argument"), ValueError("empty"), KeyError("state")], ids=repr)
+def test_a_bug_in_a_transaction_is_not_reported_as_damage(
+    path: Path, monkeypatch: pytest.MonkeyPatch, bug: Exception
+) -> None:
+    """It is raised as it is, and nothing is changed."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise bug
+
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+        before = list(db.dump())
+        calls = {
+            (history, "replacement"): lambda: db.set_faults("agent", [fault("g")]),
+            (history, "removal"): lambda: db.remove_agent("agent"),
+            (entries, "permits"): lambda: db.lease("name", "holder", 60),
+            (agents, "shown_alone"): db.get_agents,
+            (faults, "ranked"): db.find_faults,
+        }
+        for place, call in calls.items():
+            with monkeypatch.context() as patched:
+                patched.setattr(*place, broken)
+                with pytest.raises(type(bug)) as caught:
+                    call()
+            assert caught.value is bug, place
+        assert list(db.dump()) == before
 
 
 def test_an_lmdb_file_of_others_is_left_alone(path: Path) -> None:

@@ -280,7 +280,7 @@ class DB(Contract):
         for stored in event_log.read(self._environment.read, agent, since, until):
             try:
                 events = stored.events()
-            except records.UNREADABLE as error:
+            except records.UnreadableRecord as error:
                 raise self._environment.unreadable() from error
             yield from reversed(events)
 

@@ -97,7 +97,7 @@ class Directory:
             value = transaction.get(records.SLOTS_KEY)
         try:
             return records.slots(value)
-        except records.UNREADABLE as error:
+        except records.UnreadableRecord as error:
             raise errors.unreadable(self._path) from error
 
     def _open_data(self, flags: int) -> None:
