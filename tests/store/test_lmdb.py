@@ -117,8 +117,8 @@ def test_a_newer_format_is_refused_by_name(path: Path) -> None:
     ("version", "message"),
     [
         (b"0", r"format 0, of an older version of zc\.cimaa, and this one reads format 3.* move the directory away"),
-        (b"1x", r"format 1x, which is no version: it is damaged"),
-        (b"\xff", r"format \\xff, which is no version"),
+        (b"1x", r"format 1x, which is not a version: it is damaged"),
+        (b"\xff", r"format \\xff, which is not a version"),
     ],
 )
 def test_an_older_or_damaged_format_is_not_answered_with_an_upgrade(path: Path, version: bytes, message: str) -> None:
@@ -327,7 +327,7 @@ def test_a_path_need_not_be_text(tmp_path: Path) -> None:
 def test_a_path_that_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "store"):
-        with opened(path) as db, pytest.raises(errors.StoreError, match="is no directory"):
+        with opened(path) as db, pytest.raises(errors.StoreError, match="is not a directory"):
             db.get_agents()
 
 

@@ -1,4 +1,4 @@
-"""How agents, faults, squelches and entries are stored in the file: one key space, told apart by the key's first bytes.
+"""How agents, faults, squelches and entries are stored in the file: in one key space, with prefixes of the keys.
 
 =================  ==========================================================================
 key                value
@@ -240,7 +240,7 @@ def decode_faults(value: bytes | None) -> list[FaultDict]:
 
 
 def worst(value: bytes) -> tuple[int, int]:
-    """The worst severity of an agent's faults, and since when the longest standing of that severity stands."""
+    """The worst severity of an agent's faults, and the time when the oldest fault of that severity began."""
     try:
         severity, since = _WORST.unpack_from(value)
     except struct.error as error:
