@@ -1,7 +1,7 @@
 """What filters cost: ``python benchmarks/filtering.py``.
 
 Listing 20,000 faults of 200 agents from LMDB through three terms that all of them pass, against listing them without a
-filter; by turns.  Reading is without what is written, which a filter makes less of; the whole is with it, as lines.
+filter, alternating.  "Reading" is without the output, which a filter makes smaller; "the whole" is with it, as lines.
 """
 
 import contextlib

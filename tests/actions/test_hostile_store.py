@@ -1,4 +1,4 @@
-"""An agent runs exactly what was signed, for it, in its window, at most once, whatever its store does."""
+"""An agent runs exactly what was signed, for it, in its window, at most once, also if its store is hostile."""
 
 from collections import Counter
 from typing import Any
@@ -33,7 +33,7 @@ def test_a_hostile_store_runs_nothing() -> None:
 
 
 def trusting(*_: Any, **__: Any) -> Any:
-    """Whatever is asked, the answer is that all is well."""
+    """Approve everything."""
     return True
 
 

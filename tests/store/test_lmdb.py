@@ -496,12 +496,12 @@ def test_kill_at_any_moment_loses_no_acknowledged_report(path: Path) -> None:
         pid = in_fork(stream)
         os.close(written)
         with os.fdopen(read, "rb") as answers:
-            told = answers.read(10) if dice.random() < 0.7 else b""  # it is under way, or not
+            noted = answers.read(10) if dice.random() < 0.7 else b""  # it is under way, or not
             time.sleep(dice.random() * 0.01)
             os.kill(pid, signal.SIGKILL)
             assert finished(pid) == -signal.SIGKILL
-            told += answers.read()
-        acknowledged = int(told[-10:] or acknowledged)
+            noted += answers.read()
+        acknowledged = int(noted[-10:] or acknowledged)
         with opened(path) as db:
             stored = db.get_faults("agent")
             step = int(stored[0]["message"].split()[-1]) if stored else 0
@@ -622,7 +622,7 @@ def test_a_store_that_is_mounted_for_writing_again_is_written_to(path: Path, rea
 
 
 def write_elsewhere(path: Path, writes: int) -> None:
-    """Another process changes the agent's faults so many times."""
+    """Another process changes the agent's faults this number of times."""
     code = """
 import sys
 from zc.cimaa.lmdb import DB

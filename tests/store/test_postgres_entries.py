@@ -68,7 +68,7 @@ def test_an_agent_that_waits_reads_and_does_not_write(db: DB, other: DB, postgre
 
 
 def cut(relay: Relay) -> threading.Event:
-    """The next answer to a commit is lost, with its connection; the event tells when."""
+    """The next answer to a commit is lost, with its connection; then the event is set."""
     done = threading.Event()
 
     def damage(data: bytes) -> bytes:
