@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
-PARTS = ("embedded", "peers", "matching", "startup", "agent", "history", "dynamodb", "postgres", "history_postgres")
+PARTS = (
+    *("embedded", "history", "peers", "matching", "filtering", "startup", "agent", "memory", "cfengine"),
+    *("dynamodb", "postgres", "history_postgres"),
+)
 
 
 def main(parts: list[str]) -> int:

@@ -2,10 +2,10 @@
 
 *Bare* is a program that opens the file with LMDB, and loops over the cursor with the same decoding; for ``dump --json``
 it also encodes and writes each entry.  It copies and examines nothing.  The check of an ordinary host is compared with
-``cimaa --version``.  All run by turns, as processes of their own.  Times are the medians of the time of the processors,
-child processes included, which depends less on what else the machine does than the time that passes.
+``cimaa --version``.  All run alternately, as processes of their own.  Times are medians of processor time, including
+child processes, which depends less on other load of the machine than elapsed time.
 
-    python benchmarks/cfengine.py [RUNS] [HOSTS]
+    python -m benchmarks.cfengine [RUNS] [HOSTS]
 """
 
 import hashlib

@@ -39,7 +39,7 @@ _HEAD, _SLOT, _LENGTH = struct.Struct("<q8sqB"), struct.Struct("<8sqI"), struct.
 
 @contextmanager
 def store(agents: int, faults: int) -> Iterator[tuple[Path, DB]]:
-    """A store of so many agents, in a directory where copies of it may be made."""
+    """A store of this number of agents, in a directory where copies of it may be made."""
     directory = Path(tempfile.mkdtemp(dir=os.environ.get("BENCHMARK_DIRECTORY", ".")))
     try:
         field.fill(directory / "store", agents, faults)

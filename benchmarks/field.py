@@ -48,7 +48,7 @@ def report(agent: int, faults: int, change: int = 0) -> list[Fault]:
 
 
 def fill(path: Path, agents: int, faults: int, doubles: int = 100) -> None:
-    """Make an LMDB store quickly: what so many agents' reports would leave, one in so many with two instances."""
+    """Make an LMDB store quickly, as after reports of ``agents``, of which one in ``doubles`` has two instances."""
     with DB({"path": str(path)}) as db:
         db.get_agents()
     with lmdb.open(str(path), map_size=16 * GIB, sync=False, max_readers=1024) as environment:

@@ -1,7 +1,7 @@
-"""What filters cost: ``python benchmarks/filtering.py``.
+"""What filters cost: ``python -m benchmarks.filtering [ROUNDS]``.
 
 Listing 20,000 faults of 200 agents from LMDB through three terms that all of them pass, against listing them without a
-filter; by turns.  Reading is without what is written, which a filter makes less of; the whole is with it, as lines.
+filter, alternating.  "Reading" is without the output, which a filter makes smaller; "the whole" is with it, as lines.
 """
 
 import contextlib
@@ -10,8 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from turns import by_turns
-
+from benchmarks.turns import by_turns
 from zc.cimaa.cli import fault_list, filtering
 from zc.cimaa.cli.fault_list import Listed
 from zc.cimaa.lmdb import DB

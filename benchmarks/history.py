@@ -58,7 +58,7 @@ def event(number: int, at: int) -> Event:
 
 
 def fill(path: Path, events: int, now: float) -> None:
-    """Store so many events of the time before ``now``, evenly."""
+    """Store this number of events, evenly over the time before ``now``."""
     with DB({"path": str(path), "map_size": MAP}) as db:
         db.get_agents()
     start, step = int((now - WINDOW) * MICROSECONDS), WINDOW * MICROSECONDS // events
@@ -84,7 +84,7 @@ def fill(path: Path, events: int, now: float) -> None:
 
 
 def reports(db: DB, changes: int) -> Callable[[int], None]:
-    """Reports of 100 agents, of which one in so many changes: a fault begins, or ends."""
+    """Reports of 100 agents, some of which change: a fault begins, or ends."""
 
     def report(call: int) -> None:
         agent, turn = call % 100, call // 100
@@ -119,7 +119,7 @@ def _ratios(ways: dict[str, Callable[[int], None]], share: int) -> tuple[float, 
 
 
 def totals(ways: dict[str, Callable[[int], None]], calls: int) -> dict[str, float]:
-    """The seconds of some rounds of calls of each way, by turns."""
+    """The seconds of some rounds of calls of each variant, alternating."""
     found = dict.fromkeys(ways, 0.0)
     for turn in range(8):
         for name, way in ways.items():

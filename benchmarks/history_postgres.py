@@ -31,7 +31,7 @@ _MICROSECONDS = 1_000_000
 
 
 def writing(dsn: str) -> None:
-    """Reports with history against such without, and with ten million events against an empty history, by turns."""
+    """Reports with history against reports without, and ten million events against an empty history, alternating."""
     with fresh(dsn):
         names = [f"agent-{n}.example.com" for n in range(100)]
         stores = {"history = 0s": opened(dsn, history="0s"), "history = 90d": opened(dsn)}
@@ -143,7 +143,7 @@ def report_past(connection: psycopg.Connection[Any], db: DB, now: int) -> None:
 
 
 def compared(what: str, ways: dict[str, Callable[[], Any]]) -> None:
-    """Print the time of each way, as a ratio to that of the first, the median of five runs by turns."""
+    """Print the time of each variant as a ratio to that of the first: the median of five alternating runs."""
     runs = [by_turns({name: lambda _, way=way: way() for name, way in ways.items()}, rounds=5) for _ in range(5)]
     first = next(iter(ways))
     table(

@@ -4,7 +4,7 @@ A daemon with the memory store, real checks, an alerter and sinks runs in a proc
 which is the time from one tick to the next, takes some milliseconds.  The resident memory is read at the end of each
 day.  The figure is its rise from the end of the first day to the end of the last, for 1,000 ticks.
 
-    python benchmarks/memory.py [DAYS]
+    python -m benchmarks.memory [DAYS]
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 Each is asked to keep the same 10,000 agents with 2 faults each: Alertmanager (alerts by HTTP), Redis with
 ``appendfsync always`` (a hash of each agent), and Xymon (a status message for each fault).  Those that are not
 installed are left out; on Debian: ``apt-get install prometheus-alertmanager redis-server xymon``.  One and eight
-threads report by turns, each for so many seconds, everything unchanged, and with one report in ten changed.
+threads report alternately, each for some seconds, with everything unchanged, and with one report in ten changed.
 
 Only zc.cimaa and Redis keep a changed report through a power failure; Alertmanager and Xymon keep all in memory, and
 write it to disk every 15 minutes or at a checkpoint.
@@ -147,7 +147,7 @@ PEERS = {
 
 
 def rate(connect: Callable[[], Report], threads: int, seconds: float, changing: bool, changes: list[int]) -> float:
-    """Reports per second of so many threads together."""
+    """Reports per second of this number of threads together."""
     done = [0] * threads
     errors: list[BaseException] = []
     end = time.perf_counter() + seconds

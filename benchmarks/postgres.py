@@ -1,4 +1,4 @@
-"""What the PostgreSQL store costs, against bare statements of psycopg's in the same run, by turns.
+"""What the PostgreSQL store costs, against bare statements with psycopg in the same run, alternating.
 
     python -m benchmarks.postgres [--dsn DSN] [reports] [confined] [listing] [old] [wal] [growth]
 
@@ -158,7 +158,7 @@ def worker(pipe: Pipe, dsn: str, number: int) -> None:
 
 
 def rates(dsn: str, connections: int) -> dict[str, list[float]]:
-    """Reports per second over so many connections, by kind of work, in each round."""
+    """Reports per second over this number of connections, by kind of work, in each round."""
     pipes, processes = [], []
     for number in range(connections):
         ours, theirs = multiprocessing.Pipe()
@@ -197,7 +197,7 @@ def reports(dsn: str) -> None:
 
 
 def confined(dsn: str) -> None:
-    """The speed of a confined agent's unchanged report, as a ratio to the shared role's: five runs, each by turns."""
+    """The speed of a confined agent's unchanged report, as a ratio to the shared role's: five alternating runs."""
     shared, group, own = f"{SCHEMA}_agent", f"{SCHEMA}_confined", f"{SCHEMA}_agent_own"
     with fresh(dsn) as connection:
         connection.execute(f"DROP ROLE IF EXISTS {own}, {group}, {shared}")
@@ -278,7 +278,7 @@ def wal(dsn: str) -> None:
 
 
 def listing(dsn: str) -> None:
-    """Listing the faults of a fleet, against fetching the same rows and no more."""
+    """Listing the faults of a fleet, against only fetching the same rows."""
     with fresh(dsn) as connection:
         db = opened(dsn)
         for n in range(4_000):

@@ -234,7 +234,7 @@ def test_the_store_gets_what_it_can_find_by_itself() -> None:
 
 # Errors
 
-#: Wrong terms; ``{}`` stands for some letters.
+#: Wrong terms; ``{}`` is replaced by letters.
 WRONG = [
     "sevrity>={}",
     "Severity=error",

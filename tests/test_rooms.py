@@ -81,7 +81,7 @@ def imported_names(path: Path) -> Iterator[tuple[str, ...]]:
 
 
 def imports(path: Path) -> set[str]:
-    """The modules of the package that a module imports; the name of an object stands for its module."""
+    """The modules of the package that a module imports; for the name of an object, its module."""
     found = set()
     for name in imported_names(path):
         if name[:2] == ("zc", "cimaa"):

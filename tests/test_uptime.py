@@ -126,7 +126,7 @@ steps = st.one_of(
 def test_the_figures_are_those_of_each_second(
     history: list[tuple[tuple[Any, ...], int]], begin: int, squelched: bool
 ) -> None:
-    """Of each fault and of each agent, whatever happened, from any second on."""
+    """Of each fault and of each agent, in random histories, from any second on."""
     fleet = Fleet()
     for (step, *arguments), seconds in history:
         getattr(fleet, step)(*arguments)

@@ -86,7 +86,7 @@ class BrokenOff(Exception):
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_delivery_that_is_broken_off_and_repeated_gives_each_agent_one_command(db: DB, data: st.DataObject) -> None:
-    """Wherever it is broken off, also in the middle of a part, and whatever agents did meanwhile."""
+    """Also if it is interrupted in the middle of a part, and agents change their commands meanwhile."""
     fleet = FleetActions(db)
     content = document(uuid4().hex)
     names = [f"agent{number}" for number in range(data.draw(st.integers(1, 12)))]

@@ -1,4 +1,4 @@
-"""An agent runs exactly what was signed, for it, in its window, at most once, whatever its store does."""
+"""An agent runs exactly what was signed, for it, in its window, at most once, also if its store is hostile."""
 
 from collections import Counter
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support import hostile_store
-from tests.support.hostile_store import Broken
+from tests.support.hostile_papers import Broken
 from zc.cimaa.actions import judging
 from zc.cimaa.actions.journal import Journal
 from zc.cimaa.actions.judging import Decision
@@ -33,7 +33,7 @@ def test_a_hostile_store_runs_nothing() -> None:
 
 
 def trusting(*_: Any, **__: Any) -> Any:
-    """Whatever is asked, the answer is that all is well."""
+    """Approve everything."""
     return True
 
 

@@ -313,7 +313,7 @@ def test_directories_deeper_than_the_limit_are_reported(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 def test_a_directory_that_cannot_be_read_is_reported(tree: Path) -> None:
-    """One that may only be passed through is no obstacle."""
+    """A directory that can be entered, but not listed, does not prevent a search below it."""
     for directory in [one for one in tree.parents if "pytest-of-" in str(one)]:
         directory.chmod(0o711)
     (tree / "a").chmod(0)

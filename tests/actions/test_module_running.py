@@ -1,4 +1,4 @@
-"""Modules in their processes: whatever one does, its time, its output and its children are limited."""
+"""Modules in their processes: time, output and children of each are limited."""
 
 import asyncio
 import json

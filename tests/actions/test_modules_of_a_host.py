@@ -58,7 +58,7 @@ def test_packages_are_found_by_name_and_version() -> None:
 
 @pytest.fixture
 def rpm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database of rpm's with two packages, which the user's own settings name."""
+    """An rpm database with two packages, which the user's own settings name."""
     if shutil.which("rpmbuild") is None:
         missing("rpmbuild is not installed")
     monkeypatch.setenv("HOME", str(tmp_path))

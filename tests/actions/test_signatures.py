@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ssh_keys import Keys
+from tests.support.ssh_keys import Keys, ssh_agent
 from zc.cimaa.actions import signatures
 from zc.cimaa.actions.signatures import Keygen, Verifier
 from zc.cimaa.errors import ConfigurationError, InvalidAction, SigningError
@@ -18,14 +18,9 @@ KINDS = ("ed25519", "ecdsa", "rsa")
 
 
 @pytest.fixture
-def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An ssh-agent without keys."""
-    started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
-    variables = dict(part.split("=", 1) for part in started.replace("\n", "").split(";") if "=" in part)
-    for name, value in variables.items():
-        monkeypatch.setenv(name.strip(), value)
-    yield
-    subprocess.run(["ssh-agent", "-k"], capture_output=True, check=True)
+def agent() -> Iterator[None]:
+    with ssh_agent():
+        yield
 
 
 def verifier(keys: Keys, *lines: str, revoked: Path | None = None) -> Verifier:

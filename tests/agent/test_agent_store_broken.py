@@ -88,10 +88,10 @@ def recorded(host: Cimaa) -> bool:
         (emptied, "were cut short"),
         (cut_short, "data.mdb was cut short: move it away, or put back a backup"),
         (lock_emptied, "were cut short"),
-        (overwritten, "is no LMDB file, or a damaged one"),
-        (garbled, "is no LMDB file, or a damaged one"),
+        (overwritten, "is not an LMDB file, or it is damaged"),
+        (garbled, "is not an LMDB file, or it is damaged"),
         (deleted, "were deleted, or moved away"),
-        (replaced, "is no directory"),
+        (replaced, "is not a directory"),
     ],
 )
 def test_a_store_that_breaks_ends_no_agent(

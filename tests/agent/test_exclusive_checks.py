@@ -1,4 +1,4 @@
-"""Checks with ``once = yes``: of several agents one runs it, and handing over wakes nobody."""
+"""Checks with ``once = yes``: of several agents one runs it, and handing it over triggers no alert."""
 
 import asyncio
 import json
@@ -281,7 +281,7 @@ def test_a_reload_that_removes_the_check_gives_the_lease_up(group: Group) -> Non
 
 
 def test_a_section_that_moves_to_another_file_keeps_the_lease(group: Group) -> None:
-    """Also if it has to be written first, and that takes so long that the check in the other file asks meanwhile."""
+    """Also if it has to be written first, and meanwhile the check in the other file asks."""
     asked = threading.Event()
 
     async def story() -> None:

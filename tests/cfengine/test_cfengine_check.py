@@ -74,7 +74,7 @@ class Host:
 def test_a_day_in_which_each_thing_goes_wrong_once() -> None:
     """What is reported, from when to when, in minutes after midnight."""
     host, hangs = Host(), 0
-    told: list[tuple[str, int, int, int]] = []
+    reported: list[tuple[str, int, int, int]] = []
     current: dict[str, tuple[int, int]] = {}
     for minute in range(0, 24 * 60, 5):
         host.now = START + minute * MINUTE
@@ -93,12 +93,12 @@ def test_a_day_in_which_each_thing_goes_wrong_once() -> None:
         faults = host.faults()
         for name, (severity, since) in list(current.items()):
             if faults.get(name) != severity:
-                told.append((name, severity, since, minute))
+                reported.append((name, severity, since, minute))
                 del current[name]
         for name, severity in faults.items():
             current.setdefault(name, (severity, minute))
     assert current == {}
-    assert sorted(told, key=lambda one: one[2]) == [
+    assert sorted(reported, key=lambda one: one[2]) == [
         ("agent", WARNING, 140, 185),
         ("agent", ERROR, 185, 300),
         ("lock:slow", ERROR, 485, 600),

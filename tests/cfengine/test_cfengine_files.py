@@ -96,7 +96,7 @@ def test_none_is_refused_beside_an_agent_in_a_loop(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_replaced_meanwhile_is_one_or_the_other(tmp_path: Path) -> None:
-    """As a repair of CFEngine's replaces it."""
+    """As a repair by CFEngine replaces it."""
     path = tmp_path / "cf_lastseen.lmdb"
     old = samples.write(tmp_path / "old", samples.hosts(400, 1))
     new = samples.write(tmp_path / "new", samples.hosts(500, 2))

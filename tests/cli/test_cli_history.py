@@ -36,7 +36,7 @@ class Night:
         self.now = int(time.time())
 
     def at(self, hours: float) -> DB:
-        """The store, with a clock that stands still at that time."""
+        """The store, with a clock that always shows that time."""
         return self.cimaa.store(instance=HOST, clock=lambda: self.now - hours * HOUR)
 
     def time(self, hours: float) -> str:

@@ -165,8 +165,8 @@ def test_an_agent_runs_it_and_stores_its_faults(fleet: Cimaa, monkeypatch: pytes
 def test_a_failure_to_read_the_store_is_a_fault_of_the_check(fleet: Cimaa, tmp_path: Path) -> None:
     Path("cimaa.cfg").write_text("[database]\npath = cimaa.cfg\n")
     result = checked(tmp_path, f"--config {fleet.directory}/cimaa.cfg meta-check")
-    ((fault,), told) = (result.faults, result.complete)
-    assert (fault["name"], told) == ("//watcher/meta/fleet#monitor-output", False)
+    ((fault,), complete) = (result.faults, result.complete)
+    assert (fault["name"], complete) == ("//watcher/meta/fleet#monitor-output", False)
     assert "cimaa: error: " in fault["message"]
 
 

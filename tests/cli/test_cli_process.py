@@ -367,7 +367,7 @@ def test_every_example_in_a_help_works(fleet: Cimaa, example: str) -> None:
     result = run("-c", f"set -o pipefail; {example}", program="bash")
     # The status of a plugin depends on the host; wrong usage would be 3.
     good = (0, 1, 2) if example.startswith("cimaa check") else (0,)
-    if example.startswith("cimaa action check"):  # nobody is permitted anything here
+    if example.startswith("cimaa action check"):  # this host has no permissions
         good = (1,)
     assert result.returncode in good, result.stdout + result.stderr
     assert "error" not in result.stderr

@@ -201,7 +201,7 @@ def test_a_changed_fault_takes_two_more_requests(db: DB, proxy: Proxy) -> None:
     db.set_faults("a", [fault("f0", message="other"), *faults[1:]])
     [*_, (_, transaction, _)] = proxy.seen
     assert proxy.operations == ["UpdateItem", "Query", "TransactWriteItems"]
-    assert len(transaction["TransactItems"]) == 2  # another message is no event
+    assert len(transaction["TransactItems"]) == 2  # another message is not an event
 
 
 @pytest.mark.parametrize("number", [1, 98])
@@ -264,7 +264,7 @@ def test_an_unchanged_report_of_a_new_process_is_one_write_unit(
         client = plain_client(url)
         for step in steps(client, prefix, TableOptions()):
             if "time to live" in step.text:
-                continue  # dynalite does not have it
+                continue  # dynalite does not support it
             step.do()
             client.get_waiter("table_exists").wait(TableName=step.table, WaiterConfig={"Delay": 1})
         for table in ("agents", "faults"):

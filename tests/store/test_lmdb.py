@@ -20,7 +20,7 @@ import lmdb
 import pytest
 
 from tests.support.forks import finished, in_fork
-from zc.cimaa import errors
+from zc.cimaa import agents, entries, errors, faults, history
 from zc.cimaa.lmdb import DB
 from zc.cimaa.lmdb.environment import Environment
 from zc.cimaa.lmdb.shared import Transaction
@@ -117,8 +117,8 @@ def test_a_newer_format_is_refused_by_name(path: Path) -> None:
     ("version", "message"),
     [
         (b"0", r"format 0, of an older version of zc\.cimaa, and this one reads format 3.* move the directory away"),
-        (b"1x", r"format 1x, which is no version: it is damaged"),
-        (b"\xff", r"format \\xff, which is no version"),
+        (b"1x", r"format 1x, which is not a version: it is damaged"),
+        (b"\xff", r"format \\xff, which is not a version"),
     ],
 )
 def test_an_older_or_damaged_format_is_not_answered_with_an_upgrade(path: Path, version: bytes, message: str) -> None:
@@ -141,6 +141,19 @@ def test_a_number_of_slots_that_cannot_be_read_is_a_damaged_record(path: Path, w
         work(db)
 
 
+def test_a_slot_that_no_file_can_have_is_a_damaged_record(path: Path) -> None:
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        row = transaction.get(b"a:agent") or b""
+        transaction.put(b"a:agent", row[:16] + (1 << 62).to_bytes(8, "little") + row[24:])
+    with opened(path) as db:
+        calls = (lambda: db.set_faults("agent", [fault("f")]), lambda: db.remove_agent("agent"), db.get_agents)
+        for call in calls:
+            with pytest.raises(errors.StoreIncompatible, match="a record that cannot be read"):
+                call()
+
+
 def test_a_bug_while_the_store_is_opened_is_not_reported_as_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else an operator would discard a good store."""
     with opened(path) as db:
@@ -155,6 +168,34 @@ def test_a_bug_while_the_store_is_opened_is_not_reported_as_damage(path: Path, m
             with pytest.raises(TypeError, match="unexpected argument"):
                 db.get_faults("agent")
         assert len(db.get_faults("agent")) == 1
+
+
+@pytest.mark.parametrize("bug", [TypeError("unexpected argument"), ValueError("empty"), KeyError("state")], ids=repr)
+def test_a_bug_in_a_transaction_is_not_reported_as_damage(
+    path: Path, monkeypatch: pytest.MonkeyPatch, bug: Exception
+) -> None:
+    """It is raised as it is, and nothing is changed."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise bug
+
+    with opened(path) as db:
+        db.set_faults("agent", [fault("f")])
+        before = list(db.dump())
+        calls = {
+            (history, "replacement"): lambda: db.set_faults("agent", [fault("g")]),
+            (history, "removal"): lambda: db.remove_agent("agent"),
+            (entries, "permits"): lambda: db.lease("name", "holder", 60),
+            (agents, "shown_alone"): db.get_agents,
+            (faults, "ranked"): db.find_faults,
+        }
+        for place, call in calls.items():
+            with monkeypatch.context() as patched:
+                patched.setattr(*place, broken)
+                with pytest.raises(type(bug)) as caught:
+                    call()
+            assert caught.value is bug, place
+        assert list(db.dump()) == before
 
 
 def test_an_lmdb_file_of_others_is_left_alone(path: Path) -> None:
@@ -286,7 +327,7 @@ def test_a_path_need_not_be_text(tmp_path: Path) -> None:
 def test_a_path_that_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "store"):
-        with opened(path) as db, pytest.raises(errors.StoreError, match="is no directory"):
+        with opened(path) as db, pytest.raises(errors.StoreError, match="is not a directory"):
             db.get_agents()
 
 
@@ -455,12 +496,12 @@ def test_kill_at_any_moment_loses_no_acknowledged_report(path: Path) -> None:
         pid = in_fork(stream)
         os.close(written)
         with os.fdopen(read, "rb") as answers:
-            told = answers.read(10) if dice.random() < 0.7 else b""  # it is under way, or not
+            noted = answers.read(10) if dice.random() < 0.7 else b""  # it is under way, or not
             time.sleep(dice.random() * 0.01)
             os.kill(pid, signal.SIGKILL)
             assert finished(pid) == -signal.SIGKILL
-            told += answers.read()
-        acknowledged = int(told[-10:] or acknowledged)
+            noted += answers.read()
+        acknowledged = int(noted[-10:] or acknowledged)
         with opened(path) as db:
             stored = db.get_faults("agent")
             step = int(stored[0]["message"].split()[-1]) if stored else 0
@@ -581,7 +622,7 @@ def test_a_store_that_is_mounted_for_writing_again_is_written_to(path: Path, rea
 
 
 def write_elsewhere(path: Path, writes: int) -> None:
-    """Another process changes the agent's faults so many times."""
+    """Another process changes the agent's faults this number of times."""
     code = """
 import sys
 from zc.cimaa.lmdb import DB

@@ -79,7 +79,7 @@ def fill_the_disk(path: Path) -> None:
         message, agents = report_until_full(db)
         assert "disk is full" in message
         db.set_faults("agent0", [fault("f", message="m" * 5000)])  # a heartbeat finds room
-        db.set_faults("agent0", [fault("f", message="n" * 5000)])  # and so does what takes no more than before
+        db.set_faults("agent0", [fault("f", message="n" * 5000)])  # and so does what needs the same space as before
         assert db.get_faults("agent0") == [fault("f", message="n" * 5000, agent="agent0")]
         db.unsquelch("a squelch that does not exist")
         remove_all(db, agents)
@@ -111,7 +111,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("taken", [0, 4, 200, 1000, 1500])
 def test_a_full_disk_loses_nothing(small_disk: Path, taken: int) -> None:
-    """With so many KiB of other files; those that fill it later take all that is left."""
+    """With this size (KiB) of other files; later ones take all that is left."""
     (small_disk / "others").write_bytes(b"x" * taken * 1024)
     assert finished(in_fork(lambda: fill_the_disk(small_disk / "store"))) == 0
 
@@ -128,7 +128,7 @@ def test_what_others_filled_the_disk_with_keeps_nothing_from_being_removed(small
 
 @pytest.mark.parametrize("left", [0, 8, 40, 66, 70, 200, 600, 1100])
 def test_a_disk_that_is_full_from_the_start_kills_no_process(small_disk: Path, left: int) -> None:
-    """With so many KiB left; LMDB alone would die of SIGBUS on its lock file."""
+    """With this space (KiB) left; LMDB alone would die of SIGBUS on its lock file."""
     with (small_disk / "others").open("wb") as others:
         others.write(b"x" * (4096 - left) * 1024)
 

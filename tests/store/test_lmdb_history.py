@@ -301,7 +301,7 @@ def test_after_a_power_failure_a_silence_must_be_longer(path: Path, clock: Clock
 
 
 def fill(path: Path, events: int, agents: int = 100) -> None:
-    """Store so many events of ordinary size, a minute apart, as :meth:`DB.set_faults` stores them."""
+    """Store this number of events of ordinary size, a minute apart, as :meth:`DB.set_faults` does."""
     with opened(path, lambda: START, map_size="1GiB") as db:
         db.get_agents()
     with (

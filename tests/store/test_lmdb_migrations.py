@@ -1,4 +1,4 @@
-"""Stores of the LMDB backend in older formats are upgraded when they are opened, whoever else uses them meanwhile."""
+"""LMDB stores of older formats are upgraded when they are opened, also if other processes use them meanwhile."""
 
 import os
 import random
@@ -167,7 +167,7 @@ def test_an_upgrade_may_be_killed_at_any_moment(tmp_path: Path) -> None:
 
 
 def old_program(path: Path, number: int, pipe: int) -> None:
-    """Write as the programs of format 1 did, and tell of each report that was acknowledged.
+    """Write as the programs of format 1 did, and announce each report that was acknowledged.
 
     Before each transaction they looked whether the files are those that they opened; then they waited for LMDB's lock.
     """

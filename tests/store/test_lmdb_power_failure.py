@@ -1,4 +1,4 @@
-"""A power failure takes no acknowledged change from an LMDB store, and no more than 15 minutes from a heartbeat."""
+"""A power failure takes no acknowledged change from an LMDB store, and at most 15 minutes from a heartbeat."""
 
 import random
 import shutil

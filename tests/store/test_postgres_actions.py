@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.support.postgres_servers import Server, new_schema
+from tests.support.postgres_servers import Server
 from tests.support.signed_actions import action_data
 from tests.support.ssh_keys import Keys
 from zc.cimaa.actions import signers
@@ -18,14 +18,8 @@ from zc.cimaa.postgres import DB
 
 
 @pytest.fixture
-def schema(postgres_server: Server) -> Iterator[str]:
-    with new_schema(postgres_server.socket_dsn) as schema:
-        yield schema
-
-
-@pytest.fixture
-def db(postgres_server: Server, schema: str) -> Iterator[DB]:
-    with DB({"dsn": postgres_server.socket_dsn, "schema": schema}) as db:
+def db(postgres_server: Server, own_schema: str) -> Iterator[DB]:
+    with DB({"dsn": postgres_server.socket_dsn, "schema": own_schema}) as db:
         yield db
 
 
@@ -35,7 +29,7 @@ def rows(server: Server, schema: str, query: str) -> list[tuple[Any, ...]]:
 
 
 def test_the_views_show_actions_commands_and_who_signed(
-    db: DB, schema: str, postgres_server: Server, keys: Keys, tmp_path: Path
+    db: DB, own_schema: str, postgres_server: Server, keys: Keys, tmp_path: Path
 ) -> None:
     data = action_data("who has it")
     given = b""
@@ -52,19 +46,19 @@ def test_the_views_show_actions_commands_and_who_signed(
     fleet.finish(second, "refused", "no")
     query = "SELECT id, name, target, sender, cancelled_by, state FROM actions"
     shown = (action.id, "who has it", "agent=~.", "jane", None, "inflight")
-    assert rows(postgres_server, schema, query) == [shown]
+    assert rows(postgres_server, own_schema, query) == [shown]
     query = "SELECT agent, state, found, reason FROM commands ORDER BY agent"
-    assert rows(postgres_server, schema, query) == [
+    assert rows(postgres_server, own_schema, query) == [
         ("web1", "success", True, None),
         ("web2", "refused", False, "no"),
         ("web3", "sent", False, None),
     ]
     signed = [signers.fingerprint(signature.key) for signature in signers.signatures(given)]
-    assert [key for (key,) in rows(postgres_server, schema, "SELECT key FROM signatures ORDER BY number")] == signed
+    assert [key for (key,) in rows(postgres_server, own_schema, "SELECT key FROM signatures ORDER BY number")] == signed
     fleet.cancel(action.id, "joe")
-    assert rows(postgres_server, schema, "SELECT cancelled_by, state FROM actions") == [("joe", "cancelled")]
+    assert rows(postgres_server, own_schema, "SELECT cancelled_by, state FROM actions") == [("joe", "cancelled")]
     query = "SELECT state FROM commands ORDER BY agent"
-    assert rows(postgres_server, schema, query) == [("success",), ("refused",), ("cancelled",)]
+    assert rows(postgres_server, own_schema, query) == [("success",), ("refused",), ("cancelled",)]
 
 
 HOSTILE = [
@@ -76,7 +70,7 @@ HOSTILE = [
 
 
 def test_what_is_not_an_action_or_a_command_does_not_prevent_reading_others(
-    db: DB, schema: str, postgres_server: Server
+    db: DB, own_schema: str, postgres_server: Server
 ) -> None:
     fleet = FleetActions(db)
     action = fleet.add(action_data(), b"", "jane")
@@ -85,7 +79,7 @@ def test_what_is_not_an_action_or_a_command_does_not_prevent_reading_others(
         db._swap("action", "", str(number), None, Entry("action", "", str(number), value, uuid4().hex))
         db._swap("command", "web1", str(number), None, Entry("command", "web1", str(number), value, uuid4().hex))
     for view in ("actions", "commands"):
-        assert len(rows(postgres_server, schema, f"SELECT * FROM {view}")) == len(HOSTILE) + 1
-    rows(postgres_server, schema, "SELECT * FROM signatures")
+        assert len(rows(postgres_server, own_schema, f"SELECT * FROM {view}")) == len(HOSTILE) + 1
+    rows(postgres_server, own_schema, "SELECT * FROM signatures")
     assert len(fleet.actions()) == len(HOSTILE) + 1
     assert fleet.counters(action).sent == 1

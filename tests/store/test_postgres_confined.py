@@ -490,7 +490,7 @@ def test_its_connections_are_limited(fleet: Fleet) -> None:  # noqa: F811
 
 
 def test_what_the_page_lists_is_indeed_permitted(two: Fleet) -> None:
-    """If one of these is refused one day, the page is to be changed."""
+    """If one of these is refused in a later version, change the page."""
     me = two.login("web1")
     with two.connected(me) as connection:
         for text in (

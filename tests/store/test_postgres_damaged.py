@@ -9,21 +9,14 @@ import pytest
 
 from tests.support.postgres_calls import CALLS, fill
 from tests.support.postgres_relay import Relay
-from tests.support.postgres_servers import Server, new_schema
 from zc.cimaa import errors
 from zc.cimaa.agents import Instance
 from zc.cimaa.postgres import DB
 
 
 @pytest.fixture
-def schema(postgres_server: Server) -> Iterator[str]:
-    with new_schema(postgres_server.socket_dsn) as schema:
-        yield schema
-
-
-@pytest.fixture
-def db(relay: Relay, schema: str) -> Iterator[DB]:
-    settings = {"dsn": relay.dsn, "schema": schema, "pool_size": "1"}
+def db(relay: Relay, own_schema: str) -> Iterator[DB]:
+    settings = {"dsn": relay.dsn, "schema": own_schema, "pool_size": "1"}
     settings |= {"connect_timeout": "1s", "statement_timeout": "0s", "response_timeout": "1s"}
     with DB(settings, instance=Instance("host", 7, "1", "os", ("db", "eu"))) as db:
         yield db

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.support.postgres_relay import Relay
-from tests.support.postgres_servers import Server, new_schema
+from tests.support.postgres_servers import Server
 from zc.cimaa import errors
 from zc.cimaa.entries import SHARED_KINDS
 from zc.cimaa.postgres import DB
@@ -19,22 +19,16 @@ WHERE = ("test", "", "key")
 
 
 @pytest.fixture
-def schema(postgres_server: Server) -> Iterator[str]:
-    with new_schema(postgres_server.socket_dsn) as schema:
-        yield schema
-
-
-@pytest.fixture
-def db(relay: Relay, schema: str) -> Iterator[DB]:
+def db(relay: Relay, own_schema: str) -> Iterator[DB]:
     """A handle whose connections lead through the relay."""
     dsn = f"{relay.dsn} options='-c log_statement=all'"
-    with DB({"dsn": dsn, "schema": schema, "pool_size": "1"}) as db:
+    with DB({"dsn": dsn, "schema": own_schema, "pool_size": "1"}) as db:
         yield db
 
 
 @pytest.fixture
-def other(postgres_server: Server, schema: str) -> Iterator[DB]:
-    with DB({"dsn": postgres_server.socket_dsn, "schema": schema}) as db:
+def other(postgres_server: Server, own_schema: str) -> Iterator[DB]:
+    with DB({"dsn": postgres_server.socket_dsn, "schema": own_schema}) as db:
         yield db
 
 
@@ -46,7 +40,7 @@ def statements(server: Server, call: Callable[[], object]) -> list[str]:
     return [message for message in log.split("LOG:") if ".entries" in message]
 
 
-def test_a_renewal_is_one_update_and_no_read(db: DB, schema: str, postgres_server: Server) -> None:
+def test_a_renewal_is_one_update_and_no_read(db: DB, own_schema: str, postgres_server: Server) -> None:
     """Besides the question for the server's time; of a row that no index of a time holds."""
     for _ in range(3):
         db.lease("job", "a", 60)
@@ -54,7 +48,7 @@ def test_a_renewal_is_one_update_and_no_read(db: DB, schema: str, postgres_serve
     assert "UPDATE" in statement
     with psycopg.connect(postgres_server.socket_dsn) as connection:
         query = "SELECT indexdef FROM pg_indexes WHERE schemaname = %s AND tablename = 'entries'"
-        indexes = connection.execute(query, (schema,)).fetchall()
+        indexes = connection.execute(query, (own_schema,)).fetchall()
     assert sorted(index.partition("btree ")[2] for (index,) in indexes) == ["(kind, key)", "(kind, owner, key)"]
 
 
@@ -68,7 +62,7 @@ def test_an_agent_that_waits_reads_and_does_not_write(db: DB, other: DB, postgre
 
 
 def cut(relay: Relay) -> threading.Event:
-    """The next answer to a commit is lost, with its connection; the event tells when."""
+    """The next answer to a commit is lost, with its connection; then the event is set."""
     done = threading.Event()
 
     def damage(data: bytes) -> bytes:
@@ -112,13 +106,15 @@ def test_a_lease_whose_answer_was_lost_is_the_holders(relay: Relay, db: DB, othe
 
 
 @pytest.fixture
-def tables_of_version_3(postgres_server: Server, schema: str) -> str:
+def tables_of_version_3(postgres_server: Server, own_schema: str) -> str:
     with psycopg.connect(postgres_server.socket_dsn, autocommit=True) as connection:
-        connection.execute(f"SET client_min_messages TO error; DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}")
-        connection.execute(f"SET search_path TO {schema}, pg_temp")
+        connection.execute(
+            f"SET client_min_messages TO error; DROP SCHEMA {own_schema} CASCADE; CREATE SCHEMA {own_schema}"
+        )
+        connection.execute(f"SET search_path TO {own_schema}, pg_temp")
         for version in (1, 2, 3):
             connection.execute(versions.migration(version))
-    return schema
+    return own_schema
 
 
 def test_an_agent_works_on_older_tables_until_it_wants_an_entry(tables_of_version_3: str, other: DB) -> None:

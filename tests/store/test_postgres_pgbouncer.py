@@ -58,22 +58,16 @@ def wait_for(dsn: str) -> None:
     pytest.fail("the proxy does not answer")
 
 
-@pytest.fixture
-def schema(postgres_server: Server) -> Iterator[str]:
-    with new_schema(postgres_server.socket_dsn) as schema:
-        yield schema
-
-
 class TestThroughPgBouncer(Conformance):
     examples = 5
 
     @pytest.fixture
-    def opener(self, proxied: str, schema: str) -> Opener:
-        return opener_for(proxied, schema, prepare="off")
+    def opener(self, proxied: str, own_schema: str) -> Opener:
+        return opener_for(proxied, own_schema, prepare="off")
 
 
-def test_nothing_is_left_in_a_session(proxied: str, schema: str) -> None:
-    with DB({"dsn": proxied, "schema": schema, "prepare": "off"}) as db:
+def test_nothing_is_left_in_a_session(proxied: str, own_schema: str) -> None:
+    with DB({"dsn": proxied, "schema": own_schema, "prepare": "off"}) as db:
         for number in range(10):
             db.set_faults("web1", [fault("disk", number=number // 3)])
             db.find_faults(pattern="d", limit=1)
@@ -94,11 +88,11 @@ def all_sessions(dsn: str, stack: ExitStack) -> dict[int, psycopg.Connection[Any
 
 
 def test_prepared_statements_fail_with_a_message_that_says_so(
-    proxied: str, schema: str, caplog: pytest.LogCaptureFixture
+    proxied: str, own_schema: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ExitStack() as stack:
         handles = [
-            stack.enter_context(DB({"dsn": proxied, "schema": schema, "connect_timeout": "1s"})) for _ in range(3)
+            stack.enter_context(DB({"dsn": proxied, "schema": own_schema, "connect_timeout": "1s"})) for _ in range(3)
         ]
 
         def use_all() -> None:
@@ -114,13 +108,13 @@ def test_prepared_statements_fail_with_a_message_that_says_so(
 
 
 def test_no_prepared_statement_is_taken_for_that_of_another_client(
-    postgres_server: Server, proxied: str, schema: str
+    postgres_server: Server, proxied: str, own_schema: str
 ) -> None:
     """Two stores prepare statements of the same kind, each in a session; then one gets that of the other."""
     with new_schema(postgres_server.socket_dsn) as other, ExitStack() as stack:
         one, two = (
             stack.enter_context(DB({"dsn": proxied, "schema": each}, instance=Instance("host", 1, "1", "os")))
-            for each in (schema, other)
+            for each in (own_schema, other)
         )
         held = all_sessions(proxied, stack)
         first, second = held
@@ -129,10 +123,10 @@ def test_no_prepared_statement_is_taken_for_that_of_another_client(
                 for _ in range(4):
                     handle.set_faults("web1", [])
         server = stack.enter_context(psycopg.connect(postgres_server.socket_dsn, autocommit=True))
-        server.execute(f"UPDATE {schema}.agents SET updated = 0; UPDATE {other}.agents SET updated = 0")
+        server.execute(f"UPDATE {own_schema}.agents SET updated = 0; UPDATE {other}.agents SET updated = 0")
         with lent(held[first]):
             two.set_faults("web1", [])
-        assert server.execute(f"SELECT updated FROM {schema}.agents").fetchall() == [(0,)]
+        assert server.execute(f"SELECT updated FROM {own_schema}.agents").fetchall() == [(0,)]
         assert server.execute(f"SELECT updated FROM {other}.agents").fetchall() != [(0,)]
 
 

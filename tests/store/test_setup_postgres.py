@@ -52,7 +52,7 @@ def run(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def local(server: Server, name: str) -> str:
-    return f"host={server.directory} port={server.port} dbname={name} user=whoever"
+    return f"host={server.directory} port={server.port} dbname={name} user=any"
 
 
 def passwords(passfile: str) -> dict[str, str]:

@@ -286,7 +286,7 @@ class ForgetsWhoElse(memory.DB):
 
 
 class SwapsWithoutCondition(memory.DB):
-    """Writes entries whatever their revision is."""
+    """Writes entries without comparing their revision."""
 
     breaks = 41
 

@@ -95,7 +95,7 @@ class Crashing(_Hostile):
 
 
 class Chattering(_Hostile):
-    """Writes what is no answer, and ends well."""
+    """Writes something that is not an answer, and exits with status 0."""
 
     @classmethod
     def inspect(cls, values: ParameterValues, bounds: Bounds) -> Answer:

@@ -1,4 +1,4 @@
-"""The records that programs of LMDB's format 1 wrote."""
+"""The records that programs with format 1 of LMDB stores wrote."""
 
 from hashlib import blake2b
 

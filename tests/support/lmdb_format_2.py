@@ -1,4 +1,4 @@
-"""The records that programs of LMDB's format 2 wrote, and their file of heartbeats."""
+"""The records that programs with format 2 of LMDB stores wrote, and their file of heartbeats."""
 
 from hashlib import blake2b
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.support.postgres_servers import new_schema
+from tests.support.postgres_servers import Server, new_schema
 from zc.cimaa.postgres import DB
 
 #: Runs SQL, and returns the rows.
@@ -17,6 +17,13 @@ Execute = Callable[..., list[tuple[Any, ...]]]
 @pytest.fixture
 def schema(postgres_dsn: str) -> Iterator[str]:
     with new_schema(postgres_dsn) as schema:
+        yield schema
+
+
+@pytest.fixture
+def own_schema(postgres_server: Server) -> Iterator[str]:
+    """A schema on the server that the tests started, also if the environment names another one."""
+    with new_schema(postgres_server.socket_dsn) as schema:
         yield schema
 
 

@@ -171,7 +171,7 @@ class Disk:
         if call.name in ("create", "rename", "remove"):
             self._rename(call)
         elif call.path not in self._files:
-            if call.name == "sync":  # of a directory: names are synced in order, whatever directory it is
+            if call.name == "sync":  # of a directory: names are synced in order, in all directories
                 self._names = self._names[-1:]
         else:
             self._change(self._files[call.path], call)
@@ -221,7 +221,7 @@ def write(path: Path, acknowledgements: Path, seed: int) -> None:
     """Use a store, and write to a file what begins and what was acknowledged, a line of JSON each."""
     dice, clock = random.Random(seed), Clock(START)
     reports: dict[str, list[dict[str, Any]]] = {}
-    with DB({"path": str(path)}, instance=_HOST, clock=clock) as db, acknowledgements.open("wb", buffering=0) as told:
+    with DB({"path": str(path)}, instance=_HOST, clock=clock) as db, acknowledgements.open("wb", buffering=0) as log:
         for step in range(300):
             clock.now += dice.choice([1, 60, 300, 1000])
             agent, what = dice.choice(AGENTS), dice.choice(["same"] * 6 + ["change"] * 3 + ["remove"])
@@ -231,12 +231,12 @@ def write(path: Path, acknowledgements: Path, seed: int) -> None:
             elif what == "remove":
                 reports.pop(agent, None)
             state = [agent, clock.now if agent in reports else None, reports.get(agent)]
-            told.write(json.dumps(["begin", *state]).encode() + b"\n")
+            log.write(json.dumps(["begin", *state]).encode() + b"\n")
             if what == "remove":
                 db.remove_agent(agent)
             else:
                 db.set_faults(agent, reports[agent])
-            told.write(json.dumps(["done", *state]).encode() + b"\n")
+            log.write(json.dumps(["done", *state]).encode() + b"\n")
 
 
 def check(path: Path, begun: list[Any], done: dict[str, Any]) -> None:
@@ -265,7 +265,7 @@ def sorted_by_name(faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def fail(failures: int, seed: int) -> int:
-    """Record once, and let the power fail at so many moments, each time checking the store.
+    """Record once, and let the power fail at this number of moments, checking the store each time.
 
     Returns how many calls were recorded.
     """

@@ -13,18 +13,16 @@ COLUMNS = {
 }
 #: Commands that open no store of their own.
 WITHOUT_STORE = {
-    *(
-        "cfengine",
-        "check",
-        "module",
-        "costs",
-        "run",
-        "setup",
-        "install-service",
-        "config",
-        "backends",
-        "completion",
-    ),
+    "backends",
+    "cfengine",
+    "check",
+    "completion",
+    "config",
+    "costs",
+    "install-service",
+    "module",
+    "run",
+    "setup",
 }
 
 

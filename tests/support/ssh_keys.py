@@ -1,6 +1,10 @@
 """SSH keys, made with ssh-keygen for tests."""
 
+import os
+import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,3 +44,18 @@ class Keys:
 @pytest.fixture
 def keys(tmp_path: Path) -> Keys:
     return Keys(tmp_path / "keys")
+
+
+@contextmanager
+def ssh_agent() -> Iterator[None]:
+    """An ``ssh-agent`` without keys, which this process and its children use."""
+    started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
+    before = dict(os.environ)
+    os.environ |= dict(re.findall(r"(SSH_\w+)=([^;]+);", started))
+    try:
+        yield
+    finally:
+        subprocess.run(["ssh-agent", "-k"], capture_output=True, check=True)
+        for name in ("SSH_AUTH_SOCK", "SSH_AGENT_PID"):
+            os.environ.pop(name)
+        os.environ |= before

@@ -167,7 +167,7 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int, within:
     their instances rivals of every later one.
     """
     if row is not None and row.instance == instance.id and row.updated <= now:
-        # With the same instances, but for its tags, which are no part of the id.
+        # With the same instances, but for its tags, which are not part of the id.
         same = tuple(s._replace(instance=instance) if s.instance.id == row.instance else s for s in row.instances)
         return row._replace(updated=now, digest=digest, instances=same, within=within)
     seen = {s.instance.id: SeenInstance(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}

@@ -318,7 +318,7 @@ class DB(ABC):
         return [leases.lease(entry, now, self.clock_margin) for entry in found]
 
     def forget_lease(self, name: str) -> bool:
-        """Remove the lease and its state, whoever has it; return whether there was one.
+        """Remove the lease and its state, also if another holder has it; return whether there was one.
 
         Tokens of this name then begin again with 1, so what refused lower tokens must forget them, too.
 
@@ -588,7 +588,7 @@ class DB(ABC):
 
     @abstractmethod
     def _snapshot(self) -> Iterable[Snapshot]:
-        """Everything, in parts, as it was at one moment where the store can tell; heartbeats may be a little older."""
+        """Everything, in parts, as of one moment if the store can provide that; heartbeats may be a little older."""
 
     @abstractmethod
     def _events(self, agent: str | None, since: int, until: int) -> Iterable[Event]:
@@ -735,7 +735,7 @@ class DB(ABC):
 
     @property
     def _keeps_history(self) -> bool:
-        """False if the configuration says that nothing is to be recorded."""
+        """False if the configuration says that nothing is recorded."""
         return self._retention > 0
 
     @property

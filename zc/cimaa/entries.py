@@ -1,9 +1,9 @@
 """What an entry is: a small record that is changed only if no other writer changed it.  Pure.
 
-Leases are entries, and so is whatever else several agents and users agree on: one
-primitive, and one table, for all of them.  An entry is found by its kind, owner and
-key.  Whoever writes it chooses a new revision, which the next writer names; so a
-writer that did not get an answer recognizes its own write.
+Leases are entries, and so is everything else on which several agents and users agree:
+one primitive, and one table, for all of them.  An entry is found by its kind, owner and
+key.  Each writer chooses a new revision, which the next writer names; so a writer that
+did not get an answer recognizes its own write.
 """
 
 import re

@@ -1,7 +1,7 @@
 """What a fault is, what a report is, and what a report changes.  Pure: no input or output.
 
-A fault is a ``dict`` with ``name``, ``severity`` and ``message``, and whatever
-extra keys its agent adds.  A store keeps one thing more with each: ``since``,
+A fault is a ``dict`` with ``name``, ``severity`` and ``message``, and any extra
+keys that its agent adds.  A store keeps one thing more with each: ``since``,
 the time (whole seconds since the epoch) when this string of failures began.
 """
 
@@ -22,7 +22,7 @@ from .text import quoted
 #: A fault as the rules and the backends handle it.  :mod:`zc.cimaa.types` has the types of what a store returns.
 FaultDict = dict[str, Any]
 
-#: Severities are levels of Python's logging.
+#: Severities are levels of Python's ``logging``.
 CRITICAL, ERROR, WARNING, INFO, DEBUG = 50, 40, 30, 20, 10
 
 #: The severities that have a name, worst first.
@@ -100,12 +100,12 @@ def report(agent: str, faults: Iterable[Mapping[str, Any]], unvalidated: Report 
 
 
 def encode_unvalidated(faults: list[FaultDict]) -> Report | None:
-    """The report that :func:`report` would make of these faults if they keep the rules; ``None`` if only it can tell.
+    """The report that :func:`report` would make of these faults if they keep the rules; ``None`` if only it can decide.
 
     No rule need be checked to compare the digest with that of what a store holds:
     that was checked when it came, and every rule speaks of what is encoded.
-    (Hence, for values that are not simple, the way back from the encoding: it tells
-    what has none of its own, like a tuple, or ``NaN``, from what has the same.)
+    (So values that are not simple are decoded again: this distinguishes values without
+    an encoding of their own, like a tuple or ``NaN``, from those with the same one.)
     """
     if not faults:
         return _NO_FAULTS
@@ -184,7 +184,7 @@ def by_name(fault: FaultDict) -> str:
 
 
 def parse_severity(text: str) -> int:
-    """A severity from its name, whatever the case, or its number.
+    """A severity from its name, in upper or lower case, or its number.
 
     :raises ValueError: if it is neither.
     """

@@ -92,9 +92,9 @@ def check_name(name: str) -> str:
 def leased(stored: Entry | None, wanted: LeaseRequest, now: int, margin: float, revision: str) -> Entry:
     """What the entry becomes if ``wanted`` is granted at ``now`` (microseconds); ``stored`` itself if it is not.
 
-    Others wait ``margin`` seconds beyond the end, as clocks may differ by so much.
+    Others wait ``margin`` seconds beyond the end, as clocks may differ by that much.
 
-    :raises InvalidLease: if the entry would be too large, or the state is no JSON value.
+    :raises InvalidLease: if the entry would be too large, or the state is not a JSON value.
     """
     was = _value(stored)
     is_holder = stored is not None and was.holder == wanted.holder

@@ -7,7 +7,7 @@ from .text import quoted
 #: The most tags of an agent, and the most bytes of all of them together.
 MOST, BYTES = 16, 128
 
-#: What a tag may consist of, as in a bracket expression of Python's and PostgreSQL's regular expressions.
+#: What a tag may consist of, as in a bracket expression of regular expressions in Python and PostgreSQL.
 CHARACTERS = "A-Za-z0-9_.:/@+-"
 
 _TAG = re.compile(f"[{CHARACTERS}]+")

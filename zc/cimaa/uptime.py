@@ -1,7 +1,7 @@
 """How often faults were there, for how long, and for how much of the time that is not known.  Pure.
 
 An outage of a fault lasts from the report that has it first to the one that no longer has it,
-whatever its severity.  An outage of an agent lasts while it has any fault.
+with any severity.  An outage of an agent lasts while it has any fault.
 
 Time for which the faults are not known is neither up nor down: while the agent was silent, before
 it first reported, after it was removed, and while a program reported for it that keeps no history.

@@ -50,7 +50,7 @@ def wholes(directory: Path) -> list[Path]:
 
 
 def cases(directory: Path, originals: list[Path], number: int, seed: int) -> Iterator[Case]:
-    """So many damaged files, one at a time, of the first kinds of damage each in turn."""
+    """``number`` damaged files, one at a time, with the kinds of damage in turn."""
     chance = random.Random(seed)
     read = [(path, path.read_bytes(), samples.entries_of(path)) for path in originals]
     for count in range(number):
@@ -107,7 +107,7 @@ def _header(value: bytes) -> int:
 
 
 def _touched(case: Case, old: bytes, before: int = 0) -> bool:
-    """True if one of the places where these bytes are in the file was changed, or so many bytes in front of it."""
+    """True if one of the places where these bytes are in the file was changed, or within this distance before it."""
     at = case.whole.find(old)
     while at >= 0:
         if any(start < at + len(old) and at - before < end for start, end in case.changed):
@@ -318,13 +318,13 @@ _WAYS: list[How] = [
 
 
 def own_memory() -> int:
-    """The most memory (KiB) that this process had resident; what getrusage tells is that of the one that started it."""
+    """The peak of resident memory (KiB) of this process; that of ``getrusage`` includes the process that started it."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1])
 
 
 def main(number: int, seed: int) -> int:
-    """Read so many damaged files; the number of wrong outcomes, too much memory being one."""
+    """Read ``number`` damaged files; the number of wrong outcomes, of which too much memory is one."""
     outcomes: Counter[str] = Counter()
     wrong, slowest = 0, 0.0
     with tempfile.TemporaryDirectory() as directory:

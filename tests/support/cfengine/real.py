@@ -54,7 +54,7 @@ def require() -> None:
 
 
 class Host:
-    """A directory of CFEngine's, with keys and policies."""
+    """A directory of CFEngine, with keys and policies."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -51,7 +51,7 @@ def persistent(expires: int, policy: int, tags: str) -> bytes:
 
 
 def hosts(count: int, now: int, version: int | None = 1) -> dict[bytes, bytes]:
-    """``cf_lastseen`` of a hub with so many hosts, each with an address."""
+    """``cf_lastseen`` of a hub with this number of hosts, each with an address."""
     entries = {} if version is None else {b"version\0": text(str(version))}
     for number in range(count):
         key, address = host_key(number, "MD5" if number % 3 else "SHA"), f"10.0.{number // 250}.{number % 250}"

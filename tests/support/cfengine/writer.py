@@ -29,7 +29,7 @@ def together(number: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def number_of(entries: dict[bytes, bytes]) -> int:
-    """The number of the commit that wrote what stands together.
+    """The number of the commit that wrote these entries.
 
     :raises AssertionError: if several did.
     """
@@ -81,9 +81,9 @@ def writing(path: Path) -> Iterator[Running]:
             yield running
         finally:
             process.stdin.close()
-            told = process.stdout.read()
+            counted = process.stdout.read()
         assert process.wait(20) == 0
-        running.commits, running.slowest = int(told.split()[0]), float(told.split()[1])
+        running.commits, running.slowest = int(counted.split()[0]), float(counted.split()[1])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class CheckRecord:
         return fault["name"] in self._names or fault.get(CHECK) == path(self._state.check)
 
     def read(self) -> Handover:
-        """What is to be kept now."""
+        """What has to be kept now."""
         faults = self._state.faults
         current = {fault["name"] for fault in faults}
         self._names = current | (self._names & self._notifier.involved())

@@ -8,7 +8,7 @@ from typing import Protocol
 
 # The longest sleep (seconds) in one piece, after which a change of the system clock is noticed.
 _PIECE = 10
-# Linux's CLOCK_MONOTONIC stands still while the machine is suspended, so that leases would seem to last.
+# Linux's CLOCK_MONOTONIC stops while the machine is suspended, so that leases would seem to last.
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

@@ -76,14 +76,14 @@ class ExclusiveCheck:
             self._lose()
 
     def tick(self) -> None:
-        """Note that the lease is to be renewed in this tick; ask for it the first time."""
+        """Note that the lease has to be renewed in this tick; ask for it the first time."""
         self.expire()
         self._due = True
         if not (self.state.held or self._alarm.is_set() or self._asking.tasks()):
             self._asking.request()
 
     def expire(self) -> None:
-        """Stop if the tenure is over by this agent's own clock, whatever the store knows."""
+        """Stop if the tenure is over by this agent's own clock, independently of the store."""
         if self.state.held and not self._tenure.holds(self._context.clock.monotonic()):
             _LOG.warning("%s: the lease is over: it was not renewed in time", path(self.state.check))
             self._lose()
@@ -102,7 +102,7 @@ class ExclusiveCheck:
             self._last = Handover(faults, [])
 
     def leave(self) -> bool:
-        """Run the check no more; true if :meth:`give_up` has to be called."""
+        """Stop running the check; true if :meth:`give_up` has to be called."""
         self._gone, held = True, self.state.held
         self._alarm.cancel()
         if held:
@@ -110,7 +110,7 @@ class ExclusiveCheck:
         return held
 
     async def give_up(self, is_wanted: Callable[[], bool] = lambda: False) -> None:
-        """Write what is to be kept, and end the lease; if the store is unavailable, it ends by itself.
+        """Write what has to be kept, and end the lease; if the store is unavailable, it ends by itself.
 
         It is not ended if another check of this agent wants it, as a section may move to another file: the lease may
         be that check's already.

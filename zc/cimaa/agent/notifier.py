@@ -124,7 +124,7 @@ class Notifier:
         return [alerting.marked(fault, sent, pending) for fault in faults]
 
     def pending_resolutions(self, names: Iterable[str]) -> list[FaultDict]:
-        """Faults that stand for those that are over (not among ``names``) and not resolved by every alerter."""
+        """A fault for each one that is over (not among ``names``) and that not every alerter has resolved."""
         return alerting.pending_resolutions(names, self._sent(), self._pending())
 
     def faults(self) -> list[FaultDict]:

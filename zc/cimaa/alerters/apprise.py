@@ -61,7 +61,7 @@ class Alerter(Base):
             if self._notify(service, alert):
                 self._done.add(number)
             else:
-                # Apprise reports a timeout like any other failure; only the time that it took tells them apart.
+                # Apprise reports a timeout like any other failure; only the time that it took distinguishes them.
                 late |= time.monotonic() - started >= service[0].socket_read_timeout
                 failed.append(f"URL {number + 1} ({service[0].service_name})")
         if late:

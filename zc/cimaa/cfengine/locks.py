@@ -81,7 +81,7 @@ class Locks(NamedTuple):
 
     @property
     def hashed(self) -> bool:
-        """True if what is held cannot be told from what was done."""
+        """True if a held lock cannot be distinguished from a finished action."""
         return any(lock.kind is Kind.HASHED for lock in self.entries)
 
 
@@ -120,7 +120,7 @@ def is_daemon(lock: Lock, process: LockProcess | None) -> bool:
 def last_done(found: Iterable[Lock], process: Find, booted: float) -> Lock | None:
     """The last thing that the agent did, as far as it is known; nothing if there is none.
 
-    What a daemon did does not count: its bundle or its process tells.
+    What a daemon did does not count; its bundle or its process shows that.
     """
     done = [lock for lock in found if lock.kind in (Kind.DONE, Kind.HASHED)]
     for lock in sorted(done, key=lambda lock: lock.time, reverse=True):

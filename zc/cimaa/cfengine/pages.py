@@ -4,8 +4,8 @@ LMDB trusts its file.  With a damaged one it ends the process, or returns bytes 
 examined here before LMDB reads it: its number and kind, its entries, which must fill it exactly, their order, and all
 that refers to other pages.
 
-What no page tells is a change within a key or a value, or of the size of a value that has pages of its own and still
-fits in them, as LMDB has no checksums.
+As LMDB has no checksums, a change within a key or a value cannot be detected, and neither can a changed size of a value
+that has pages of its own and still fits in them.
 
 Page 0 and page 1 are the meta pages: each describes the state after one transaction, and the later one counts.
 The others form two trees, the entries and the list of free pages.
@@ -81,7 +81,7 @@ class Meta(NamedTuple):
     main: PageTree
     last_page: int
     transaction: int
-    #: True if the transaction cannot but have replaced a page, so that the list of free pages tells of it.
+    #: True if the transaction must have replaced a page, so that the list of free pages shows it.
     frees: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""The layouts of CFEngine's keys and values, by the name of the file, the size, and the version.  Pure.
+"""The layouts of keys and values of CFEngine, by the name of the file, the size, and the version.  Pure.
 
 They are those of a 64-bit program of this machine's byte order.  What does not fit is left as bytes; nothing is
 guessed.

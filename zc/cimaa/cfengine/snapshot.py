@@ -69,7 +69,7 @@ def outcome(path: str, copy: int) -> dict[str, Any]:
     except OSError as error:
         return {"kind": "system", "errno": error.errno, "reason": error.strerror}
     except MemoryError:
-        return {"kind": "damaged", "reason": "reading it takes more memory than a file of CFEngine's can need"}
+        return {"kind": "damaged", "reason": "reading it takes more memory than a file of CFEngine can need"}
     except Exception as error:
         return {"kind": "bug", "reason": f"{type(error).__name__}: {error}"}
 

@@ -21,7 +21,7 @@ from ..errors import Error
 from ..text import one_line
 from . import records
 
-#: Where CFEngine keeps its state, as its own packages have it and as Debian's do.
+#: Where CFEngine keeps its state, with its own packages and with those of Debian.
 DIRECTORIES = ("/var/cfengine/state", "/var/lib/cfengine3/state")
 SUFFIX = ".lmdb"
 
@@ -55,7 +55,7 @@ KINDS = {
     "newer": "it is an LMDB file of a newer format{0}",
     "cut": "it was cut short{0}; " + _REPAIR,
     "damaged": "it is damaged{0}; " + _REPAIR,
-    "large": "it is larger than any file of CFEngine's{0}, and is not read",
+    "large": "it is larger than any file of CFEngine{0}, and is not read",
     "busy": "it changes faster than it can be read: try again",
     "time": "reading it was given up{0}",
     "version": "its layout is not known{0}",
@@ -77,7 +77,7 @@ class Unreadable(Error):
 
 
 class NoState(Error):
-    """There is no directory of CFEngine's."""
+    """There is no directory of CFEngine."""
 
 
 class FileFacts(NamedTuple):
@@ -208,7 +208,7 @@ def read(path: str, timeout: float = TIMEOUT) -> FileSnapshot:
 def read_all(paths: Iterable[str], timeout: float = TIMEOUT) -> Iterator[FileSnapshot | Unreadable]:
     """Each file at one moment, or why it cannot be read, in the order of the paths.
 
-    ``timeout`` (seconds) is for each of them.  Each snapshot is to be closed before the next is asked for.
+    ``timeout`` (seconds) is for each of them.  Close each snapshot before you ask for the next one.
     """
     left = list(paths)
     while left:

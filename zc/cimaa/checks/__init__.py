@@ -9,7 +9,7 @@ The modules; each imports only those before it:
 ``disk``, ``load``, ``available_memory``, ``swap``, ``processes``, ``http``, ``tcp``, ``file_age``
     The checks.  Each has a function that reads, and a pure ``judge``.
 ``cfengine``
-    The check of CFEngine's agent, which reads its databases through the room of that name.
+    The check of the CFEngine agent, which reads its databases through the room ``cfengine``.
 ``host``
     The checks that an agent runs if none are configured.
 

@@ -22,7 +22,7 @@ LOCKS = "2h"
 _LOCK_FILE = "cf_lock.lmdb"
 # What CFEngine leaves beside a file that it repaired, or moved away because it was full.
 _MARKS = (".lmdb.repaired", ".lmdb.rotated")
-# The kinds of reasons that are no fault of the file's, or are judged elsewhere.
+# The kinds of reasons that are not an error of the file, or are judged elsewhere.
 _HARMLESS = ("missing", "empty")
 _UNKNOWN = ("busy", "time", "large", "system")
 
@@ -47,7 +47,7 @@ class File(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A file that tells of a repair or a rotation, and when it was written (seconds since the epoch)."""
+    """A file that shows that there was a repair or a rotation, and when it was written (seconds since the epoch)."""
 
     name: str
     time: float

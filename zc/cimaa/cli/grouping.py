@@ -9,7 +9,7 @@ from .output import View, write_json, write_table
 
 #: What faults may be grouped by.
 GROUPS = ("agent", "name", "severity")
-#: The columns of the tables, of whatever groups.
+#: The columns of the tables, for all groups.
 TITLES = (*GROUPS, "faults", "squelched", "worst")
 
 

@@ -22,7 +22,7 @@ class CommandFiles:
         for place in self._places.values():
             spool_files.prepare(place)
             for path in place.iterdir():
-                spool_files.prepare(path)
+                spool_files.remove_drafts(path)
 
     def write(self, name: str, found: Iterable[Answered]) -> None:
         """Write the files of an action, and remove those of earlier states."""

@@ -43,6 +43,11 @@ def locked(directory: Path) -> Iterator[None]:
 def prepare(directory: Path) -> None:
     """Make a directory, and remove what was half-written in it."""
     directory.mkdir(parents=True, exist_ok=True)
+    remove_drafts(directory)
+
+
+def remove_drafts(directory: Path) -> None:
+    """Remove what was half-written in a directory."""
     for draft in directory.glob(".*.draft"):
         draft.unlink()
 

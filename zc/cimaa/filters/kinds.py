@@ -107,7 +107,7 @@ def extra(op: str, value: str) -> Test:
 
 
 def _extra(op: str, value: str) -> Test:
-    """The test of a value that is no list.
+    """The test of a value that is not a list.
 
     Two numbers are compared as numbers.  Otherwise ``=`` and ``=~`` look at the
     value's text.  The order with a number holds for numbers only, those in texts

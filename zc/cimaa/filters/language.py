@@ -18,7 +18,7 @@ MISSING: Any = object()
 _NEGATED = {"!=": "=", "!~": "=~"}
 # A key, and what other languages have as an operator.
 _FOREIGN_OPERATOR = re.compile(r"([^~:≥≤≠]+)([~:≥≤≠]+)")
-# A key as similar as this to a declared one is a typing error (a ratio of difflib's).  Longer ones are not looked at.
+# A key as similar as this to a declared one is a typing error (a ratio of ``difflib``).  Longer ones are not examined.
 _SIMILAR = 0.8
 _LONGEST = 64
 

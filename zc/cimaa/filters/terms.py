@@ -1,4 +1,4 @@
-"""The grammar of filters: a text, split into terms.  What keys and values mean is no matter here.
+"""The grammar of filters: a text, split into terms.  It does not depend on what keys and values mean.
 
 A term is a comparison, ``KEY OP VALUE`` without blanks, or a word to search for.
 Keys, values and words that hold blanks or operators are written in single or
@@ -18,7 +18,7 @@ from ..text import quoted
 OPERATORS = ("=~", "!=", "!~", "<=", ">=", "=", "<", ">")
 
 _QUOTED = r""""(?:[^"]|"")*+"|'(?:[^']|'')*+\'"""
-# One term, whatever is wrong with it.  Possessive, so that it takes linear time.
+# One term, which may be invalid.  Possessive, so that it takes linear time.
 _TERM = re.compile(
     rf"""
     (?P<key> {_QUOTED} | (?: [^\s=<>!] | !(?![=~]) )*+ )

@@ -43,7 +43,7 @@ _PART = 1000
 
 
 def default_path() -> str:
-    """Where the store is if nobody says: systemd's state directory, root's, or the user's."""
+    """Where the store is if no path is configured: systemd's state directory, root's, or the user's."""
     if systemd := os.environ.get("STATE_DIRECTORY"):
         return systemd.split(":")[0]
     if os.geteuid() == 0:
@@ -280,7 +280,7 @@ class DB(Contract):
         for stored in event_log.read(self._environment.read, agent, since, until):
             try:
                 events = stored.events()
-            except records.UNREADABLE as error:
+            except records.UnreadableRecord as error:
                 raise self._environment.unreadable() from error
             yield from reversed(events)
 
@@ -310,7 +310,7 @@ def _remember(memory: dict[str, T], agent: str, value: T) -> None:
 
 
 def _rows(scan: Scan, least: int) -> Iterator[tuple[str, Row]]:
-    """The rows that remember at least so many instances."""
+    """The rows that remember at least ``least`` instances."""
     for key, row, updated, _ in scan.rows(least):
         yield records.name(key), records.decode_row(row, updated)
 

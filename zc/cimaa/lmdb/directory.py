@@ -85,7 +85,7 @@ class Directory:
                 f"the store in {self._path} has an older format, and cannot be upgraded: its file system is mounted"
                 " read-only; mount it for writing once, or give another path"
             )
-        # An empty file stands in for heartbeats that were not copied.
+        # An empty file replaces heartbeats that were not copied.
         there = self._heartbeats.exists()
         self.heartbeats = Heartbeats(self._heartbeats if there else Path(os.devnull), writable=False)
         self._watched = {self._data: files.identity(os.fstat(self._data_file))}
@@ -97,7 +97,7 @@ class Directory:
             value = transaction.get(records.SLOTS_KEY)
         try:
             return records.slots(value)
-        except records.UNREADABLE as error:
+        except records.UnreadableRecord as error:
             raise errors.unreadable(self._path) from error
 
     def _open_data(self, flags: int) -> None:
@@ -107,7 +107,7 @@ class Directory:
             raise StoreIncompatible(f"{self._data} was cut short: move it away, or put back a backup")
 
     def close(self) -> None:
-        """Close the files; closing them twice is no error.  The heartbeats are closed when no lock is held there."""
+        """Close the files; closing them twice is allowed.  The heartbeats are closed when no lock is held there."""
         if hasattr(self, "environment"):
             self.environment.close()  # before the lock file: LMDB's locks go with the first descriptor that is closed
         while self._descriptors:

@@ -89,7 +89,7 @@ class Environment:
                 return _read_unlocked(self._shared, directory, work)
             with self._shared.begin_read(directory) as transaction:
                 return work(transaction)
-        except records.UNREADABLE as error:
+        except records.UnreadableRecord as error:
             raise errors.unreadable(self._shared.path) from error
 
     def unreadable(self) -> StoreIncompatible:
@@ -143,7 +143,7 @@ class Environment:
             yield from work(scan)
         except lmdb.Error as error:
             raise self._shared.translated(error) from error
-        except records.UNREADABLE as error:
+        except records.UnreadableRecord as error:
             raise errors.unreadable(self._shared.path) from error
         finally:
             with self._gate.lock:
@@ -176,7 +176,7 @@ class Environment:
         except (lmdb.Error, OSError) as error:
             with self._gate.lock:
                 raise self._shared.failed(error) from error
-        except records.UNREADABLE as error:
+        except records.UnreadableRecord as error:
             raise errors.unreadable(self._shared.path) from error
         finally:
             with self._gate.lock:
@@ -211,7 +211,7 @@ def _read_unlocked(shared: SharedDirectory, directory: Directory, work: Callable
         try:
             with shared.begin_read(directory) as transaction:
                 result = work(transaction)
-        except (lmdb.Error, *records.UNREADABLE):
+        except Exception:  # pages may have been overwritten while they were read
             if _last_transaction(directory) <= before + 1:
                 raise
         else:

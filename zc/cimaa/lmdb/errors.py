@@ -26,7 +26,7 @@ def translate(error: lmdb.Error | OSError, path: Path, map_size: int, readers: i
     """
     text = str(error)
     if isinstance(error, FileExistsError | NotADirectoryError):
-        return StoreError(f"the store's path {path} is no directory, or not in one: give another path")
+        return StoreError(f"the store's path {path} is not a directory, or not in one: give another path")
     if isinstance(error, lmdb.MapFullError):
         return StoreFull(
             f"the store in {path} is full: its map_size is {format_size(map_size)};"
@@ -42,7 +42,7 @@ def translate(error: lmdb.Error | OSError, path: Path, map_size: int, readers: i
         return StoreFull(f"there is no room for the store in {path}: the disk is full ({text})")
     if isinstance(error, lmdb.InvalidError | lmdb.CorruptedError | lmdb.VersionMismatchError | lmdb.PageNotFoundError):
         return StoreIncompatible(
-            f"{path / 'data.mdb'} is no LMDB file, or a damaged one ({text}): move it away, or put back a backup"
+            f"{path / 'data.mdb'} is not an LMDB file, or it is damaged ({text}): move it away, or put back a backup"
         )
     if isinstance(error, lmdb.ReadersFullError):
         return StoreUnavailable(f"more than {readers} readers use the store in {path} at once")
@@ -69,7 +69,7 @@ def other_format(path: Path, found: bytes, known: int) -> StoreIncompatible:
     """The error of a store whose format has another version than the one that is ``known``."""
     what = f"the store in {path} has format {found.decode(errors='backslashreplace')}"
     if not (found.isdigit() and len(found) < 10):
-        return StoreIncompatible(f"{what}, which is no version: it is damaged; move it away, or put back a backup")
+        return StoreIncompatible(f"{what}, which is not a version: it is damaged; move it away, or put back a backup")
     if int(found) > known:
         return StoreIncompatible(
             f"{what}, and this version of zc.cimaa reads format {known}: upgrade zc.cimaa on this host, or give"

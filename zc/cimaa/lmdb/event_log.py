@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, TypeAlias
 from .. import limits
 from ..faults import decode, encode
 from ..history import Event
-from .records import Transaction
+from .records import Transaction, UnreadableRecord, decodes
 
 LOG, INDEX = b"z:", b"h:"
 
@@ -48,6 +48,7 @@ class EventRecord(NamedTuple):
     key: bytes
     encoded: bytes
 
+    @decodes
     def events(self) -> list[Event]:
         """The events, in order."""
         start = len(LOG) + _TIME
@@ -184,12 +185,12 @@ def _page(transaction: Transaction, first: bytes, end: bytes, size: int) -> list
 def _indexed(transaction: Transaction, key: bytes) -> EventRecord:
     """The record of an entry of the index.
 
-    :raises ValueError: if there is none.
+    :raises UnreadableRecord: if there is none.
     """
     record = LOG + key[-_TIME:] + key[len(INDEX) : -_TIME - 1]
     encoded = transaction.get(record)
     if encoded is None:
-        raise ValueError("an entry of the index has no record")
+        raise UnreadableRecord("an entry of the index has no record")
     return EventRecord(record, encoded)
 
 

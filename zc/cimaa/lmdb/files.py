@@ -23,7 +23,7 @@ def is_read_only(path: Path) -> bool:
 
 
 def identity(status: os.stat_result) -> tuple[int, int]:
-    """Which file it is, whatever it is called: its device and inode."""
+    """What identifies a file, also if it is renamed: its device and inode."""
     return status.st_dev, status.st_ino
 
 

@@ -118,7 +118,7 @@ class Heartbeats:
             self.close()
 
     def close(self) -> None:
-        """Close the file, and with it the locks that are held in it; closing it twice is no error."""
+        """Close the file, and with it the locks that are held in it; closing it twice is allowed."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -139,7 +139,7 @@ def _converted(path: Path, stored: Iterator[tuple[bytes, bytes]]) -> list[tuple[
     """The next part of the records, decoded from the older format here."""
     try:
         return list(islice(stored, _PART))
-    except records.UNREADABLE as error:
+    except records.UnreadableRecord as error:
         raise errors.unreadable(path) from error
 
 
@@ -163,6 +163,7 @@ def _from_1(stored: Records) -> Records:
     yield b"slots", b"%d" % slots
 
 
+@records.decodes
 def _row_2(value: bytes, slot: int) -> bytes:
     # 16 digits, a space, digest and instance (65), a space, the instances.
     condition, seen = value[17:82], value[83:]
@@ -170,6 +171,7 @@ def _row_2(value: bytes, slot: int) -> bytes:
     return head + condition + seen
 
 
+@records.decodes
 def _faults_2(value: bytes) -> bytes:
     faults = sorted(decode(value), key=lambda fault: fault["name"])
     worst = max(fault["severity"] for fault in faults)

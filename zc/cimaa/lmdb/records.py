@@ -1,4 +1,4 @@
-"""How agents, faults, squelches and entries are stored in the file: one key space, told apart by the key's first bytes.
+"""How agents, faults, squelches and entries are stored in the file: in one key space, with prefixes of the keys.
 
 =================  ==========================================================================
 key                value
@@ -41,12 +41,12 @@ then       the instances as a JSON list
 
 import os
 import struct
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, wraps
 from hashlib import blake2b
 from itertools import islice
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import lmdb
 
@@ -63,8 +63,8 @@ Head: TypeAlias = tuple[int, bytes, int, int]
 #: What the condition of a row must be, or each that it may be.
 Condition: TypeAlias = bytes | tuple[bytes, ...]
 
-#: What the functions below raise for a record that another program wrote, or that the disk damaged.
-UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, struct.error)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 FORMAT = 3
 
@@ -74,6 +74,8 @@ AGENT, FAULTS, SQUELCH, ENTRY, FREE_SLOT = b"a:", b"f:", b"s:", b"e:", b"x:"
 _HEAD = struct.Struct("<q8sqB")
 _TIMES = struct.Struct("<qqq")
 _CONDITION = _HEAD.size + _TIMES.size
+# More than any file of heartbeats has.
+_SLOTS = 1 << 40
 _INCOMPLETE = -1
 _UNKNOWN, _MARKED = "-", "marked"
 _LENGTH = struct.Struct("<H")
@@ -81,6 +83,26 @@ _WORST = struct.Struct("<qq")
 _SEVERITY, _SINCE = itemgetter("severity"), itemgetter("since")
 # What every stored fault has.
 _REQUIRED = itemgetter("name", "severity", "message", "since")
+
+
+class UnreadableRecord(Exception):
+    """A record that another program wrote, or that the disk damaged."""
+
+
+def decodes(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Let a function that only decodes a record raise :class:`UnreadableRecord` for one that it cannot decode.
+
+    The same exceptions of other code are bugs: an operator must not discard a good store because of them.
+    """
+
+    @wraps(function)
+    def decoding(*given: _P.args, **named: _P.kwargs) -> _T:
+        try:
+            return function(*given, **named)
+        except (ValueError, TypeError, KeyError, OverflowError, struct.error) as error:
+            raise UnreadableRecord from error
+
+    return decoding
 
 
 def of_kind(transaction: Transaction, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -95,7 +117,10 @@ def of_kind(transaction: Transaction, kind: bytes) -> Iterator[tuple[bytes, byte
 
 def name(key: bytes) -> str:
     """The agent's name in a key."""
-    return key[2:].decode()
+    try:  # not by the decorator, which lists of all agents would be slower with; so also below
+        return key[2:].decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableRecord from error
 
 
 @lru_cache(maxsize=1024)
@@ -121,7 +146,13 @@ def is_unchanged(row: bytes, wanted: Condition) -> bool:
 
 def head(row: bytes) -> Head:
     """The start of a row."""
-    return _HEAD.unpack_from(row)
+    try:
+        found: Head = _HEAD.unpack_from(row)
+    except struct.error as error:
+        raise UnreadableRecord from error
+    if found[2] >= _SLOTS:
+        raise UnreadableRecord
+    return found
 
 
 def touched(row: bytes, updated: int, slot: int) -> bytes:
@@ -129,6 +160,7 @@ def touched(row: bytes, updated: int, slot: int) -> bytes:
     return _HEAD.pack(updated, os.urandom(8), slot, row[_HEAD.size - 1]) + row[_HEAD.size :]
 
 
+@decodes
 def marked(row: bytes) -> bytes:
     """The row with a mark.  Its revision stays the same, so that the heartbeat in its slot still counts."""
     [digest, instance, *more], seen = _parts(row)
@@ -145,6 +177,7 @@ def encode_row(row: Row, slot: int, *, reworded: int) -> bytes:
     return start + encode([_seen_parts(s) for s in row.instances])
 
 
+@decodes
 def decode_row(value: bytes, updated: int) -> Row:
     """A row from its value, with this heartbeat."""
     row = decode_row_start(value, updated)
@@ -155,6 +188,7 @@ def decode_row(value: bytes, updated: int) -> Row:
     return row._replace(instances=tuple(seen))
 
 
+@decodes
 def decode_row_start(value: bytes, updated: int) -> Row:
     """As :func:`decode_row`, without the instances."""
     [digest, instance, *more], _ = _parts(value)
@@ -164,12 +198,14 @@ def decode_row_start(value: bytes, updated: int) -> Row:
     return Row(updated, digest, instance, (), within, written, complete, more[1:2] == [_MARKED])
 
 
+@decodes
 def reworded(value: bytes) -> int:
     """The latest time (microseconds) at which a fault may have got another message without an event."""
     times: tuple[int, int, int] = _TIMES.unpack_from(value, _HEAD.size)
     return times[2]
 
 
+@decodes
 def only_instance(value: bytes) -> tuple[str, int | None, str, str, int, str]:
     """Host, pid, version, operating system, first report and tags of the only instance that a row remembers."""
     [(host, pid, version, system, first, _, *tags)] = decode(_parts(value)[1])
@@ -195,6 +231,7 @@ def encode_faults(faults: list[FaultDict]) -> bytes:
     return _WORST.pack(worst, since) + encode(faults)
 
 
+@decodes
 def decode_faults(value: bytes | None) -> list[FaultDict]:
     """An agent's faults from their value, sorted by name."""
     faults: list[FaultDict] = [] if value is None else decode(value[_WORST.size :])
@@ -203,8 +240,11 @@ def decode_faults(value: bytes | None) -> list[FaultDict]:
 
 
 def worst(value: bytes) -> tuple[int, int]:
-    """The worst severity of an agent's faults, and since when the longest standing of that severity stands."""
-    severity, since = _WORST.unpack_from(value)
+    """The worst severity of an agent's faults, and the time when the oldest fault of that severity began."""
+    try:
+        severity, since = _WORST.unpack_from(value)
+    except struct.error as error:
+        raise UnreadableRecord from error
     return severity, since
 
 
@@ -218,6 +258,7 @@ def encode_squelch(squelch: StoredSquelch) -> bytes:
     return encode(squelch._asdict())
 
 
+@decodes
 def decode_squelch(value: bytes) -> StoredSquelch:
     """A squelch from its value."""
     return StoredSquelch(**decode(value))
@@ -237,6 +278,7 @@ def encode_entry(entry: Entry) -> bytes:
     return encode(list(entry))
 
 
+@decodes
 def decode_entry(value: bytes) -> Entry:
     """An entry from its value."""
     return Entry(*decode(value))
@@ -252,6 +294,7 @@ def _digest(text: str, size: int) -> bytes:
     return blake2b(text.encode(), digest_size=size).digest()
 
 
+@decodes
 def slots(value: bytes | None) -> int:
     """How many slots the file of heartbeats has in use."""
     return int(value or 0)

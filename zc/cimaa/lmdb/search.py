@@ -36,7 +36,7 @@ def _chosen(stored: Stored, severity: int | None, matches: Any) -> Iterator[tupl
 
 
 def _worst(stored: Stored, severity: int | None, matches: Any, limit: int) -> list[FaultDict]:
-    """At most so many; an agent's faults are decoded only if the worst of them could be among those."""
+    """At most ``limit`` faults; an agent's are decoded only if the worst of them could be in the result."""
     heap: list[tuple[int, int, int, FaultDict]] = []  # the least severe, and the latest, first
 
     def could_be_listed(value: bytes) -> bool:

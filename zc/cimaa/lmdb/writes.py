@@ -56,7 +56,7 @@ def write_through(
 ) -> bytes | None:
     """Write a heartbeat to the row itself, which gets a slot if it has none; ``None`` if the condition is not met.
 
-    The row is read again: if the file of heartbeats was replaced, the agent's lock kept nobody away.
+    The row is read again: if the file of heartbeats was replaced, the agent's lock did not exclude others.
     """
     row = transaction.get(key)
     if row is None or not records.is_unchanged(row, condition):

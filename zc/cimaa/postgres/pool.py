@@ -156,7 +156,7 @@ class Connections:
             time.sleep(backoff.delay(tries, _BASE_DELAY, _LONGEST_DELAY))
 
     def close(self) -> None:
-        """Close all connections; there will be no more."""
+        """Close all connections; no new ones are opened."""
         with self._lock:
             self._closed = True
             if self._pool is not None:

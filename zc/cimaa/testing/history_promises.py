@@ -140,7 +140,7 @@ class HistoryConformance:
         ]
 
     def test_64_events_are_in_the_order_of_writing(self, db: DB, other: DB, clock: Clock) -> None:
-        """Even if the clock stands still or is set back; each write is later than the one before."""
+        """Even if the clock stops or is set back; each write is later than the one before."""
         for step in range(6):
             (db if step % 2 else other).set_faults("agent", [fault(str(step))])
             clock.advance(-step)

@@ -37,7 +37,7 @@ class WakeConformance:
         assert [report("b"), report("b"), report("a"), report("a")] == [True, False, True, False]
 
     def test_80_another_instance_or_another_time_is_answered_too(self, db: DB, other: DB) -> None:
-        """Whoever reports first for an agent gets the answer."""
+        """The first report for an agent gets the answer, from any instance."""
         for first, second, within in ((db, other, None), (other, db, 60), (db, db, 120), (db, db, None)):
             first.report("agent", [fault("f")])
             first.wake(["agent"])

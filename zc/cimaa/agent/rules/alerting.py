@@ -83,7 +83,7 @@ def marked(fault: FaultDict, sent: Mapping[str, Sent], pending: Mapping[str, Col
 def pending_resolutions(
     names: Iterable[str], sent: Mapping[str, Sent], pending: Mapping[str, Collection[str]]
 ) -> list[FaultDict]:
-    """Faults that stand for those that are over (not among ``names``) and not resolved by every alerter."""
+    """A fault for each one that is over (not among ``names``) and that not every alerter has resolved."""
     over = {name for known in sent.values() for name in known} - set(names)
     text = "it is over; not every alerter has resolved it yet"
     return [marked(make_fault(name, INFO, text), sent, pending) for name in sorted(over)]

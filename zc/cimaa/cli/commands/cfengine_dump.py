@@ -1,4 +1,4 @@
-"""The entries of CFEngine's files, as ``cimaa cfengine dump`` shows them: one by one, so that memory does not grow."""
+"""The entries of files of CFEngine, as ``cimaa cfengine dump`` shows them: one by one, so that memory does not grow."""
 
 import sys
 from collections.abc import Iterable, Iterator

@@ -124,7 +124,7 @@ class _MetaCheck(Plugin):
     default="7d",
     show_default=True,
     metavar="DURATION",
-    help="A squelch that ends within this time after it was set is at most a warning, whatever faults it hides.",
+    help="A squelch that ends within this time after it was set is at most a warning, whichever faults it hides.",
 )
 @timeout_option(_TIMEOUT, "How long to wait for the store (a duration, or seconds).")
 @click.pass_context

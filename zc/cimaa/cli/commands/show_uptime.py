@@ -25,8 +25,8 @@ _PERIOD = 30 * 24 * 60 * 60
 
 _HELP = """Show how often each fault was there, and for how long.
 
-An outage of a fault lasts from the report that has it first to the one that no longer has it, whatever its
-severity; with --by agent, an outage lasts while the agent has any fault.  Only the time since TIME counts.
+An outage of a fault lasts from the report that has it first to the one that no longer has it, with any severity;
+with --by agent, an outage lasts while the agent has any fault.  Only the time since TIME counts.
 
 \b
   outages       how many there were

@@ -96,7 +96,7 @@ class Installation:
         conninfo = _local_conninfo(self._conninfo) if self._place == "local" else self._conninfo
         with ExitStack() as stack, _translated(conninfo):
             connection = self._connected(conninfo, stack)
-            assert connection is not None  # it is None only if something is to be shown
+            assert connection is not None  # it is None only if something is shown
             return self._steps(connection).facts()
 
     def _run_local(self, stack: ExitStack, keep: Callable[[str], None]) -> None:

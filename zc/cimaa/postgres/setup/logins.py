@@ -56,7 +56,7 @@ def login_name(schema: str, agent: str) -> str:
 def wanted(request: LoginRequest, schema: str, known: Mapping[str, str]) -> dict[str, str]:
     """The logins that the request is for, by agent; ``known`` are those that exist.
 
-    :raises StoreNotSetUp: if one is to be renewed or removed and does not exist.
+    :raises StoreNotSetUp: if one that should be renewed or removed does not exist.
     """
     if request.action == MAKE:
         return {agent: login_name(schema, agent) for agent in request.agents if agent not in known}

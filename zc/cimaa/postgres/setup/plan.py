@@ -35,7 +35,7 @@ class Plan(NamedTuple):
 def plan(facts: Facts, schema: str, *, makes_roles: bool, request: LoginRequest) -> Plan:
     """What to do where these are the facts; ``makes_roles`` says whether the roles of the store are to be made.
 
-    :raises StoreNotSetUp: if a login is to be renewed or removed and does not exist.
+    :raises StoreNotSetUp: if a login that should be renewed or removed does not exist.
     """
     names, group = roles.names(schema), roles.role_name(schema, roles.CONFINED)
     missing = [name for name in names if name not in facts.roles]
