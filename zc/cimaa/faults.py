@@ -5,9 +5,8 @@ extra keys its agent adds.  A store keeps one thing more with each: ``since``,
 the time (whole seconds since the epoch) when this string of failures began.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import compress
 from operator import itemgetter, ne
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ import orjson
 from . import limits
 from .errors import InvalidFault
 from .limits import check_text, is_plain
-from .text import quoted
+from .text import hex_digest, quoted
 
 #: A fault as the rules and the backends handle it.  :mod:`zc.cimaa.types` has the types of what a store returns.
 FaultDict = dict[str, Any]
@@ -34,12 +33,16 @@ _Row = tuple[str, int, str]
 # What may be in a fault that a caller passes although it is not stored: get_faults adds the one, find_faults both.
 _NOT_STORED = ("agent", "since")
 
-_NAME = itemgetter("name")
+#: The key by which lists of one agent's faults are sorted.
+by_name: Callable[[Mapping[str, Any]], str] = itemgetter("name")
+
 _RULED = itemgetter("name", "severity", "message")
 _SINCE = itemgetter("since")
 _SEVERITY = itemgetter("severity")
 # The types whose values have encodings of their own, all of them.
 _EXACT = frozenset({str, int, bool, type(None)})
+# The size of a report's digest (bytes).
+_DIGEST = 16
 # How many keys a stored fault has without extras: name, severity, message and since.
 _PLAIN = 4
 
@@ -110,21 +113,21 @@ def encode_unvalidated(faults: list[FaultDict]) -> Report | None:
     if not faults:
         return _NO_FAULTS
     try:
-        listed = sorted(faults, key=_NAME)
-        made = _encoded(listed)
+        listed = sorted(faults, key=by_name)
+        encoded = encode(listed)
     except (KeyError, TypeError):
         return None
     if rows := _rows(listed):
-        return Report(made.encoded, made.digest, rows)
-    if b'"agent":' in made.encoded or b'"since":' in made.encoded:
+        return Report(encoded, hex_digest(encoded, _DIGEST), rows)
+    if b'"agent":' in encoded or b'"since":' in encoded:
         return None  # not all of it is stored, perhaps
     exact = _EXACT.issuperset([type(value) for fault in listed for value in fault.values()])
-    return made if exact or decode(made.encoded) == listed else None
+    return Report(encoded, hex_digest(encoded, _DIGEST)) if exact or decode(encoded) == listed else None
 
 
 def digest(stored: Iterable[FaultDict]) -> str:
     """The digest of the report that left these faults, as stored."""
-    return _encoded([_stored_part(fault) for fault in sorted(stored, key=_NAME)]).digest
+    return _encoded([_stored_part(fault) for fault in sorted(stored, key=by_name)]).digest
 
 
 def changes(old: Iterable[FaultDict], new: Report | Iterable[FaultDict], now: int) -> Changes:
@@ -165,7 +168,7 @@ def worst_first(stored: Iterable[tuple[str, list[FaultDict]]], limit: int | None
     for agent in sorted(by_agent):
         faults = by_agent[agent]
         if len(faults) > 1:
-            faults.sort(key=_NAME)
+            faults.sort(key=by_name)
         listed += faults
     return ranked(listed)[:limit]
 
@@ -176,11 +179,6 @@ def ranked(listed: list[FaultDict]) -> list[FaultDict]:
     listed.sort(key=_SINCE)
     listed.sort(key=_SEVERITY, reverse=True)
     return listed
-
-
-def by_name(fault: FaultDict) -> str:
-    """The key by which lists of one agent's faults are sorted."""
-    return str(fault["name"])
 
 
 def parse_severity(text: str) -> int:
@@ -210,8 +208,8 @@ def decode(encoded: bytes) -> Any:
 
 
 def _encoded(faults: list[FaultDict]) -> Report:
-    encoded = orjson.dumps(faults, option=orjson.OPT_SORT_KEYS)
-    return Report(encoded, blake2b(encoded, digest_size=16).hexdigest())
+    encoded = encode(faults)
+    return Report(encoded, hex_digest(encoded, _DIGEST))
 
 
 _NO_FAULTS = _encoded([])
