@@ -166,7 +166,7 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int, within:
     If the clock was set back, reports in the future are moved to ``now``: otherwise they would make
     their instances rivals of every later one.
     """
-    if row is not None and row.instance == instance.id and row.updated <= now:
+    if row is not None and is_same_reporter(row, instance, now):
         # With the same instances, but for its tags, which are not part of the id.
         same = tuple(s._replace(instance=instance) if s.instance.id == row.instance else s for s in row.instances)
         return row._replace(updated=now, digest=digest, instances=same, within=within)
@@ -178,6 +178,11 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int, within:
     if row is None:
         return Row(now, digest, instance.id, in_order, within)
     return row._replace(updated=now, digest=digest, instance=instance.id, instances=in_order, within=within)
+
+
+def is_same_reporter(row: Row, instance: Instance, now: int) -> bool:
+    """True if a report of the instance at ``now`` (microseconds) leaves the row's instances as they are, except for tags."""
+    return row.instance == instance.id and row.updated <= now
 
 
 def instances(row: Row | None) -> list[SeenInstance]:

@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from operator import itemgetter
 from types import TracebackType
@@ -733,12 +734,12 @@ class DB(ABC):
 
     # For backends
 
-    @property
+    @cached_property
     def _keeps_history(self) -> bool:
         """False if the configuration says that nothing is recorded."""
         return self._retention > 0
 
-    @property
+    @cached_property
     def _retention(self) -> int:
         """How long (seconds) events are kept."""
         return int(self.settings.get(HISTORY.name, 0))

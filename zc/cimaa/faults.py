@@ -5,9 +5,7 @@ keys that its agent adds.  A store keeps one thing more with each: ``since``,
 the time (whole seconds since the epoch) when this string of failures began.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from collections.abc import Callable, Iterable, Mapping
 from itertools import compress
 from operator import itemgetter, ne
 from typing import Any, NamedTuple
@@ -17,7 +15,7 @@ import orjson
 from . import limits
 from .errors import InvalidFault
 from .limits import check_text, is_plain
-from .text import quoted
+from .text import hex_digest, quoted
 
 #: A fault as the rules and the backends handle it.  :mod:`zc.cimaa.types` has the types of what a store returns.
 FaultDict = dict[str, Any]
@@ -29,38 +27,43 @@ CRITICAL, ERROR, WARNING, INFO, DEBUG = 50, 40, 30, 20, 10
 SEVERITIES = {"critical": CRITICAL, "error": ERROR, "warning": WARNING, "info": INFO, "debug": DEBUG}
 
 _Path = tuple[str | int, ...]
-_Row = tuple[str, int, str]
+_Columns = tuple[list[str], list[int], list[str]]
 
 # What may be in a fault that a caller passes although it is not stored: get_faults adds the one, find_faults both.
 _NOT_STORED = ("agent", "since")
 
-_NAME = itemgetter("name")
-_RULED = itemgetter("name", "severity", "message")
-_SINCE = itemgetter("since")
+#: The key by which lists of one agent's faults are sorted.
+by_name: Callable[[Mapping[str, Any]], str] = itemgetter("name")
+
 _SEVERITY = itemgetter("severity")
+_MESSAGE = itemgetter("message")
+_SINCE = itemgetter("since")
 # The types whose values have encodings of their own, all of them.
 _EXACT = frozenset({str, int, bool, type(None)})
+# From this number of faults on, two lists are first compared as a whole.
+_MANY = 8
+# The size of a report's digest (bytes).
+_DIGEST = 16
 # How many keys a stored fault has without extras: name, severity, message and since.
 _PLAIN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """A checked report: the complete list of an agent's faults at one moment."""
 
     #: The faults as canonical JSON: sorted by name, keys sorted, in UTF-8.
     encoded: bytes
     #: 32 hexadecimal digits; two reports have the same exactly if they hold the same faults.
     digest: str
-    #: Each fault's name, severity and message, sorted by name, if no fault has more than these.
-    rows: list[_Row] | None = field(default=None, compare=False, repr=False)
+    #: The names, the severities and the messages, sorted by name, if no fault has more than these.
+    columns: _Columns | None = None
 
     def faults(self) -> list[FaultDict]:
         """The faults, sorted by name; a copy that shares nothing with what the caller passed."""
-        if self.rows is None:
+        if self.columns is None:
             listed: list[FaultDict] = decode(self.encoded)
             return listed
-        return [*map(_fault, self.rows)]
+        return [*map(_fault, *self.columns)]
 
 
 class Changes(NamedTuple):
@@ -110,21 +113,21 @@ def encode_unvalidated(faults: list[FaultDict]) -> Report | None:
     if not faults:
         return _NO_FAULTS
     try:
-        listed = sorted(faults, key=_NAME)
-        made = _encoded(listed)
+        listed = sorted(faults, key=by_name)
+        encoded = encode(listed)
     except (KeyError, TypeError):
         return None
-    if rows := _rows(listed):
-        return Report(made.encoded, made.digest, rows)
-    if b'"agent":' in made.encoded or b'"since":' in made.encoded:
+    if columns := _columns(listed):
+        return Report(encoded, hex_digest(encoded, _DIGEST), columns)
+    if b'"agent":' in encoded or b'"since":' in encoded:
         return None  # not all of it is stored, perhaps
     exact = _EXACT.issuperset([type(value) for fault in listed for value in fault.values()])
-    return made if exact or decode(made.encoded) == listed else None
+    return Report(encoded, hex_digest(encoded, _DIGEST)) if exact or decode(encoded) == listed else None
 
 
 def digest(stored: Iterable[FaultDict]) -> str:
     """The digest of the report that left these faults, as stored."""
-    return _encoded([_stored_part(fault) for fault in sorted(stored, key=_NAME)]).digest
+    return _encoded([_stored_part(fault) for fault in sorted(stored, key=by_name)]).digest
 
 
 def changes(old: Iterable[FaultDict], new: Report | Iterable[FaultDict], now: int) -> Changes:
@@ -165,7 +168,7 @@ def worst_first(stored: Iterable[tuple[str, list[FaultDict]]], limit: int | None
     for agent in sorted(by_agent):
         faults = by_agent[agent]
         if len(faults) > 1:
-            faults.sort(key=_NAME)
+            faults.sort(key=by_name)
         listed += faults
     return ranked(listed)[:limit]
 
@@ -176,11 +179,6 @@ def ranked(listed: list[FaultDict]) -> list[FaultDict]:
     listed.sort(key=_SINCE)
     listed.sort(key=_SEVERITY, reverse=True)
     return listed
-
-
-def by_name(fault: FaultDict) -> str:
-    """The key by which lists of one agent's faults are sorted."""
-    return str(fault["name"])
 
 
 def parse_severity(text: str) -> int:
@@ -210,8 +208,8 @@ def decode(encoded: bytes) -> Any:
 
 
 def _encoded(faults: list[FaultDict]) -> Report:
-    encoded = orjson.dumps(faults, option=orjson.OPT_SORT_KEYS)
-    return Report(encoded, blake2b(encoded, digest_size=16).hexdigest())
+    encoded = encode(faults)
+    return Report(encoded, hex_digest(encoded, _DIGEST))
 
 
 _NO_FAULTS = _encoded([])
@@ -226,23 +224,23 @@ def _listed(faults: Iterable[Any]) -> list[Any]:
 def _different(old: list[FaultDict], new: Report | Iterable[FaultDict]) -> tuple[list[FaultDict], list[FaultDict]]:
     """The faults of two lists, as far as possible without those that are in both.
 
-    That is quick for faults without extra values (only these can be equal and yet of different types), if they have the
-    same names as before, as in nearly all reports.
+    That is quick for many faults without extra values (only these can be equal and yet of different types), if they
+    have the same names as before, as in nearly all reports.
     """
     if not isinstance(new, Report):
         return old, [*new]
-    rows = new.rows
-    if rows is None or len(old) != len(rows) or {*map(len, old)} != {_PLAIN}:
+    if new.columns is None or len(old) < _MANY or {*map(len, old)} != {_PLAIN} or [*map(by_name, old)] != new.columns[0]:
         return old, new.faults()
-    before = [*map(_RULED, old)]
-    different = [*compress(range(len(rows)), map(ne, before, rows))]
-    if any(before[index][0] != rows[index][0] for index in different):
-        return old, new.faults()
-    return [old[index] for index in different], [_fault(rows[index]) for index in different]
+    names, severities, messages = new.columns
+    indexes = range(len(old))
+    others = {*compress(indexes, map(ne, map(_SEVERITY, old), severities))}
+    others.update(compress(indexes, map(ne, map(_MESSAGE, old), messages)))
+    different = sorted(others)
+    return [old[at] for at in different], [_fault(names[at], severities[at], messages[at]) for at in different]
 
 
-def _fault(row: _Row) -> FaultDict:
-    return {"name": row[0], "severity": row[1], "message": row[2]}
+def _fault(name: str, severity: int, message: str) -> FaultDict:
+    return {"name": name, "severity": severity, "message": message}
 
 
 def _same(one: FaultDict, other: FaultDict) -> bool:
@@ -254,17 +252,16 @@ def _stored_part(fault: Mapping[str, Any]) -> FaultDict:
     return {key: value for key, value in fault.items() if key not in _NOT_STORED}
 
 
-def _rows(faults: list[Any]) -> list[_Row] | None:
-    """Each fault's name, severity and message, if it is a dict of these, with values of exactly these types."""
+def _columns(faults: list[Any]) -> _Columns | None:
+    """The names, severities and messages, if each fault is a dict of these, with values of exactly these types."""
     if {*map(type, faults)} != {dict} or {*map(len, faults)} != {_PLAIN - 1}:
         return None
     try:
-        rows = [*map(_RULED, faults)]
+        names, severities, messages = [*map(by_name, faults)], [*map(_SEVERITY, faults)], [*map(_MESSAGE, faults)]
     except KeyError:
         return None
-    names, severities, messages = zip(*rows, strict=True)
     exact = {*map(type, names)} == {str} == {*map(type, messages)} and {*map(type, severities)} == {int}
-    return rows if exact else None
+    return (names, severities, messages) if exact else None
 
 
 def _keeps_rules(report: Report) -> bool:
@@ -273,14 +270,15 @@ def _keeps_rules(report: Report) -> bool:
     That they could be encoded shows that there is no text with half of a surrogate pair.  No text is longer than the
     encoding, and a character has at most four bytes.
     """
-    if report.rows is None or len(report.rows) > limits.FAULTS or len(report.encoded) > limits.FAULT:
+    if report.columns is None or len(report.encoded) > limits.FAULT:
         return False
     if b"\\" in report.encoded and b"\\u0000" in report.encoded:
         return False
-    names, severities, messages = zip(*report.rows, strict=True)
+    names, severities, messages = report.columns
     levels = {*severities}
     return (
-        names[0] != ""  # they are sorted
+        len(names) <= limits.FAULTS
+        and names[0] != ""  # they are sorted
         and len({*names}) == len(names)
         and max(map(len, names)) <= limits.FAULT_NAME // 4
         and (len(report.encoded) <= limits.MESSAGE or max(map(len, messages)) <= limits.MESSAGE // 4)

@@ -118,22 +118,22 @@ def replacement(
     old = [*old]
     changes = faults.changes(old, report, now // MICROSECONDS)
     new = agents.reported(row, report.digest, instance, now, within)
-    at, woken = _next(now, row, last), unmark and new.marked
-    new = new._replace(written=at, recorded=None, marked=new.marked and not unmark)
-    if not keep:
-        return Replacement(new, changes, (), woken)
-    if row is None:
-        recorded = 0 if last is None or last.kind == REMOVED else None
-        events = [Event(at, agent, APPEARED, who=instance.host)]
-    else:
-        recorded = row.recorded
-        events = _of_silence(agent, row, instance, at) if agents.is_silent(row, now, tolerance) else []
-    if recorded is None:
-        recorded = at
-        events.append(Event(at, agent, STARTED))
-    if changes.put or changes.removed:
-        events += _of_changes(agent, old, changes, at)
-    return Replacement(new._replace(recorded=recorded), changes, tuple(events), woken)
+    at = _next(now, row, last)
+    recorded, events = None, []
+    if keep:
+        if row is None:
+            recorded = 0 if last is None or last.kind == REMOVED else None
+            events = [Event(at, agent, APPEARED, who=instance.host)]
+        else:
+            recorded = row.recorded
+            events = _of_silence(agent, row, instance, at) if agents.is_silent(row, now, tolerance) else []
+        if recorded is None:
+            recorded = at
+            events.append(Event(at, agent, STARTED))
+        if changes.put or changes.removed:
+            events += _of_changes(agent, old, changes, at)
+    row = new._replace(written=at, recorded=recorded, marked=new.marked and not unmark)
+    return Replacement(row, changes, tuple(events), unmark and new.marked)
 
 
 def removal(
@@ -187,7 +187,7 @@ def _of_squelch(kind: str, squelch: StoredSquelch, at: int) -> Event:
 
 
 def _of_changes(agent: str, old: list[FaultDict], changes: Changes, at: int) -> Iterator[Event]:
-    names = {*changes.removed, *(fault["name"] for fault in changes.put)}
+    names = {*changes.removed, *map(faults.by_name, changes.put)}
     were = {fault["name"]: fault for fault in old if fault["name"] in names}
     for name in changes.removed:
         was = were[name]

@@ -3,7 +3,6 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from mmap import PAGESIZE
@@ -126,14 +125,9 @@ class DB(Contract):
     def _replace(self, agent: str, report: Report, instance: Instance, within: int | None, unmark: bool) -> bool:
         name = agent.encode()
         with self._environment.lock(name) as heartbeats:
-            now = self._now()
-            writer = writes.Writer(agent, heartbeats, instance, now)
-
-            def replace(transaction: Transaction, *, keep: bool) -> tuple[bytes, bool]:
-                recording = self._recording(now)._replace(keep=keep)
-                return writes.replace(transaction, writer, report, within, recording, unmark=unmark)
-
-            row, woken = self._written(replace, records.AGENT + name, heartbeats, len(report.encoded))
+            writer = writes.Writer(agent, heartbeats, instance, self._now())
+            replace = partial(writes.replace, writer=writer, report=report, within=within, unmark=unmark)
+            row, woken = self._written(replace, writer, records.AGENT + name, len(report.encoded))
             writes.confirm(heartbeats, row, within)
         _remember(self._reported, agent, report.digest)
         return woken
@@ -146,12 +140,15 @@ class DB(Contract):
             found += self._environment.write(partial(writes.wake, keys=part), part[0], size=len(part) * PAGESIZE)
         return found
 
-    def _written(self, work: Callable[..., T], key: bytes, heartbeats: Heartbeats, size: int) -> T:
-        """What ``work`` returns, with history (``keep``); in a full store the history makes room, or is not kept."""
-        if self._keeps_history:
-            with suppress(StoreFull):
-                return self._with_room(partial(work, keep=True), key, heartbeats, size)
-        return self._environment.write(partial(work, keep=False), key, heartbeats, size)
+    def _written(self, work: Callable[..., T], writer: writes.Writer, key: bytes, size: int) -> T:
+        """What ``work`` returns; in a full store the history makes room, or is not kept."""
+        recording = self._recording(writer.now)
+        if recording.keep:
+            try:
+                return self._with_room(partial(work, recording=recording), key, writer.heartbeats, size)
+            except StoreFull:
+                recording = recording._replace(keep=False)
+        return self._environment.write(partial(work, recording=recording), key, writer.heartbeats, size)
 
     def _with_room(
         self, work: Callable[[Transaction], T], key: bytes, heartbeats: Heartbeats | None = None, size: int = 0

@@ -24,6 +24,8 @@ class Directory:
 
     environment: lmdb.Environment
     heartbeats: Heartbeats
+    #: How large the file may grow (bytes).
+    map_size: int
 
     def __init__(self, path: Path, map_size: int) -> None:
         """Open the files, and make them if they are missing.
@@ -31,6 +33,7 @@ class Directory:
         :raises StoreError: if they cannot be opened, or are not a store of a known format.
         """
         self._path = path
+        self._path_text = os.fspath(path)
         self._data, self._lock, self._heartbeats = (path / name for name in ("data.mdb", "lock.mdb", "heartbeats"))
         self._descriptors: list[int] = []
         self._settled: tuple[int, int, int] | None = None
@@ -101,6 +104,7 @@ class Directory:
             raise errors.unreadable(self._path) from error
 
     def _open_data(self, flags: int) -> None:
+        self.map_size = self.environment.info()["map_size"]
         self._data_file = self._descriptor(self._data, flags)
         self._whole = os.lseek(self._data_file, 0, os.SEEK_END)
         if files.is_cut(self.environment, self._whole):
@@ -118,18 +122,28 @@ class Directory:
         self.close()  # lmdb only drops its own notes here: the file is the parent's
         self.heartbeats.close()
 
-    def allocate(self, transaction: "lmdb.Transaction[bytes]", put: int, left: int) -> None:
-        """See that there is disk for what a transaction changed: see :func:`files.allocate`.
+    def resize(self, map_size: int) -> None:
+        """Resize the map, which no thread may use; 0 means the size of the file."""
+        self.environment.set_mapsize(map_size)
+        self.map_size = self.environment.info()["map_size"]
 
-        The history gives way if the map is crowded.
+    def allocate(self, transaction: "lmdb.Transaction[bytes]", put: int, left: int) -> None:
+        """See that there is disk for what a transaction changed, and ``left`` bytes for later ones.
+
+        ``put`` is the size of the values that it put (bytes): the old ones take their pages for as long as those of two
+        transactions are not used again.  The history gives way if the map is crowded.
+
+        :raises OSError: if there is no room.
         """
-        event_log.give_way(transaction, self.environment.info()["map_size"])
-        files.allocate(transaction, self._data_file, put, left)
+        taken = event_log.give_way(transaction, self.map_size)
+        wanted = taken + 2 * put + left
+        if wanted > self._whole:
+            files.allocate(self._data_file, wanted)
 
     def changed(self) -> str:
         """What became of the files since they were opened, if anything."""
         try:
-            status = os.stat(self._path)  # noqa: PTH116  # before each transaction: cheap
+            status = os.stat(self._path_text)  # noqa: PTH116  # before each transaction: cheap
             stamp = status.st_dev, status.st_ino, status.st_mtime_ns
             if stamp != self._settled:
                 if any(files.identity(path.stat()) != opened for path, opened in self._watched.items()):

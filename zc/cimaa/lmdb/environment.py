@@ -113,8 +113,10 @@ class Environment:
 
         def reserved(directory: Directory) -> None:
             with self._shared.begin_write(directory) as transaction:
-                left = max([change.apply(transaction) for change in changes])
-                size = sum([change.size for change in changes])
+                left = size = 0
+                for change in changes:
+                    left = max(left, change.apply(transaction))
+                    size += change.size
                 # Two transactions in a row may keep the pages that each other change copied from being used again.
                 directory.allocate(transaction, size, left + (len(changes) - 1) * files.SPARE)
 
@@ -187,7 +189,7 @@ def _remove_from_full_map(
     shared: SharedDirectory, gate: Gate, directory: Directory, work: Callable[[Transaction], T]
 ) -> T:
     """What ``work`` returns, for which the map is larger meanwhile."""
-    size = directory.environment.info()["map_size"]
+    size = directory.map_size
     with gate.lock:
         shared.resize(directory, size + files.SPARE)
     try:

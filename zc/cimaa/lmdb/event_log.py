@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, TypeAlias
 from .. import limits
 from ..faults import decode, encode
 from ..history import Event
+from . import files
 from .records import Transaction, UnreadableRecord, decodes
 
 LOG, INDEX = b"z:", b"h:"
@@ -87,13 +88,14 @@ def settle(transaction: Transaction) -> None:
     transaction.put(LOG, start(transaction).to_bytes(_TIME, "big"))
 
 
-def give_way(transaction: Transaction, map_size: int) -> None:
-    """Drop the oldest records while the data takes more than three quarters of the map."""
+def give_way(transaction: Transaction, map_size: int) -> int:
+    """Drop the oldest records while the data takes more than three quarters of the map; return how many bytes it takes."""
+    taken = files.taken(transaction)
     for _ in range(_CROWDED):
-        status = transaction.stat()
-        pages = status["branch_pages"] + status["leaf_pages"] + status["overflow_pages"]
-        if 4 * pages * status["psize"] <= 3 * map_size or not _drop(transaction, None, 1):
+        if 4 * taken <= 3 * map_size or not _drop(transaction, None, 1):
             break
+        taken = files.taken(transaction)
+    return taken
 
 
 def forget(transaction: Transaction, until: int, limit: int) -> int:

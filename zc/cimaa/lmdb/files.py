@@ -32,17 +32,19 @@ def is_cut(environment: lmdb.Environment, size: int) -> bool:
     return size < 2 * resource.getpagesize() or size < _used(environment)
 
 
-def allocate(transaction: "lmdb.Transaction[bytes]", data: int, put: int, left: int) -> None:
-    """See that the data file has disk for what a transaction changed, and ``left`` bytes for later ones.
+def taken(transaction: "lmdb.Transaction[bytes]") -> int:
+    """The size of all pages that hold data (bytes)."""
+    status = transaction.stat()
+    pages: int = status["branch_pages"] + status["leaf_pages"] + status["overflow_pages"]
+    size: int = status["psize"]
+    return pages * size
 
-    ``put`` is the size of the values that it put (bytes): the old ones take their pages for as long as those of two
-    transactions are not used again.  ``data`` is the file's descriptor.
+
+def allocate(data: int, wanted: int) -> None:
+    """Allocate disk for the data file, whose descriptor is ``data``, if it is smaller than ``wanted`` (bytes).
 
     :raises OSError: if there is no room.
     """
-    status = transaction.stat()
-    pages = status["branch_pages"] + status["leaf_pages"] + status["overflow_pages"]
-    wanted = pages * status["psize"] + 2 * put + left
     allocated = os.lseek(data, 0, os.SEEK_END)
     if allocated < wanted:
         os.posix_fallocate(data, allocated, wanted + SPARE - allocated)

@@ -26,6 +26,7 @@ class Gate:
         self._idle = threading.Condition(self.lock)
         self._scans: dict[Scan, int] = {}  # each with its thread
         self._writer: int | None = None
+        self._waiting = 0
 
     def begin_scan(self, scan: Scan) -> None:
         """Note that this thread scans.  ``lock`` must be held."""
@@ -35,7 +36,7 @@ class Gate:
         """End the scan's transaction; ending it twice does nothing.  ``lock`` must be held."""
         if self._scans.pop(scan, None) is not None:
             scan.abort()
-            self._idle.notify_all()
+            self._notify()
 
     def begin_write(self) -> None:
         """Note that this thread writes.  ``changes.writing`` and ``lock`` must be held."""
@@ -44,7 +45,7 @@ class Gate:
     def end_write(self) -> None:
         """Note that no thread writes any more.  ``changes.writing`` and ``lock`` must be held."""
         self._writer = None
-        self._idle.notify_all()
+        self._notify()
 
     def wait(self) -> None:
         """Wait until no other thread scans or writes.  This thread's own scans (they were interrupted) end here.
@@ -54,8 +55,16 @@ class Gate:
         this = threading.get_ident()
         for scan in [scan for scan, thread in self._scans.items() if thread == this]:
             self.end_scan(scan)
-        while self._scans or self._writer not in (None, this):
-            self._idle.wait()  # which releases the lock
+        self._waiting += 1
+        try:
+            while self._scans or self._writer not in (None, this):
+                self._idle.wait()  # which releases the lock
+        finally:
+            self._waiting -= 1
+
+    def _notify(self) -> None:
+        if self._waiting:
+            self._idle.notify_all()
 
     def reset_in_fork(self) -> None:
         """Let the child report: other threads of the parent may have been about to."""

@@ -163,18 +163,25 @@ def touched(row: bytes, updated: int, slot: int) -> bytes:
 @decodes
 def marked(row: bytes) -> bytes:
     """The row with a mark.  Its revision stays the same, so that the heartbeat in its slot still counts."""
-    [digest, instance, *more], seen = _parts(row)
+    digest, instance, *more = _condition_of(row)
     text = " ".join([digest, instance, *(more[:1] or [_UNKNOWN]), _MARKED, *more[2:]]).encode()
-    return row[:_CONDITION] + _LENGTH.pack(len(text)) + text + seen
+    return row[:_CONDITION] + _LENGTH.pack(len(text)) + text + encoded_instances(row)
 
 
 def encode_row(row: Row, slot: int, *, reworded: int) -> bytes:
     """A row's value, with a new revision."""
+    seen = encode([_seen_parts(s) for s in row.instances])
+    return encode_row_start(row, slot, len(row.instances), reworded=reworded) + seen
+
+
+def encode_row_start(row: Row, slot: int, instances: int, *, reworded: int) -> bytes:
+    """As :func:`encode_row`, without the instances, of which there is this number."""
     recorded = _INCOMPLETE if row.recorded is None else row.recorded
-    start = _HEAD.pack(row.updated, os.urandom(8), slot, len(row.instances))
-    start += _TIMES.pack(row.written, recorded, reworded)
-    start += _condition(row.digest, row.instance, row.within, marked=row.marked)
-    return start + encode([_seen_parts(s) for s in row.instances])
+    return (
+        _HEAD.pack(row.updated, os.urandom(8), slot, instances)
+        + _TIMES.pack(row.written, recorded, reworded)
+        + _condition(row.digest, row.instance, row.within, marked=row.marked)
+    )
 
 
 @decodes
@@ -183,7 +190,7 @@ def decode_row(value: bytes, updated: int) -> Row:
     row = decode_row_start(value, updated)
     seen = [
         SeenInstance(Instance(host, pid, version, system, tuple("".join(tags).split())), first, last)
-        for host, pid, version, system, first, last, *tags in decode(_parts(value)[1])
+        for host, pid, version, system, first, last, *tags in decode(encoded_instances(value))
     ]
     return row._replace(instances=tuple(seen))
 
@@ -191,11 +198,23 @@ def decode_row(value: bytes, updated: int) -> Row:
 @decodes
 def decode_row_start(value: bytes, updated: int) -> Row:
     """As :func:`decode_row`, without the instances."""
-    [digest, instance, *more], _ = _parts(value)
+    digest, instance, *more = _condition_of(value)
     written, recorded, _ = _TIMES.unpack_from(value, _HEAD.size)
     within = int(more[0]) if more and more[0].isdigit() else None
     complete = None if recorded == _INCOMPLETE else recorded
     return Row(updated, digest, instance, (), within, written, complete, more[1:2] == [_MARKED])
+
+
+@decodes
+def encoded_instances(value: bytes) -> bytes:
+    """The instances of a row, as they are stored."""
+    return value[_condition_end(value) :]
+
+
+@decodes
+def remembers(instances: bytes, instance: Instance) -> bool:
+    """True if the instance is among the encoded ones, with the same tags."""
+    return _instance_parts(instance) in [(*seen[:4], *seen[6:]) for seen in decode(instances)]
 
 
 @decodes
@@ -208,20 +227,29 @@ def reworded(value: bytes) -> int:
 @decodes
 def only_instance(value: bytes) -> tuple[str, int | None, str, str, int, str]:
     """Host, pid, version, operating system, first report and tags of the only instance that a row remembers."""
-    [(host, pid, version, system, first, _, *tags)] = decode(_parts(value)[1])
+    [(host, pid, version, system, first, _, *tags)] = decode(encoded_instances(value))
     return host, pid, version, system, first, "".join(tags)
 
 
 def _seen_parts(seen: SeenInstance) -> list[Any]:
-    host, pid, version, system, tags = seen.instance
-    return [host, pid, version, system, seen.first, seen.last, *([" ".join(tags)] if tags else [])]
+    host, pid, version, system, *its_tags = _instance_parts(seen.instance)
+    return [host, pid, version, system, seen.first, seen.last, *its_tags]
 
 
-def _parts(value: bytes) -> tuple[list[str], bytes]:
-    """What the condition consists of, and the instances as they are stored."""
-    start = _CONDITION + _LENGTH.size
-    end = start + _LENGTH.unpack_from(value, _CONDITION)[0]
-    return value[start:end].decode().split(), value[end:]
+def _instance_parts(instance: Instance) -> tuple[Any, ...]:
+    """What is stored of an instance, besides its times."""
+    host, pid, version, system, tags = instance
+    return (host, pid, version, system, " ".join(tags)) if tags else (host, pid, version, system)
+
+
+def _condition_of(value: bytes) -> list[str]:
+    """The parts of a row's condition."""
+    return value[_CONDITION + _LENGTH.size : _condition_end(value)].decode().split()
+
+
+def _condition_end(value: bytes) -> int:
+    length: int = _LENGTH.unpack_from(value, _CONDITION)[0]
+    return _CONDITION + _LENGTH.size + length
 
 
 def encode_faults(faults: list[FaultDict]) -> bytes:

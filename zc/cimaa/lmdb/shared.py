@@ -35,8 +35,9 @@ class SharedDirectory:
             self.close()
             raise self._gone(changed)
         opened = directory.heartbeats.identity
-        if any(locked is not None and locked.identity != opened for locked in heartbeats):
-            raise self._gone("replaced")  # another thread noticed, and opened the new ones
+        for locked in heartbeats:
+            if locked is not None and locked.identity != opened:
+                raise self._gone("replaced")  # another thread noticed, and opened the new ones
         return directory
 
     def opened(self) -> Directory:
@@ -93,7 +94,7 @@ class SharedDirectory:
         self.gate.wait()
         if self._directory is not directory:
             raise self._gone("closed by another thread")
-        directory.environment.set_mapsize(map_size)
+        directory.resize(map_size)
 
     def widen(self, map_size: int) -> None:
         """Make the map at least this large (bytes).  ``gate.lock`` need not be held."""
@@ -105,7 +106,7 @@ class SharedDirectory:
 
     def translated(self, error: lmdb.Error | OSError) -> StoreError:
         """The exception to raise for an error of LMDB or the system.  ``gate.lock`` need not be held."""
-        size = self._map_size if self._directory is None else self._directory.environment.info()["map_size"]
+        size = self._map_size if self._directory is None else self._directory.map_size
         return errors.translate(error, self.path, size, MAX_READERS)
 
     def failed(self, error: lmdb.Error | OSError) -> StoreError:

@@ -1,6 +1,6 @@
 """What is written for a report, a removal or a squelch, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from .. import agents, faults, history
@@ -89,26 +89,25 @@ def replace(
     agent, heartbeats, instance, now = writer
     name = agent.encode()
     stored, encoded = transaction.get(records.AGENT + name), transaction.get(records.FAULTS + name)
-    row, tolerance, slot = None, 0, NO_SLOT
-    if stored is not None:
-        row, tolerance, slot = _row(stored, writer)
     old = records.decode_faults(encoded)
-    last = event_log.last(transaction, agent) if row is None else None
+    known = _Known(None, 0, NO_SLOT, None) if stored is None else _known(stored, writer)
+    last = event_log.last(transaction, agent) if stored is None else None
     new = history.replacement(
-        *(agent, row, old, report, instance, within, now),
+        *(agent, known.row, old, report, instance, within, now),
         keep=recording.keep,
         last=last,
-        tolerance=tolerance,
+        tolerance=known.tolerance,
         unmark=unmark,
     )
-    if slot == NO_SLOT:
-        slot = _take_slot(transaction, heartbeats)
-    before = records.reworded(stored) if stored is not None else last.time if last is not None else 0
-    reworded = new.row.written if _rewords(old, new) else before
-    value = records.encode_row(new.row, slot, reworded=reworded)
-    transaction.put(records.AGENT + name, value)
+    slot = _take_slot(transaction, heartbeats) if known.slot == NO_SLOT else known.slot
+    reworded = records.reworded(stored) if stored is not None else last.time if last is not None else 0
     if new.changes.put or new.changes.removed:
-        _put_faults(transaction, records.FAULTS + name, _changed(old, new.changes))
+        were = {fault["name"]: fault for fault in old}
+        if _rewords(were, new):
+            reworded = new.row.written
+        _put_faults(transaction, records.FAULTS + name, _changed(were, new.changes))
+    value = _encoded(new.row, slot, reworded, known)
+    transaction.put(records.AGENT + name, value)
     _record(transaction, new.events, recording)
     return value, new.woken
 
@@ -124,20 +123,43 @@ def wake(transaction: Transaction, keys: Sequence[bytes]) -> int:
     return found
 
 
-def _row(stored: bytes, writer: Writer) -> tuple[Row, int, int]:
-    """The row, how much older it may be than the last report (microseconds), and its slot."""
+class _Known(NamedTuple):
+    """What the file has of an agent that reports."""
+
+    row: Row | None
+    #: How much older its heartbeat may be than the last report (microseconds).
+    tolerance: int
+    slot: int
+    #: The instances, encoded, if the report leaves them as they are; the row has none then.
+    instances: bytes | None
+    number: int = 0
+
+
+def _known(stored: bytes, writer: Writer) -> _Known:
     head = records.head(stored)
+    _, _, slot, number = head
     updated, tolerance = _latest(writer.heartbeats, head)
-    return records.decode_row(stored, updated), tolerance, head[2]
+    row, instances = records.decode_row_start(stored, updated), records.encoded_instances(stored)
+    if agents.is_same_reporter(row, writer.instance, writer.now) and records.remembers(instances, writer.instance):
+        return _Known(row, tolerance, slot, instances, number)
+    return _Known(records.decode_row(stored, updated), tolerance, slot, None)
 
 
-def _rewords(old: list[FaultDict], new: history.Replacement) -> bool:
-    """True if a fault gets another message than its last event has."""
-    if not new.changes.put:
-        return False
-    stated = {fault["name"]: fault["message"] for fault in old}
-    stated |= {event.fault: event.message for event in new.events if event.kind in history.STATED}
-    return any(stated.get(fault["name"]) != fault["message"] for fault in new.changes.put)
+def _encoded(row: Row, slot: int, reworded: int, known: _Known) -> bytes:
+    if known.instances is None:
+        return records.encode_row(row, slot, reworded=reworded)
+    return records.encode_row_start(row, slot, known.number, reworded=reworded) + known.instances
+
+
+def _rewords(were: Mapping[str, FaultDict], new: history.Replacement) -> bool:
+    """True if a fault gets another message than its last event has; ``were`` has the faults before by name."""
+    stated = {event.fault: event.message for event in new.events if event.kind in history.STATED}
+    for fault in new.changes.put:
+        name, message = fault["name"], fault["message"]
+        last = stated[name] if name in stated else were[name]["message"] if name in were else None
+        if last != message:
+            return True
+    return False
 
 
 def _put_faults(transaction: Transaction, key: bytes, listed: list[FaultDict]) -> None:
@@ -147,9 +169,8 @@ def _put_faults(transaction: Transaction, key: bytes, listed: list[FaultDict]) -
         transaction.delete(key)
 
 
-def _changed(old: list[FaultDict], changes: faults.Changes) -> list[FaultDict]:
-    """The faults as they are to be stored, sorted by name."""
-    stored = {fault["name"]: fault for fault in old}
+def _changed(stored: dict[str, FaultDict], changes: faults.Changes) -> list[FaultDict]:
+    """The faults as they are to be stored, sorted by name; ``stored`` has them by name, and is changed."""
     for name in changes.removed:
         del stored[name]
     left = len(stored)
