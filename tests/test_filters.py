@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.long_form import times
 from zc.cimaa.errors import InvalidFilter
 from zc.cimaa.faults import SEVERITIES
 from zc.cimaa.filters import (
@@ -199,14 +200,14 @@ def filters(draw: st.DrawFn) -> tuple[list[Naive], str]:
 
 
 # Each example has ten filters and ten faults.
-@settings(max_examples=1000)
+@settings(max_examples=times(200, 1000))
 @given(st.lists(st.tuples(filters(), items), min_size=10, max_size=10))
-def test_10_000_filters_agree_with_a_naive_evaluation(cases: list[tuple[tuple[list[Naive], str], FaultItem]]) -> None:
+def test_filters_agree_with_a_naive_evaluation(cases: list[tuple[tuple[list[Naive], str], FaultItem]]) -> None:
     for (parts, text), item in cases:
         assert parse(text, FAULTS)(item) is all(naively(term, item) for term in parts), (text, item)
 
 
-@settings(max_examples=300)
+@settings(max_examples=times(100, 300))
 @given(st.lists(st.tuples(filters(), items), min_size=5, max_size=5), st.sampled_from([None, "web1"]))
 def test_what_a_store_leaves_out_and_the_rest_are_the_whole_filter(
     cases: list[tuple[tuple[list[Naive], str], FaultItem]], agent: str | None
@@ -277,7 +278,7 @@ WRONG = [
 UNCLOSED = ['"{}', "'{}", 'z{}="', "z{}='a''", 'z{}="a b']
 
 
-@settings(max_examples=1000)
+@settings(max_examples=times(200, 1000))
 @given(
     st.lists(
         st.tuples(
@@ -289,7 +290,7 @@ UNCLOSED = ['"{}', "'{}", 'z{}="', "z{}='a''", 'z{}="a b']
         max_size=10,
     )
 )
-def test_10_000_hostile_filters_get_an_error_that_names_the_term(cases: list[tuple[list[str], str, str]]) -> None:
+def test_hostile_filters_get_an_error_that_names_the_term(cases: list[tuple[list[str], str, str]]) -> None:
     for before, template, letters in cases:
         wrong = template.replace("{}", letters)
         after = [] if template in UNCLOSED else ["severity>=error"]

@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from multiprocessing import get_context
 from typing import Any, ClassVar
 
 import pytest
@@ -17,7 +16,19 @@ from .entries_conformance import EntriesConformance
 from .histories import History, run_histories
 from .history_promises import HistoryConformance
 from .leases_conformance import LeasesConformance
-from .tools import ELSEWHERE, FIRST, ONE_SHOT, SECOND, Clock, Opener, exact, expected, fault, shown_instance
+from .tools import (
+    ELSEWHERE,
+    FIRST,
+    ONE_SHOT,
+    SECOND,
+    Clock,
+    Opener,
+    exact,
+    expected,
+    fault,
+    process_pool,
+    shown_instance,
+)
 from .values import AT_LIMIT, BAD_AGENTS, HOSTILE_TEXTS, REFUSED, VALUES
 from .wake_promises import WakeConformance
 
@@ -685,7 +696,7 @@ class Conformance(HistoryConformance, EntriesConformance, LeasesConformance, Wak
         if not self.processes:
             pytest.skip("other processes cannot see this store")
         workers = 3
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool, opener() as db:
+        with process_pool(workers) as pool, opener() as db:
             running = [pool.submit(_report_from_process, opener, number) for number in range(workers)]
             for one in running:
                 one.result()

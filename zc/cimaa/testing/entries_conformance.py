@@ -1,10 +1,8 @@
 """The promises about entries, by number."""
 
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import islice
-from multiprocessing import get_context
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -15,7 +13,7 @@ from ..db import DB
 from ..leases import Lease
 from .entries_history import EntriesHistory
 from .histories import run_histories
-from .tools import FIRST, Clock, Opener, entry, exact
+from .tools import FIRST, Clock, Opener, entry, exact, process_pool
 from .values import HOSTILE_TEXTS, VALUES
 
 # How many try to do the same at once, and how often each.
@@ -149,14 +147,8 @@ class EntriesConformance:
 _WHERE = ("test", "", "key")
 
 
-@contextmanager
-def _several_at_once(processes: bool) -> Iterator[Executor]:
-    if processes:
-        with ProcessPoolExecutor(_CONTENDERS, mp_context=get_context("spawn")) as pool:
-            yield pool
-    else:
-        with ThreadPoolExecutor(_CONTENDERS) as threads:
-            yield threads
+def _several_at_once(processes: bool) -> Executor:
+    return process_pool(_CONTENDERS) if processes else ThreadPoolExecutor(_CONTENDERS)
 
 
 def _contend(opener: Opener, number: int) -> tuple[list[str], Lease]:

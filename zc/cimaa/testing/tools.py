@@ -1,6 +1,8 @@
 """Instances, a clock, faults, and an exact comparison, for the tests of a store."""
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 from uuid import uuid4
 
@@ -31,6 +33,13 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Advance the clock by ``seconds``; a negative number sets it back."""
         self.now += seconds
+
+
+def process_pool(processes: int) -> ProcessPoolExecutor:
+    """A pool of processes that inherit no threads and no handles, forked from one that has imported the promises."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["zc.cimaa.testing"])
+    return ProcessPoolExecutor(processes, mp_context=context)
 
 
 def fault(name: str, severity: int = 40, message: str = "it is bad", **extras: Any) -> FaultDict:
