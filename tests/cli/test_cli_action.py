@@ -119,6 +119,13 @@ def test_json_has_all_of_it(asking: Cimaa) -> None:
     assert (operation["signed"], operation["missing"], operation["not_signed"]) == ({"joe": 1}, 1, {"jane": 1})
 
 
+def test_a_narrow_terminal_shows_what_the_numbers_are(asking: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    asking("action", "sign", "q.json", "--key", "keys/jane")
+    shown = " ".join(asking("action", "check", "q.json", "--table").stdout.split())
+    assert shown == "operation 1 look [permission:look] signed jane 1 weight 1 minimum 2 permitted no"
+
+
 def test_it_says_if_those_who_are_left_do_not_suffice(asking: Cimaa) -> None:
     Path("cimaa.cfg").write_text(CONFIGURATION.replace("minimum = 2", "minimum = 3"))
     asking("action", "sign", "q.json", "--key", "keys/jane")
