@@ -199,7 +199,7 @@ def test_an_answer_without_the_key_is_stored_and_a_fault_says_so(host: AskedHost
     action = host.ask()
     host.run(2)
     assert answer(host.db, action)["signature"] == ""
-    assert "answers are not signed: ssh-keygen could not sign with" in host.faults()[PROBLEM]
+    assert "answers are not signed: cannot read the key " in host.faults()[PROBLEM]
 
 
 def test_an_action_runs_checks_and_their_faults_are_reported(host: AskedHost) -> None:

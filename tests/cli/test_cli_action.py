@@ -68,7 +68,7 @@ def test_an_action_is_permitted_when_enough_have_signed_it(asking: Cimaa) -> Non
     result = asking("action", "check", "q.json")
     assert (result.exit_code, rows(result.stdout)) == (1, [["1", "look", "[permission:look]", "", "0", "2", "no"]])
     assert "It is not signed" in result.stderr
-    assert "2 is missing, and can be added by jane 1, joe 1." in result.stderr
+    assert "; still missing: 2; not signed yet: jane 1, joe 1.\n" in result.stderr
     assert "q.json.sig has 1 signature." in asking("action", "sign", "q.json", "--key", "keys/jane").stderr
     result = asking("action", "check", "q.json")
     assert (result.exit_code, rows(result.stdout)) == (
@@ -76,8 +76,8 @@ def test_an_action_is_permitted_when_enough_have_signed_it(asking: Cimaa) -> Non
         [["1", "look", "[permission:look]", "jane 1", "1", "2", "no"]],
     )
     assert (
-        "Not permitted here: the signatures weigh 1 for the module look; [permission:look] needs 2:"
-        " 1 is missing, and can be added by joe 1.\n"
+        "Not permitted here: the signatures weigh 1 for the module look; [permission:look] needs 2;"
+        " still missing: 1; not signed yet: joe 1.\n"
     ) in result.stderr
     assert "q.json.sig has 2 signatures." in asking("action", "sign", "q.json", "--key", "keys/joe").stderr
     result = asking("action", "check", "q.json")
@@ -104,7 +104,7 @@ def test_each_operation_has_the_weights_of_those_who_signed(asking: Cimaa) -> No
     ]
     assert "Signed with the unknown key SHA256:" in result.stderr
     assert "which weighs nothing" in result.stderr
-    assert result.stderr.count("can be added by joe 1.") == 3
+    assert result.stderr.count("not signed yet: joe 1.") == 3
 
 
 def test_json_has_all_of_it(asking: Cimaa) -> None:
@@ -119,11 +119,18 @@ def test_json_has_all_of_it(asking: Cimaa) -> None:
     assert (operation["signed"], operation["missing"], operation["not_signed"]) == ({"joe": 1}, 1, {"jane": 1})
 
 
+def test_a_narrow_terminal_shows_what_the_numbers_are(asking: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    asking("action", "sign", "q.json", "--key", "keys/jane")
+    shown = " ".join(asking("action", "check", "q.json", "--table").stdout.split())
+    assert shown == "operation 1 look [permission:look] signed jane 1 weight 1 minimum 2 permitted no"
+
+
 def test_it_says_if_those_who_are_left_do_not_suffice(asking: Cimaa) -> None:
     Path("cimaa.cfg").write_text(CONFIGURATION.replace("minimum = 2", "minimum = 3"))
     asking("action", "sign", "q.json", "--key", "keys/jane")
     result = asking("action", "check", "q.json")
-    assert "those who have not signed weigh less than the 2 that is missing." in result.stderr
+    assert "still missing: 2; not signed yet: joe 1, which is not enough." in result.stderr
 
 
 @pytest.mark.parametrize("module", ["look", "file"])
@@ -134,6 +141,11 @@ def test_a_draft_with_a_longer_window_than_this_host_accepts_is_a_warning(asking
     assert asking("action", "new", module, "--target", "agent=~.", "--for", "1h").stderr == ""
     result = asking("action", "new", module, "--for", "31d")
     assert (result.exit_code, "'31d' is too long: at most 30d are allowed" in result.stderr) == (2, True)
+
+
+def test_a_draft_has_a_valid_name(asking: Cimaa) -> None:
+    result = asking("action", "new", "look", "--name", "x" * 1025)
+    assert (result.exit_code, result.stdout, "name" in result.stderr) == (1, "", True)
 
 
 def test_a_draft_can_be_written_where_the_configuration_is_invalid(asking: Cimaa) -> None:

@@ -152,7 +152,9 @@ def test_what_this_host_would_refuse_is_sent_after_a_warning(asking: Cimaa, keys
     assert question
     refused = "Warning: by the configuration of this host, it would be refused: "
     assert f"{refused}its window is 1h long; [actions] longest is 30m.\n" in before
-    assert f"{refused}the signatures weigh 1 for the module file; [permission:file] needs 2: 1 is missing" in before
+    assert (
+        f"{refused}the signatures weigh 1 for the module file; [permission:file] needs 2; still missing: 1;" in before
+    )
     assert asking("action", "send", "q.json", "--yes").exit_code == 0
     result = asking("action", "run", "agent=db1", "file", "path=/etc", "--key", "keys/jane", "--for", "1h", input="n\n")
     assert result.stderr.count(refused) == 2

@@ -1,4 +1,4 @@
-"""Whether a key can sign: found out before ``ssh-keygen`` is asked, which does not say what to do if it cannot."""
+"""Checks whether a key can sign before ``ssh-keygen`` runs, whose messages do not say what to do."""
 
 import os
 import re
@@ -105,7 +105,7 @@ def _openssh(body: str) -> SshKey:
 def _check_type(kind: str) -> None:
     if kind not in signers.KEY_TYPES:
         accepted = ", ".join(sorted(signers.KEY_TYPES))
-        raise ValueError(f"agents accept no key of the type {quoted(kind)}; accepted: {accepted}")
+        raise ValueError(f"keys of the type {quoted(kind)} are not accepted; accepted: {accepted}")
 
 
 def _read(key: Path) -> SshKey:

@@ -54,7 +54,7 @@ def default_key() -> Path:
         for path in (directory / name, directory / f"{name}.pub"):
             if path.is_file():
                 return path
-    hint = "for one in ssh-agent, write its public half to a file: ssh-add -L > agent.pub; --key agent.pub"
+    hint = "for a key in ssh-agent, write the public one to a file: ssh-add -L > agent.pub; then --key agent.pub"
     raise SigningError(
         f"there is no SSH key in {directory}: make one with ssh-keygen -t ed25519, or name one with --key; {hint}"
     )

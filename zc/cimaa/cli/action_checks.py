@@ -1,4 +1,4 @@
-"""What the configuration of this host makes of an action.  Agents decide by their own, which may be another."""
+"""How the configuration of this host judges an action.  Each agent judges by its own, which may differ."""
 
 import time
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _SHOWN = 200
 
 
 class OperationCheck(NamedTuple):
-    """An operation, and who can sign for it."""
+    """An operation, and the weights of those who signed, and of those who still can."""
 
     weighed: Weighed
     #: The weights of the investigators who signed, by their names.
@@ -29,7 +29,7 @@ class OperationCheck(NamedTuple):
 
     @property
     def missing(self) -> int | None:
-        """What the weights lack; ``None``: nobody can permit the operation."""
+        """The weight that is missing; ``None`` if no section permits the operation to anybody."""
         permission = self.weighed.permission
         return permission and max(0, permission.minimum - self.weighed.weight)
 
@@ -38,13 +38,12 @@ class OperationCheck(NamedTuple):
         """Why the operation is not permitted, and who can change that; empty: it is permitted."""
         if not (reason := self.weighed.reason) or self.missing is None:
             return reason
-        if sum(self.others.values()) < self.missing:
-            return f"{reason}, and those who have not signed weigh less than the {self.missing} that is missing"
-        return f"{reason}: {self.missing} is missing, and can be added by {shown(self.others)}"
+        short = ", which is not enough" if sum(self.others.values()) < self.missing else ""
+        return f"{reason}; still missing: {self.missing}; not signed yet: {shown(self.others) or 'nobody'}{short}"
 
 
 class Checked(NamedTuple):
-    """An action, who signed it, and what this host makes of it."""
+    """An action, who signed it, and whether this host permits it."""
 
     document: Document
     signers: list[KnownSigner]
@@ -59,7 +58,7 @@ class Checked(NamedTuple):
 
 
 def checked(ours: Config, document: Document, data: bytes, given: bytes) -> Checked:
-    """What this host makes of an action and its signatures.
+    """Who signed the action, and whether this host permits it.
 
     :raises InvalidAction: naming a signature that is not true, or whose key may not be used.
     :raises ConfigurationError: if the configuration is invalid.
@@ -86,10 +85,10 @@ def too_long(document: Document, settings: ActionSettings) -> str:
 
 
 def warn(ours: Config, document: Document, data: bytes, given: bytes) -> None:
-    """Warn before a signed action is sent that this host would refuse.
+    """Warn if this host would refuse a signed action.
 
-    Each agent decides for itself, so that this prevents nothing.  A host without investigators refuses everything, and
-    says nothing.
+    It may be sent all the same, because each agent judges for itself.  Without investigators there is nothing to judge
+    by, and no warning.
     """
     try:
         if ActionSettings.load(ours).investigators is None:

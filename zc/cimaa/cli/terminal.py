@@ -22,7 +22,12 @@ _Column: TypeAlias = tuple[str, list[Text]]
 _WRAPPED = frozenset({"message", "reason", "squelched by", "reported by", "description", "meaning", "value", "from"})
 _ENOUGH = 24
 # The columns whose values do not show what they are, so that a row on several lines names them.
-_FIGURES = frozenset({"outages", "down", "longest", "mttr", "mtbf", "availability", "unknown", "ended"})
+_FIGURES = frozenset(
+    {
+        *("outages", "down", "longest", "mttr", "mtbf", "availability", "unknown", "ended"),
+        *("operation", "signed", "weight", "minimum", "permitted"),
+    }
+)
 # The width of a terminal that does not say it.
 _USUAL = 80
 # Spaces between the columns, and before the second and later lines of a row.

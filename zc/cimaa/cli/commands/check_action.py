@@ -30,9 +30,9 @@ def check(ctx: click.Context, /, file: Path, view: View) -> None:
     """Show who signed the action in FILE, and what the signatures weigh.
 
     For each operation, the weights of those who signed must reach the minimum, by the permissions in the configuration
-    of this host; other agents may have others.  If weight is missing, it says who can still sign.  The agents that it
-    would reach are those of its target that the store knows; each judges by its own facts.  The exit status is 1 if the
-    action is faulty, a signature is not true, or this host does not permit the action.
+    of this host; other agents may have others.  If weight is missing, it says who has not signed yet.  The agents that
+    it would reach are those of its target that the store knows; each judges by its own facts.  The exit status is 1 if
+    the action is faulty, a signature is not true, or this host does not permit the action.
     """
     checked = _checked(file, configuration(ctx))
     found = _reached(ctx, checked.document)

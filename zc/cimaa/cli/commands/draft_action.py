@@ -1,13 +1,13 @@
 """The command that writes a draft of an action."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
 import orjson
 
 from ...actions import documents
 from ...actions.config import ActionSettings
+from ...actions.documents import Document
 from ...agent.config import Settings
 from ...errors import ConfigurationError
 from ...filters import quote
@@ -39,13 +39,13 @@ def new(ctx: click.Context, /, module: str, words: Sequence[str], name: str, tar
     """
     wanted = f"agent={quote(Settings.load(configuration(ctx)).name)}" if target is None else target
     written = draft(module, words, wanted, name, duration, blank=True)
+    document = documents.parse(orjson.dumps(written), None)  # the parameters may still have to be filled in
     write_json(written)
-    _warn(written, ctx)
+    _warn(document, ctx)
 
 
-def _warn(written: Mapping[str, Any], ctx: click.Context) -> None:
+def _warn(document: Document, ctx: click.Context) -> None:
     """Warn of a window that is longer than the agent of this host accepts."""
-    document = documents.parse(orjson.dumps(written), None)  # the modules' parameters are still to be filled in
     try:
         reason = action_checks.too_long(document, ActionSettings.load(configuration(ctx)))
     except ConfigurationError as error:
