@@ -153,7 +153,11 @@ def test_a_command_may_be_refused_with_a_reason(db: DB) -> None:
     assert refused.reason.startswith("no")
     assert len(refused.reason.encode()) <= entries_of_actions.REASON
     assert fleet.commands_of("a") == [refused]
+    claimed = fleet.claim(refused)  # after it was sent again with more signatures
+    assert claimed is not None
+    assert (claimed.state, claimed.reason) == ("running", "")
     assert fleet.claim(refused) is None
+    assert fleet.claim(claimed) is None
     assert fleet.finish(command, entries_of_actions.SUCCESS) is None
 
 

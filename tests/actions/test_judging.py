@@ -51,7 +51,7 @@ class Agent:
         options = {"old": f'valid-before="{ENDED}"'}
         lines = [f"{name} {options.get(name, '')} {keys.public(name)}" for name in KNOWN]
         verifier = signatures.load(keys.keygen, keys.signers(*lines), keys.directory / "revoked")
-        granted = permissions.parse(SECTIONS, ["command"])
+        granted = permissions.parse(SECTIONS, ["command"], lambda module: module == "look")
         self.rules = AgentRules(verifier, granted, MODULES, facts("web1", "web1", "Linux", "0.2.0"), 86400)
         self.directory = directory
         self.clock = NOW

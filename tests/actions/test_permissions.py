@@ -1,5 +1,7 @@
 """What the signers of an action may ask for: the same as in MIG."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +11,16 @@ from hypothesis import strategies as st
 from zc.cimaa.actions import permissions
 from zc.cimaa.actions.documents import Operation
 from zc.cimaa.actions.permissions import Permission, Permissions
+from zc.cimaa.config import Config
 from zc.cimaa.errors import ActionRefused, ConfigurationError
 
 KNOWN = ("file", "package", "port", "command", "command:restart")
+
+
+def only_looks(module: str) -> bool:
+    return module != "command"
+
+
 # MIG's documented example.
 BOB_AND_JOHN = {"permission:file": {"minimum": "2", "weights": "Bob.Kelso 2, John.Smith 1"}}
 
@@ -50,7 +59,7 @@ def mig_permits(acl: dict[str, Any], module: str, signers: list[str]) -> bool:
     ],
 )
 def test_the_documented_example_of_mig_comes_out_as_documented(signers: list[str], permitted: bool) -> None:
-    granted = permissions.parse(BOB_AND_JOHN, KNOWN)
+    granted = permissions.parse(BOB_AND_JOHN, KNOWN, only_looks)
     assert is_permitted(granted, operations("file"), signers) is permitted
 
 
@@ -73,29 +82,85 @@ def test_weights_agree_with_the_rule_of_mig(acl: dict[str, Any], modules: list[s
         }
         for name, entry in acl.items()
     }
-    granted = permissions.parse(sections, KNOWN)
+    granted = permissions.parse(sections, KNOWN, only_looks)
     expected = all(mig_permits(acl, module, signers) for module in modules)
     assert is_permitted(granted, operations(*modules), signers) is expected
 
 
 def test_one_operation_that_is_not_permitted_refuses_the_whole_action() -> None:
     sections = {"permission:file": {"minimum": "1", "weights": "jane 1"}}
-    granted = permissions.parse(sections, KNOWN)
+    granted = permissions.parse(sections, KNOWN, only_looks)
     with pytest.raises(ActionRefused, match=r"no section permits the module port: \[permission:port\]"):
         granted.check(operations("file", "port"), ["jane"])
 
 
 def test_each_name_counts_once() -> None:
-    granted = permissions.parse(BOB_AND_JOHN, KNOWN)
+    granted = permissions.parse(BOB_AND_JOHN, KNOWN, only_looks)
     with pytest.raises(ActionRefused, match=r"John\.Smith signed twice"):
         granted.check(operations("file"), ["John.Smith", "John.Smith"])
 
 
 def test_the_default_does_not_hold_for_commands() -> None:
-    granted = permissions.parse({"permission:default": {"minimum": "1", "weights": "jane 1"}}, KNOWN)
+    granted = permissions.parse({"permission:default": {"minimum": "1", "weights": "jane 1"}}, KNOWN, only_looks)
     granted.check(operations("file"), ["jane"])
     with pytest.raises(ActionRefused, match=r"no section permits the module command: \[permission:command\]$"):
         granted.check([Operation("command", {"name": "restart"})], ["jane"])
+
+
+THIRD_PARTY = """
+from zc.cimaa.actions.answers import Answer
+from zc.cimaa.actions.modules import Inspector, Operator
+
+class Looks(Inspector):
+    name, summary, parameters = "looks", "looks", ()
+
+class Acts(Operator):
+    name, summary, parameters = "acts", "acts", ()
+
+class Declared(Operator):
+    name, summary, parameters, only_looks = "declared", "looks in another way", (), True
+
+class Wrong(Operator):
+    name, summary, parameters, only_looks = "wrong", "says it in a wrong way", (), "no"
+"""
+DEFAULT_ALONE = "[permission:default]\nminimum = 1\nweights = jane 1\n"
+
+
+@pytest.fixture
+def third_party(tmp_path: Path, install_modules: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules of another project."""
+    (tmp_path / "third_party_modules.py").write_text(THIRD_PARTY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = {"looks": "Looks", "acts": "Acts", "declared": "Declared", "wrong": "Wrong", "broken": "Missing"}
+    install_modules("".join(f"{name} = third_party_modules:{value}\n" for name, value in names.items()))
+
+
+def configured(tmp_path: Path, text: str) -> Permissions:
+    (tmp_path / "cimaa.cfg").write_text(text)
+    return permissions.of_configuration(Config.read(tmp_path / "cimaa.cfg"))
+
+
+@pytest.mark.usefixtures("third_party")
+@pytest.mark.parametrize(
+    ("module", "permitted"),
+    [
+        *[(name, True) for name in ("looks", "declared", "file", "package", "port", "process", "check")],
+        *[(name, False) for name in ("acts", "wrong", "broken", "missing", "command")],
+    ],
+)
+def test_the_default_holds_only_for_modules_that_only_look(tmp_path: Path, module: str, permitted: bool) -> None:
+    granted = configured(tmp_path, DEFAULT_ALONE)
+    assert is_permitted(granted, operations(module), ["jane"]) is permitted
+    if not permitted:
+        with pytest.raises(ActionRefused, match=rf"no section permits the module {module}: \[permission:{module}\]$"):
+            granted.check(operations(module), ["jane"])
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_module_that_acts_needs_a_section_of_its_own(tmp_path: Path) -> None:
+    granted = configured(tmp_path, f"{DEFAULT_ALONE}[permission:acts]\nminimum = 1\nweights = joe 1\n")
+    assert is_permitted(granted, operations("acts"), ["joe"])
+    assert not is_permitted(granted, operations("acts"), ["jane"])
 
 
 def test_a_section_for_one_command_comes_before_that_for_all() -> None:
@@ -103,7 +168,7 @@ def test_a_section_for_one_command_comes_before_that_for_all() -> None:
         "permission:command": {"minimum": "2", "weights": "jane 1, joe 1"},
         "permission:command:restart": {"minimum": "1", "weights": "joe 1"},
     }
-    granted = permissions.parse(sections, KNOWN)
+    granted = permissions.parse(sections, KNOWN, only_looks)
     restart, other = Operation("command", {"name": "restart"}), Operation("command", {"name": "other"})
     assert is_permitted(granted, [restart], ["joe"])
     assert not is_permitted(granted, [restart], ["jane"])
@@ -112,7 +177,7 @@ def test_a_section_for_one_command_comes_before_that_for_all() -> None:
 
 
 def test_what_signatures_weigh_is_shown_for_each_operation() -> None:
-    granted = permissions.parse(BOB_AND_JOHN, KNOWN)
+    granted = permissions.parse(BOB_AND_JOHN, KNOWN, only_looks)
     (weighed,) = granted.weigh(operations("file"), ["John.Smith"])
     expected = Permission("permission:file", 2, {"Bob.Kelso": 2, "John.Smith": 1})
     assert (weighed.permission, weighed.weight) == (expected, 1)
@@ -121,7 +186,7 @@ def test_what_signatures_weigh_is_shown_for_each_operation() -> None:
 
 def test_within_confines_the_module_file() -> None:
     section = {"minimum": "1", "weights": "jane 1", "within": "/etc '/var/my log'"}
-    granted = permissions.parse({"permission:file": section}, KNOWN)
+    granted = permissions.parse({"permission:file": section}, KNOWN, only_looks)
     (file,) = granted.weigh(operations("file"), [])
     assert file.permission is not None
     assert file.permission.within == ("/etc", "/var/my log")
@@ -149,17 +214,17 @@ def test_within_confines_the_module_file() -> None:
 )
 def test_a_wrong_section_is_named(name: str, section: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        permissions.parse({f"permission:{name}": section}, KNOWN)
+        permissions.parse({f"permission:{name}": section}, KNOWN, only_looks)
 
 
 def test_all_wrong_sections_are_named_and_others_passed_over() -> None:
     wrong = {"permission:file": {}, "permission:port": {"minimum": "x"}, "agent": {"x": "y"}}
     with pytest.raises(ConfigurationError) as raised:
-        permissions.parse(wrong, KNOWN)
+        permissions.parse(wrong, KNOWN, only_looks)
     assert len(raised.value.others) == 1
 
 
 def test_a_weight_for_a_name_without_a_key_is_a_warning() -> None:
-    granted = permissions.parse(BOB_AND_JOHN, KNOWN)
+    granted = permissions.parse(BOB_AND_JOHN, KNOWN, only_looks)
     (warning,) = permissions.unknown_names(granted, ["Bob.Kelso", "John.Smit"])
     assert warning == "no investigator is named 'John.Smith'; did you mean John.Smit?"

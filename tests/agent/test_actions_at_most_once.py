@@ -5,17 +5,22 @@ The long form, with many kills at random times, is ``python -m tests.support.kil
 
 import random
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.forks import finished, in_fork
-from tests.support.killed_agents import PROGRAM, WINDOW, AtMostOnce, kill_at, kill_randomly
+from tests.support.killed_agents import PROGRAM, WINDOW, AtMostOnce, Steps, kill_at, kill_randomly
 from tests.support.long_form import times
 from tests.support.needs import missing
 from tests.support.processes import until
 from tests.support.questions import reason
+from zc.cimaa import lmdb
+from zc.cimaa.agent.config import Settings
+from zc.cimaa.agent.once_actions import OnceActions
+from zc.cimaa.config import Config
 
 PROBLEM = "//web1/agent/actions"
 
@@ -37,6 +42,31 @@ def test_an_agent_may_be_killed_at_each_step(host: AtMostOnce) -> None:
             break
     host.check(actions)
     assert len(actions) > 20
+    assert found == {(1, "success"), (0, "lost"), (1, "lost")}
+
+
+def test_an_agent_may_be_killed_at_each_step_of_what_it_refused_before(host: AtMostOnce) -> None:
+    """Each action is refused, as joe's signature is not enough, and sent again with that of jane."""
+    actions, found = [], set()
+
+    def work(step: int) -> None:
+        config = Config.read(host.path)
+        store = Steps(step).instrument() if step else lmdb.DB
+        with store({"path": str(host.directory / "store")}) as db:
+            OnceActions(config, Settings.load(config)).run(db, woken=True)
+
+    was_killed = True
+    while was_killed:
+        actions.append(host.ask(len(actions), "joe"))
+        assert finished(in_fork(lambda: work(0))) == 0
+        assert (host.lines()[str(len(actions) - 1)], host.state(actions[-1])) == (0, "refused")
+        host.sign(actions[-1], "jane")
+        status = finished(in_fork(lambda: work(len(actions))))
+        assert status in (0, -signal.SIGKILL)
+        was_killed = status != 0
+        assert finished(in_fork(lambda: work(0))) == 0
+        found.add((host.lines()[str(len(actions) - 1)], host.state(actions[-1], WINDOW + 120)))
+    host.check(actions)
     assert found == {(1, "success"), (0, "lost"), (1, "lost")}
 
 

@@ -61,6 +61,28 @@ def test_an_agent_without_actions_refuses_and_touches_again(host: AskedHost) -> 
     assert not host.db.report("web1", [])
 
 
+class Recording(memory.DB):
+    """A store that notes each request of an agent."""
+
+    def _open(self) -> None:
+        super()._open()
+        self.requests: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("_touch", "_replace", "_agent_faults", "_row", "_squelches", "_entries", "_swap", "_add"):
+            self.requests.append(name)
+        return super().__getattribute__(name)
+
+
+def test_after_it_refused_an_agent_without_actions_sends_one_request_a_tick(host: AskedHost) -> None:
+    host.db = db = Recording(clock=lambda: host.clock.time())
+    host.configure(sections="")
+    asked = []
+    host.run(9, at2=lambda: asked.append(host.ask()), at5=lambda: db.requests.clear())
+    assert db.requests == ["_touch"] * 5
+    assert states(db, asked[0]) == {"web1": "refused"}
+
+
 def test_an_agent_without_actions_imports_nothing_for_them(host: AskedHost) -> None:
     """Until it is woken."""
     host.configure(sections="")

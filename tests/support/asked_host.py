@@ -9,7 +9,6 @@ from tests.support.questions import Questions
 from tests.support.simulation import START, SimulatedClock, Simulation
 from zc.cimaa import memory
 from zc.cimaa.actions.entries_of_actions import StoredAction
-from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.agent.action_duty import ActionDuty
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.rules.check import Check
@@ -72,9 +71,7 @@ class AskedHost:
 
     def sign(self, action: StoredAction, who: str) -> None:
         """Send an action again, with one more signature."""
-        fleet = FleetActions(self.db)
-        fleet.add(action.data, self.questions.keys.sign(who, action.data), who)
-        list(fleet.deliver(action.document(), ["web1"]))
+        self.questions.send(self.db, action.data, "web1", who=who)
 
     def reload(self) -> None:
         """Have the daemon read its configuration again."""

@@ -94,7 +94,7 @@ class History:
         self.decisions: list[Decision] = []
         keys = [Signer(who, "ssh-ed25519", key_of(who), None, None, end) for who, end in VALID_BEFORE.items()]
         self.verify = Verifier(self._failure, {signer.key: signer for signer in keys})
-        self.permissions = permissions.parse(PERMISSIONS, ["command"])
+        self.permissions = permissions.parse(PERMISSIONS, ["command"], lambda module: module == "look")
 
     def play(self, steps: int) -> None:
         """Let people ask, the store lie, and agents look."""

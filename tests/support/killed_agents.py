@@ -67,12 +67,17 @@ class AtMostOnce:
         """The store, with a clock that is ``later`` seconds ahead."""
         return lmdb.DB({"path": str(self.directory / "store")}, clock=lambda: time.time() + later)
 
-    def ask(self, number: int) -> StoredAction:
+    def ask(self, number: int, who: str = "jane") -> StoredAction:
         """Send an action that notes this number."""
         parameters = {"name": "note", "arguments": [str(number)]}
         data = self.questions.document("command", time.time(), end=WINDOW, parameters=parameters)
         with self.store() as db:
-            return self.questions.send(db, data, "web1")
+            return self.questions.send(db, data, "web1", who=who)
+
+    def sign(self, action: StoredAction, who: str) -> None:
+        """Send an action again, with one more signature."""
+        with self.store() as db:
+            self.questions.send(db, action.data, "web1", who=who)
 
     def work(self, config: Path | None = None, opener: Callable[..., DB] | None = None) -> None:
         """Do what an agent that runs once does about its commands."""

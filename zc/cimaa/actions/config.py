@@ -21,7 +21,7 @@ class ActionSettings(NamedTuple):
     investigators: Path | None
     #: The list of revoked keys.
     revoked: Path | None
-    #: The directory in which the agents of this host remember what they ran.
+    #: The directory in which the agent remembers what it ran; others may share it.
     journal: Path | None
     #: The widest window of an action that is run (seconds).
     longest: int

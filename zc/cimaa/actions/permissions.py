@@ -7,7 +7,7 @@ Each operation needs a minimum.  The weights of those who signed are added up, a
     weights = jane 2, joe 1
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .. import entrypoints, options
@@ -21,7 +21,7 @@ from .documents import Operation
 SECTION, DEFAULT = "permission", "default"
 #: The group of entry points in which modules are found.
 MODULES = "zc.cimaa.module"
-#: The module that needs a section of its own, and may have one for each of its commands, which this parameter names.
+#: The module that may have a section for each of its commands, which this parameter names.
 COMMAND, COMMAND_NAME = "command", "name"
 #: The key by which a section confines the module ``file`` to directories.
 WITHIN = "within"
@@ -46,15 +46,16 @@ class Weighed(NamedTuple):
     #: ``None``: no section permits the module to anybody.
     permission: Permission | None
     weight: int
+    #: True if no section permits the module, but ``[permission:default]`` would.
+    has_default: bool
 
     @property
     def reason(self) -> str:
         """Why the operation is not permitted; empty: it is."""
         if self.permission is None:
             module = self.operation.module
-            return f"no section permits the module {module}: [{SECTION}:{module}]" + (
-                "" if module == COMMAND else f" or [{SECTION}:{DEFAULT}]"
-            )
+            default = f" or [{SECTION}:{DEFAULT}]" if self.has_default else ""
+            return f"no section permits the module {module}: [{SECTION}:{module}]{default}"
         needed = f"[{self.permission.section}] needs {self.permission.minimum}"
         if self.weight < self.permission.minimum:
             return f"the signatures weigh {self.weight} for the module {self.operation.module}; {needed}"
@@ -64,7 +65,9 @@ class Weighed(NamedTuple):
 class Permissions:
     """The permissions of an agent's configuration."""
 
-    def __init__(self, permissions: Iterable[Permission] = ()) -> None:
+    def __init__(self, permissions: Iterable[Permission], only_looks: Callable[[str], bool]) -> None:
+        """``only_looks`` says whether the module with this name only looks, so that the default holds for it."""
+        self._only_looks = only_looks
         self._by_name = {each.section.partition(":")[2]: each for each in permissions}
 
     def names(self) -> set[str]:
@@ -80,12 +83,14 @@ class Permissions:
         ]
 
     def of(self, operation: Operation) -> Permission | None:
-        """The permission that holds for an operation: the most special one.  ``command`` has no default."""
+        """The permission that holds for an operation: the most special one.
+
+        The default holds only for modules that only look.
+        """
         module = operation.module
-        names = [module, DEFAULT]
-        if module == COMMAND:
-            names = [f"{COMMAND}:{operation.parameters.get(COMMAND_NAME)}", COMMAND]
-        return next((self._by_name[name] for name in names if name in self._by_name), None)
+        names = [f"{COMMAND}:{operation.parameters.get(COMMAND_NAME)}", COMMAND] if module == COMMAND else [module]
+        own = next((self._by_name[name] for name in names if name in self._by_name), None)
+        return self._by_name.get(DEFAULT) if own is None and self._only_looks(module) else own
 
     def weigh(self, operations: Iterable[Operation], signers: Sequence[str]) -> list[Weighed]:
         """What the signatures weigh for each operation; ``signers`` are the names of those who signed.
@@ -108,14 +113,17 @@ class Permissions:
 
     def _weighed(self, operation: Operation, signers: Sequence[str]) -> Weighed:
         permission = self.of(operation)
-        weights = permission.weights if permission else {}
-        return Weighed(operation, permission, sum(weights.get(name, 0) for name in signers))
+        weight = sum(permission.weights.get(name, 0) for name in signers) if permission else 0
+        return Weighed(operation, permission, weight, permission is None and self._only_looks(operation.module))
 
 
-def parse(sections: Mapping[str, Mapping[str, str]], known: Iterable[str]) -> Permissions:
+def parse(
+    sections: Mapping[str, Mapping[str, str]], known: Iterable[str], only_looks: Callable[[str], bool]
+) -> Permissions:
     """The permissions in the sections ``[permission:NAME]``; other sections are passed over.
 
-    ``known`` has the names that a section may have besides ``default``: modules, and ``command:NAME``.
+    ``known`` has the names that a section may have besides ``default``: modules, and ``command:NAME``; ``only_looks``
+    says which modules only look.
 
     :raises ConfigurationError: naming what is wrong, with all other errors as its ``others``.
     """
@@ -127,7 +135,7 @@ def parse(sections: Mapping[str, Mapping[str, str]], known: Iterable[str]) -> Pe
             except ConfigurationError as error:
                 wrong.append(error)
     ConfigurationError.raise_all(wrong)
-    return Permissions(found)
+    return Permissions(found, only_looks)
 
 
 def of_configuration(configuration: Config) -> Permissions:
@@ -135,7 +143,8 @@ def of_configuration(configuration: Config) -> Permissions:
 
     :raises ConfigurationError: naming what is wrong.
     """
-    return parse(configuration.sections, [*entrypoints.names(MODULES), *configuration.named(COMMAND)])
+    known = [*entrypoints.names(MODULES), *configuration.named(COMMAND)]
+    return parse(configuration.sections, known, _only_looks)
 
 
 def options_of(section: str) -> list[Option]:
@@ -149,6 +158,15 @@ def unknown_names(permissions: Permissions, investigators: Iterable[str]) -> lis
     known = list(investigators)
     unknown = sorted(permissions.names() - set(known))
     return [f"no investigator is named {quoted(name)}; {options.nearest(name, known)}" for name in unknown]
+
+
+def _only_looks(name: str) -> bool:
+    """True if the module with this name says that it only looks."""
+    try:
+        module = entrypoints.load(MODULES, name, object, "module", "module")
+    except ConfigurationError:  # it is not installed, or cannot be loaded
+        return False
+    return getattr(module, "only_looks", False) is True
 
 
 def _permission(section: str, given: Mapping[str, str], known: Sequence[str]) -> Permission:

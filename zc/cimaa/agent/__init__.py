@@ -7,7 +7,8 @@ Each module imports only modules of its own level and the levels before it:
 ``rules``
     Pure functions, in the order in which a result passes them: what a check is (``check``), metrics and JSON in its
     output (``perfdata``, ``check_json``), ``thresholds``, its faults (``results``), their ``escalation``, due alerts
-    (``alerting``), the combined ``report``; when checks run (``schedule``), and who runs them (``tenure``).
+    (``alerting``), the combined ``report``; when checks run (``schedule``), and who runs them (``tenure``); which
+    commands are to be judged (``pending_commands``).
 ``check_files``, ``check_process``, ``runner``
     Reads the checks; runs a command; runs any check.
 ``once``, ``trial``, ``inspection``
@@ -22,8 +23,9 @@ Each module imports only modules of its own level and the levels before it:
 ``publisher``, ``reload``, ``service``
     Metrics; reading the configuration again; the daemon as a process.
 
-``action_rules``, ``action_run``, ``action_outcomes``, ``action_work``
-    What decides about actions; running one; storing how it ended; looking at the agent's commands.
+``action_rules``, ``action_run``, ``action_outcomes``, ``action_judge``, ``action_work``
+    What decides about actions; running one; storing how it ended; judging by the current configuration; looking at the
+    agent's commands.
 ``requested_checks``, ``action_duty``, ``once_actions``
     Checks that an action asks for; the actions of a daemon, and of an agent that runs once.
 

@@ -59,10 +59,7 @@ class ActionWork:
         self._answers = ActionAnswers(agent, store, clock, problems)
 
     async def configure(self, rules: ActionRules | None, problem: str | None = None) -> None:
-        """Judge actions by these rules from now on.
-
-        See :meth:`ActionJudge.configure`.
-        """
+        """Judge actions by these rules from now on: see :meth:`ActionJudge.configure`."""
         await self.judge.configure(rules, problem)
         self._answers.rules = self.judge.rules
         self._pending.reset()

@@ -84,6 +84,9 @@ class Module(ABC):
     name: ClassVar[str]
     #: One line for lists.
     summary: ClassVar[str]
+    #: True if it changes nothing on the host, so that ``[permission:default]`` holds for it; any other module needs a
+    #: section of its own.
+    only_looks: ClassVar[bool] = False
     parameters: ClassVar[Sequence[Parameter]]
 
     @classmethod
@@ -97,6 +100,8 @@ class Module(ABC):
 
 class Inspector(Module):
     """A module that only looks at the host; it runs in a child process of its own."""
+
+    only_looks = True
 
     @classmethod
     @abstractmethod

@@ -14,6 +14,7 @@ class Module(Operator):
 
     name = "check"
     summary = "run some of the agent's checks now, and report what they find"
+    only_looks = True  # at what the agent looks at anyway
     parameters = (Parameter("names", TEXTS, "the checks: FILE/SECTION, or the section alone", required=True),)
 
     @classmethod
