@@ -74,7 +74,8 @@ class Senders:
         command = [PROGRAM, "--config", "cimaa.cfg", "action", "send", "q.json", "--yes", "--rate", "1000000"]
         with subprocess.Popen(command, cwd=self.directory, stderr=subprocess.PIPE) as process:
             assert process.stderr is not None
-            assert process.stderr.readline().startswith(b"It reaches")
+            first = process.stderr.readline()
+            assert first.startswith(b"It reaches"), first + process.stderr.read()
             start = time.monotonic()
             if kill_after is not None:
                 time.sleep(kill_after)  # the moment of the kill is random
