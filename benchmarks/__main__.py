@@ -3,7 +3,18 @@
 import subprocess
 import sys
 
-PARTS = ("embedded", "peers", "matching", "startup", "agent", "history", "dynamodb", "postgres", "history_postgres")
+PARTS = (
+    "embedded",
+    "peers",
+    "matching",
+    "startup",
+    "agent",
+    "history",
+    "dynamodb",
+    "postgres",
+    "history_postgres",
+    "actions",
+)
 
 
 def main(parts: list[str]) -> int:
