@@ -151,7 +151,7 @@ class Fleet:
         end = time.monotonic() + 3 * self.tick + 30
         while not condition():
             assert time.monotonic() < end, f"some agents do not {what}"
-            time.sleep(self.tick / 50)  # real agents, with a bound
+            time.sleep(self.tick / 10)  # real agents, with a bound
 
     def cimaa(self, *arguments: str) -> str:
         command = [PROGRAM, "--config", f"{arguments[0]}.cfg", "action", *arguments]
