@@ -5,7 +5,7 @@ import sys
 
 PARTS = (
     *("embedded", "history", "peers", "matching", "filtering", "startup", "agent", "memory", "cfengine"),
-    *("dynamodb", "postgres", "history_postgres"),
+    *("dynamodb", "postgres", "history_postgres", "actions"),
 )
 
 

@@ -1,16 +1,23 @@
-"""What actions cost on PostgreSQL: to deliver them to a fleet, and to count what became of them.
+"""What actions cost on PostgreSQL: to send one to a fleet, and to count what became of it.
 
     python -m benchmarks.actions [--dsn DSN] [delivery] [sending]
 
 Without a DSN it starts a server of its own, as benchmarks.postgres does.  The fleet has as many agents as the
-environment variable AGENTS says: a million, which takes some minutes and 2 GB.
+environment variable AGENTS says (a million), which takes some minutes and 3 GB.
 """
 
+import json
 import os
+import pty
 import statistics
+import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,71 +25,170 @@ import psycopg
 from benchmarks.postgres import SCHEMA, fill, fresh, opened, run, table
 from benchmarks.turns import by_turns
 from tests.support.signed_actions import action_data
+from tests.support.ssh_keys import Keys
 from zc.cimaa.actions.entries_of_actions import StoredAction
 from zc.cimaa.actions.fleet_actions import PART, FleetActions
+from zc.cimaa.postgres.setup import roles
 
 AGENTS = int(os.environ.get("AGENTS", "1_000_000"))
-#: In how many rounds the fleet is sent to: a part of it in each.
+#: In each round, a part of the fleet is sent to.
 ROUNDS = 20
+COUNTS = 15
+
+Connection = psycopg.Connection[Any]
 
 _BARE = f"""
     CREATE TABLE {SCHEMA}.bare_commands (agent text, action text, state text, sent bigint, PRIMARY KEY (agent, action));
     CREATE TABLE {SCHEMA}.bare_agents (name text PRIMARY KEY, marked boolean NOT NULL) WITH (fillfactor = 50);
     INSERT INTO {SCHEMA}.bare_agents SELECT name, false FROM {SCHEMA}.agents ORDER BY ctid;
     """
-_INSERT = f"INSERT INTO {SCHEMA}.bare_commands SELECT agent, %s, 'sent', %s FROM unnest(%s::text[]) AS agent"
-_MARK = f"UPDATE {SCHEMA}.bare_agents SET marked = true WHERE name = ANY (%s)"
+_INSERT = f"INSERT INTO {SCHEMA}.bare_commands SELECT agent, %s, 'sent', 1 FROM unnest(%s::text[]) AS agent"
+_UPDATE = f"UPDATE {SCHEMA}.bare_agents SET marked = true WHERE name = ANY (%s)"
+_BARE_COUNT = f"SELECT count(*) FROM {SCHEMA}.bare_commands WHERE action = %s"
 
 
 def delivery(dsn: str) -> None:
     """Commands per second, against bare batched writes of as many rows, part by part in turns; then counting them."""
-    with fresh(dsn) as connection:
-        fill(connection, AGENTS, "random()")
+    with investigator(dsn) as (connection, theirs):
         connection.execute(_BARE.encode())
         connection.execute(f"VACUUM ANALYZE {SCHEMA}.bare_agents".encode())
-        names = [name for (name,) in connection.execute(f"SELECT name FROM {SCHEMA}.agents ORDER BY name").fetchall()]
-        fleet = FleetActions(opened(dsn, pool_size="2"))
+        names = [name for (name,) in connection.execute(f"SELECT name FROM {SCHEMA}.agents ORDER BY name".encode())]
+        fleet = FleetActions(opened(theirs, pool_size="2"))
         action = fleet.add(action_data(), b"", "jane")
         size = -(-len(names) // ROUNDS)
-        rows = []
-        for start in range(0, len(names), size):
-            listed = names[start:start+size]
-            ways = {
-              "deliver": lambda: deliver(fleet, action, listed),
-              "insert": lambda: batched(connection, listed, lambda part: (_INSERT, (action.id, 1, part))),
-              "update": lambda: batched(connection, listed, lambda part: (_MARK, (part,))),
-            }
-            seconds = {name: timed(way) for name, way in ways.items()}
-            b = seconds["insert"]+seconds["update"]
-            rows.append([len(listed)/seconds["deliver"], b/seconds["deliver"], seconds["insert"]/seconds["deliver"]])
-        cells=[statistics.median(c) for c in zip(*rows)]
-        for r in rows: print(" ".join(f"{x:.2f}" for x in r))
-        print("median", " ".join(f"{x:.2f}" for x in cells))
-        counting(connection, fleet, action)
+        rounds = [
+            delivered(connection, fleet, action, names[start : start + size]) for start in range(0, len(names), size)
+        ]
+        columns = [[found[what] for found in rounds] for what in rounds[0]]
+        head = [f"{len(names):,} agents, {PART} at a time", "median", "first tenth", "last tenth"]
+        part = max(1, len(rounds) // 10)
+        table(head, [
+            [what, *(f"{statistics.median(some):{form}}" for some in (column, column[:part], column[-part:]))]
+            for what, form, column in zip(rounds[0], (",.0f", ".2f", ".2f"), columns, strict=True)
+        ])  # fmt: skip
+        counting(connection, fleet, action, "just sent")
+        connection.execute(f"VACUUM ANALYZE {SCHEMA}.entries, {SCHEMA}.bare_commands".encode())
+        counting(connection, fleet, action, "vacuumed")
+        answer(connection)
+        counting(connection, fleet, action, "a tenth has changed since")
 
 
-def deliver(fleet, action, listed):
-    added = sum(added for _, added in fleet.deliver(action.document(), listed))
-    assert added == len(listed)
+def delivered(connection: Connection, fleet: FleetActions, action: StoredAction, names: list[str]) -> dict[str, float]:
+    """How fast these agents are sent to, and bare statements write as many rows."""
+    parts = [names[start : start + PART] for start in range(0, len(names), PART)]
+
+    def deliver() -> None:
+        assert sum(added for _, added in fleet.deliver(action.document(), names)) == len(names)
+
+    def insert() -> None:
+        for part in parts:
+            connection.execute(_INSERT.encode(), (action.id, part))
+
+    def update() -> None:
+        for part in parts:
+            connection.execute(_UPDATE.encode(), (part,))
+
+    seconds, inserting, updating = map(timed, (deliver, insert, update))
+    return {
+        "agents a second": len(names) / seconds,
+        "speed, relative to a bare INSERT and a bare UPDATE": (inserting + updating) / seconds,
+        "speed, relative to a bare INSERT alone": inserting / seconds,
+    }
 
 
-def batched(connection, names, statement):
-    for start in range(0, len(names), PART):
-        connection.execute(*statement(names[start:start+PART]))
+def answer(connection: Connection) -> None:
+    """Change a tenth of the commands, as answers do, and of the bare rows."""
+    connection.execute(
+        f"""
+        UPDATE {SCHEMA}.entries SET revision = gen_random_uuid(), value = value || '{{"state": "success"}}'
+        WHERE kind = 'command' AND owner LIKE '%7.example.com'""".encode()
+    )
+    query = f"UPDATE {SCHEMA}.bare_commands SET state = 'success' WHERE agent LIKE '%7.example.com'"
+    connection.execute(query.encode())
 
 
-def counting(connection, fleet, action) -> None:
-    connection.execute(f"VACUUM ANALYZE {SCHEMA}.entries, {SCHEMA}.bare_commands")
-    def bare(_):
-        ((number,),) = connection.execute(f"SELECT count(*) FROM {SCHEMA}.bare_commands WHERE action = %s", (action.id,)).fetchall()
-        assert number == AGENTS
-    def bare_entries(_):
-        ((number,),) = connection.execute(f"SELECT count(*) FROM {SCHEMA}.entries WHERE kind='command' and key = %s", (action.id,)).fetchall()
-        assert number == AGENTS
-    def ours(_):
+def counting(connection: Connection, fleet: FleetActions, action: StoredAction, when: str) -> None:
+    """Print how long the counters of the action take, and bare counts."""
+
+    def bare(_: int) -> None:
+        assert connection.execute(_BARE_COUNT.encode(), (action.id,)).fetchall() == [(AGENTS,)]
+
+    def by_state(_: int) -> None:
+        query = _BARE_COUNT.replace("SELECT", "SELECT state,") + " GROUP BY state"
+        assert sum(number for _, number in connection.execute(query.encode(), (action.id,))) == AGENTS
+
+    def counters(_: int) -> None:
         assert fleet.counters(action).sent == AGENTS
-    found = by_turns({"bare": bare, "bare_entries":bare_entries, "counters": ours}, 7)
-    print(found)
+
+    ways = {"bare count": bare, "bare count by state": by_state, "counters": counters}
+    seconds = by_turns(ways, COUNTS)
+    rows = [[what, f"{1000 * found:.1f}", f"{found / seconds['bare count']:.2f}"] for what, found in seconds.items()]
+    table([f"{AGENTS:,} commands, {when}", "ms", "ratio"], rows)
+
+
+def sending(dsn: str) -> None:
+    """The command ``cimaa action send`` on a terminal, as fast as it can: how long it takes, and its peak memory."""
+    with investigator(dsn) as (_, theirs), tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        keys = Keys(directory / "keys")
+        keys.make("jane")
+        (directory / "q.json").write_bytes(action_data())
+        (directory / "q.json.sig").write_bytes(keys.sign("jane", action_data()))
+        database = {"class": "zc.cimaa.postgres", "dsn": theirs, "schema": SCHEMA}
+        lines = ["[database]", *(f"{key} = {text}" for key, text in database.items())]
+        (directory / "cimaa.cfg").write_text("\n".join(lines))
+        send = ["send", "q.json", "--yes", "--rate", "10_000_000".replace("_", "")]
+        rows = []
+        for what, arguments in (("send", send), ("send again", send), ("status", ["status", "", "--json"])):
+            if what == "status":
+                arguments = ["status", json.loads(cimaa(directory, ["list", "--json"])[2])[0]["id"]]
+            seconds, peak, _ = cimaa(directory, arguments)
+            rows.append([what, f"{seconds:.1f}", f"{peak:.0f}"])
+        table([f"{AGENTS:,} agents", "seconds", "peak memory, MB"], rows)
+
+
+def cimaa(directory: Path, arguments: list[str]) -> tuple[float, float, str]:
+    """Run ``cimaa action`` with a terminal for its messages: its time (seconds), its peak memory (MB), its output."""
+    terminal, its_end = pty.openpty()
+    shown: list[bytes] = []
+    reader = threading.Thread(target=read_all, args=(terminal, shown))
+    reader.start()
+    start = time.perf_counter()
+    command = [os.fspath(Path(sys.executable).with_name("cimaa")), "action", *arguments]
+    with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=its_end) as process:
+        os.close(its_end)
+        assert process.stdout is not None
+        output = process.stdout.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - start
+    reader.join()
+    os.close(terminal)
+    messages = b"".join(shown).decode()
+    assert process.returncode == 0, messages
+    lines = [line for line in messages.replace("\r", "\n").splitlines() if "%" in line]
+    print(*lines[-1:])
+    return seconds, usage.ru_maxrss / 1024, output
+
+
+def read_all(terminal: int, shown: list[bytes]) -> None:
+    with suppress(OSError):  # the other end is closed
+        while data := os.read(terminal, 65536):
+            shown.append(data)
+
+
+@contextmanager
+def investigator(dsn: str) -> Iterator[tuple[Connection, str]]:
+    """A fleet that has reported: a connection of the tables' owner, and the DSN of who may send actions."""
+    role = roles.role_name(SCHEMA, roles.INVESTIGATOR)
+    with fresh(dsn) as connection:
+        connection.execute(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN".encode())
+        for statement in (*roles.grants(SCHEMA, [role]), *roles.policies(SCHEMA, [role], [])):
+            connection.execute(statement)
+        fill(connection, AGENTS, "random()")
+        yield connection, psycopg.conninfo.make_conninfo(dsn, user=role)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE {role}".encode())
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -91,7 +197,7 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-PARTS: dict[str, Callable[[str], None]] = {"delivery": delivery}
+PARTS: Mapping[str, Callable[[str], None]] = {"delivery": delivery, "sending": sending}
 
 if __name__ == "__main__":
     run(PARTS, sys.argv[1:])

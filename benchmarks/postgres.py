@@ -202,7 +202,7 @@ def confined(dsn: str) -> None:
     with fresh(dsn) as connection:
         connection.execute(f"DROP ROLE IF EXISTS {own}, {group}, {shared}")
         connection.execute(f"CREATE ROLE {shared} LOGIN; CREATE ROLE {group}; CREATE ROLE {own} LOGIN IN ROLE {group}")
-        for statement in (*roles.grants(SCHEMA, [shared, group]), *roles.confinement(SCHEMA, [])):
+        for statement in (*roles.grants(SCHEMA, [shared, group]), *roles.policies(SCHEMA, [shared, group], [])):
             connection.execute(statement)
         names = [f"agent-{n}.example.com" for n in range(AGENTS)]
         values = [(f"{SCHEMA}_agent_{name}", name) for name in names[1:]] + [(own, names[0])]

@@ -16,6 +16,7 @@ from zc.cimaa.actions.answers import Answer, failed
 from zc.cimaa.actions.documents import format_time
 from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.db import DB
+from zc.cimaa.entries import Entry
 from zc.cimaa.errors import InvalidAction
 from zc.cimaa.faults import encode
 from zc.cimaa.testing.tools import Clock, Opener
@@ -141,6 +142,27 @@ def test_a_command_is_claimed_once_and_answered(db: DB, clock: Clock) -> None:
     for other in (answer._replace(agent="b"), answer._replace(id="x"), answer._replace(text="[]")):
         with pytest.raises(ValueError, match="not an answer"):
             entries_of_actions.decoded(other)
+
+
+def test_commands_that_are_damaged_count_as_failed(db: DB) -> None:
+    """Each agent may write what it wants into its own."""
+    fleet = FleetActions(db)
+    values: list[Any] = [None, [], "sent", 5, {}, {"state": 5}, {"state": ["sent"]}, {"state": None}, {"found": 1}]
+    values += [[{"found": True}], {"state": "x" * 3000}, {"state": "sent " * 10}, {"found": True}]
+    good = [{"state": "sent"}, {"state": "success", "found": True}, {"state": "success", "found": [True]}]
+    action = fleet.add(document(), b"", "jane")
+    for number, value in enumerate(values + good):
+        entry = Entry("command", f"agent{number}", action.id, value, uuid4().hex)
+        assert db._swap("command", entry.owner, action.id, None, entry)
+    expired = Entry("command", "late", action.id, {"state": "sent"}, uuid4().hex, START)
+    assert db._swap("command", "late", action.id, None, expired)
+    counted = fleet.counters(action)
+    assert {state: number for state, number in counted.states.items() if number} == {
+        "failed": len(values),
+        "sent": 1,
+        "success": 2,
+    }
+    assert (counted.sent, counted.found) == (len(values) + 3, 2)
 
 
 def test_a_command_may_be_refused_with_a_reason(db: DB) -> None:

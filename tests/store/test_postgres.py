@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 import threading
+import tracemalloc
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -203,6 +205,31 @@ def test_a_change_writes_only_what_changed(opened: Callable[..., DB], execute: E
     after = dict(execute("SELECT name, xmin::text FROM faults"))
     assert {name for name in after if after[name] != before.get(name)} == {"f99", "new"}
     assert before.keys() - after.keys() == {"f0"}
+
+
+def test_a_fleet_is_read_in_parts(opened: Callable[..., DB], execute: Execute) -> None:
+    """So that memory does not grow with it: an action may be sent to a million agents."""
+    db = opened()
+    execute("""
+        INSERT INTO agents SELECT 'agent' || n, 0, gen_random_uuid(), gen_random_uuid()
+        FROM generate_series(1, 15000) AS n
+        """)
+    execute("""
+        INSERT INTO instances SELECT name, id, 'host of ' || name, 7, '1', 'os', 0, 0
+        FROM agents, LATERAL (VALUES (instance), (gen_random_uuid())) AS seen (id)
+        """)
+    shown = db.get_agents()
+    assert [agent["name"] for agent in shown] == sorted(f"agent{number}" for number in range(1, 15001))
+    assert {len(agent["instances"]) for agent in shown} == {2}
+    assert all(seen["host"] == f"host of {agent['name']}" for agent in shown for seen in agent["instances"])
+    del shown
+    peaks = []
+    for kept in (1, None):
+        tracemalloc.start()
+        deque(db._shown_agents(), kept)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] < peaks[1] / 2
 
 
 def test_a_statement_that_the_server_forgot_is_no_trouble(opened: Callable[..., DB], execute: Execute) -> None:

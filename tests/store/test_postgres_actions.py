@@ -15,12 +15,20 @@ from zc.cimaa.actions import signers
 from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.entries import Entry
 from zc.cimaa.postgres import DB
+from zc.cimaa.postgres.sql import Statements
 
 
 @pytest.fixture
 def db(postgres_server: Server, own_schema: str) -> Iterator[DB]:
     with DB({"dsn": postgres_server.socket_dsn, "schema": own_schema}) as db:
         yield db
+
+
+def explained(server: Server, schema: str, action: str) -> str:
+    with psycopg.connect(server.socket_dsn, autocommit=True) as connection:
+        connection.execute(f"VACUUM {schema}.entries".encode())
+        lines = connection.execute(b"EXPLAIN " + Statements(schema).count_commands, (action, None)).fetchall()
+    return "\n".join(line for (line,) in lines)
 
 
 def rows(server: Server, schema: str, query: str) -> list[tuple[Any, ...]]:
@@ -59,6 +67,20 @@ def test_the_views_show_actions_commands_and_who_signed(
     assert rows(postgres_server, own_schema, "SELECT cancelled_by, state FROM actions") == [("joe", "cancelled")]
     query = "SELECT state FROM commands ORDER BY agent"
     assert rows(postgres_server, own_schema, query) == [("success",), ("refused",), ("cancelled",)]
+
+
+def test_commands_are_counted_without_reading_their_rows(db: DB, schema: str, postgres_server: Server) -> None:
+    fleet = FleetActions(db)
+    action = fleet.add(action_data(), b"", "jane")
+    names = [f"web{number}" for number in range(2000)]
+    list(fleet.deliver(action.document(), names))
+    plan = explained(postgres_server, schema, action.id)
+    assert "Index Only Scan using entries_key" in plan
+    assert "Sort" not in plan
+    for name in names[:3]:
+        fleet.finish(fleet.commands_of(name)[0], "refused", "no")
+    counted = fleet.counters(action)
+    assert (counted.sent, counted.states["sent"], counted.states["refused"]) == (2000, 1997, 3)
 
 
 HOSTILE = [

@@ -41,15 +41,17 @@ def statements(server: Server, call: Callable[[], object]) -> list[str]:
 
 
 def test_a_renewal_is_one_update_and_no_read(db: DB, own_schema: str, postgres_server: Server) -> None:
-    """Besides the question for the server's time; of a row that no index of a time holds."""
-    for _ in range(3):
-        db.lease("job", "a", 60)
+    """Besides the question for the server's time; the update is HOT."""
+    for state in range(3):
+        db.lease("job", "a", 60, state={"state": str(state)})
     [statement] = statements(postgres_server, lambda: db.lease("job", "a", 60))
     assert "UPDATE" in statement
     with psycopg.connect(postgres_server.socket_dsn) as connection:
-        query = "SELECT indexdef FROM pg_indexes WHERE schemaname = %s AND tablename = 'entries'"
-        indexes = connection.execute(query, (own_schema,)).fetchall()
-    assert sorted(index.partition("btree ")[2] for (index,) in indexes) == ["(kind, key)", "(kind, owner, key)"]
+        changed = "jsonb_set(value, '{until}', '1') || '{\"state\": \"other\"}'"
+        query = f"UPDATE {own_schema}.entries SET revision = gen_random_uuid(), value = {changed}"
+        assert connection.execute(query.encode()).rowcount == 1
+        query = "SELECT pg_stat_get_xact_tuples_hot_updated(%s::regclass)"
+        assert connection.execute(query, (f"{own_schema}.entries",)).fetchall() == [(1,)]
 
 
 def test_an_agent_that_waits_reads_and_does_not_write(db: DB, other: DB, postgres_server: Server) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -14,6 +16,7 @@ from tests.support.postgres_fleet import Fleet, fleet  # noqa: F401  # a fixture
 from tests.support.postgres_servers import new_schema
 from zc.cimaa import errors
 from zc.cimaa.agents import Instance
+from zc.cimaa.entries import Entry
 from zc.cimaa.postgres import DB
 from zc.cimaa.postgres.setup import versions
 
@@ -216,3 +219,28 @@ def test_the_check_says_what_is_there_and_what_would_be_done(old: Fleet) -> None
         "to_do": [],
     }
     assert lines[-1] == "nothing to do"
+
+
+def values_of_version_7(db: DB) -> list[tuple[str | None, bool, int]]:
+    """Commands as an agent may have left them, and what is counted of them."""
+    values = [{"state": "sent"}, {"state": "sent"}, {"state": "success", "found": True}, {"state": "x" * 5000}]
+    for number, value in enumerate(values):
+        entry = Entry("command", f"web{number}", "id", value, uuid4().hex)
+        assert db._swap("command", entry.owner, "id", None, entry)
+    counted = Counter[tuple[str | None, bool]]()
+    for state, found, number in db._count_commands("id"):
+        counted[state and state[:32], found] += number
+    return sorted((state, found, number) for (state, found), number in counted.items())
+
+
+@pytest.mark.parametrize("older", [7], indirect=True)
+def test_commands_are_counted_before_and_after_the_upgrade(older: DB, postgres_dsn: str) -> None:
+    """Also if an agent wrote a state that is too long for an index."""
+    found = values_of_version_7(older)
+    assert found == [("sent", False, 2), ("success", True, 1), ("x" * 32, False, 1)]
+    schema = older.settings["schema"]
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(f"SET search_path TO {schema}, pg_temp".encode())
+        connection.execute(versions.migration(8).encode())
+    with DB({"dsn": postgres_dsn, "schema": schema}) as upgraded:
+        assert sorted(upgraded._count_commands("id"), key=str) == found

@@ -2,10 +2,12 @@
 
 import functools
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.support.postgres_servers import new_schema
 from zc.cimaa import lmdb, memory
 from zc.cimaa.testing import Opener
 
@@ -27,3 +29,16 @@ def memory_opener(tmp_path: Path) -> Iterator[Opener]:
 @pytest.fixture
 def lmdb_opener(tmp_path: Path) -> Opener:
     return functools.partial(lmdb.DB, {"path": str(tmp_path / "store")})
+
+
+@pytest.fixture(params=["lmdb", "postgres", "dynamodb"])
+def store_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The section ``[database]`` of an empty store that processes can share, of each such backend in turn."""
+    place: dict[str, str] = {"path": str(tmp_path / "store")}
+    with ExitStack() as stack:
+        if request.param == "postgres":
+            dsn: str = request.getfixturevalue("postgres_dsn")
+            place = {"dsn": dsn, "schema": stack.enter_context(new_schema(dsn))}
+        elif request.param == "dynamodb":
+            place = request.getfixturevalue("dynamodb_settings")
+        yield {"class": f"zc.cimaa.{request.param}", **place}

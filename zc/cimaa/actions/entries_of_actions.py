@@ -233,7 +233,9 @@ def action_state(document: Document, cancelled: bool, now: float, counters: Coun
     return SCHEDULED if now < document.valid_from else INFLIGHT
 
 
-def counters(stored: Iterable[tuple[str | None, bool, int]], document: Document, cancelled: bool, now: float) -> Counters:
+def counters(
+    stored: Iterable[tuple[str | None, bool, int]], document: Document, cancelled: bool, now: float
+) -> Counters:
     """Counts commands at ``now``: ``stored`` has, of each state and whether something was found, how many there are."""
     states, found = dict.fromkeys(STATES, 0), 0
     for state, has_found, number in stored:
