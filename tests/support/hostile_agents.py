@@ -1,6 +1,6 @@
 """Whole agents with real keys whose store is hostile: random histories, and a judge who knows what people signed.
 
-``python -m tests.support.hostile_agents [--histories N] [--seed SEED]``
+``python -m tests.support.hostile_agents [histories [seed]]``
 
 Daemons in simulated time, with their configurations and journals, look at a store that changes what it was given, as in
 ``hostile_papers``, and lies about claims.  Signatures are made by an ``ssh-agent`` and verified by ``ssh-keygen``, and
@@ -8,7 +8,6 @@ what runs are processes that note it in a file.  The seed determines what is ask
 threads ask the store.
 """
 
-import argparse
 import asyncio
 import logging
 import random
@@ -34,6 +33,7 @@ from tests.support.hostile_papers import (
     identity,
     weights_of,
 )
+from tests.support.long_form import numbers
 from tests.support.simulation import SimulatedClock, Simulation
 from tests.support.ssh_keys import Keys, ssh_agent
 from zc.cimaa import memory
@@ -326,22 +326,18 @@ def play(seed: int, keys: RealKeys, steps: int = 20) -> History:
     return history
 
 
-def main() -> None:
+def main(histories: int, seed: int) -> None:
     """Play many histories, and print how the commands in them ended."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--histories", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
     states: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as directory, ssh_agent():
         keys = RealKeys(Path(directory) / "keys")
         logging.disable()  # what agents refuse
-        for number in range(given.histories):
-            states += play(given.seed + number, keys).store.states
+        for number in range(histories):
+            states += play(seed + number, keys).store.states
             if not (number + 1) % 50:
                 print(f"{number + 1} histories: {dict(states)}", flush=True)
-    print(f"{given.histories} histories from seed {given.seed}, none broken: {dict(states)}")
+    print(f"{histories} histories from seed {seed}, none broken: {dict(states)}")
 
 
 if __name__ == "__main__":
-    main()
+    main(*numbers(__doc__, histories=300, seed=0))

@@ -1,6 +1,6 @@
 """Agents whose store is hostile: random histories, and a judge who knows what people signed.
 
-``python -m tests.support.hostile_store [HISTORIES [SEED]]``
+``python -m tests.support.hostile_store [histories [seed]]``
 
 Everything is real but ``ssh-keygen``: a signature is true if its signer made it in this history.  The store may give
 any agent all of the history's papers, claim, or forget claims; and it may take its time.  Agents restart, and their
@@ -8,7 +8,6 @@ clocks jump.  ``hostile_agents`` has whole agents and real keys, and fewer histo
 """
 
 import random
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from tests.support.hostile_papers import (
     identity,
     weights_of,
 )
+from tests.support.long_form import numbers
 from zc.cimaa.actions import judging, permissions
 from zc.cimaa.actions.documents import Document
 from zc.cimaa.actions.journal import TOLERANCE, Journal
@@ -195,7 +195,7 @@ def play(seed: int, steps: int = 16) -> History:
     return history
 
 
-def main(histories: int = 100_000, seed: int = 0) -> None:
+def main(histories: int, seed: int) -> None:
     """Play many histories, and print what became of the actions in them."""
     counts: dict[str, int] = dict.fromkeys((decision.value for decision in Decision), 0)
     for number in range(histories):
@@ -207,4 +207,4 @@ def main(histories: int = 100_000, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*numbers(__doc__, histories=100_000, seed=0))
