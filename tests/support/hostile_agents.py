@@ -96,6 +96,17 @@ class RealKeys:
         return " ".join([who, *([",".join(options)] if options else []), self._keys.public(who)])
 
 
+class WatchedClock(SimulatedClock):
+    """A clock that knows the latest time that it gave."""
+
+    latest: float = 0
+
+    def time(self) -> float:
+        now = super().time()
+        self.latest = max(self.latest, now)
+        return now
+
+
 class Claim(NamedTuple):
     """The store let an agent claim an action, at this time of the agent's clock."""
 
@@ -158,8 +169,10 @@ class Host:
         self.directory = directory / name
         (self.directory / "checks").mkdir(parents=True)
         self.clock: float = START
-        #: The latest time that the agent certainly saw, and the ids that it may have claimed in its journal.
-        self.latest: float = START
+        #: The latest time that the agent's journal certainly saw, the latest that it can have seen, and the ids that it
+        #: may have claimed.
+        self.latest: float = 0
+        self.latest_possible: float = 0
         self.claimed: set[str] = set()
         self._config = self.directory / "cimaa.cfg"
         self._config.write_text(
@@ -175,7 +188,7 @@ class Host:
     def run(self, store: HostileStore, count: int, **actions: Any) -> None:
         """Start the agent, let it tick, and stop it once its actions ended."""
         config = Config.read(self._config)
-        store.agent_clock = clock = SimulatedClock(self.clock)
+        store.agent_clock = clock = WatchedClock(self.clock)
         clock.HANGING = 20  # nothing hangs here, but ssh-keygen may be slow
         simulation = Simulation(
             store, "[a]\ncommand = x\n", _fine, self.directory / "checks", name=self.name, clock=clock
@@ -193,6 +206,7 @@ class Host:
 
         asyncio.run(go())
         self.clock = clock.time()
+        self.latest_possible = max(self.latest_possible, clock.latest)
 
 
 def _sections(name: str, command: str, weights: dict[str, str]) -> str:
@@ -246,7 +260,7 @@ class History:
         one = self.random.choice(due if due and self.random.random() < 0.7 else given)
         self.store.lies = None
         self.store.restore(self._entries_of(host.name, one))
-        is_new = one.id not in host.claimed and host.clock >= host.latest - TOLERANCE
+        is_new = one.id not in host.claimed and host.clock >= host.latest_possible - TOLERANCE
         must = is_new and self.papers.must_run(host.name, one, host.clock)
         ran = self._judge_run(host)
         if must and self.papers.documents[one.data].number not in ran:
