@@ -35,6 +35,7 @@ command = sh -c 'echo "$(date +%N)"; exit 1'
 CONFIGURATION = """
 [database]
 class = zc.cimaa.memory
+history = 0s
 [agent]
 name = web1
 directory = checks
