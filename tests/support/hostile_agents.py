@@ -11,36 +11,31 @@ threads ask the store.
 import asyncio
 import logging
 import random
-import subprocess
 import tempfile
-from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.hostile_keys import RealKeys
 from tests.support.hostile_papers import (
     AGENTS,
-    FOR_GIT,
     LONGEST,
-    REVOKED,
     START,
-    VALID_BEFORE,
     Broken,
     Papers,
     identity,
+    in_memory,
     weights_of,
 )
 from tests.support.long_form import numbers
 from tests.support.simulation import SimulatedClock, Simulation
-from tests.support.ssh_keys import Keys, ssh_agent
+from tests.support.ssh_keys import ssh_agent
 from zc.cimaa import memory
 from zc.cimaa.actions.entries_of_actions import ACTION, COMMAND, RUNNING, action_entry, command_entry
 from zc.cimaa.actions.journal import TOLERANCE
 from zc.cimaa.actions.judging import Given
-from zc.cimaa.actions.signers import NAMESPACE, Signature, signatures
 from zc.cimaa.agent.action_duty import ActionDuty
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.rules.check import Check
@@ -49,7 +44,6 @@ from zc.cimaa.entries import Entry
 from zc.cimaa.errors import StoreUnavailable
 from zc.cimaa.outcomes import Finished
 
-KINDS = {"jane": "ed25519", "joe": "ecdsa", "ann": "rsa", "old": "ecdsa", "gone": "ed25519", "gus": "rsa"}
 #: The command of the configuration that each kind of document asks for.
 COMMANDS = {"look": "note", "command": "restart"}
 #: Ticks of an agent between two restarts.
@@ -58,42 +52,6 @@ TICKS = 3
 
 def operation(kind: str, number: int) -> dict[str, Any]:
     return {"module": "command", "parameters": {"name": COMMANDS[kind], "arguments": [str(number)]}}
-
-
-class RealKeys:
-    """The keys of all people, whose private halves only an ``ssh-agent`` has."""
-
-    def __init__(self, directory: Path) -> None:
-        self._keys = Keys(directory)
-        for who, kind in {**KINDS, "mallory": "ecdsa"}.items():
-            private = self._keys.make(who, kind)
-            subprocess.run(["ssh-add", "-q", private], check=True)
-            private.unlink()
-        self.investigators = self._keys.signers(*map(self._line, VALID_BEFORE))
-        self.revoked = directory / "revoked"
-        self.revoked.write_text(f"{self._keys.public(REVOKED)}\n")
-
-    def sign(self, who: str, data: bytes, namespace: str) -> bytes:
-        keygen = self._keys.keygen._replace(namespace=namespace)
-        return keygen.sign(data, self._keys.directory / f"{who}.pub")
-
-    def forge(self, who: str, data: bytes, other: bytes) -> bytes:
-        """With ``other``, a signature for another purpose that claims to be for actions; else mallory's, as if theirs.
-
-        In both, what is not part of what is signed is replaced.
-        """
-        made = other or self.sign("mallory", data, NAMESPACE)
-        (signature,) = signatures(made)
-        key = b64decode(self._keys.public(who).split()[1])
-        rest = signature.blob[10 + 4 + len(signature.key) + 4 + len(signature.namespace) :]
-        blob = signature.blob[:10] + _string(key) + _string(NAMESPACE.encode()) + rest
-        return Signature(blob, key, NAMESPACE).armored().encode()
-
-    def _line(self, who: str) -> str:
-        until = VALID_BEFORE[who]
-        options = [f'valid-before="{datetime.fromtimestamp(until, UTC):%Y%m%d%H%M%SZ}"'] if until else []
-        options += ['namespaces="git"'] if who == FOR_GIT else []
-        return " ".join([who, *([",".join(options)] if options else []), self._keys.public(who)])
 
 
 class WatchedClock(SimulatedClock):
@@ -324,19 +282,11 @@ class History:
         return self.papers.is_due(host.name, data, self.papers.signers(data, time), time)
 
 
-def _string(data: bytes) -> bytes:
-    return len(data).to_bytes(4) + data
-
-
 def play(seed: int, keys: RealKeys, steps: int = 20) -> History:
-    """One history; its journals are in memory, where they need not wait for a disk."""
-    memory_ = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory_ if memory_.is_dir() else None) as directory:
-        history = History(random.Random(seed), Path(directory), keys)
-        try:
-            history.play(steps)
-        except Broken as error:
-            raise Broken(f"history {seed}: {error}") from error
+    """One history."""
+    with in_memory(seed) as directory:
+        history = History(random.Random(seed), directory, keys)
+        history.play(steps)
     return history
 
 

@@ -52,6 +52,11 @@ def keys(tmp_path: Path) -> Keys:
     return Keys(tmp_path / "keys")
 
 
+def strings(*parts: bytes) -> bytes:
+    """Byte strings one after the other, as SSH encodes them in keys and signatures."""
+    return b"".join(len(part).to_bytes(4) + part for part in parts)
+
+
 @contextmanager
 def ssh_agent() -> Iterator[None]:
     """An ``ssh-agent`` without keys, which this process and its children use."""
