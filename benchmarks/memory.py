@@ -35,6 +35,7 @@ command = sh -c 'echo "$(date +%N)"; exit 1'
 CONFIGURATION = """
 [database]
 class = zc.cimaa.memory
+history = 0s
 [agent]
 name = web1
 directory = checks
@@ -70,7 +71,9 @@ class FastClock:
 
 
 def main(days: int) -> None:
-    """Run the daemon in a process of its own, and print its resident memory."""
+    """Run the daemon in a process of its own for two days or more, and print its resident memory."""
+    if days < 2:
+        sys.exit("give at least 2 days: the rise is measured from the end of the first")
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "checks").mkdir()

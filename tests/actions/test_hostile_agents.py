@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import hostile_agents
-from tests.support.hostile_agents import RealKeys
+from tests.support.hostile_keys import RealKeys
 from tests.support.hostile_papers import Broken
 from tests.support.long_form import times
 from tests.support.ssh_keys import ssh_agent

@@ -208,11 +208,11 @@ def test_an_lmdb_file_of_others_is_left_alone(path: Path) -> None:
         assert transaction.stat()["entries"] == 1
 
 
-def test_a_file_that_is_no_lmdb_file_is_refused(path: Path) -> None:
+def test_a_file_that_is_not_an_lmdb_file_is_refused(path: Path) -> None:
     path.mkdir()
     (path / "data.mdb").write_bytes(b"something else entirely" * 1000)
     for _ in range(2):
-        with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="no LMDB file"):
+        with opened(path) as db, pytest.raises(errors.StoreIncompatible, match="is not an LMDB file"):
             db.get_agents()
 
 

@@ -1,6 +1,6 @@
 """Whole agents with real keys whose store is hostile: random histories, and a judge who knows what people signed.
 
-``python -m tests.support.hostile_agents [--histories N] [--seed SEED]``
+``python -m tests.support.hostile_agents [histories [seed]]``
 
 Daemons in simulated time, with their configurations and journals, look at a store that changes what it was given, as in
 ``hostile_papers``, and lies about claims.  Signatures are made by an ``ssh-agent`` and verified by ``ssh-keygen``, and
@@ -8,39 +8,34 @@ what runs are processes that note it in a file.  The seed determines what is ask
 threads ask the store.
 """
 
-import argparse
 import asyncio
 import logging
 import random
-import subprocess
 import tempfile
-from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.hostile_keys import RealKeys
 from tests.support.hostile_papers import (
     AGENTS,
-    FOR_GIT,
     LONGEST,
-    REVOKED,
     START,
-    VALID_BEFORE,
     Broken,
     Papers,
     identity,
+    in_memory,
     weights_of,
 )
+from tests.support.long_form import numbers
 from tests.support.simulation import SimulatedClock, Simulation
-from tests.support.ssh_keys import Keys, ssh_agent
+from tests.support.ssh_keys import ssh_agent
 from zc.cimaa import memory
 from zc.cimaa.actions.entries_of_actions import ACTION, COMMAND, RUNNING, action_entry, command_entry
 from zc.cimaa.actions.journal import TOLERANCE
 from zc.cimaa.actions.judging import Given
-from zc.cimaa.actions.signers import NAMESPACE, Signature, signatures
 from zc.cimaa.agent.action_duty import ActionDuty
 from zc.cimaa.agent.config import Settings
 from zc.cimaa.agent.rules.check import Check
@@ -49,7 +44,6 @@ from zc.cimaa.entries import Entry
 from zc.cimaa.errors import StoreUnavailable
 from zc.cimaa.outcomes import Finished
 
-KINDS = {"jane": "ed25519", "joe": "ecdsa", "ann": "rsa", "old": "ecdsa", "gone": "ed25519", "gus": "rsa"}
 #: The command of the configuration that each kind of document asks for.
 COMMANDS = {"look": "note", "command": "restart"}
 #: Ticks of an agent between two restarts.
@@ -60,40 +54,15 @@ def operation(kind: str, number: int) -> dict[str, Any]:
     return {"module": "command", "parameters": {"name": COMMANDS[kind], "arguments": [str(number)]}}
 
 
-class RealKeys:
-    """The keys of all people, whose private halves only an ``ssh-agent`` has."""
+class WatchedClock(SimulatedClock):
+    """A clock that knows the latest time that it gave."""
 
-    def __init__(self, directory: Path) -> None:
-        self._keys = Keys(directory)
-        for who, kind in {**KINDS, "mallory": "ecdsa"}.items():
-            private = self._keys.make(who, kind)
-            subprocess.run(["ssh-add", "-q", private], check=True)
-            private.unlink()
-        self.investigators = self._keys.signers(*map(self._line, VALID_BEFORE))
-        self.revoked = directory / "revoked"
-        self.revoked.write_text(f"{self._keys.public(REVOKED)}\n")
+    latest: float = 0
 
-    def sign(self, who: str, data: bytes, namespace: str) -> bytes:
-        keygen = self._keys.keygen._replace(namespace=namespace)
-        return keygen.sign(data, self._keys.directory / f"{who}.pub")
-
-    def forge(self, who: str, data: bytes, other: bytes) -> bytes:
-        """With ``other``, a signature for another purpose that claims to be for actions; else mallory's, as if theirs.
-
-        In both, what is not part of what is signed is replaced.
-        """
-        made = other or self.sign("mallory", data, NAMESPACE)
-        (signature,) = signatures(made)
-        key = b64decode(self._keys.public(who).split()[1])
-        rest = signature.blob[10 + 4 + len(signature.key) + 4 + len(signature.namespace) :]
-        blob = signature.blob[:10] + _string(key) + _string(NAMESPACE.encode()) + rest
-        return Signature(blob, key, NAMESPACE).armored().encode()
-
-    def _line(self, who: str) -> str:
-        until = VALID_BEFORE[who]
-        options = [f'valid-before="{datetime.fromtimestamp(until, UTC):%Y%m%d%H%M%SZ}"'] if until else []
-        options += ['namespaces="git"'] if who == FOR_GIT else []
-        return " ".join([who, *([",".join(options)] if options else []), self._keys.public(who)])
+    def time(self) -> float:
+        now = super().time()
+        self.latest = max(self.latest, now)
+        return now
 
 
 class Claim(NamedTuple):
@@ -158,8 +127,10 @@ class Host:
         self.directory = directory / name
         (self.directory / "checks").mkdir(parents=True)
         self.clock: float = START
-        #: The latest time that the agent certainly saw, and the ids that it may have claimed in its journal.
-        self.latest: float = START
+        #: The latest time that the agent's journal certainly saw, the latest that it can have seen, and the ids that it
+        #: may have claimed.
+        self.latest: float = 0
+        self.latest_possible: float = 0
         self.claimed: set[str] = set()
         self._config = self.directory / "cimaa.cfg"
         self._config.write_text(
@@ -175,7 +146,7 @@ class Host:
     def run(self, store: HostileStore, count: int, **actions: Any) -> None:
         """Start the agent, let it tick, and stop it once its actions ended."""
         config = Config.read(self._config)
-        store.agent_clock = clock = SimulatedClock(self.clock)
+        store.agent_clock = clock = WatchedClock(self.clock)
         clock.HANGING = 20  # nothing hangs here, but ssh-keygen may be slow
         simulation = Simulation(
             store, "[a]\ncommand = x\n", _fine, self.directory / "checks", name=self.name, clock=clock
@@ -193,6 +164,7 @@ class Host:
 
         asyncio.run(go())
         self.clock = clock.time()
+        self.latest_possible = max(self.latest_possible, clock.latest)
 
 
 def _sections(name: str, command: str, weights: dict[str, str]) -> str:
@@ -246,7 +218,7 @@ class History:
         one = self.random.choice(due if due and self.random.random() < 0.7 else given)
         self.store.lies = None
         self.store.restore(self._entries_of(host.name, one))
-        is_new = one.id not in host.claimed and host.clock >= host.latest - TOLERANCE
+        is_new = one.id not in host.claimed and host.clock >= host.latest_possible - TOLERANCE
         must = is_new and self.papers.must_run(host.name, one, host.clock)
         ran = self._judge_run(host)
         if must and self.papers.documents[one.data].number not in ran:
@@ -310,38 +282,26 @@ class History:
         return self.papers.is_due(host.name, data, self.papers.signers(data, time), time)
 
 
-def _string(data: bytes) -> bytes:
-    return len(data).to_bytes(4) + data
-
-
 def play(seed: int, keys: RealKeys, steps: int = 20) -> History:
-    """One history; its journals are in memory, where they need not wait for a disk."""
-    memory_ = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory_ if memory_.is_dir() else None) as directory:
-        history = History(random.Random(seed), Path(directory), keys)
-        try:
-            history.play(steps)
-        except Broken as error:
-            raise Broken(f"history {seed}: {error}") from error
+    """One history."""
+    with in_memory(seed) as directory:
+        history = History(random.Random(seed), directory, keys)
+        history.play(steps)
     return history
 
 
-def main() -> None:
+def main(histories: int, seed: int) -> None:
     """Play many histories, and print how the commands in them ended."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--histories", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
     states: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as directory, ssh_agent():
         keys = RealKeys(Path(directory) / "keys")
         logging.disable()  # what agents refuse
-        for number in range(given.histories):
-            states += play(given.seed + number, keys).store.states
+        for number in range(histories):
+            states += play(seed + number, keys).store.states
             if not (number + 1) % 50:
                 print(f"{number + 1} histories: {dict(states)}", flush=True)
-    print(f"{given.histories} histories from seed {given.seed}, none broken: {dict(states)}")
+    print(f"{histories} histories from seed {seed}, none broken: {dict(states)}")
 
 
 if __name__ == "__main__":
-    main()
+    main(*numbers(__doc__, histories=300, seed=0))

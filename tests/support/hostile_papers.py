@@ -5,8 +5,11 @@ The store may give an agent whatever it was given, what it can put together from
 
 import json
 import random
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from zc.cimaa.actions.documents import format_time
@@ -225,3 +228,14 @@ class Papers:
 def split(signatures: bytes) -> list[bytes]:
     """The signatures in a text that has one after the other."""
     return [text + _END for text in signatures.split(_END)[:-1]]
+
+
+@contextmanager
+def in_memory(seed: int) -> Iterator[Path]:
+    """A directory for a history with this seed, in memory: its journals need not wait for a disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
+        try:
+            yield Path(directory)
+        except Broken as error:
+            raise Broken(f"history {seed}: {error}") from error

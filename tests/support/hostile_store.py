@@ -1,6 +1,6 @@
 """Agents whose store is hostile: random histories, and a judge who knows what people signed.
 
-``python -m tests.support.hostile_store [HISTORIES [SEED]]``
+``python -m tests.support.hostile_store [histories [seed]]``
 
 Everything is real but ``ssh-keygen``: a signature is true if its signer made it in this history.  The store may give
 any agent all of the history's papers, claim, or forget claims; and it may take its time.  Agents restart, and their
@@ -8,8 +8,6 @@ clocks jump.  ``hostile_agents`` has whole agents and real keys, and fewer histo
 """
 
 import random
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,8 +28,11 @@ from tests.support.hostile_papers import (
     Papers,
     Signed,
     identity,
+    in_memory,
     weights_of,
 )
+from tests.support.long_form import numbers
+from tests.support.ssh_keys import strings
 from zc.cimaa.actions import judging, permissions
 from zc.cimaa.actions.documents import Document
 from zc.cimaa.actions.journal import TOLERANCE, Journal
@@ -46,7 +47,7 @@ PERMISSIONS = {"permission:default": weights_of("look"), "permission:command": w
 
 
 def key_of(who: str) -> bytes:
-    return _strings(b"ssh-ed25519", sha256(who.encode()).digest())
+    return strings(b"ssh-ed25519", sha256(who.encode()).digest())
 
 
 class Paper:
@@ -54,7 +55,7 @@ class Paper:
 
     def sign(self, who: str, data: bytes, namespace: str) -> bytes:
         key = key_of(who)
-        inner = _strings(key, namespace.encode(), b"", b"sha256", sha256(data).digest())
+        inner = strings(key, namespace.encode(), b"", b"sha256", sha256(data).digest())
         return Signature(b"SSHSIG\0\0\0\1" + inner, key, namespace).armored().encode()
 
     def forge(self, who: str, data: bytes, other: bytes) -> bytes:
@@ -179,23 +180,15 @@ class History:
         return is_new and self.papers.must_run(host.name, given, host.clock)
 
 
-def _strings(*strings: bytes) -> bytes:
-    return b"".join(len(string).to_bytes(4) + string for string in strings)
-
-
 def play(seed: int, steps: int = 16) -> History:
-    """One history, which its seed determines; its journals are in memory, where they need not wait for a disk."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
-        history = History(random.Random(seed), Path(directory))
-        try:
-            history.play(steps)
-        except Broken as error:
-            raise Broken(f"history {seed}: {error}") from error
+    """One history, which its seed determines."""
+    with in_memory(seed) as directory:
+        history = History(random.Random(seed), directory)
+        history.play(steps)
     return history
 
 
-def main(histories: int = 100_000, seed: int = 0) -> None:
+def main(histories: int, seed: int) -> None:
     """Play many histories, and print what became of the actions in them."""
     counts: dict[str, int] = dict.fromkeys((decision.value for decision in Decision), 0)
     for number in range(histories):
@@ -207,4 +200,4 @@ def main(histories: int = 100_000, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*numbers(__doc__, histories=100_000, seed=0))

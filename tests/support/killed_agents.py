@@ -1,6 +1,6 @@
 """Agents that are killed (SIGKILL) while they work on actions: no action runs twice, and what may have run is not sent.
 
-``python -m tests.support.killed_agents [KILLS [SEED]]``
+``python -m tests.support.killed_agents [kills [seed]]``
 
 Real processes, a real store, real keys and a real journal.  Each action appends a line to a file when it runs.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.forks import finished, in_fork
+from tests.support.long_form import numbers
 from tests.support.questions import Questions, states
 from zc.cimaa import lmdb
 from zc.cimaa.actions.entries_of_actions import StoredAction
@@ -176,8 +177,7 @@ def kill_randomly(host: AtMostOnce, kills: int, chance: random.Random) -> Counte
     return host.check(actions)
 
 
-def main(kills: int = 200, seed: int | None = None) -> None:
-    seed = random.randrange(10**6) if seed is None else seed
+def main(kills: int, seed: int) -> None:
     print(f"seed {seed}")  # a program
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         os.chmod(directory, 0o700)  # noqa: PTH101
@@ -185,4 +185,4 @@ def main(kills: int = 200, seed: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*numbers(__doc__, kills=200, seed=random.randrange(10**6)))

@@ -1,4 +1,4 @@
-"""Power failures, made by replaying what a program wrote: ``python -m tests.support.power_failure [FAILURES [SEED]]``.
+"""Power failures, made by replaying what a program wrote: ``python -m tests.support.power_failure [failures [seed]]``.
 
 ``record`` runs a program under strace and returns what it wrote.  ``Disk`` knows which of it must be on disk at a
 moment, and makes the files as a power failure at that moment might leave them: with any of the writes that were not
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.long_form import numbers
 from zc.cimaa.agents import Instance
 from zc.cimaa.lmdb import DB
 from zc.cimaa.testing import Clock, fault
@@ -300,7 +301,7 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["write"]:
         write(Path(arguments[1]), Path(arguments[2]), int(arguments[3]))
         return
-    failures, seed = int(arguments[0]) if arguments else 1000, int(arguments[1]) if arguments[1:] else 1
+    failures, seed = numbers(__doc__, failures=1000, seed=1)
     calls = fail(failures, seed)
     print(f"{failures} power failures in {calls} calls (seed {seed}): nothing was lost.")
 

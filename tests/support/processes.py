@@ -8,7 +8,10 @@ import psutil
 
 
 def ended(pid: int, seconds: float = 10) -> bool:
-    """Wait until the process has ended (even if it is not reaped), for at most ``seconds``; return whether it has."""
+    """Wait until the process has ended (even if it is not reaped), for at most ``seconds``; return whether it has.
+
+    With 0 it must have ended before; what was killed and not waited for may need a moment.
+    """
     end = time.monotonic() + seconds
     while True:
         try:

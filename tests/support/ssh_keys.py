@@ -6,11 +6,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 
 import pytest
 
+from tests.support.needs import missing
 from zc.cimaa.actions import signatures
 from zc.cimaa.actions.signatures import Keygen
+from zc.cimaa.errors import SigningError
 
 
 class Keys:
@@ -19,7 +22,10 @@ class Keys:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)
         self.directory = directory
-        self.keygen: Keygen = signatures.find()
+        try:
+            self.keygen: Keygen = signatures.find()
+        except SigningError as error:
+            missing(f"{error}")
 
     def make(self, name: str, kind: str = "ed25519") -> Path:
         path = self.directory / name
@@ -46,9 +52,16 @@ def keys(tmp_path: Path) -> Keys:
     return Keys(tmp_path / "keys")
 
 
+def strings(*parts: bytes) -> bytes:
+    """Byte strings one after the other, as SSH encodes them in keys and signatures."""
+    return b"".join(len(part).to_bytes(4) + part for part in parts)
+
+
 @contextmanager
 def ssh_agent() -> Iterator[None]:
     """An ``ssh-agent`` without keys, which this process and its children use."""
+    if which("ssh-agent") is None:
+        missing("needs ssh-agent: install Debian's package openssh-client")
     started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
     before = dict(os.environ)
     os.environ |= dict(re.findall(r"(SSH_\w+)=([^;]+);", started))

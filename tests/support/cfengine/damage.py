@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.cfengine import samples
+from tests.support.long_form import numbers
 from zc.cimaa.cfengine import state_files
 from zc.cimaa.cfengine.state_files import FileSnapshot, Unreadable
 
@@ -346,5 +347,4 @@ def main(number: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    arguments = [int(argument) for argument in sys.argv[1:]]
-    sys.exit(bool(main(*(arguments + [2000, 1][len(arguments) :]))))
+    sys.exit(bool(main(*numbers(__doc__, number=2000, seed=1))))

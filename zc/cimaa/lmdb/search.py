@@ -13,7 +13,7 @@ Stored: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 def find_faults(stored: Stored, severity: int | None, pattern: str | None, limit: int | None) -> list[FaultDict]:
     """Faults from the records of all agents, in the order and by the rules of ``DB.find_faults``."""
-    matches = None if pattern is None else squelches.compiled(pattern).search
+    matches = None if pattern is None else squelches.searching(pattern)
     if limit is not None:
         return _worst(stored, severity, matches, limit)
     found: list[FaultDict] = []

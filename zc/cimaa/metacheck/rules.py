@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..agents import SEEN_WITHIN
 from ..errors import InvalidInput
-from ..squelches import check_regex, compiled
+from ..squelches import check_regex, compiled, searching
 from ..types import Squelch
 from ..units import format_duration
 
@@ -57,8 +57,8 @@ class Rules(NamedTuple):
 
 def selector(rules: Rules) -> Callable[[str], bool]:
     """A function that is true for the names of the agents that are checked."""
-    match = [compiled(pattern).search for pattern in rules.match]
-    ignore = [compiled(pattern).search for pattern in rules.ignore]
+    match = [searching(pattern) for pattern in rules.match]
+    ignore = [searching(pattern) for pattern in rules.ignore]
     return lambda name: (not match or any(s(name) for s in match)) and not any(s(name) for s in ignore)
 
 
