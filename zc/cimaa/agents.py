@@ -181,7 +181,7 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int, within:
 
 
 def is_same_reporter(row: Row, instance: Instance, now: int) -> bool:
-    """True if a report of the instance at ``now`` (microseconds) leaves the row's instances as they are, except for tags."""
+    """True if a report of the instance at ``now`` (microseconds) changes at most the tags among the row's instances."""
     return row.instance == instance.id and row.updated <= now
 
 

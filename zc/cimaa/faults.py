@@ -229,7 +229,12 @@ def _different(old: list[FaultDict], new: Report | Iterable[FaultDict]) -> tuple
     """
     if not isinstance(new, Report):
         return old, [*new]
-    if new.columns is None or len(old) < _MANY or {*map(len, old)} != {_PLAIN} or [*map(by_name, old)] != new.columns[0]:
+    if (
+        new.columns is None
+        or len(old) < _MANY
+        or {*map(len, old)} != {_PLAIN}
+        or [*map(by_name, old)] != new.columns[0]
+    ):
         return old, new.faults()
     names, severities, messages = new.columns
     indexes = range(len(old))
