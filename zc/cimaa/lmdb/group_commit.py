@@ -30,9 +30,6 @@ class PendingChange(Generic[T]):
         self.committed = False
         #: A group with this change failed.
         self.alone = False
-        #: Held until the change is committed, or the first in the queue.
-        self.turn = threading.Lock()
-        self.turn.acquire()
         self._work = work
         self._key = key
         self._woken: SimpleQueue[None] = SimpleQueue()
