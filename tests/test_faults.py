@@ -3,6 +3,7 @@
 import copy
 from types import MappingProxyType
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +73,21 @@ def test_the_report_made_without_a_check_is_found_for_plain_faults() -> None:
     assert faults.encode_unvalidated([]) == faults.report("a", [])
 
 
+@given(reports, reports)
+def test_a_report_that_repeats_the_last_one_is_recognized(last: list[FaultDict], report: list[FaultDict]) -> None:
+    valid = faults.report("a", last)
+    for new in (last, report):
+        assert faults.encode_unvalidated(new, valid) == faults.encode_unvalidated(new)
+
+
+@pytest.mark.parametrize("value", [("x",), [("x",)]], ids=repr)
+def test_a_value_that_is_only_encoded_like_the_last_one_is_not_taken_for_it(value: object) -> None:
+    [alike] = orjson.loads(orjson.dumps([value]))
+    last = faults.report("a", [fault("f", x=alike)])
+    assert faults.encode_unvalidated([fault("f", x=alike)], last) == last
+    assert faults.encode_unvalidated([fault("f", x=value)], last) is None
+
+
 @given(reports.filter(bool), st.sampled_from(sorted(REFUSED)))
 def test_the_digest_of_what_is_refused_is_never_that_of_a_report(report: list[FaultDict], bad: str) -> None:
     wrong = REFUSED[bad]
@@ -81,8 +97,9 @@ def test_the_digest_of_what_is_refused_is_never_that_of_a_report(report: list[Fa
     with pytest.raises(errors.InvalidFault) as refused:
         faults.report("a", mixed)
     assert str(refused.value)
-    unvalidated = faults.encode_unvalidated(mixed)
-    assert unvalidated is None or unvalidated.digest != faults.report("a", report).digest
+    valid = faults.report("a", report)
+    unvalidated = faults.encode_unvalidated(mixed, valid)
+    assert unvalidated is None or unvalidated.digest != valid.digest
     with pytest.raises(errors.InvalidFault):
         faults.report("a", mixed, unvalidated)
 
@@ -107,6 +124,21 @@ def test_changes_lead_from_one_report_to_the_next(
 def test_no_change_is_no_write(report: list[FaultDict]) -> None:
     assert faults.changes(stored(report, 1), report, 2) == Changes([], [])
     assert faults.changes(stored(report, 1), faults.report("a", report), 2) == Changes([], [])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([20, 50]), st.sampled_from("ab")), min_size=10, max_size=12),
+    st.lists(st.tuples(st.sampled_from([20, 50]), st.sampled_from("ab")), min_size=9, max_size=12),
+)
+def test_many_faults_are_compared_by_the_same_rules(old: list[tuple[int, str]], new: list[tuple[int, str]]) -> None:
+    """With reports they are compared as a whole, with lists one by one."""
+    before, after = (
+        [{"name": f"f{at:02}", "severity": severity, "message": message} for at, (severity, message) in enumerate(each)]
+        for each in (old, new)
+    )
+    report = faults.encode_unvalidated(after)
+    assert report is not None
+    assert faults.changes(stored(before, 1), report, 2) == faults.changes(stored(before, 1), after, 2)
 
 
 def test_changes_are_only_what_differs() -> None:

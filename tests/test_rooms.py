@@ -22,7 +22,7 @@ ROOMS = [
     {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff", "durable"},
     {"faults", "naming", "tags", "times", "child_process"},
     {"agents", "squelches", "options"},
-    {"filters", "entries", "history"},
+    {"filters", "entries", "history", "recent_reports"},
     {"leases"},
     {"db", "entrypoints", "uptime"},
     {"config"},

@@ -165,6 +165,54 @@ def test_a_thread_that_is_interrupted_keeps_its_agent_until_its_group_is_done() 
     assert seen == [1, 2]
 
 
+def test_the_next_thread_writes_if_one_that_waited_was_interrupted() -> None:
+    changes, done = GroupCommit(), []
+
+    def until_waiting(number: int) -> None:
+        while len(changes._waiting) != number:
+            time.sleep(0.001)
+        time.sleep(0.05)  # the step from there to the wait
+
+    def write(group: Sequence[PendingChange[None]]) -> None:
+        if not done:
+            until_waiting(3)
+            os.kill(os.getpid(), signal.SIGINT)
+            until_waiting(2)
+        done.append(len(group))
+
+    def run() -> None:
+        changes.commit(PendingChange(lambda _: None, b"key"), write)
+
+    first, last = threading.Thread(target=run), threading.Thread(target=lambda: (until_waiting(2), run()))
+    first.start()
+    until_waiting(1)
+    last.start()
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    for thread in (first, last):
+        thread.join(60)
+    assert done == [1, 1]
+
+
+def test_each_change_is_made_once_whatever_else_is_excluded_meanwhile() -> None:
+    changes, made, excluded = GroupCommit(), [], []
+
+    def write(group: Sequence[PendingChange[None]]) -> None:
+        time.sleep(0)  # other threads run
+        made.extend(group)
+
+    def run(name: str) -> None:
+        for _ in range(200):
+            changes.commit(PendingChange(lambda _: None, name.encode()), write)
+            if name == NAMES[0]:
+                changes.exclude(lambda: excluded.append(len(made)))
+
+    assert in_threads(run) == dict.fromkeys(NAMES)
+    assert len(made) == len({*made}) == 200 * len(NAMES)
+    assert len(excluded) == 200
+    assert not changes._waiting
+
+
 def test_in_a_full_map_what_is_acknowledged_is_stored(path: Path) -> None:
     names = [f"agent{number}" for number in range(60)]
     with opened(path, map_size="256KiB") as db:

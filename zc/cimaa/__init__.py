@@ -13,8 +13,9 @@ The rooms (modules and packages), each of which imports only those before it:
 ``faults``, ``agents``, ``squelches``, ``options``, ``naming``, ``tags``, ``times``
     The pure rules: what a fault, an agent's row, a squelch, an option and a tag are; how an agent names its faults; how
     users write times.
-``entries``, ``leases``
-    The pure rules of small records that are changed on condition, and of leases, which are such records.
+``entries``, ``leases``, ``recent_reports``
+    The pure rules of small records that are changed on condition, and of leases, which are such records; the last
+    reports of a process's agents.
 ``filters``, ``history``, ``uptime``
     The language in which faults and agents are filtered; what happened, and what was at an earlier moment; how often
     faults were there, and for how long.

@@ -169,7 +169,7 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int, within:
     if row is not None and is_same_reporter(row, instance, now):
         # With the same instances, but for its tags, which are not part of the id.
         same = tuple(s._replace(instance=instance) if s.instance.id == row.instance else s for s in row.instances)
-        return row._replace(updated=now, digest=digest, instances=same, within=within)
+        return Row(now, digest, row.instance, same, within, row.written, row.recorded, row.marked)
     seen = {s.instance.id: SeenInstance(s.instance, min(s.first, now - 1), min(s.last, now)) for s in instances(row)}
     first = seen[instance.id].first if instance.id in seen else now
     seen[instance.id] = SeenInstance(instance, first, now)
@@ -181,7 +181,7 @@ def reported(row: Row | None, digest: str, instance: Instance, now: int, within:
 
 
 def is_same_reporter(row: Row, instance: Instance, now: int) -> bool:
-    """True if a report of the instance at ``now`` (microseconds) leaves the row's instances as they are, except for tags."""
+    """True if a report of the instance at ``now`` (microseconds) changes at most the tags among the row's instances."""
     return row.instance == instance.id and row.updated <= now
 
 

@@ -26,6 +26,7 @@ from .history import Event, Kept
 from .leases import UNCHANGED, Lease
 from .limits import check_text
 from .options import DURATION, Option, Values
+from .recent_reports import RecentReports
 from .squelches import StoredSquelch
 from .text import quoted
 
@@ -82,6 +83,7 @@ class DB(ABC):
         self._closed = False
         self._held: dict[str, Entry] = {}
         self._unanswered: set[str] = set()
+        self._recent = RecentReports()
         self._open()
 
     # Agents and what they report
@@ -754,12 +756,13 @@ class DB(ABC):
         if within is not None:
             agents.check_within(within)
         instance = self._given_instance or agents.this_process()
-        unvalidated = _encode_unvalidated(faults) if isinstance(faults, list) else None
+        unvalidated = _encode_unvalidated(faults, self._recent.get(agent)) if isinstance(faults, list) else None
         if unvalidated is not None and self._touch(agent, Touch(unvalidated.digest, instance.id, within, unmark)):
             return False
         report = _report(agent, faults, unvalidated)
         if unvalidated is None and self._touch(agent, Touch(report.digest, instance.id, within, unmark)):
             return False
+        self._recent.put(agent, report)
         try:
             return self._replace(agent, report, instance, within, unmark)
         except BaseException:  # it may have removed a mark

@@ -6,7 +6,8 @@ the time (whole seconds since the epoch) when this string of failures began.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import compress
+from dataclasses import dataclass, field
+from itertools import chain, compress
 from operator import itemgetter, ne
 from typing import Any, NamedTuple
 
@@ -48,7 +49,8 @@ _DIGEST = 16
 _PLAIN = 4
 
 
-class Report(NamedTuple):
+@dataclass(slots=True)
+class Report:
     """A checked report: the complete list of an agent's faults at one moment."""
 
     #: The faults as canonical JSON: sorted by name, keys sorted, in UTF-8.
@@ -56,7 +58,7 @@ class Report(NamedTuple):
     #: 32 hexadecimal digits; two reports have the same exactly if they hold the same faults.
     digest: str
     #: The names, the severities and the messages, sorted by name, if no fault has more than these.
-    columns: _Columns | None = None
+    columns: _Columns | None = field(default=None, compare=False, repr=False)
 
     def faults(self) -> list[FaultDict]:
         """The faults, sorted by name; a copy that shares nothing with what the caller passed."""
@@ -102,27 +104,31 @@ def report(agent: str, faults: Iterable[Mapping[str, Any]], unvalidated: Report 
     return made
 
 
-def encode_unvalidated(faults: list[FaultDict]) -> Report | None:
+def encode_unvalidated(faults: list[FaultDict], last: Report | None = None) -> Report | None:
     """The report that :func:`report` would make of these faults if they keep the rules; ``None`` if only it can decide.
 
     No rule need be checked to compare the digest with that of what a store holds:
     that was checked when it came, and every rule speaks of what is encoded.
     (So values that are not simple are decoded again: this distinguishes values without
     an encoding of their own, like a tuple or ``NaN``, from those with the same one.)
+
+    If the faults are those of ``last``, a valid report, it is returned.
     """
     if not faults:
         return _NO_FAULTS
     try:
         listed = sorted(faults, key=by_name)
         encoded = encode(listed)
+        if last is not None and encoded == last.encoded and _is_exact(listed):
+            return last
     except (KeyError, TypeError):
         return None
     if columns := _columns(listed):
         return Report(encoded, hex_digest(encoded, _DIGEST), columns)
     if b'"agent":' in encoded or b'"since":' in encoded:
         return None  # not all of it is stored, perhaps
-    exact = _EXACT.issuperset([type(value) for fault in listed for value in fault.values()])
-    return Report(encoded, hex_digest(encoded, _DIGEST)) if exact or decode(encoded) == listed else None
+    exact = _is_exact(listed) or decode(encoded) == listed
+    return Report(encoded, hex_digest(encoded, _DIGEST)) if exact else None
 
 
 def digest(stored: Iterable[FaultDict]) -> str:
@@ -229,7 +235,12 @@ def _different(old: list[FaultDict], new: Report | Iterable[FaultDict]) -> tuple
     """
     if not isinstance(new, Report):
         return old, [*new]
-    if new.columns is None or len(old) < _MANY or {*map(len, old)} != {_PLAIN} or [*map(by_name, old)] != new.columns[0]:
+    if (
+        new.columns is None
+        or len(old) < _MANY
+        or {*map(len, old)} != {_PLAIN}
+        or [*map(by_name, old)] != new.columns[0]
+    ):
         return old, new.faults()
     names, severities, messages = new.columns
     indexes = range(len(old))
@@ -237,6 +248,11 @@ def _different(old: list[FaultDict], new: Report | Iterable[FaultDict]) -> tuple
     others.update(compress(indexes, map(ne, map(_MESSAGE, old), messages)))
     different = sorted(others)
     return [old[at] for at in different], [_fault(names[at], severities[at], messages[at]) for at in different]
+
+
+def _is_exact(listed: list[FaultDict]) -> bool:
+    """True if all values are of types that have encodings of their own."""
+    return _EXACT.issuperset(map(type, chain.from_iterable(map(dict.values, listed))))
 
 
 def _fault(name: str, severity: int, message: str) -> FaultDict:

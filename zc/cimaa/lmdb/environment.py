@@ -109,7 +109,7 @@ class Environment:
         return change.result
 
     def _write(self, changes: Sequence[PendingChange[Any]]) -> None:
-        """Make all changes in one transaction, or none of them.  ``gate.changes.writing`` must be held."""
+        """Make all changes in one transaction, or none of them.  No other thread may write."""
 
         def reserved(directory: Directory) -> None:
             with self._shared.begin_write(directory) as transaction:
@@ -132,8 +132,7 @@ class Environment:
             except lmdb.MapFullError:
                 return _remove_from_full_map(self._shared, self._gate, directory, work)
 
-        with self._gate.changes.writing:
-            return self._changed_by(unreserved, heartbeats)
+        return self._gate.changes.exclude(lambda: self._changed_by(unreserved, heartbeats))
 
     def scan(self, work: Callable[[Scan], Iterator[T]]) -> Iterator[T]:
         """What ``work`` yields for one snapshot of the file, while other threads and processes may read and write."""
@@ -164,7 +163,7 @@ class Environment:
             return scan
 
     def _changed_by(self, change: Callable[[Directory], T], *heartbeats: Heartbeats | None) -> T:
-        """What ``change`` returns.  ``gate.changes.writing`` must be held; other threads may read meanwhile."""
+        """What ``change`` returns.  No other thread may write; they may read meanwhile."""
         with self._gate.lock:
             try:
                 directory = self._shared.current(*heartbeats)

@@ -89,7 +89,7 @@ def settle(transaction: Transaction) -> None:
 
 
 def give_way(transaction: Transaction, map_size: int) -> int:
-    """Drop the oldest records while the data takes more than three quarters of the map; return how many bytes it takes."""
+    """Drop the oldest records while the data takes more than three quarters of the map; return its size (bytes)."""
     taken = files.taken(transaction)
     for _ in range(_CROWDED):
         if 4 * taken <= 3 * map_size or not _drop(transaction, None, 1):

@@ -15,7 +15,7 @@ class Gate:
     It is reentrant: the garbage collector may end a scan that was interrupted, and may run while its thread has the
     lock.
 
-    ``changes.writing`` is held by the thread that writes, and taken before ``lock``.  ``turns`` is held during the
+    ``changes`` lets one thread write at a time, which takes ``lock`` only after that.  ``turns`` is held during the
     report of an unchanged agent, and taken before ``lock``, too.
     """
 
@@ -39,11 +39,11 @@ class Gate:
             self._notify()
 
     def begin_write(self) -> None:
-        """Note that this thread writes.  ``changes.writing`` and ``lock`` must be held."""
+        """Note that this thread writes.  ``lock`` must be held."""
         self._writer = threading.get_ident()
 
     def end_write(self) -> None:
-        """Note that no thread writes any more.  ``changes.writing`` and ``lock`` must be held."""
+        """Note that no thread writes any more.  ``lock`` must be held."""
         self._writer = None
         self._notify()
 

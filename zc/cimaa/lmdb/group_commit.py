@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 from . import files
@@ -31,6 +32,15 @@ class PendingChange(Generic[T]):
         self.alone = False
         self._work = work
         self._key = key
+        self._woken: SimpleQueue[None] = SimpleQueue()
+
+    def wait(self) -> None:
+        """Wait until another thread calls :meth:`wake`; not at all if it did since the last time."""
+        self._woken.get()
+
+    def wake(self) -> None:
+        """Wake the thread that makes the change: it was committed, or no thread writes."""
+        self._woken.put(None)
 
     def apply(self, transaction: Transaction) -> int:
         """Do the work, perhaps again after a transaction failed; return how many bytes must be left for later ones."""
@@ -44,7 +54,7 @@ class GroupCommit:
 
     def __init__(self) -> None:
         #: Held by the thread that writes.
-        self.writing = threading.Lock()
+        self._writing = threading.Lock()
         self._waiting: list[PendingChange[Any]] = []
         self._group: list[PendingChange[Any]] = []
 
@@ -54,15 +64,44 @@ class GroupCommit:
         If it raises an error for a group, each thread makes its own change, so that an error affects no other change.
         """
         self._waiting.append(change)
+        writes = False
         try:
-            with self.writing:
-                if not change.committed and not self._write_group(change, write):
-                    write([change])
+            while not (change.committed or writes):
+                writes = self._writing.acquire(blocking=False)
+                if writes:
+                    try:
+                        self._write(change, write)
+                    finally:
+                        self._writing.release()
+                else:
+                    change.wait()
         finally:
             self._waiting.remove(change)
             if change in self._group and not change.committed:  # interrupted, as by Ctrl-C
-                with self.writing:  # the agent's lock must be held until the group is committed, or failed
+                with self._writing:  # the agent's lock must be held until the group is committed, or failed
                     pass
+            if writes or not change.committed:
+                self._wake_next()
+
+    def exclude(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, during which no other thread writes."""
+        try:
+            with self._writing:
+                return work()
+        finally:
+            self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Wake the thread that has waited longest; if another one writes already, it waits again."""
+        for waiting in [*self._waiting]:
+            if not waiting.committed:
+                waiting.wake()
+                break
+
+    def _write(self, change: PendingChange[Any], write: Callable[[Sequence[PendingChange[Any]]], None]) -> None:
+        """Make this change, and others that wait."""
+        if not change.committed and not self._write_group(change, write):
+            write([change])
 
     def _write_group(self, change: PendingChange[Any], write: Callable[[Sequence[PendingChange[Any]]], None]) -> bool:
         """Make this change and others that wait; False if there are none, or one of them failed."""
@@ -79,6 +118,7 @@ class GroupCommit:
         else:
             for committed in self._group:
                 committed.committed = True
+                committed.wake()
             return True
         finally:
             self._group = []

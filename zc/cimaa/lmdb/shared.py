@@ -78,7 +78,7 @@ class SharedDirectory:
                 self.resize(directory, 0)
 
     def begin_write(self, directory: Directory) -> Transaction:
-        """As :meth:`begin_read`, for one that writes.  ``gate.changes.writing`` must be held, and not ``gate.lock``."""
+        """As :meth:`begin_read`, for one that writes.  No other thread may write, nor this one hold ``gate.lock``."""
         while True:
             try:
                 return directory.environment.begin(write=True)
