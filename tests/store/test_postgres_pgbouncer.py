@@ -65,6 +65,8 @@ def schema(postgres_server: Server) -> Iterator[str]:
 
 
 class TestThroughPgBouncer(Conformance):
+    """Without prepared statements."""
+
     examples = 5
 
     @pytest.fixture
