@@ -1,8 +1,15 @@
 """Where the fixtures are, and the pages: README.rst and doctests/ are tests, run by tests/support/pages.py."""
 
+import os
+import sys
+
 import pytest
 from sybil import Sybil
 from sybil.sybil import SybilCollection
+
+# Otherwise each of the hundreds of processes that the tests start would compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest.register_assert_rewrite("zc.cimaa.testing", "tests.support")
 

@@ -1,6 +1,7 @@
 """``cimaa check``: real plugins, against real servers, files and this very host."""
 
 import http.server
+import json
 import os
 import shlex
 import socket
@@ -299,23 +300,41 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize(("name", "options"), [(name, option) for name, some in OPTIONS.items() for option in some])
-def test_odd_arguments_get_one_line_and_a_status_that_nagios_knows(name: str, options: str) -> None:
-    """In one process of its own for all, as arguments that are not text reach a plugin."""
-    lines = [[word.format(odd) for word in ["check", name, *options.split()]] for odd in ODD]
+TRIED = [(name, option) for name, some in OPTIONS.items() for option in some]
+
+
+@pytest.fixture(scope="module")
+def odd_outcomes() -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """What each plugin printed for each odd argument, and its status.
+
+    They run in one process of their own, as arguments that are not text reach a plugin.
+    """
+    lines = [
+        ["check", *(word.format(odd) for word in [name, *option.split()])] for name, option in TRIED for odd in ODD
+    ]
     code = (
-        "import sys\n"
+        "import json, sys\n"
         "from zc.cimaa.cli import main\n"
-        f"for arguments in {lines!r}:\n"
+        "for arguments in json.load(sys.stdin):\n"
         "    sys.argv[1:] = arguments\n"
         "    print('status', main(), flush=True)\n"
     )
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, check=False, env=environment)
+    command = [sys.executable, "-c", code]
+    given = json.dumps(lines).encode()
+    done = subprocess.run(command, input=given, capture_output=True, timeout=300, check=False, env=environment)
     assert done.stderr == b""
-    reported = done.stdout.decode().splitlines()
-    assert len(reported) == 2 * len(ODD), reported
-    for first, status in zip(reported[::2], reported[1::2], strict=True):
+    reported = iter(done.stdout.decode().splitlines())
+    pairs = list(zip(reported, reported, strict=True))
+    assert len(pairs) == len(lines), pairs[-1]
+    return {tried: pairs[at * len(ODD) : (at + 1) * len(ODD)] for at, tried in enumerate(TRIED)}
+
+
+@pytest.mark.parametrize("tried", TRIED, ids=" ".join)
+def test_odd_arguments_get_one_line_and_a_status_that_nagios_knows(
+    odd_outcomes: dict[tuple[str, str], list[tuple[str, str]]], tried: tuple[str, str]
+) -> None:
+    for first, status in odd_outcomes[tried]:
         state = first.partition(" - ")[0].split()[-1]
         assert status == f"status {State[state].value}", (first, status)
         assert "Error:" not in first, first  # the name of an exception

@@ -1,5 +1,7 @@
 """Completion in real shells at a terminal: nothing that others stored runs, and each name stays one word."""
 
+import contextlib
+import io
 import os
 import pty
 import select
@@ -18,14 +20,13 @@ from hypothesis import strategies as st
 
 from tests.support.needs import missing
 from zc.cimaa import memory
-from zc.cimaa.cli import bash_words, main, shells  # loaded before the test forks
+from zc.cimaa.cli import bash_words, main, shells
 from zc.cimaa.cli.commands.completion import PROGRAMS
-from zc.cimaa.config import open_database
 from zc.cimaa.errors import InvalidSquelch
 from zc.cimaa.squelches import compiled
 
 READY = b"<ready>"
-# Where Python starts fast: the shells run this, and the test runs the command in a fork of itself.
+# Starts fast: the shells run this, and the test runs the command in its own process.
 RELAY = """#!{python} -IS
 import os, socket, sys
 with socket.socket(socket.AF_UNIX) as relay:
@@ -114,17 +115,15 @@ class Shell:
             environment = dict(one.split("=", 1) for one in variables)
             if "_CIMAA_COMPLETE" not in environment:
                 return arguments
-            pid = os.fork()
-            if not pid:
-                os.dup2(connection.fileno(), 1)
-                os.environ.update(environment)
-                sys.argv, sys.stdout = ["cimaa", *arguments], os.fdopen(1, "w")
-                try:
-                    main()
-                finally:
-                    sys.stdout.flush()
-                    os._exit(0)
-            os.waitpid(pid, 0)
+            printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="surrogateescape", newline="")
+            with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
+                for name, text in environment.items():
+                    patch.setenv(name, text)
+                patch.setattr(sys, "argv", ["cimaa", *arguments])
+                patch.setattr(sys, "stdout", printed)
+                main()
+            printed.seek(0)
+            connection.sendall(printed.buffer.read())
             return None
 
     def close(self) -> None:
@@ -147,7 +146,6 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / file).touch()
     made = shells.SHELLS[name](None, {}, "cimaa", "_CIMAA_COMPLETE")  # type: ignore[arg-type]
     (tmp_path / "script").write_text(made.source())
-    open_database().close()  # what the forks need is loaded before them
     opened = Shell(name, tmp_path)
     yield opened
     opened.close()

@@ -13,6 +13,7 @@ import lmdb
 import pytest
 
 from tests.support.forks import finished, in_fork
+from tests.support.long_form import times
 from zc.cimaa import errors
 from zc.cimaa.agents import Instance
 from zc.cimaa.lmdb import DB, waiting
@@ -426,7 +427,7 @@ def test_kill_under_eight_writers_loses_nothing_that_was_acknowledged(path: Path
     for number in range(8):
         start(number)
     try:
-        for _ in range(300):
+        for _ in range(times(100, 300)):
             number = dice.randrange(8)
             pid, read = writers.pop(number)
             time.sleep(dice.random() * 0.01)
@@ -449,4 +450,4 @@ def test_kill_under_eight_writers_loses_nothing_that_was_acknowledged(path: Path
             os.kill(pid, signal.SIGKILL)
             finished(pid)
             os.close(read)
-    assert sum(step for step, _ in acknowledged.values()) > 1000
+    assert sum(step for step, _ in acknowledged.values()) > times(300, 1000)

@@ -15,6 +15,7 @@ import lmdb
 import pytest
 
 from tests.support.forks import finished, in_fork
+from tests.support.long_form import times
 from zc.cimaa import errors, history, memory
 from zc.cimaa.agents import Instance
 from zc.cimaa.db import DB as Contract
@@ -88,11 +89,11 @@ def kill_after_a_while(path: Path, first: int, dice: random.Random) -> int:
 
 
 def test_after_a_kill_at_any_moment_the_history_equals_what_was_acknowledged(path: Path) -> None:
-    """200 times; the memory backend takes the same steps, and says what was at each of them."""
+    """Many times; the memory backend takes the same steps, and says what was at each of them."""
     dice, clock, next_step = random.Random(15), Clock(START), 0
     model = memory.DB(instance=HOST, clock=clock)
     was: dict[int, tuple[dict[tuple[str, str], tuple[int, int]], list[str]]] = {}
-    for _ in range(200):
+    for _ in range(times(60, 200)):
         last = kill_after_a_while(path, next_step, dice)
         for step in range(next_step, last + 1):
             step_once(model, clock, step)
@@ -108,7 +109,7 @@ def test_after_a_kill_at_any_moment_the_history_equals_what_was_acknowledged(pat
             for step in dice.sample([*was], min(5, len(was))):
                 found = db.faults_at(START + step)
                 assert (state(found), [one["message"] for one in found]) == was[step]
-    assert len(was) > 200
+    assert len(was) > times(60, 200)
 
 
 # A full store

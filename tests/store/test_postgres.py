@@ -44,17 +44,6 @@ class TestThePostgres15OfTheMachine(Conformance):
             yield opener_for(postgres_15.tcp_dsn(), schema)
 
 
-class TestWithoutPreparedStatements(Conformance):
-    """As through a proxy that pools transactions."""
-
-    examples = 5
-
-    @pytest.fixture
-    def opener(self, postgres_dsn: str) -> Iterator[Opener]:
-        with new_schema(postgres_dsn) as schema:
-            yield opener_for(postgres_dsn, schema, prepare="off")
-
-
 # Values
 
 FLOATS = st.floats(limits.FLOAT_MIN, limits.FLOAT_MAX) | st.floats(-limits.FLOAT_MAX, -limits.FLOAT_MIN) | st.just(0.0)

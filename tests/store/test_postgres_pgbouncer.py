@@ -59,6 +59,8 @@ def wait_for(dsn: str) -> None:
 
 
 class TestThroughPgBouncer(Conformance):
+    """Without prepared statements."""
+
     examples = 5
 
     @pytest.fixture
