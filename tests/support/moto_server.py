@@ -3,9 +3,9 @@
 It handles one request at a time, because moto's transactions are not isolated: a failed one restores what it found, and
 so undoes what other requests wrote in the meantime.
 
-It leaves out moto's own HTTP server, which finds out for each request which service it is for, and then closes the
-connection: half of the time of a small request.  ``PUT /<new>?<prefix>`` creates empty tables like those with the
-prefix, which would take twenty requests, and ``DELETE /<prefix>`` deletes them.
+It is moto's application for one service, so that it need not find out for each request which service this is for.
+``PUT /<new>?<prefix>`` creates empty tables like those with the prefix, which would take twenty requests, and
+``DELETE /<prefix>`` deletes them.
 
 moto copies the whole table for each entry of a transaction, so a large report would take minutes.  Here a transaction
 makes one copy, and only of the containers, because puts and deletes do not change items.  Responses are not searched
@@ -14,75 +14,55 @@ for each type of value, which would be two thirds of the time of a large respons
 
 import copy
 import functools
-import io
+import logging
 import os
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import moto.core.responses
 from moto.core import DEFAULT_ACCOUNT_ID
-from moto.core.request import Request, environ_key_for_header
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.table import Table
-from moto.dynamodb.responses import DynamoHandler
+from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Response
 
 REGION = "us-east-1"
-one_by_one = threading.Lock()
 
 
-class Handler(BaseHTTPRequestHandler):
+class OneByOne:
+    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+        self.application = application
+        self.lock = threading.Lock()
+
+    def __call__(self, environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        with self.lock:
+            copies.clear()
+            return OWN.get(environment["REQUEST_METHOD"], self.application)(environment, start)
+
+
+def put(environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    prefix = environment["QUERY_STRING"]
+    for table in tables_of(prefix):
+        add_empty(table, environment["PATH_INFO"][1:] + table.name.removeprefix(prefix))
+    return Response()(environment, start)
+
+
+def delete(environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    for table in tables_of(environment["PATH_INFO"][1:]):
+        del tables()[table.name]
+    return Response()(environment, start)
+
+
+OWN = {"PUT": put, "DELETE": delete}
+
+
+class Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # the head and the body of a response in one packet
-
-    def do_POST(self) -> None:
-        request = Request(self._environment())
-        with one_by_one:
-            copies.clear()
-            status, headers, body = DynamoHandler.dispatch(request, request.raw_url, dict(request.headers))
-        self._answer(int(status), body if isinstance(body, bytes) else body.encode(), headers)
-
-    def do_PUT(self) -> None:
-        new, _, prefix = self.path[1:].partition("?")
-        with one_by_one:
-            for table in tables_of(prefix):
-                add_empty(table, new + table.name.removeprefix(prefix))
-        self._answer(200, b"", {})
-
-    def do_DELETE(self) -> None:
-        with one_by_one:
-            for table in tables_of(self.path[1:]):
-                del tables()[table.name]
-        self._answer(200, b"", {})
-
-    def _environment(self) -> dict[str, Any]:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        named = {environ_key_for_header(name): text for name, text in self.headers.items()}
-        return {
-            "REQUEST_METHOD": "POST",
-            "SCRIPT_NAME": "",
-            "PATH_INFO": self.path,
-            "SERVER_NAME": "127.0.0.1",
-            "SERVER_PORT": str(self.server.server_address[1]),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(body),
-            **named,
-        }
-
-    def _answer(self, status: int, body: bytes, headers: dict[str, Any]) -> None:
-        self.send_response(status)
-        for name, text in headers.items():
-            if name.lower() not in ("server", "date", "content-length"):
-                self.send_header(name, str(text))
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
 
 
 def tables() -> dict[str, Table]:
@@ -126,11 +106,12 @@ def as_it_is(self: Any, serialized: dict[str, Any], value: Any, shape: Any, key:
 
 
 def main() -> None:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     Table.__deepcopy__ = copied
     BaseJSONSerializer._serialize_type_structure = as_it_is
     moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    application = OneByOne(create_backend_app("dynamodb"))
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     sys.stdin.read()
