@@ -3,12 +3,14 @@
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from tests.support.asked_host import COMMAND, PROBLEM, AskedHost
+from tests.support.killed_agents import PROGRAM
 from tests.support.questions import reason, states
 from zc.cimaa import memory
 from zc.cimaa.actions.entries_of_actions import StoredAction, command_entry
@@ -134,7 +136,7 @@ def test_what_waits_for_its_turn_is_judged_by_the_new_configuration(host: AskedH
         host.clock.HANGING = 20
         gate.open()
 
-    host.run(6, at1=gate.close, at3=forbid)
+    host.run(8, at1=gate.close, at5=forbid)
     ended = sorted(states(host.db, action)["web1"] for action in (first, second))
     assert ended == ["refused", "success"]
     assert host.times_run() == 1
@@ -149,9 +151,8 @@ def test_a_problem_is_reported_also_if_the_agent_ends_meanwhile(host: AskedHost,
     (tmp_path / "checks" / "f.cfg").write_text("[a]\ncommand = true\n")
     sections = f"base_interval = 1s\n[database]\npath = {tmp_path}/store\n{host.questions.sections()}"
     host.configure(sections=sections)
-    cimaa = shutil.which("cimaa") or str(Path(os.sys.executable).with_name("cimaa"))  # type: ignore[attr-defined]
     environment = {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [cimaa, "--config", str(host.path)]
+    command = [PROGRAM, "--config", str(host.path)]
     subprocess.run([*command, "agent", "--count", "1"], env=environment, check=True, capture_output=True)
     found = subprocess.run([*command, "faults", "--json"], capture_output=True, text=True, check=True)
     assert "cannot verify signatures" in found.stdout
@@ -226,8 +227,6 @@ def test_another_journal_that_cannot_take_over_what_ran_is_not_used(host: AskedH
 
 
 def test_agents_of_one_host_with_one_journal_run_an_action_once_each(tmp_path: Path) -> None:
-    import time
-
     host = AskedHost(tmp_path)
     names = ["web1", "web2"]
     paths = [tmp_path / f"{name}.cfg" for name in names]

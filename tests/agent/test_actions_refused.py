@@ -1,6 +1,7 @@
 """What an agent refused is judged again when the agent is woken: the action may have been sent with more signatures."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -189,9 +190,6 @@ def once(host: AskedHost, woken: bool) -> None:
 
 def test_an_agent_that_runs_once_judges_it_again_if_it_was_woken(tmp_path: Path) -> None:
     host = AskedHost(tmp_path)
-    host.clock.skip(0)
-    import time
-
     host.db = db = Counting(clock=time.time)
     host.clock.time = time.time  # type: ignore[method-assign]  # it runs by the system's clock
     host.configure()
