@@ -13,6 +13,7 @@ from tests.support.questions import answer, reason, states
 from zc.cimaa import memory
 from zc.cimaa.actions.fleet_actions import FleetActions
 from zc.cimaa.entries import Entry
+from zc.cimaa.errors import StoreNotSetUp
 
 
 @pytest.fixture
@@ -222,6 +223,23 @@ def test_an_answer_without_the_key_is_stored_and_a_fault_says_so(host: AskedHost
     host.run(2)
     assert answer(host.db, action)["signature"] == ""
     assert "answers are not signed: cannot read the key " in host.faults()[PROBLEM]
+
+
+def test_a_command_whose_answer_the_store_does_not_take_says_so(host: AskedHost) -> None:
+    class WithoutAnswers(memory.DB):
+        def _swap(self, kind: str, owner: str, key: str, revision: str | None, entry: Entry | None) -> bool:
+            if kind == "answer":
+                raise StoreNotSetUp("there is no table of answers")
+            return super()._swap(kind, owner, key, revision, entry)
+
+    host.db = WithoutAnswers(clock=lambda: host.clock.time())
+    host.configure()
+    host.run(1)
+    action = host.ask()
+    host.run(2)
+    assert host.times_run() == 1
+    assert states(host.db, action) == {"web1": "success"}
+    assert reason(host.db, action) == "it ran, but its answer is not stored: there is no table of answers"
 
 
 def test_an_action_runs_checks_and_their_faults_are_reported(host: AskedHost) -> None:

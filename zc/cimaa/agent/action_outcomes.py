@@ -10,8 +10,9 @@ from ..actions import entries_of_actions
 from ..actions.agent_actions import AgentActions
 from ..actions.entries_of_actions import Command
 from ..actions.signers import ANSWERS
-from ..errors import SigningError, StoreUnavailable
+from ..errors import SigningError, StoreDenied, StoreFull, StoreNotSetUp, StoreUnavailable
 from ..faults import SEVERITIES, FaultDict
+from ..masking import mask_urls
 from ..naming import fault_name
 from .action_rules import ActionRules
 from .action_run import Outcome
@@ -91,9 +92,13 @@ class ActionAnswers:
         signature = await self._signature(text) if text else ""
 
         def write(store: AgentActions) -> Command | None:
+            reason = outcome.reason
             if text:
-                store.answer(command, text, signature)
-            return store.finish(command, outcome.state, outcome.reason, outcome.found)
+                try:
+                    store.answer(command, text, signature)
+                except (StoreDenied, StoreFull, StoreNotSetUp) as error:  # the command may still be ended
+                    reason = mask_urls(f"it ran, but its answer is not stored: {error}")
+            return store.finish(command, outcome.state, reason, outcome.found)
 
         failures = 0
         while True:
