@@ -78,8 +78,7 @@ class GroupCommit:
         finally:
             self._waiting.remove(change)
             if change in self._group and not change.committed:  # interrupted, as by Ctrl-C
-                with self._writing:  # the agent's lock must be held until the group is committed, or failed
-                    pass
+                self.exclude(lambda: None)  # the agent's lock must be held until the group is committed, or failed
             if writes or not change.committed:
                 self._wake_next()
 

@@ -155,9 +155,9 @@ def _rewords(were: Mapping[str, FaultDict], new: history.Replacement) -> bool:
     """True if a fault gets another message than its last event has; ``were`` has the faults before by name."""
     stated = {event.fault: event.message for event in new.events if event.kind in history.STATED}
     for fault in new.changes.put:
-        name, message = fault["name"], fault["message"]
-        last = stated[name] if name in stated else were[name]["message"] if name in were else None
-        if last != message:
+        name = fault["name"]
+        last = stated.get(name, were[name]["message"] if name in were else None)
+        if last != fault["message"]:
             return True
     return False
 
