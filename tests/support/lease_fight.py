@@ -23,6 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.processes import until
 from zc.cimaa.agent.clock import monotonic
 from zc.cimaa.config import Config
 from zc.cimaa.errors import StoreError
@@ -124,8 +125,9 @@ def run(directory: Path, settings: Mapping[str, str], seconds: float, skew: floa
     (directory / "cimaa.cfg").write_text(f"[database]\n{text}")
     chance = random.Random(seed)
     processes = [start(directory, chance, skew) for _ in range(PROCESSES)]
-    end = time.monotonic() + seconds
     try:
+        until(lambda: claims(directory), 60)  # on a busy machine, eight processes take long to start
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(chance.uniform(0, 0.6))
             disturb(directory, processes, chance, skew)
