@@ -46,8 +46,8 @@ from zc.cimaa.outcomes import Finished
 
 #: The command of the configuration that each kind of document asks for.
 COMMANDS = {"look": "note", "command": "restart"}
-#: Ticks of an agent between two restarts.
-TICKS = 3
+#: Ticks of an agent between two restarts, and within how long after a start it looks at its commands (seconds).
+TICKS, FIRST_LOOK = 3, 60
 
 
 def operation(kind: str, number: int) -> dict[str, Any]:
@@ -219,10 +219,11 @@ class History:
         self.store.lies = None
         self.store.restore(self._entries_of(host.name, one))
         is_new = one.id not in host.claimed and host.clock >= host.latest_possible - TOLERANCE
-        must = is_new and self.papers.must_run(host.name, one, host.clock)
+        must = is_new and all(self.papers.must_run(host.name, one, host.clock + late) for late in (0, FIRST_LOOK))
+        began = host.clock
         ran = self._judge_run(host)
         if must and self.papers.documents[one.data].number not in ran:
-            raise Broken(f"{host.name} did not run {one.data!r}: {self.store.all()}")
+            raise Broken(f"{host.name}, started at {began}, did not run {one.data!r}: {self.store.all()[-1]}")
 
     def _tamper(self, host: Host) -> None:
         """Give the agent some papers, or restore a backup, or the claims of any agent, and wake it."""

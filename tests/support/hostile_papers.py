@@ -1,6 +1,6 @@
 """What people sign, and what a hostile store makes of it; with real keys, or without any.
 
-The store may give an agent whatever it was given, what it can put together from that, and what it can invent.
+The store may give an agent all that it was given, what it can put together from that, and what it can invent.
 """
 
 import json

@@ -95,7 +95,7 @@ def _refuse_split_value(argument: str) -> None:
             meant = f"{comparison.key}{comparison.op}{quote(f'{comparison.value} {term.key}')}"
             raise InvalidFilter(
                 f"filter {quoted(argument)}: if {quoted(term.key)} belongs to the value, write '{meant}'; "
-                "if it is to be searched for, give it as an argument of its own"
+                "to search for it, give it as a separate argument"
             )
 
 

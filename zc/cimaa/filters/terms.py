@@ -2,7 +2,7 @@
 
 A term is a comparison, ``KEY OP VALUE`` without blanks, or a word to search for.
 Keys, values and words that hold blanks or operators are written in single or
-double quotes; within them, two quotes stand for one.  A quote that is not the
+double quotes; within them, two quotes mean one.  A quote that is not the
 first character is a character like any other, as in ``message=~can't``.
 """
 
@@ -84,7 +84,7 @@ def _term(match: re.Match[str], number: int) -> Term:
     key, key_quoted = _unquoted(match["key"], term.error)
     value, value_quoted = _unquoted(match["value"] or "", term.error)
     if match["rest"]:
-        raise term.error("there is text after the closing quote; two quotes within quotes stand for one")
+        raise term.error("there is text after the closing quote; two quotes within quotes mean one")
     read = term._replace(key=key, key_quoted=key_quoted, op=match["op"] or "", value=value)
     if reason := _mistake(read, value_quoted):
         raise term.error(reason)
