@@ -194,12 +194,12 @@ class History:
         """Let people ask, the store lie, and agents run."""
         for _ in range(steps):
             choices = (self.papers.ask, self.papers.lie, self._run, self._run_honestly, self._pass_time)
-            self.random.choices(choices, (4, 4, 3, 3, 2))[0]()
+            self.random.choices(choices, (4, 4, 3, 3, 3))[0]()
         for host in self.hosts:  # everything once more, as from a backup
             self._run(host)
 
     def _pass_time(self) -> None:
-        jumps = (30, 120, 600, 3600, -60, -TOLERANCE, -TOLERANCE - 1, -3600)
+        jumps = (30, 120, 600, 3600, -60, -TOLERANCE, -TOLERANCE - 1, -900, -1800, -3600)
         self.random.choice(self.hosts).clock += self.random.choice(jumps)
 
     def _run(self, host: Host | None = None) -> None:
