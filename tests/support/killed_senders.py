@@ -47,7 +47,7 @@ class Senders:
             self.db.report(name, [])
 
     def send_killed(self, kills: int) -> None:
-        """Send actions, until the command was killed so many times in all; first one without, to see how long it takes."""
+        """Send actions, until the command was killed so many times in all; the first without kills."""
         self.write()
         seconds = self.send(None)
         self.check()
