@@ -47,12 +47,12 @@ class Senders:
             self.db.report(name, [])
 
     def send_killed(self, kills: int) -> None:
-        """Send actions, with so many kills of the command."""
-        self.write(0)
+        """Send actions, until the command was killed so many times in all; the first without kills."""
+        self.write()
         seconds = self.send(None)
         self.check()
         while self.found["kills"] < kills:
-            self.write(self.found["actions"])
+            self.write()
             for _ in range(self.chance.randint(1, KILLS)):
                 self.send(self.chance.uniform(0, seconds))
                 self.note_state()
@@ -60,10 +60,10 @@ class Senders:
             self.send(None)
             self.check()
 
-    def write(self, number: int) -> None:
+    def write(self) -> None:
         """Write and sign the next action."""
         data = self.questions.document(
-            "file", time.time(), name=f"number {number}", parameters={"path": "/etc", "name": "passwd"}
+            "file", time.time(), name=f"number {self.found['actions']}", parameters={"path": "/etc", "name": "passwd"}
         )
         self.id = document_id(data)
         (self.directory / "q.json").write_bytes(data)
@@ -130,8 +130,9 @@ def main() -> None:
         settings = stack.enter_context(lease_fight.store(given.store, directory))
         senders = Senders(directory, settings, given.agents, given.seed)
         stack.enter_context(senders.db)
-        senders.send_killed(given.kills)
-        print(dict(senders.found))
+        for kills in range(min(10, given.kills), given.kills + 1, 10):
+            senders.send_killed(kills)
+            print(dict(senders.found), flush=True)
 
 
 if __name__ == "__main__":
