@@ -69,12 +69,12 @@ def test_the_views_show_actions_commands_and_who_signed(
     assert rows(postgres_server, own_schema, query) == [("success",), ("refused",), ("cancelled",)]
 
 
-def test_commands_are_counted_without_reading_their_rows(db: DB, schema: str, postgres_server: Server) -> None:
+def test_commands_are_counted_without_reading_their_rows(db: DB, own_schema: str, postgres_server: Server) -> None:
     fleet = FleetActions(db)
     action = fleet.add(action_data(), b"", "jane")
     names = [f"web{number}" for number in range(2000)]
     list(fleet.deliver(action.document(), names))
-    plan = explained(postgres_server, schema, action.id)
+    plan = explained(postgres_server, own_schema, action.id)
     assert "Index Only Scan using entries_key" in plan
     assert "Sort" not in plan
     for name in names[:3]:
