@@ -74,7 +74,7 @@ def test_each_fault_is_named(faulty: Faulty) -> None:
 
 def test_the_window_is_over_when_it_ends() -> None:
     document = parsed(GOOD)
-    with pytest.raises(InvalidAction, match="over since 2100-01-01T01:00:00Z; it is 2100-01-01T01:00:00Z"):
+    with pytest.raises(InvalidAction, match="ended at 2100-01-01T01:00:00Z; it is 2100-01-01T01:00:00Z now"):
         documents.check_window(document, EXPIRES)
 
 

@@ -270,7 +270,7 @@ def test_what_is_stored_ends_after_its_time(clock: Clock) -> None:
 
 def test_a_window_that_is_over_is_refused(db: DB, clock: Clock) -> None:
     clock.advance(3600)
-    with pytest.raises(InvalidAction, match="the window is over"):
+    with pytest.raises(InvalidAction, match="the window ended at"):
         FleetActions(db).add(document(), b"", "jane")
 
 

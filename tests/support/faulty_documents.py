@@ -181,7 +181,7 @@ def _times() -> Iterator[Faulty]:
         changed(("expireafter",), "2099-12-31T00:00:00Z"), "expireafter", "a window that ends before it begins"
     )
     over = {"validfrom": "2020-01-01T00:00:00Z", "expireafter": "2020-01-02T00:00:00Z"}
-    yield Faulty(encoded(GOOD | over), "over since 2020-01-02T00:00:00Z", "a window that is over")
+    yield Faulty(encoded(GOOD | over), "window ended at 2020-01-02T00:00:00Z", "a window that is over")
 
 
 def _targets() -> Iterator[Faulty]:

@@ -96,7 +96,7 @@ def check_window(document: Document, now: float) -> None:
     """
     if document.expires <= now:
         ended = format_time(document.expires)
-        raise InvalidAction(f"expireafter: the window is over since {ended}; it is {format_time(now)}")
+        raise InvalidAction(f"expireafter: the window ended at {ended}; it is {format_time(now)} now")
 
 
 def format_time(seconds: float) -> str:
@@ -107,6 +107,8 @@ def format_time(seconds: float) -> str:
 def _decoded(data: bytes) -> dict[str, Any]:
     if len(data) > SIZE:
         raise InvalidAction(f"the document has {len(data)} bytes; at most {SIZE} are allowed")
+    if not data.strip():
+        raise InvalidAction("the document is empty, not JSON")
     try:
         given = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
     except UnicodeDecodeError as error:

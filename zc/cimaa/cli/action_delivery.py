@@ -14,7 +14,7 @@ from ..actions.entries_of_actions import StoredAction
 from ..actions.fleet_actions import PART, FleetActions
 from ..actions.signatures import Verifier
 from ..db import DB
-from ..dynamodb.costs import ACTION_WRITES
+from ..dynamodb.costs import ACTION_READS, ACTION_WRITES
 from ..errors import InvalidAction
 from ..text import quoted
 from . import consent
@@ -94,7 +94,8 @@ def send(db: DB, document: Document, data: bytes, given: bytes, rate: int, *, ye
     units, rate = limited(db, len(data) + len(given), rate)
     if units is not None:
         number = len(found.agents)
-        message(f"It costs about {number * ACTION_WRITES:,} write units and {number * units:,} read units.")
+        reads = units + ACTION_READS - 1  # besides the action, of which the constant has one
+        message(f"It costs about {number * ACTION_WRITES:,} write units and {number * reads:,} read units.")
     window = f"from {format_time(document.valid_from)} to {format_time(document.expires)}"
     question = f"Send {quoted(document.name)}, {window}, to {counted(len(found.agents), 'agent')}?"
     if not yes:

@@ -144,7 +144,7 @@ class ActionSpool:
     def _follow(self, path: Path) -> bool:
         """Write what became of an action; true if it is done, and was moved."""
         action = self._fleet.action(documents.document_id(signed_files.read(path)))
-        if action is None:  # it is not kept any longer, or somebody wrote a file here
+        if action is None:  # it is not kept any longer, or another program wrote a file here
             return self._finish(path, {"state": "unknown: the store does not have it"})
         if not (is_known := path.name in self._written):
             action_costs.show(self._fleet, COMMAND, f" once a minute for {path.name}")

@@ -22,7 +22,7 @@ from ..params import configuration, examples, open_store
 def send_action(ctx: click.Context, /, file: Path, rate: int, yes: bool) -> None:
     """Send the signed action in FILE to the agents of its target.
 
-    They are told with their next report that there is something to do.  The command may be interrupted, and repeated:
+    Each agent looks for it after its next report.  The command may be interrupted, and repeated:
     each agent gets the action once; those that reported for the first time since then get it, too, and signatures that
     were added to FILE.sig since then are added to the action.  If this host would refuse the action, there is a warning
     first; see: cimaa action check
