@@ -153,6 +153,19 @@ def test_a_file_whose_name_cannot_be_used_is_invalid_and_keeps_nothing_else_up(h
     assert reason.with_suffix("").is_file()
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
+def test_what_is_not_a_file_among_the_actions_in_flight_keeps_nothing_up(
+    host: Spooling, make: Callable[[Path], Any]
+) -> None:
+    make(host.spool / "action/inflight/odd")
+    host.drop("q", 7)
+    assert "odd is invalid: odd is not a file" in host.turn()
+    finished(in_fork(host.work))
+    assert host.turn() == ["q is done"]
+    assert (host.spool / "action/invalid/odd.reason").read_text() == "odd is not a file\n"
+    assert not list((host.spool / "action/inflight").iterdir())
+
+
 def test_a_file_that_is_written_slowly_is_sent_when_it_is_complete(host: Spooling) -> None:
     host.drop("q", 7)
     new = host.spool / "action/new"
