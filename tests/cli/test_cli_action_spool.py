@@ -119,7 +119,7 @@ def sig(path: Path) -> Path:
         (lambda path: (path.unlink(), path.mkdir()), "q is not a file"),
         (lambda path: (path.unlink(), os.mkfifo(path)), "q is not a file"),
         (lambda path: (path.unlink(), path.symlink_to("/etc/passwd")), "q is not a file"),
-        (lambda path: path.write_bytes(b"x" * 70000), "at most 65536 are allowed"),
+        (lambda path: path.write_bytes(b"x" * 70000), "too large: at most 65536 bytes"),
         (lambda path: (sig(path).unlink(), sig(path).mkdir()), "q.sig is not a file"),
         (lambda path: (sig(path).unlink(), os.mkfifo(sig(path))), "q.sig is not a file"),
         (lambda path: (sig(path).unlink(), sig(path).symlink_to("/etc/passwd")), "q.sig is not a file"),
