@@ -103,6 +103,20 @@ def test_an_action_may_be_sent_again(asking: Cimaa) -> None:
     assert len(signers.signatures(action.signatures)) == 2
 
 
+def test_a_send_that_is_interrupted_says_so_and_is_repeated(asking: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr(time, "sleep", interrupted)
+        result = asking("action", "send", "q.json", "--yes", "--rate", "1")
+    assert result.exit_code != 0
+    start = the_id()[:8]
+    assert f"Interrupted: {start} was sent to only some of the agents, which may run it; " in result.stderr
+    assert f"cimaa action cancel {start} cancels it" in result.stderr
+    assert f"Sent {start} to 1 agent; 1 had it before." in asking("action", "send", "q.json", "--yes").stderr
+
+
 def test_an_action_that_is_not_signed_is_refused(asking: Cimaa) -> None:
     Path("q.json.sig").unlink()
     result = asking("action", "send", "q.json", "--yes")
