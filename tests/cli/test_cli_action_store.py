@@ -340,6 +340,20 @@ def test_an_action_is_cancelled(asking: Cimaa) -> None:
     assert (result.exit_code, "was cancelled by" in result.stderr) == (1, True)
 
 
+def test_an_action_whose_window_is_over_cannot_be_cancelled(asking: Cimaa, keys: Keys) -> None:
+    """Else the agents that did not run it in time would be shown as those for which it was cancelled."""
+    now = time.time()
+    write("old.json", validfrom=format_time(now - 7200), expireafter=format_time(now - 3600))
+    data = Path("old.json").read_bytes()
+    with asking.store(ago=7000) as db:
+        fleet = FleetActions(db)
+        action = fleet.add(data, keys.sign("jane", data), "jane")
+        list(fleet.deliver(action.document(), ["db1"]))
+    result = asking("action", "cancel", action.id)
+    assert (result.exit_code, f"the window of the action {action.id[:8]} is over" in result.stderr) == (1, True)
+    assert rows(asking("action", "status", action.id).stdout) == [["expired", "1"]]
+
+
 def test_the_modules_are_listed(asking: Cimaa) -> None:
     assert {"file", "command"} <= {row[0] for row in rows(asking("action", "modules").stdout)}
 
