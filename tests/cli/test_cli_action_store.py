@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,8 +108,9 @@ def test_a_send_that_is_interrupted_says_so_and_is_repeated(asking: Cimaa, monke
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
+    clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=interrupted)
     with monkeypatch.context() as during:
-        during.setattr(time, "sleep", interrupted)
+        during.setattr("zc.cimaa.cli.action_delivery.time", clock)  # not for what waits elsewhere
         result = asking("action", "send", "q.json", "--yes", "--rate", "1")
     assert result.exit_code != 0
     start = the_id()[:8]
@@ -193,6 +195,22 @@ def test_a_key_that_this_host_does_not_accept_is_a_warning(asking: Cimaa, keys: 
     Path("revoked").write_text(keys.public("jane"))
     result = asking("action", "send", "q.json", "--yes")
     assert (result.exit_code, "of jane: the key is revoked" in result.stderr) == (0, True)
+
+
+def test_a_signature_that_was_sent_before_and_is_refused_now_is_a_warning(asking: Cimaa, keys: Keys) -> None:
+    """It stays in the store, so that agents refuse the action even if joe signs it alone."""
+    asking("action", "send", "q.json", "--yes")
+    trusting = TRUSTING.replace("longest = 30m", "revoked = revoked").replace("minimum = 2", "minimum = 1")
+    trust(asking, keys, trusting)
+    Path("revoked").write_text(keys.public("jane"))
+    Path("q.json.sig").unlink()
+    asking("action", "sign", "q.json", "--key", "keys/joe")
+    result = asking("action", "send", "q.json", "--yes")
+    why = "Warning: with the signatures that were sent before, which cannot be taken back, it would be refused: "
+    assert (result.exit_code, result.stderr.count("Warning: ")) == (0, 1)
+    assert "of jane: the key is revoked" in result.stderr.partition(why)[2]
+    Path("revoked").write_text("")
+    assert "Warning" not in asking("action", "send", "q.json", "--yes").stderr
 
 
 def test_an_action_that_was_changed_is_refused(asking: Cimaa) -> None:
