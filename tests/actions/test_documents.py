@@ -56,7 +56,7 @@ def test_an_action_has_1_to_32_operations(count: int) -> None:
 def test_a_document_of_64_kib_is_accepted() -> None:
     data = encoded(GOOD)
     assert documents.parse(data + b" " * (documents.SIZE - len(data)), MODULES).name == GOOD["name"]
-    with pytest.raises(InvalidAction, match="65537 bytes"):
+    with pytest.raises(InvalidAction, match="is too large: at most 65536 bytes"):
         documents.parse(data + b" " * (documents.SIZE + 1 - len(data)), MODULES)
 
 

@@ -53,8 +53,8 @@ def test_options_say_when_and_for_what_a_key_is_valid() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "f has no investigators"),
-        ("# none\n", "f has no investigators"),
+        ("", "f has no keys: write a name and its public key"),
+        ("# none\n", "f has no keys: write a name and its public key"),
         (f"jane,joe {public(1)}", r"f line 1: 'jane,joe' is not one name"),
         (f"*@example.com {public(1)}", r"line 1: '\*@example.com' is not one name"),
         (f"jan? {public(1)}", "is not one name"),
@@ -69,7 +69,7 @@ def test_options_say_when_and_for_what_a_key_is_valid() -> None:
         (f"jane namespaces=x {public(1)}", "unknown option 'namespaces=x'"),
         (f'jane valid-before="soon" {public(1)}', "invalid time 'soon'"),
         (f'jane valid-after="20260230" {public(1)}', "invalid time '20260230'"),
-        ("jane", "unknown type of key ''"),
+        ("jane", "f line 1: there is no public key after the name"),
         ("jane ssh-ed25519", "is damaged"),
         ("jane ssh-ed25519 !!!!", "is damaged"),
         ("jane ssh-ed25519 AAAA", "is damaged"),
@@ -110,7 +110,7 @@ def test_a_file_holds_several_signatures() -> None:
         (armored(1) + armored(2).replace(b"U1NI", b"!!!!"), "signature 2 is damaged"),
         (armored(1) + armored(2) + armored(1), "signature 3 has the same key as signature 1"),
         (b"".join(map(armored, range(17))), "17 signatures; at most 16"),
-        (armored(1) + b"\n" * 70_000, "at most 65536"),
+        (armored(1) + b"\n" * 70_000, "are too large: at most 65536 bytes"),
     ],
 )
 def test_a_wrong_file_of_signatures_is_named(data: bytes, message: str) -> None:

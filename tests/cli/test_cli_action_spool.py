@@ -119,7 +119,7 @@ def sig(path: Path) -> Path:
         (lambda path: (path.unlink(), path.mkdir()), "q is not a file"),
         (lambda path: (path.unlink(), os.mkfifo(path)), "q is not a file"),
         (lambda path: (path.unlink(), path.symlink_to("/etc/passwd")), "q is not a file"),
-        (lambda path: path.write_bytes(b"x" * 70000), "at most 65536 are allowed"),
+        (lambda path: path.write_bytes(b"x" * 70000), "too large: at most 65536 bytes"),
         (lambda path: (sig(path).unlink(), sig(path).mkdir()), "q.sig is not a file"),
         (lambda path: (sig(path).unlink(), os.mkfifo(sig(path))), "q.sig is not a file"),
         (lambda path: (sig(path).unlink(), sig(path).symlink_to("/etc/passwd")), "q.sig is not a file"),
@@ -151,6 +151,19 @@ def test_a_file_whose_name_cannot_be_used_is_invalid_and_keeps_nothing_else_up(h
     [reason] = (host.spool / "action/invalid").glob("*.reason")
     assert "choose a name of at most 200 bytes" in reason.read_text()
     assert reason.with_suffix("").is_file()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
+def test_what_is_not_a_file_among_the_actions_in_flight_keeps_nothing_up(
+    host: Spooling, make: Callable[[Path], Any]
+) -> None:
+    make(host.spool / "action/inflight/odd")
+    host.drop("q", 7)
+    assert "odd is invalid: odd is not a file" in host.turn()
+    finished(in_fork(host.work))
+    assert host.turn() == ["q is done"]
+    assert (host.spool / "action/invalid/odd.reason").read_text() == "odd is not a file\n"
+    assert not list((host.spool / "action/inflight").iterdir())
 
 
 def test_a_file_that_is_written_slowly_is_sent_when_it_is_complete(host: Spooling) -> None:

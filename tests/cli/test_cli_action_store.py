@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,6 +104,21 @@ def test_an_action_may_be_sent_again(asking: Cimaa) -> None:
     assert len(signers.signatures(action.signatures)) == 2
 
 
+def test_a_send_that_is_interrupted_says_so_and_is_repeated(asking: Cimaa, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=interrupted)
+    with monkeypatch.context() as during:
+        during.setattr("zc.cimaa.cli.action_delivery.time", clock)  # not for what waits elsewhere
+        result = asking("action", "send", "q.json", "--yes", "--rate", "1")
+    assert result.exit_code != 0
+    start = the_id()[:8]
+    assert f"Interrupted: {start} was sent to only some of the agents, which may run it; " in result.stderr
+    assert f"cimaa action cancel {start} cancels it" in result.stderr
+    assert f"Sent {start} to 1 agent; 1 had it before." in asking("action", "send", "q.json", "--yes").stderr
+
+
 def test_an_action_that_is_not_signed_is_refused(asking: Cimaa) -> None:
     Path("q.json.sig").unlink()
     result = asking("action", "send", "q.json", "--yes")
@@ -179,6 +195,22 @@ def test_a_key_that_this_host_does_not_accept_is_a_warning(asking: Cimaa, keys: 
     Path("revoked").write_text(keys.public("jane"))
     result = asking("action", "send", "q.json", "--yes")
     assert (result.exit_code, "of jane: the key is revoked" in result.stderr) == (0, True)
+
+
+def test_a_signature_that_was_sent_before_and_is_refused_now_is_a_warning(asking: Cimaa, keys: Keys) -> None:
+    """It stays in the store, so that agents refuse the action even if joe signs it alone."""
+    asking("action", "send", "q.json", "--yes")
+    trusting = TRUSTING.replace("longest = 30m", "revoked = revoked").replace("minimum = 2", "minimum = 1")
+    trust(asking, keys, trusting)
+    Path("revoked").write_text(keys.public("jane"))
+    Path("q.json.sig").unlink()
+    asking("action", "sign", "q.json", "--key", "keys/joe")
+    result = asking("action", "send", "q.json", "--yes")
+    why = "Warning: with the signatures that were sent before, which cannot be taken back, it would be refused: "
+    assert (result.exit_code, result.stderr.count("Warning: ")) == (0, 1)
+    assert "of jane: the key is revoked" in result.stderr.partition(why)[2]
+    Path("revoked").write_text("")
+    assert "Warning" not in asking("action", "send", "q.json", "--yes").stderr
 
 
 def test_an_action_that_was_changed_is_refused(asking: Cimaa) -> None:
@@ -324,6 +356,20 @@ def test_an_action_is_cancelled(asking: Cimaa) -> None:
     assert rows(result.stdout) == [["cancelled", "2"]]
     result = asking("action", "send", "q.json", "--yes")
     assert (result.exit_code, "was cancelled by" in result.stderr) == (1, True)
+
+
+def test_an_action_whose_window_is_over_cannot_be_cancelled(asking: Cimaa, keys: Keys) -> None:
+    """Else the agents that did not run it in time would be shown as those for which it was cancelled."""
+    now = time.time()
+    write("old.json", validfrom=format_time(now - 7200), expireafter=format_time(now - 3600))
+    data = Path("old.json").read_bytes()
+    with asking.store(ago=7000) as db:
+        fleet = FleetActions(db)
+        action = fleet.add(data, keys.sign("jane", data), "jane")
+        list(fleet.deliver(action.document(), ["db1"]))
+    result = asking("action", "cancel", action.id)
+    assert (result.exit_code, f"the window of the action {action.id[:8]} is over" in result.stderr) == (1, True)
+    assert rows(asking("action", "status", action.id).stdout) == [["expired", "1"]]
 
 
 def test_the_modules_are_listed(asking: Cimaa) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Cimaa
+from tests.support.ssh_keys import Keys
 from zc.cimaa.masking import MASK
 
 
@@ -147,3 +148,18 @@ def test_what_a_store_takes_from_elsewhere_is_shown_with_its_source(
     assert f"[database]\tendpoint_url\thttp://{MASK}@localhost/\tenvironment variable AWS_ENDPOINT_URL\n" in shown
     Path("cimaa.cfg").write_text(text)
     assert "[database]\tregion\tus-east-2\tenvironment variable AWS_DEFAULT_REGION\n" in cimaa("config").stdout
+
+
+def test_a_key_that_cannot_sign_answers_is_a_warning(host: Cimaa, keys: Keys) -> None:
+    keys.make("jane")
+    keys.signers(f"jane {keys.public('jane')}")
+    text = Path("cimaa.cfg").read_text()
+    section = f"[actions]\ninvestigators = {keys.directory}/investigators\njournal = journal\n"
+    Path("cimaa.cfg").write_text(f"{text}{section}key = nokey\n")
+    result = host("config", "--check")
+    warning = (
+        "Warning: [actions] key: answers would not be signed: cannot read the key nokey: No such file or directory\n"
+    )
+    assert (result.exit_code, warning in result.stderr) == (0, True)
+    Path("cimaa.cfg").write_text(f"{text}{section}key = {keys.directory}/jane\n")
+    assert "Warning" not in host("config", "--check").stderr

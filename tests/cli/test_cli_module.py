@@ -112,6 +112,12 @@ def test_a_terminal_of_any_width_shows_the_modules(cimaa: Cimaa, monkeypatch: py
     assert [name for name in modules.names() if name not in shown] == []
 
 
+def test_the_modules_of_actions_are_listed_as_json_with_their_parameters(cimaa: Cimaa) -> None:
+    listed = json.loads(cimaa("action", "modules", "--json").stdout)
+    assert [each["name"] for each in listed] == modules.names()
+    assert listed == json.loads(cimaa("module", "--json").stdout)
+
+
 def test_without_a_name_the_modules_are_listed_with_their_parameters(cimaa: Cimaa) -> None:
     lines = cimaa("module").stdout.splitlines()
     assert [line.split("\t")[0] for line in lines if line[0] != "\t"] == modules.names()

@@ -106,7 +106,7 @@ def format_time(seconds: float) -> str:
 
 def _decoded(data: bytes) -> dict[str, Any]:
     if len(data) > SIZE:
-        raise InvalidAction(f"the document has {len(data)} bytes; at most {SIZE} are allowed")
+        raise InvalidAction(f"the document is too large: at most {SIZE} bytes are allowed")
     if not data.strip():
         raise InvalidAction("the document is empty, not JSON")
     try:

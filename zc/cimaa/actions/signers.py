@@ -101,7 +101,7 @@ def parse(text: str, file: str) -> dict[bytes, Signer]:
         names.add(signer.name)
         found[signer.key] = signer
     if not found:
-        raise ConfigurationError(f"{file} has no investigators")
+        raise ConfigurationError(f"{file} has no keys: write a name and its public key on each line")
     return found
 
 
@@ -123,7 +123,7 @@ def signatures(data: bytes) -> list[Signature]:
     :raises InvalidAction: naming the one that is wrong.
     """
     if len(data) > SIZE:
-        raise InvalidAction(f"the signatures have {len(data)} bytes; at most {SIZE} are allowed")
+        raise InvalidAction(f"the signatures are too large: at most {SIZE} bytes are allowed")
     found = [_signature(number, body) for number, body in enumerate(_bodies(data), 1)]
     if not found:
         raise InvalidAction("there is no signature")
@@ -179,9 +179,10 @@ def public_key(fields: list[str]) -> tuple[str, bytes]:
 
     :raises ValueError: saying what is wrong with it.
     """
-    if not fields or fields[0] not in KEY_TYPES:
-        known = ", ".join(sorted(KEY_TYPES))
-        raise ValueError(f"unknown type of key {quoted(fields[0] if fields else '')}; known: {known}")
+    if not fields:
+        raise ValueError("there is no public key after the name")
+    if fields[0] not in KEY_TYPES:
+        raise ValueError(f"unknown type of key {quoted(fields[0])}; known: {', '.join(sorted(KEY_TYPES))}")
     try:
         key = b64decode(fields[1], validate=True) if len(fields) > 1 else b""
         named, _ = first_string(key)

@@ -44,7 +44,8 @@ def check(path: Path) -> None:
 
 def _check(path: Path, status: os.stat_result) -> None:
     if status.st_uid not in (0, os.geteuid()):
-        raise ConfigurationError(f"{path} belongs to another user (uid {status.st_uid}), who may change it")
+        hint = "give it to root (chown), or choose another path"
+        raise ConfigurationError(f"{path} belongs to another user (uid {status.st_uid}), who may change it: {hint}")
     # In a directory such as /tmp, users cannot replace what belongs to others.
     sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     if status.st_mode & _OTHERS_WRITE and not sticky:

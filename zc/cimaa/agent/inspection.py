@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .. import options
-from ..actions import permissions, signatures
-from ..actions.config import ActionSettings
+from ..actions import permissions, private_keys, signatures
+from ..actions.config import SECTION, ActionSettings
 from ..actions.modules import host_commands
 from ..config import Config, Setting
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, SigningError
 from . import check_files, plugins
 from .check_files import SUFFIX
 from .config import Settings
@@ -40,7 +40,7 @@ def inspect(config: Config) -> Inspection:
     checks = [] if ours is None else _checks(ours, problems)
     unknown = permissions.unknown_names(granted, names) if granted and names else []
     unreachable = granted.unreachable() if granted else []
-    warnings = [*_readable(found), *_programs(found, checks or []), *unknown, *unreachable]
+    warnings = [*_readable(found), *_programs(found, checks or []), *unknown, *unreachable, *_answer_key(config)]
     alerters, sinks = (config.named(kind.section) for kind in plugins.KINDS)
     return Inspection(checks, alerters, sinks, list(dict.fromkeys(problems)), warnings)
 
@@ -69,6 +69,18 @@ def _investigators(config: Config) -> list[str]:
         return []
     known, _ = signatures.read_files(settings.investigators, settings.revoked)
     return [signer.name for signer in known.values()]
+
+
+def _answer_key(config: Config) -> Iterable[str]:
+    """A warning about a key with which this user could not sign answers."""
+    try:
+        key = ActionSettings.load(config).key
+        if key is not None:
+            private_keys.check(key, alone=True)
+    except SigningError as error:
+        yield f"[{SECTION}] key: answers would not be signed: {error}"
+    except ConfigurationError:  # a problem, which is named with the investigators
+        return
 
 
 def _tried(what: Callable[..., Any], problems: list[str]) -> Any:

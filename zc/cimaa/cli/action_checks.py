@@ -84,7 +84,9 @@ def too_long(document: Document, settings: ActionSettings) -> str:
     return ""
 
 
-def warn(ours: Config, document: Document, data: bytes, given: bytes) -> None:
+def warn(
+    ours: Config, document: Document, data: bytes, given: bytes, why: str = "by the configuration of this host"
+) -> None:
     """Warn if this host would refuse a signed action.
 
     It may be sent all the same, because each agent judges for itself.  Without investigators there is nothing to judge
@@ -100,7 +102,7 @@ def warn(ours: Config, document: Document, data: bytes, given: bytes) -> None:
         message(f"Warning: whether this host would run it is unknown: {error}")
         return
     for reason in reasons:
-        message(f"Warning: by the configuration of this host, it would be refused: {reason}.")
+        message(f"Warning: {why}, it would be refused: {reason}.")
 
 
 def shown(weights: Mapping[str, int]) -> str:

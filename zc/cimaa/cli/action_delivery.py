@@ -84,7 +84,7 @@ def send(db: DB, document: Document, data: bytes, given: bytes, rate: int, *, ye
     """Send a signed action to the agents of its target, after a question.
 
     :raises InvalidAction: if it reaches no agent, or was cancelled.
-    :raises click.Abort: if the user does not want to.
+    :raises click.Abort: if the user does not want to, or interrupts it.
     """
     fleet = FleetActions(db)
     found = reached(db, document)
@@ -101,10 +101,19 @@ def send(db: DB, document: Document, data: bytes, given: bytes, rate: int, *, ye
     if not yes:
         consent.ask(question, "--yes")
     action = fleet.add(data, given, login_name())
-    added = deliver(fleet, document, found.agents, rate)
+    try:
+        added = deliver(fleet, document, found.agents, rate)
+    except KeyboardInterrupt:
+        _show_interrupted(action.id[:8])
+        raise click.Abort from None
     had = len(found.agents) - added
     message(f"Sent {action.id[:8]} to {counted(added, 'agent')}" + (f"; {had} had it before." if had else "."))
     return action
+
+
+def _show_interrupted(start: str) -> None:
+    hint = f"cimaa action send FILE sends it to the others, cimaa action cancel {start} cancels it"
+    message(f"Interrupted: {start} was sent to only some of the agents, which may run it; {hint}")
 
 
 def limited(db: DB, size: int, rate: int) -> tuple[int | None, int]:

@@ -86,10 +86,19 @@ class ActionSpool:
         return said
 
     def follow(self) -> list[str]:
-        """Write what became of the actions in flight; the names of those that are done."""
-        done = [path.name for path in _files(self._actions["inflight"]) if self._follow(path)]
+        """Write what became of the actions in flight; the names of those that are done, or are not files."""
+        said = []
+        for path in _files(self._actions["inflight"]):
+            try:
+                data = spool_files.read(path, documents.SIZE + 1)
+            except InvalidAction as error:  # another program put it there
+                self._reject(path, str(error))
+                said.append(f"{path.name} is invalid: {error}")
+                continue
+            if self._follow(path, documents.document_id(data)):
+                said.append(f"{path.name} is done")
         self._remove_lonely(self._actions["inflight"], self._actions["done"])
-        return [f"{name} is done" for name in done]
+        return said
 
     def prune(self, keep: float) -> None:
         """Remove what has been done or invalid for longer than ``keep`` seconds."""
@@ -141,9 +150,9 @@ class ActionSpool:
         changed = [each.lstat().st_mtime for each in (path, signature_file(path)) if each.exists()]
         return not changed or self._clock() - max(changed) >= _SETTLED
 
-    def _follow(self, path: Path) -> bool:
+    def _follow(self, path: Path, document_id: str) -> bool:
         """Write what became of an action; true if it is done, and was moved."""
-        action = self._fleet.action(documents.document_id(signed_files.read(path)))
+        action = self._fleet.action(document_id)
         if action is None:  # it is not kept any longer, or another program wrote a file here
             return self._finish(path, {"state": "unknown: the store does not have it"})
         if not (is_known := path.name in self._written):

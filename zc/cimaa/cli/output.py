@@ -42,6 +42,13 @@ def message(text: str) -> None:
     click.echo(one_line(text), err=True)
 
 
+def reason(error: Exception) -> str:
+    """The text of an error; for one of the operating system the problem and the file, without its number."""
+    if not isinstance(error, OSError):
+        return str(error)
+    return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+
+
 def report_traceback(error: BaseException) -> None:
     """Show the traceback of a bug on standard error, if ``CIMAA_DEBUG`` is set."""
     if os.environ.get("CIMAA_DEBUG", "0") in ("", "0"):

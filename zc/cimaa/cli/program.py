@@ -11,7 +11,7 @@ from typing import IO, Any
 import click
 
 from ..errors import Error
-from .output import message, report_traceback
+from .output import message, reason, report_traceback
 
 #: Exit statuses, besides 0, and click's 2 for wrong usage.
 FAILED = 1
@@ -75,7 +75,7 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
     except OSError as error:
         if arguments is None:  # else the calling program continues to write
             _forget_output()
-        message(f"{_PREFIX} {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        message(f"{_PREFIX} {reason(error)}")
         return FAILED
     except Warning as error:
         message(f"{_PREFIX} {type(error).__name__}: {error}; Python is set to turn warnings into errors (-W)")

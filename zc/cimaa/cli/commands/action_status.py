@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ...actions.documents import format_time
-from ...actions.entries_of_actions import COMMAND, Counters, StoredAction
+from ...actions.entries_of_actions import COMMAND, COMPLETED, Counters, StoredAction
 from ...actions.fleet_actions import FleetActions
 from ...errors import InvalidAction
 from ...text import quoted
@@ -93,7 +93,8 @@ def status(ctx: click.Context, start: str, follow: bool, as_json: bool) -> None:
 def cancel(ctx: click.Context, start: str) -> None:
     """Cancel an action: agents that have not begun to run it will not.
 
-    What is running is not ended.  ID may be cut to its first digits.
+    What is running is not ended; an action whose window is over cannot be cancelled.  ID may be cut to its first
+    digits.
     """
     with open_store(ctx) as db:
         fleet = FleetActions(db)
@@ -101,6 +102,8 @@ def cancel(ctx: click.Context, start: str) -> None:
         if action.cancelled_by:
             message(f"{action.id[:8]} was cancelled by {action.cancelled_by} before.")
             return
+        if action_following.state(fleet, action) == COMPLETED:
+            raise InvalidAction(f"the window of the action {action.id[:8]} is over: there is nothing to cancel")
         fleet.cancel(action.id, login_name())
     message(f"Cancelled {action.id[:8]}.")
 

@@ -101,7 +101,7 @@ def action_modules(view: View) -> None:
 
     To try one on this host, without a signature, see: cimaa module
     """
-    show_modules(view)
+    show_modules(view, as_json=view.as_json)
 
 
 def _shape(module: type[Module]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ...actions import signed_files
+from ...actions import signed_files, signers
 from .. import action_checks
 from ..action_delivery import check_signed, rate_option, send, yes_option
 from ..action_files import file_argument, read_action
@@ -32,4 +32,11 @@ def send_action(ctx: click.Context, /, file: Path, rate: int, yes: bool) -> None
     check_signed(data, given, str(file))
     action_checks.warn(configuration(ctx), document, data, given)
     with open_store(ctx) as db:
-        send(db, document, data, given, rate, yes=yes)
+        action = send(db, document, data, given, rate, yes=yes)
+    if not _keys(action.signatures) <= _keys(given):
+        why = "with the signatures that were sent before, which cannot be taken back"
+        action_checks.warn(configuration(ctx), document, data, action.signatures, why)
+
+
+def _keys(given: bytes) -> set[bytes]:
+    return {signature.key for signature in signers.signatures(given)}

@@ -12,7 +12,7 @@ from ...errors import StoreUnavailable
 from .. import action_following, spool_files
 from ..action_delivery import deliver, limited, rate_option
 from ..action_spool import ActionSpool
-from ..output import message
+from ..output import message, reason
 from ..params import INTERVAL, examples, open_store
 from ..users import login_name
 
@@ -62,7 +62,7 @@ def spool(ctx: click.Context, directory: Path, once: bool, keep: int, rate: int)
             except (StoreUnavailable, OSError) as error:  # the disk may be full
                 if once:
                     raise
-                message(f"Trying again: {error}")
+                message(f"Trying again: {reason(error)}")
             if once:
                 return
             time.sleep(action_following.BILLED_INTERVAL if actions.is_billed() else action_following.INTERVAL)
