@@ -63,7 +63,7 @@ class Journal:
                 self._write_latest(now)
 
     def claim(self, action: str, until: float, now: float) -> bool:
-        """Claim an action whose window ends at ``until``; false if it was claimed before, by whatever process.
+        """Claim an action whose window ends at ``until``; false if it was claimed before, by any process.
 
         When it returns true, the claim is on disk.
 
