@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import lmdb
@@ -192,6 +192,64 @@ def test_the_next_thread_writes_if_one_that_waited_was_interrupted() -> None:
     for thread in (first, last):
         thread.join(60)
     assert done == [1, 1]
+
+
+class Interrupted(Exception):
+    """As Ctrl-C interrupts the main thread."""
+
+
+@pytest.fixture
+def interrupted() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """A function that makes a call in the main thread, and interrupts it at a random moment, unless it has ended."""
+    armed = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal armed
+        if armed:
+            armed = False
+            raise Interrupted
+
+    def run(call: Callable[[], object]) -> None:
+        nonlocal armed
+        with suppress(Interrupted):
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 4e-4), 0.05)
+            armed = True
+            call()
+            armed = False
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        yield run
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_thread_that_is_interrupted_at_any_moment_lets_the_others_write(
+    interrupted: Callable[[Callable[[], object]], None],
+) -> None:
+    changes, stopped = GroupCommit(), threading.Event()
+
+    def write(_group: Sequence[PendingChange[None]]) -> None:
+        time.sleep(0.0001)
+
+    def commit() -> None:
+        changes.commit(PendingChange(lambda _: None, b"key"), write)
+
+    def run() -> None:
+        while not stopped.is_set():
+            commit()
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3000):
+        interrupted(commit)
+    stopped.set()
+    end = time.monotonic() + 20
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_each_change_is_made_once_whatever_else_is_excluded_meanwhile() -> None:

@@ -4,8 +4,10 @@ from typing import Final
 
 from .faults import Report
 
-# How many bytes of reports are remembered; nearly always they are those of one agent.
+# How many bytes the memory takes at most; nearly always it has the report of one agent.
 _MOST: Final = 4 * 1024 * 1024
+# What each report takes besides its encoding: the objects, and its place in the dictionary.
+_EACH: Final = 400
 
 
 class RecentReports:
@@ -22,8 +24,13 @@ class RecentReports:
     def put(self, agent: str, report: Report) -> None:
         """Remember the agent's report."""
         before = self._reports.pop(agent, None)
-        self._size += len(report.encoded) - (len(before.encoded) if before is not None else 0)
+        self._size += _size(report) - (_size(before) if before is not None else 0)
         if self._size > _MOST:
             self._reports.clear()
-            self._size = len(report.encoded)
-        self._reports[agent] = Report(report.encoded, report.digest)
+            self._size = _size(report)
+        encoded = bytes(memoryview(report.encoded))  # a copy: orjson's own takes 4 KiB at least
+        self._reports[agent] = Report(encoded, report.digest)
+
+
+def _size(report: Report) -> int:
+    return len(report.encoded) + _EACH

@@ -59,7 +59,7 @@ def _window(text: str) -> int:
     return seconds
 
 
-#: How long the window of an action may be that some agent runs: at most :data:`WIDEST`.
+#: The type of the length of an action's window: a duration of at most :data:`WIDEST`.
 WINDOW = Type("duration", _window)
 
 OPTIONS = (

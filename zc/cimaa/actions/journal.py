@@ -1,7 +1,7 @@
 """What an agent has run: a directory with a file for each action, made before anything runs.
 
 A store that gives an action again is not believed.  Nothing here depends on the store: a user who can write to it can
-withhold actions, but cannot make an agent run one twice.  Agents of one host may have the same journal: in it, each has
+withhold actions, but cannot make an agent run one twice.  Agents of one user may have the same journal: in it, each has
 a directory of its name.
 
 A file is removed when the window of its action has been over for a while.  So that a clock that was set back does not
@@ -63,7 +63,7 @@ class Journal:
                 self._write_latest(now)
 
     def claim(self, action: str, until: float, now: float) -> bool:
-        """Claim an action whose window ends at ``until``; false if it was claimed before, by whatever process.
+        """Claim an action whose window ends at ``until``; false if it was claimed before, by any process.
 
         When it returns true, the claim is on disk.
 

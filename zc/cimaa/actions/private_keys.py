@@ -26,7 +26,7 @@ _ASKPASS = "SSH_ASKPASS_REQUIRE"
 
 
 class SshKey(NamedTuple):
-    """What a file tells about its key."""
+    """What is known of a key from its file."""
 
     #: True if the file has the private key.
     private: bool

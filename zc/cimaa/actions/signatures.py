@@ -85,7 +85,7 @@ class Keygen(NamedTuple):
         """The signature of the data, by a private key, or by a public one whose private key is in ``ssh-agent``.
 
         ``ssh-keygen`` may ask on the terminal for a passphrase, or for the touch of a token; unless it is ``alone``,
-        without anybody who could answer.
+        when no user could answer.
 
         :raises SigningError: if it cannot sign, saying what to do.
         """

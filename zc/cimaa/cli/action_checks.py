@@ -29,7 +29,7 @@ class OperationCheck(NamedTuple):
 
     @property
     def missing(self) -> int | None:
-        """The weight that is missing; ``None`` if no section permits the operation to anybody."""
+        """The weight that is missing; ``None`` if no section permits the operation."""
         permission = self.weighed.permission
         return permission and max(0, permission.minimum - self.weighed.weight)
 
@@ -48,7 +48,7 @@ class Checked(NamedTuple):
     document: Document
     signers: list[KnownSigner]
     operations: list[OperationCheck]
-    #: Why this host would refuse it, whoever signed it; empty: it would not.
+    #: Why this host would refuse it with any signatures; empty: it would not.
     refused: str
 
     @property

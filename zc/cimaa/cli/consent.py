@@ -6,7 +6,7 @@ from .output import message
 
 
 def ask(question: str, unless: str) -> None:
-    """Return if the user agrees; ``unless`` is the option that suppresses the question.
+    """Return if the user agrees; ``unless`` is the option that leaves out the question.
 
     :raises click.Abort: after a message, if the user does not agree, or cannot be asked.
     """

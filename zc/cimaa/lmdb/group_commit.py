@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 from . import files
@@ -13,6 +14,8 @@ T = TypeVar("T")
 
 # How many changes one transaction has at most: each needs space on disk that is allocated in advance.
 _LARGEST: Final = 8
+# How long (seconds) a thread waits before it looks itself whether it may write.
+_LONGEST: Final = 1
 
 
 class PendingChange(Generic[T]):
@@ -35,8 +38,12 @@ class PendingChange(Generic[T]):
         self._woken: SimpleQueue[None] = SimpleQueue()
 
     def wait(self) -> None:
-        """Wait until another thread calls :meth:`wake`; not at all if it did since the last time."""
-        self._woken.get()
+        """Wait until another thread calls :meth:`wake`; not at all if it did since the last time.
+
+        This returns after a second in any case: a thread that was interrupted may not have woken another.
+        """
+        with suppress(Empty):
+            self._woken.get(timeout=_LONGEST)
 
     def wake(self) -> None:
         """Wake the thread that makes the change: it was committed, or no thread writes."""
@@ -53,7 +60,7 @@ class GroupCommit:
     """The changes that threads of this process wait for."""
 
     def __init__(self) -> None:
-        #: Held by the thread that writes.
+        # Held by the thread that writes.  Only "with" takes it: otherwise a thread that is interrupted could keep it.
         self._writing = threading.Lock()
         self._waiting: list[PendingChange[Any]] = []
         self._group: list[PendingChange[Any]] = []
@@ -66,15 +73,12 @@ class GroupCommit:
         self._waiting.append(change)
         writes = False
         try:
-            while not (change.committed or writes):
-                writes = self._writing.acquire(blocking=False)
-                if writes:
-                    try:
-                        self._write(change, write)
-                    finally:
-                        self._writing.release()
-                else:
-                    change.wait()
+            while self._writing.locked() and not change.committed:
+                change.wait()
+            if not change.committed:
+                writes = True
+                with self._writing:  # if another thread was quicker, this waits for it
+                    self._write(change, write)
         finally:
             self._waiting.remove(change)
             if change in self._group and not change.committed:  # interrupted, as by Ctrl-C

@@ -186,10 +186,11 @@ class DB(Contract):
 
     def _rows(self) -> Iterator[tuple[str, Row]]:
         """In pages, each by a transaction of its own: memory does not grow with the fleet."""
-        last = ""
-        while page := self._rows_after(last):
+        last: str | None = ""
+        while last is not None:
+            page = self._rows_after(last)
             yield from page
-            last = page[-1][0]
+            last = page[-1][0] if len(page) == _PART else None
 
     def _rows_after(self, last: str) -> list[tuple[str, Row]]:
         """A page of the rows, sorted by name, after this name."""
