@@ -136,7 +136,7 @@ class Fleet:
 
     def ask(self, fleet: FleetActions) -> Figures:
         begin = fleet.now()
-        parameters = {"path": "/etc", "name": "passwd", "depth": 1}
+        parameters = {"path": "/", "type": "directory", "depth": 0}
         data = self.questions.document("file", begin, end=20 * 3600, parameters=parameters)
         file = self.directory / "question.json"
         file.write_bytes(data)
