@@ -41,6 +41,8 @@ from zc.cimaa.faults import FaultDict
 from zc.cimaa.outcomes import Finished
 
 PROCESSES = 4
+# Seconds between the starts of two agents of a process.
+_APART = 0.05
 
 
 class Figures(NamedTuple):
@@ -62,8 +64,9 @@ async def healthy(agent: str, check: Check, before: Iterable[FaultDict]) -> Resu
     return of_outcome(agent, check, Finished(0, b"ok", b""), before)
 
 
-async def live(config: Config, db: DB) -> None:
-    """Do what the process of a daemon does, until it is killed."""
+async def live(config: Config, db: DB, start: float) -> None:
+    """Do what the process of a daemon does, after ``start`` seconds, until it is killed."""
+    await asyncio.sleep(start)
     settings, clock = Settings.load(config), SystemClock()
     store = StoreClient(settings.name, db, clock)
     daemon = Daemon(settings, store, {}, clock, healthy, on_tick=lambda _tick: actions.tick())
@@ -75,7 +78,8 @@ async def live(config: Config, db: DB) -> None:
 async def live_together(files: Iterable[Path]) -> None:
     configs = [Config.read(file) for file in files]
     with configs[0].open_database() as db:
-        await asyncio.gather(*(live(config, db) for config in configs))
+        # One after the other: of 1,000 requests at once, moto's server refuses some.
+        await asyncio.gather(*(live(config, db, number * _APART) for number, config in enumerate(configs)))
 
 
 # What they are asked
@@ -132,7 +136,7 @@ class Fleet:
 
     def ask(self, fleet: FleetActions) -> Figures:
         begin = fleet.now()
-        parameters = {"path": "/etc", "name": "passwd", "depth": 1}
+        parameters = {"path": "/", "type": "directory", "depth": 0}
         data = self.questions.document("file", begin, end=20 * 3600, parameters=parameters)
         file = self.directory / "question.json"
         file.write_bytes(data)
