@@ -171,7 +171,7 @@ def _heartbeat(key: bytes, updated: int) -> dict[str, Any]:
 
 def _agent(key: bytes, row: bytes, updated: int) -> dict[str, Any]:
     names = ("host", "pid", "version", "os", "first", "last")
-    seen = orjson.loads(row[27 + _LENGTH.unpack_from(row, 25)[0] :])
+    seen = orjson.loads(row[51 + _LENGTH.unpack_from(row, 49)[0] :])
     instances = [dict(zip(names, (*who, first // 10**6, last // 10**6), strict=True)) for *who, first, last in seen]
     return {**_heartbeat(key, updated), "instances": instances}
 
