@@ -10,7 +10,6 @@ decodes what is asked for, and returns the same dicts.  The lists are compared b
 
 import gc
 import os
-import resource
 import shutil
 import struct
 import subprocess
@@ -225,8 +224,9 @@ def peak(path: str, work: str) -> None:
         result = eval(work, {"db": db})
         seconds = time.perf_counter() - start
         # The pages of the file that were read count as the process's, but the system takes them back at will.
+        # (VmHWM, because the maximum that getrusage returns includes the time before this program was executed.)
         status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - int(status["RssFile"].split()[0])
+        most = int(status["VmHWM"].split()[0]) - int(status["RssFile"].split()[0])
         print(f"{work:26} {seconds:6.2f} s, at most {most / 1024:6.0f} MB besides the file ({type(result).__name__})")
 
 
