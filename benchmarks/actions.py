@@ -1,6 +1,6 @@
-"""What actions cost on PostgreSQL: to send one to a fleet, and to count what became of it.
+"""What actions cost: an agent that they are not for; and on PostgreSQL, sending one to a fleet, and counting.
 
-    python -m benchmarks.actions [--dsn DSN] [delivery] [sending]
+    python -m benchmarks.actions [--dsn DSN] [idle] [delivery] [sending]
 
 Without a DSN it starts a server of its own, as benchmarks.postgres does.  The fleet has as many agents as the
 environment variable AGENTS says (a million), which takes some minutes and 3 GB.
@@ -21,6 +21,7 @@ from typing import Any
 
 import psycopg
 
+from benchmarks import field
 from benchmarks.postgres import SCHEMA, fill, fresh, opened, run, table
 from benchmarks.turns import by_turns
 from tests.support.signed_actions import action_data
@@ -28,12 +29,16 @@ from tests.support.ssh_keys import Keys
 from zc.cimaa.actions.documents import document_id
 from zc.cimaa.actions.entries_of_actions import StoredAction
 from zc.cimaa.actions.fleet_actions import PART, FleetActions
+from zc.cimaa.db import DB
+from zc.cimaa.lmdb import DB as LMDB
 from zc.cimaa.postgres.setup import roles
 
 AGENTS = int(os.environ.get("AGENTS", "1_000_000"))
 #: In each round, a part of the fleet is sent to.
 ROUNDS = 20
 COUNTS = 15
+#: How many actions are in force, and the agent that they are not for.
+FOREIGN, AGENT = 100, field.name(0)
 
 Connection = psycopg.Connection[Any]
 
@@ -45,6 +50,35 @@ _BARE = f"""
 _INSERT = f"INSERT INTO {SCHEMA}.bare_commands SELECT agent, %s, 'sent', 1 FROM unnest(%s::text[]) AS agent"
 _UPDATE = f"UPDATE {SCHEMA}.bare_agents SET marked = true WHERE name = ANY (%s)"
 _BARE_COUNT = f"SELECT count(*) FROM {SCHEMA}.bare_commands WHERE action = %s"
+
+
+def idle(dsn: str) -> None:
+    """An unchanged report with 100 actions in force that are for another agent, against one that asks for no actions.
+
+    ``set_faults`` is as fast as a report was before there were actions: its condition does not have the mark.
+    """
+    rows = []
+    with fresh(dsn), tempfile.TemporaryDirectory() as name, opened(dsn) as postgres, LMDB({"path": name}) as lmdb:
+        for store, db in {"PostgreSQL": postgres, "LMDB": lmdb}.items():
+            fleet = FleetActions(db)
+            for number in range(FOREIGN):
+                action = fleet.add(action_data(name=f"question {number}"), b"", "jane")
+                list(fleet.deliver(action.document(), ["other"]))
+            rows.append([store, *(f"{ratio:.2f}" for ratio in idle_ratios(db))])
+    table(["speed, relative to set_faults, two faults", "median", "least", "most"], rows)
+
+
+def idle_ratios(db: DB) -> tuple[float, float, float]:
+    """Of five runs: the median, the least and the most."""
+    faults = field.report(0, 2)
+    db.report(AGENT, faults)
+    ways: dict[str, Callable[[int], object]] = {
+        "report": lambda _: db.report(AGENT, faults),
+        "set_faults": lambda _: db.set_faults(AGENT, faults),
+    }
+    runs = [by_turns(ways, 200, 20) for _ in range(5)]
+    ratios = sorted(seconds["set_faults"] / seconds["report"] for seconds in runs)
+    return ratios[2], ratios[0], ratios[-1]
 
 
 def delivery(dsn: str) -> None:
@@ -193,7 +227,7 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-PARTS: Mapping[str, Callable[[str], None]] = {"delivery": delivery, "sending": sending}
+PARTS: Mapping[str, Callable[[str], None]] = {"idle": idle, "delivery": delivery, "sending": sending}
 
 if __name__ == "__main__":
     run(PARTS, sys.argv[1:])
