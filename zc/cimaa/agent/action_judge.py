@@ -103,10 +103,11 @@ class ActionJudge:
     async def _change_journal(self, journal: Journal) -> str | None:
         """Use this journal from now on; why it must not be used, or ``None``."""
         last = self._journal
-        if last is not None and last.path != journal.path:
+        if last is not None:
             if problem := await _problem(lambda: journal.take_over(last)):
                 return problem
-            _LOG.info("the journal %s has taken over what %s has", journal.path, last.path)
+            if last.path != journal.path:
+                _LOG.info("the journal %s has taken over what %s has", journal.path, last.path)
         self._journal = journal
         return None
 
