@@ -226,6 +226,21 @@ def test_another_journal_that_cannot_take_over_what_ran_is_not_used(host: AskedH
     assert PROBLEM not in host.faults()
 
 
+def test_another_journal_does_not_replace_one_that_was_removed(host: AskedHost) -> None:
+    action = host.ask()
+
+    def change() -> None:
+        assert host.times_run() == 1
+        shutil.rmtree(host.path.parent / "journal")
+        change_journal(host, "elsewhere")
+        host.reload()
+        give_again(host, action)
+
+    host.run(5, at2=change)
+    assert (states(host.db, action), host.times_run()) == ({"web1": "sent"}, 1)
+    assert "is not there any more, and was not moved to" in host.faults()[PROBLEM]
+
+
 def test_an_unexpected_error_of_another_journal_is_a_fault_and_the_agent_ends(
     host: AskedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +288,22 @@ def test_a_journal_that_was_removed_is_not_replaced_by_an_empty_one_until_a_rest
     other = host.ask()
     host.run(1)
     assert states(host.db, other) == {"web1": "success"}
+    assert PROBLEM not in host.faults()
+
+
+def test_without_actions_a_problem_of_the_journal_is_over(host: AskedHost) -> None:
+    host.ask()
+
+    def remove() -> None:
+        shutil.rmtree(host.path.parent / "journal")
+        host.reload()
+
+    def do_without() -> None:
+        assert LOST in host.faults()[PROBLEM]
+        host.configure(sections="")
+        host.reload()
+
+    host.run(9, at2=remove, at5=do_without)
     assert PROBLEM not in host.faults()
 
 

@@ -12,28 +12,20 @@ know any longer what ran.
 """
 
 import json
-import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from math import isfinite, nan
 from pathlib import Path
 from typing import Final
 
-from ..durable import make_directory, sync_directory
+from ..durable import make_directory
 from ..errors import JournalError
 from ..text import file_name
 from ..units import format_duration
 from . import trusted_files
-from .config import WIDEST
+from .journal_files import WINDOWS_OVER, JournalFiles, is_id, remedy
 
 #: How far the clock may be behind the latest time that was seen (seconds).
 TOLERANCE: Final = 5 * 60
-
-_LATEST = "latest"
-_ID = re.compile(r"[0-9a-f]{64}")
-_DRAFT = re.compile(rf"{_LATEST}\.\d+")
-_OVER = "when the windows of all actions that ran are over"
 
 
 class Journal:
@@ -46,15 +38,14 @@ class Journal:
         :raises JournalError: if it cannot be made.
         """
         self.path = directory / file_name(agent)
-        # Where earlier versions wrote their files, of one agent, directly; they still count.
-        self._earlier = directory
+        self._files = JournalFiles(self.path)
         # The latest time that this process knows to be in the journal: if it is not there, claims are lost, too.
         self._seen = 0.0
         with self._errors("made"):
             make_directory(self.path)
         trusted_files.check(self.path)
         with suppress(JournalError), self._errors("read"):  # such a problem is reported when the journal is used
-            self._seen, _ = self._latest()
+            self._seen, _ = self._files.latest()
 
     def see(self, now: float) -> None:
         """Note the time (seconds since the epoch), before anything is decided by it.
@@ -63,20 +54,20 @@ class Journal:
             the journal any more, or the journal cannot be written.
         """
         with self._errors("written"):
-            latest, path = self._latest()
+            latest, path = self._files.latest()
             if latest < self._seen - TOLERANCE:
                 raise JournalError(
                     f"what this agent wrote to the journal {self.path} is not there any more; no action runs: "
-                    f"restore it, or restart the agent {_OVER}"
+                    f"restore it, or restart the agent {WINDOWS_OVER}"
                 )
             if now < latest - TOLERANCE:
                 behind = format_duration(latest - now)
                 raise JournalError(
                     f"the clock is {behind} behind the latest time that the journal {self.path} saw; no action runs."
-                    f"  If the clock is right now, {_remedy(path)}"
+                    f"  If the clock is right now, {remedy(path)}"
                 )
             if now > latest:
-                self._write_latest(now)
+                self._files.write_latest(now)
             self._seen = max(self._seen, now, latest)
 
     def claim(self, action: str, until: float, now: float) -> bool:
@@ -86,11 +77,11 @@ class Journal:
 
         :raises JournalError: if the clock is behind, or the claim cannot be written: then nothing may run.
         """
-        if not _ID.fullmatch(action):
+        if not is_id(action):
             raise ValueError(f"{action!r} is not the id of an action")
         self.see(now)
         with self._errors("written"):
-            return self._write_claim(action, json.dumps({"until": until}).encode())
+            return self._files.write_claim(action, json.dumps({"until": until}).encode())
 
     def take_over(self, last: "Journal") -> None:
         """Use this journal in place of the ``last`` one of this process from now on.
@@ -112,88 +103,29 @@ class Journal:
         """
         self.see(now)
         with self._errors("written"):
-            for path in self._claims():
-                # The clock may be behind by the tolerance, and must not be in the window then.
-                if _end(path) + TOLERANCE < now:
-                    path.unlink(missing_ok=True)
-            for path in _matching(self.path, _DRAFT):
-                # Those of processes that were killed.
-                if _modified(path) + TOLERANCE < now:
-                    path.unlink(missing_ok=True)
+            # The clock may be behind by the tolerance, and must not be in the window of a claim then.
+            self._files.remove_before(now - TOLERANCE)
 
     def _copy(self, last: "Journal") -> None:
         """Copy what another journal has into this one."""
         with last._errors("read"):
-            latest, _ = last._latest()
+            latest, _ = last._files.latest()
             claims = {}
-            for path in last._claims():
+            for path in last._files.claims():
                 with suppress(FileNotFoundError):  # another process removed it
                     claims[path.name] = path.read_bytes()
             is_there = last.path.is_dir() and latest >= last._seen - TOLERANCE
         with self._errors("written"):
-            ours, _ = self._latest()
+            ours, _ = self._files.latest()
             if not is_there and (not ours or ours < last._seen):
                 raise JournalError(
                     f"what this agent wrote to the journal {last.path} is not there any more, and was not moved to "
-                    f"{self.path}; no action runs: restore it, or restart the agent {_OVER}"
+                    f"{self.path}; no action runs: restore it, or restart the agent {WINDOWS_OVER}"
                 )
             for action, claim in claims.items():
-                self._write_claim(action, claim)
+                self._files.write_claim(action, claim)
             if latest > ours:
-                self._write_latest(latest)
-
-    def _write_claim(self, action: str, claim: bytes) -> bool:
-        """Write the file of a claim, and return when it is on disk; false if there is one."""
-        if (self._earlier / action).is_file():
-            return False
-        try:
-            descriptor = os.open(self.path / action, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return False
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor, not a path
-                file.write(claim)
-                file.flush()
-                os.fsync(file.fileno())
-            sync_directory(self.path)
-        except BaseException:  # nothing has run, and it may be claimed again
-            with suppress(OSError):
-                (self.path / action).unlink()
-            raise
-        return True
-
-    def _claims(self) -> list[Path]:
-        claims = _matching(self.path, _ID)
-        with suppress(PermissionError):  # earlier versions could not use such a directory
-            claims += [
-                path for path in _matching(self._earlier, _ID) if path.is_file()
-            ]  # an agent may have such a name
-        return claims
-
-    def _latest(self) -> tuple[float, Path]:
-        """The latest time that was seen, and its file; 0 if there is none."""
-        path = self.path / _LATEST
-        with suppress(FileNotFoundError):
-            return _read_latest(path), path
-        earlier = self._earlier / _LATEST
-        with suppress(FileNotFoundError, IsADirectoryError):  # the directory of an agent with this name
-            return _read_latest(earlier), earlier
-        return 0, path
-
-    def _write_latest(self, now: float) -> None:
-        # Two processes may write at the same time; they have the same clock.
-        draft = self.path / f"{_LATEST}.{os.getpid()}"
-        try:
-            with draft.open("w") as file:
-                file.write(repr(now))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.path / _LATEST)
-        except BaseException:
-            with suppress(OSError):
-                draft.unlink()
-            raise
-        sync_directory(self.path)
+                self._files.write_latest(latest)
 
     @contextmanager
     def _errors(self, done: str) -> Iterator[None]:
@@ -202,41 +134,3 @@ class Journal:
         except OSError as error:
             reason = f"the journal {self.path} cannot be {done}: {error.strerror}; no action runs"
             raise JournalError(reason) from error
-
-
-def _remedy(path: Path) -> str:
-    return f"remove {path} and restart the agent {_OVER}"
-
-
-def _read_latest(path: Path) -> float:
-    try:
-        latest = float(path.read_text())
-    except ValueError:
-        latest = nan
-    if not isfinite(latest):
-        raise JournalError(f"{path} is damaged; no action runs: {_remedy(path)}")
-    return latest
-
-
-def _matching(directory: Path, name: re.Pattern[str]) -> list[Path]:
-    """The files with such names; none if the directory is missing."""
-    with suppress(FileNotFoundError):
-        return [path for path in directory.iterdir() if name.fullmatch(path.name)]
-    return []
-
-
-def _end(path: Path) -> float:
-    """When the window of a claimed action ends; for a damaged claim, when it ends at the latest."""
-    try:
-        return float(json.loads(path.read_text())["until"])
-    except (ValueError, KeyError, TypeError):
-        return _modified(path) + WIDEST
-    except FileNotFoundError:  # another process removed it
-        return 0
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # another process removed it
-        return 0

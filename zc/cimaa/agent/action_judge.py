@@ -71,11 +71,10 @@ class ActionJudge:
 
     async def journal_is_usable(self) -> bool:
         """True if the journal does not prevent that actions run; what it need not keep is removed."""
-        now = self._clock.time()
+        now, problem = self._clock.time(), None
         async with self._turn:
-            if (rules := self.rules) is None:
-                return True
-            problem = await _problem(lambda: rules.journal.prune(now))
+            if (rules := self.rules) is not None:
+                problem = await _problem(lambda: rules.journal.prune(now))
         self._problems.note(ProblemKind.JOURNAL, problem)
         return problem is None
 
