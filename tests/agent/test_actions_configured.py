@@ -226,6 +226,105 @@ def test_another_journal_that_cannot_take_over_what_ran_is_not_used(host: AskedH
     assert PROBLEM not in host.faults()
 
 
+def test_another_journal_does_not_replace_one_that_was_removed(host: AskedHost) -> None:
+    action = host.ask()
+
+    def change() -> None:
+        assert host.times_run() == 1
+        shutil.rmtree(host.path.parent / "journal")
+        change_journal(host, "elsewhere")
+        host.reload()
+        give_again(host, action)
+
+    host.run(5, at2=change)
+    assert (states(host.db, action), host.times_run()) == ({"web1": "sent"}, 1)
+    assert "is not there any more, and was not moved to" in host.faults()[PROBLEM]
+
+
+def test_an_unexpected_error_of_another_journal_is_a_fault_and_the_agent_ends(
+    host: AskedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, sync = host.path.parent / "elsewhere", os.fsync
+
+    def fail(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().parent == elsewhere / "web1":
+            raise RuntimeError("unexpected")
+        sync(descriptor)
+
+    def change() -> None:
+        monkeypatch.setattr(os, "fsync", fail)
+        change_journal(host, "elsewhere")
+        host.reload()
+        host.ask(name="another")
+
+    host.ask()
+    host.run(6, at2=change)
+    assert host.times_run() == 1
+    assert host.faults()[PROBLEM] == "a bug in zc.cimaa, or in a module: RuntimeError: unexpected"
+
+
+LOST = "is not there any more; no action runs: restore it, or restart the agent when the windows"
+
+
+def test_a_journal_that_was_removed_is_not_replaced_by_an_empty_one_until_a_restart(host: AskedHost) -> None:
+    action = host.ask()
+    found: list[object] = []
+
+    def remove() -> None:
+        assert host.times_run() == 1
+        shutil.rmtree(host.path.parent / "journal")
+        host.reload()
+        give_again(host, action)
+
+    def remove_again() -> None:
+        found.append((LOST in host.faults()[PROBLEM], states(host.db, action)["web1"]))
+        shutil.rmtree(host.path.parent / "journal")
+        host.db.wake(["web1"])
+
+    host.run(12, at2=remove, at5=remove_again)
+    assert found == [(True, "sent")]
+    assert LOST in host.faults()[PROBLEM]
+    assert (states(host.db, action), host.times_run()) == ({"web1": "expired"}, 1)
+    other = host.ask()
+    host.run(1)
+    assert states(host.db, other) == {"web1": "success"}
+    assert PROBLEM not in host.faults()
+
+
+def test_without_actions_a_problem_of_the_journal_is_over(host: AskedHost) -> None:
+    host.ask()
+
+    def remove() -> None:
+        shutil.rmtree(host.path.parent / "journal")
+        host.reload()
+
+    def do_without() -> None:
+        assert LOST in host.faults()[PROBLEM]
+        host.configure(sections="")
+        host.reload()
+
+    host.run(9, at2=remove, at5=do_without)
+    assert PROBLEM not in host.faults()
+
+
+def test_a_journal_that_was_removed_can_be_restored(host: AskedHost) -> None:
+    action = host.ask()
+    saved = host.path.parent / "saved"
+
+    def remove() -> None:
+        (host.path.parent / "journal").rename(saved)
+        host.reload()
+        give_again(host, action)
+
+    def restore() -> None:
+        assert LOST in host.faults()[PROBLEM]
+        shutil.copytree(saved, host.path.parent / "journal", dirs_exist_ok=True)
+
+    host.run(9, at2=remove, at5=restore)
+    assert (states(host.db, action), host.times_run()) == ({"web1": "lost"}, 1)
+    assert PROBLEM not in host.faults()
+
+
 def test_agents_of_one_host_with_one_journal_run_an_action_once_each(tmp_path: Path) -> None:
     host = AskedHost(tmp_path)
     names = ["web1", "web2"]

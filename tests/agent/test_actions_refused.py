@@ -205,6 +205,23 @@ def test_an_agent_that_runs_once_judges_it_again_if_it_was_woken(tmp_path: Path)
     assert (host.times_run(), states(db, action)) == (1, {"web1": "success"})
 
 
+def test_a_repeated_send_has_it_judged_again_after_a_run_that_was_killed_before_it_judged(tmp_path: Path) -> None:
+    host = AskedHost(tmp_path)
+    host.db = db = Counting(clock=time.time)
+    host.clock.time = time.time  # type: ignore[method-assign]  # it runs by the system's clock
+    host.configure()
+    db.report("web1", [])
+    action = host.ask(who="joe")
+    once(host, woken=db.report("web1", []))
+    host.sign(action, "jane")
+    assert db.report("web1", [])  # the report of the run that was killed
+    once(host, woken=db.report("web1", []))
+    assert states(db, action) == {"web1": "refused"}
+    host.sign(action, "jane")
+    once(host, woken=db.report("web1", []))
+    assert (host.times_run(), states(db, action)) == (1, {"web1": "success"})
+
+
 def command(name: str, state: str = "sent") -> Command:
     return Command(name, "web1", state, 0, "", False, "r", None)
 

@@ -21,9 +21,13 @@ def sync_directory(path: Path) -> None:
 def make_directory(path: Path) -> None:
     """Make a directory, and those above it that are missing, each for this user alone; they are on disk then.
 
+    Also one that is there: a process may have been stopped, or have failed, after it made it.
+
     :raises OSError: if that cannot be done.
     """
     if path.is_dir():
+        if os.access(path.parent, os.W_OK):  # otherwise this user has not made it
+            sync_directory(path.parent)
         return
     if path.parent != path:
         make_directory(path.parent)

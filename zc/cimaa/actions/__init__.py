@@ -2,7 +2,7 @@
 
 ``documents``, ``targets``, ``permissions``, ``signers``
     The rules: what an action is, whom it is for, what its signers may ask, and who they are.
-``signatures``, ``journal``, ``judging``
+``signatures``, ``journal``, ``journal_files``, ``judging``
     Signing and verifying with OpenSSH; what was run; deciding, in a fixed order, whether an agent runs an action.
 ``entries_of_actions``, ``fleet_actions``
     Actions, commands and answers in a store: how they are stored; sending, claiming, answering, counting.

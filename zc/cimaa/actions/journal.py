@@ -6,29 +6,26 @@ a directory of its name.
 
 A file is removed when the window of its action has been over for a while.  So that a clock that was set back does not
 open that window again, the journal keeps the latest time that it saw, and while the clock is behind it, nothing runs.
+
+A process that finds its journal emptied, missing or replaced by an earlier one does not go on with that: it could not
+know any longer what ran.
 """
 
 import json
-import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from math import isfinite, nan
 from pathlib import Path
 from typing import Final
 
-from ..durable import make_directory, sync_directory
+from ..durable import make_directory
 from ..errors import JournalError
 from ..text import file_name
 from ..units import format_duration
 from . import trusted_files
-from .config import WIDEST
+from .journal_files import WINDOWS_OVER, JournalFiles, is_id, remedy
 
 #: How far the clock may be behind the latest time that was seen (seconds).
 TOLERANCE: Final = 5 * 60
-
-_LATEST = "latest"
-_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class Journal:
@@ -41,26 +38,37 @@ class Journal:
         :raises JournalError: if it cannot be made.
         """
         self.path = directory / file_name(agent)
-        self._remedy = f"remove {self.path / _LATEST} after the windows of all actions that ran are over"
+        self._files = JournalFiles(self.path)
+        # The latest time that this process knows to be in the journal: if it is not there, claims are lost, too.
+        self._seen = 0.0
         with self._errors("made"):
             make_directory(self.path)
         trusted_files.check(self.path)
+        with suppress(JournalError), self._errors("read"):  # such a problem is reported when the journal is used
+            self._seen, _ = self._files.latest()
 
     def see(self, now: float) -> None:
         """Note the time (seconds since the epoch), before anything is decided by it.
 
-        :raises JournalError: if the clock is behind the latest time that was seen, or the journal cannot be written.
+        :raises JournalError: if the clock is behind the latest time that was seen, what this process wrote is not in
+            the journal any more, or the journal cannot be written.
         """
         with self._errors("written"):
-            latest = self._latest()
+            latest, path = self._files.latest()
+            if latest < self._seen - TOLERANCE:
+                raise JournalError(
+                    f"what this agent wrote to the journal {self.path} is not there any more; no action runs: "
+                    f"restore it, or restart the agent {WINDOWS_OVER}"
+                )
             if now < latest - TOLERANCE:
                 behind = format_duration(latest - now)
                 raise JournalError(
                     f"the clock is {behind} behind the latest time that the journal {self.path} saw; no action runs."
-                    f"  If the clock is right now, {self._remedy}"
+                    f"  If the clock is right now, {remedy(path)}"
                 )
             if now > latest:
-                self._write_latest(now)
+                self._files.write_latest(now)
+            self._seen = max(self._seen, now, latest)
 
     def claim(self, action: str, until: float, now: float) -> bool:
         """Claim an action whose window ends at ``until``; false if it was claimed before, by any process.
@@ -69,30 +77,24 @@ class Journal:
 
         :raises JournalError: if the clock is behind, or the claim cannot be written: then nothing may run.
         """
-        if not _ID.fullmatch(action):
+        if not is_id(action):
             raise ValueError(f"{action!r} is not the id of an action")
         self.see(now)
         with self._errors("written"):
-            return self._write_claim(action, json.dumps({"until": until}).encode())
+            return self._files.write_claim(action, json.dumps({"until": until}).encode())
 
-    def take_over(self, other: "Journal") -> None:
-        """Claim what another journal has claimed, and see what it saw: this one is used in its place from now on.
+    def take_over(self, last: "Journal") -> None:
+        """Use this journal in place of the ``last`` one of this process from now on.
 
-        If the directory of the other one is missing, it was moved, and there is nothing to take over.
+        It claims what that has claimed, and sees what it saw.  If that is not there any more, it must have been moved
+        here.
 
-        :raises JournalError: if one of them cannot be read or written; then this one must not be used.
+        :raises JournalError: if it was not moved here, or one of them cannot be read or written; then this one must
+            not be used.
         """
-        with other._errors("read"):
-            latest = other._latest()
-            claims = {}
-            for path in other._claims() if other.path.is_dir() else ():
-                with suppress(FileNotFoundError):  # another process removed it
-                    claims[path.name] = path.read_bytes()
-        with self._errors("written"):
-            for action, claim in claims.items():
-                self._write_claim(action, claim)
-            if latest > self._latest():
-                self._write_latest(latest)
+        if self.path != last.path:
+            self._copy(last)
+        self._seen = max(self._seen, last._seen)
 
     def prune(self, now: float) -> None:
         """Remove the claims that are no longer needed, because the windows of their actions are over.
@@ -101,53 +103,29 @@ class Journal:
         """
         self.see(now)
         with self._errors("written"):
-            for path in self._claims():
-                # The clock may be behind by the tolerance, and must not be in the window then.
-                if _end(path) + TOLERANCE < now:
-                    path.unlink(missing_ok=True)
+            # The clock may be behind by the tolerance, and must not be in the window of a claim then.
+            self._files.remove_before(now - TOLERANCE)
 
-    def _write_claim(self, action: str, claim: bytes) -> bool:
-        """Write the file of a claim, and return when it is on disk; false if there is one."""
-        try:
-            descriptor = os.open(self.path / action, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return False
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor, not a path
-                file.write(claim)
-                file.flush()
-                os.fsync(file.fileno())
-            sync_directory(self.path)
-        except BaseException:  # nothing has run, and it may be claimed again
-            with suppress(OSError):
-                (self.path / action).unlink()
-            raise
-        return True
-
-    def _claims(self) -> list[Path]:
-        return [path for path in self.path.iterdir() if _ID.fullmatch(path.name)]
-
-    def _latest(self) -> float:
-        path = self.path / _LATEST
-        try:
-            latest = float(path.read_text())
-        except FileNotFoundError:
-            return 0
-        except ValueError:
-            latest = nan
-        if not isfinite(latest):
-            raise JournalError(f"{path} is damaged; no action runs: {self._remedy}")
-        return latest
-
-    def _write_latest(self, now: float) -> None:
-        # Two processes may write at the same time; they have the same clock.
-        draft = self.path / f"{_LATEST}.{os.getpid()}"
-        with draft.open("w") as file:
-            file.write(repr(now))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.path / _LATEST)
-        sync_directory(self.path)
+    def _copy(self, last: "Journal") -> None:
+        """Copy what another journal has into this one."""
+        with last._errors("read"):
+            latest, _ = last._files.latest()
+            claims = {}
+            for path in last._files.claims():
+                with suppress(FileNotFoundError):  # another process removed it
+                    claims[path.name] = path.read_bytes()
+            is_there = last.path.is_dir() and latest >= last._seen - TOLERANCE
+        with self._errors("written"):
+            ours, _ = self._files.latest()
+            if not is_there and (not ours or ours < last._seen):
+                raise JournalError(
+                    f"what this agent wrote to the journal {last.path} is not there any more, and was not moved to "
+                    f"{self.path}; no action runs: restore it, or restart the agent {WINDOWS_OVER}"
+                )
+            for action, claim in claims.items():
+                self._files.write_claim(action, claim)
+            if latest > ours:
+                self._files.write_latest(latest)
 
     @contextmanager
     def _errors(self, done: str) -> Iterator[None]:
@@ -156,13 +134,3 @@ class Journal:
         except OSError as error:
             reason = f"the journal {self.path} cannot be {done}: {error.strerror}; no action runs"
             raise JournalError(reason) from error
-
-
-def _end(path: Path) -> float:
-    """When the window of a claimed action ends; for a damaged claim, when it ends at the latest."""
-    try:
-        return float(json.loads(path.read_text())["until"])
-    except (ValueError, KeyError, TypeError):
-        return path.stat().st_mtime + WIDEST
-    except FileNotFoundError:  # another process removed it
-        return 0

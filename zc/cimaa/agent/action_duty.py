@@ -77,16 +77,18 @@ class ActionDuty:
         """Read the configuration that is wanted, in a thread: it reads files, and runs ``ssh-keygen``."""
         wanted, work = self._wanted, self._started()
         assert wanted is not None
-        rules, problem = None, None
+        problem = None
         try:
             rules = await in_thread(partial(_prepare, self._daemon, *wanted))
+            if wanted is self._wanted:
+                await work.configure(rules)
         except Error as error:
             problem = mask_urls(str(error))
         except Exception as error:  # a module may be foreign code
             problem = f"a bug in zc.cimaa, or in a module: {type(error).__name__}: {mask_urls(str(error))}"
             _LOG.exception("actions: %s", problem)
-        if wanted is self._wanted:
-            await work.configure(rules, problem)
+        if wanted is self._wanted and problem is not None:
+            await work.configure(None, problem)
         if wanted is self._wanted:
             work.judge.resume()
 

@@ -71,11 +71,10 @@ class ActionJudge:
 
     async def journal_is_usable(self) -> bool:
         """True if the journal does not prevent that actions run; what it need not keep is removed."""
-        now = self._clock.time()
+        now, problem = self._clock.time(), None
         async with self._turn:
-            if (rules := self.rules) is None:
-                return True
-            problem = await _problem(lambda: rules.journal.prune(now))
+            if (rules := self.rules) is not None:
+                problem = await _problem(lambda: rules.journal.prune(now))
         self._problems.note(ProblemKind.JOURNAL, problem)
         return problem is None
 
@@ -103,10 +102,11 @@ class ActionJudge:
     async def _change_journal(self, journal: Journal) -> str | None:
         """Use this journal from now on; why it must not be used, or ``None``."""
         last = self._journal
-        if last is not None and last.path != journal.path:
+        if last is not None:
             if problem := await _problem(lambda: journal.take_over(last)):
                 return problem
-            _LOG.info("the journal %s has taken over what %s has", journal.path, last.path)
+            if last.path != journal.path:
+                _LOG.info("the journal %s has taken over what %s has", journal.path, last.path)
         self._journal = journal
         return None
 
