@@ -111,7 +111,7 @@ class ActionSpool:
 
     def is_billed(self) -> bool:
         """True if the store bills what is read to follow actions."""
-        return self._db._read_units(1) is not None
+        return self._fleet.is_billed()
 
     def _send(self, path: Path) -> Document:
         """Send an action, unless that was done before it was moved.
