@@ -18,8 +18,8 @@ TESTS = ROOT / "tests"
 # The rooms, floor by floor; each may import those of the floors before it.
 ROOMS = [
     {"__init__"},
-    {"errors", "text", "types", "outcomes"},
-    {"limits", "units", "masking", "ini", "process_tree", "threads", "backoff", "durable"},
+    {"errors", "text", "types", "outcomes", "proc"},
+    {"limits", "units", "masking", "ini", "process_tree", "process_guard", "threads", "backoff", "durable"},
     {"faults", "naming", "tags", "times", "child_process"},
     {"agents", "squelches", "options"},
     {"filters", "entries", "history", "recent_reports"},

@@ -153,6 +153,34 @@ def test_a_file_whose_name_cannot_be_used_is_invalid_and_keeps_nothing_else_up(h
     assert reason.with_suffix("").is_file()
 
 
+@pytest.mark.parametrize("suffix", [".status", ".reason"])
+def test_an_action_that_is_named_like_a_file_of_the_spool_is_invalid(host: Spooling, suffix: str) -> None:
+    host.drop("q", 7)
+    host.turn()
+    host.drop(f"q{suffix}", 8)
+    assert host.turn() == []
+    assert f"does not end with {suffix}" in host.turn(later=20)[0]
+    invalid = {f"q{suffix}", f"q{suffix}.sig", f"q{suffix}.reason"}
+    assert invalid == {path.name for path in (host.spool / "action/invalid").iterdir()}
+    assert not list((host.spool / "action/new").iterdir())
+
+
+def test_signatures_wait_for_their_action(host: Spooling) -> None:
+    host.drop("q", 7)
+    (host.spool / "action/new/q").rename(host.spool / "later")
+    assert host.turn(later=1000) == []
+    (host.spool / "later").rename(host.spool / "action/new/q")
+    assert "q is sent" in host.turn()[0]
+
+
+def test_a_file_that_cannot_be_written_is_named(host: Spooling) -> None:
+    host.drop("q", 7)
+    (host.spool / "action/inflight/q.status").mkdir()
+    with pytest.raises(IsADirectoryError) as raised:
+        host.turn()
+    assert raised.value.filename == str(host.spool / "action/inflight/q.status")
+
+
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
 def test_what_is_not_a_file_among_the_actions_in_flight_keeps_nothing_up(
     host: Spooling, make: Callable[[Path], Any]

@@ -350,12 +350,24 @@ def test_what_the_store_says_of_an_answer_does_not_count_when_answers_are_verifi
 
 def test_an_action_is_cancelled(asking: Cimaa) -> None:
     asking("action", "send", "q.json", "--yes")
-    assert f"Cancelled {the_id()[:8]}." in asking("action", "cancel", the_id()[:8]).stderr
+    said = f"Cancelled {the_id()[:8]}: 0 running it, 0 ended it, 2 will not run it."
+    assert said in asking("action", "cancel", the_id()[:8]).stderr
     assert "was cancelled by" in asking("action", "cancel", the_id()[:8]).stderr
     result = asking("action", "status", the_id(), "--follow")
     assert rows(result.stdout) == [["cancelled", "2"]]
     result = asking("action", "send", "q.json", "--yes")
     assert (result.exit_code, "was cancelled by" in result.stderr) == (1, True)
+
+
+def test_who_cancels_sees_how_many_agents_run_the_action_or_ended_it(asking: Cimaa) -> None:
+    asking("action", "send", "q.json", "--yes")
+    with asking.store() as db:
+        states = {"db1": "running", "db2": "success"}
+        for entry in list(db._entries("command")):
+            value = {**entry.value, "state": states[entry.owner]}
+            assert db._swap("command", entry.owner, the_id(), entry.revision, entry._replace(value=value, revision="0"))
+    said = f"Cancelled {the_id()[:8]}: 1 running it, 1 ended it, 0 will not run it."
+    assert said in asking("action", "cancel", the_id()[:8]).stderr
 
 
 def test_an_action_whose_window_is_over_cannot_be_cancelled(asking: Cimaa, keys: Keys) -> None:

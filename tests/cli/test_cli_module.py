@@ -81,7 +81,9 @@ def test_the_agent_s_checks_are_run(cimaa: Cimaa) -> None:
     [
         (["file"], '{"path": "/", "nam": "x"}', "module file has no parameter 'nam'; did you mean name?"),
         (["file"], '{"path": "/"', "module file: standard input is not JSON"),
-        (["file"], "[]", "the parameters must be a JSON object, not a list"),
+        (["file"], "[]", "module file: standard input must be a JSON object, not a list"),
+        (["file"], '{"path": "/etc", "path": "/"}', "module file: the key 'path' is there twice in one object"),
+        (["file"], '{"path": "\\ud800"}', "module file: path"),
         (["file", "path=etc"], "", "parameter 'path': 'etc' is not an absolute path"),
         (["file", "depth=x"], "", "parameter 'depth': 'x' is not an integer"),
         (["file", "etc"], "", "'etc' is not a parameter: write NAME=VALUE"),

@@ -236,6 +236,22 @@ def test_the_status_is_shown_without_the_permission_to_estimate_its_cost(
     assert first.startswith(f"{said} dynamodb:DescribeTable")
 
 
+def test_the_status_is_shown_while_the_estimate_of_its_cost_is_throttled(
+    fleet: Cimaa, proxy: Proxy, sent: StoredAction
+) -> None:
+    proxy.always("DescribeTable", refused("ThrottlingException", "slow down"))
+    result = fleet("action", "status", sent.id)
+    assert (result.exit_code, result.stdout) == (0, "sent\t150\n")
+    assert "This reads all commands in the store; what it costs is not known: " in result.stderr.splitlines()[0]
+
+
+def test_cancelling_reads_no_commands(fleet: Cimaa, proxy: Proxy, sent: StoredAction) -> None:
+    proxy.operations.clear()
+    result = fleet("action", "cancel", sent.id)
+    assert (result.exit_code, result.stderr) == (0, f"Cancelled {sent.id[:8]}.\n")
+    assert not {"Scan", "DescribeTable"} & set(proxy.operations)
+
+
 def test_the_status_goes_to_standard_output_alone(fleet: Cimaa, sent: StoredAction) -> None:
     result = fleet("action", "status", sent.id)
     assert (result.exit_code, result.stdout) == (0, "sent\t150\n")

@@ -128,7 +128,7 @@ def _keys() -> Iterator[Faulty]:
         yield Faulty(encoded({**GOOD, f"{key}s": 1}), f"{key}s", f"a key {key}s")
         yield Faulty(encoded({**GOOD, key.upper(): 1}), key.upper(), f"a key {key.upper()}")
     for key in ("id", "pgpsignatures", "status", "starttime", "finishtime", "counters", "", " name", "name\0"):
-        yield Faulty(encoded({**GOOD, key: 1}), repr(key) if key else "the key of the document", f"a key {key!r}")
+        yield Faulty(encoded({**GOOD, key: 1}), repr(key) if key else "the key of the object", f"a key {key!r}")
     for part in ("description", "threat"):
         for key in GOOD[part]:
             yield Faulty(changed((part, f"{key}x"), "1"), f"{part} has no key '{key}x'", f"{part}.{key}x")

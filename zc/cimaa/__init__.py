@@ -2,14 +2,14 @@
 
 The rooms (modules and packages), each of which imports only those before it:
 
-``errors``, ``types``, ``limits``, ``units``, ``masking``, ``ini``, ``backoff``, ``threads``, ``text``, ``process_tree``
+``errors``, ``types``, ``limits``, ``units``, ``masking``, ``ini``, ``backoff``, ``threads``, ``text``
     Every exception, under one root; the types that a store accepts and returns; the limits that every store has;
     durations, sizes and times as text; masking of credentials; INI files; delays between retries; blocking calls
-    with a time limit; quoting, cleaning, cutting and digesting text; running a program so that it and its
-    descendants can be terminated.
-``outcomes``, ``child_process``, ``durable``
-    How the run of a program ended; running one within limits of time and output; directories whose names are still
-    there after a power failure.
+    with a time limit; quoting, cleaning, cutting and digesting text.
+``outcomes``, ``proc``, ``process_tree``, ``process_guard``, ``child_process``, ``durable``
+    How the run of a program ended; what Linux shows about processes; running a program so that it and its descendants
+    can be terminated; killing programs when the process that ran them was killed; running one within limits of time
+    and output; directories whose names are still there after a power failure.
 ``faults``, ``agents``, ``squelches``, ``options``, ``naming``, ``tags``, ``times``
     The pure rules: what a fault, an agent's row, a squelch, an option and a tag are; how an agent names its faults; how
     users write times.

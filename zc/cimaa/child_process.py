@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from . import process_guard
 from .outcomes import Finished, Flooded, NotStarted, Outcome, TimedOut
 from .process_tree import Tree
 
@@ -39,9 +40,15 @@ async def run(execution: Execution) -> Outcome:
     """Run the program in a new session, without a shell.
 
     When this returns or is cancelled, every process that the program started has been killed,
-    background processes included; the outcome names those that could not be killed.
+    background processes included; the outcome names those that could not be killed.  If this process
+    itself is killed, they are killed within a second.
     """
     tree = Tree()
+    with process_guard.guarded(tree.token):
+        return await _run(execution, tree)
+
+
+async def _run(execution: Execution, tree: Tree) -> Outcome:
     try:
         transport, process = await _start(execution, tree)
     except (OSError, ValueError) as error:
@@ -51,6 +58,7 @@ async def run(execution: Execution) -> Outcome:
         await tree.end()
         raise
     tree.started(transport.get_pid(), process.runs)
+    process_guard.started(tree.token, transport.get_pid())
     try:
         async with asyncio.timeout(execution.timeout):
             outcome: Finished | TimedOut | Flooded = await _outcome(transport, process)

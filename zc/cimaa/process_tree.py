@@ -19,10 +19,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
-from typing import NamedTuple
 
-#: The environment variable that marks the processes of a program.
-MARK = "CIMAA_PROCESS_TREE"
+from .proc import MARK, ProcessInfo, marks, process, read
 
 #: Seconds that a killed process may take to exit; one in uninterruptible sleep does not exit.
 PATIENCE = 5.0
@@ -45,7 +43,8 @@ class Tree:
     def __init__(self) -> None:
         """Prepare for the program, which is started afterwards."""
         _adopt_orphans()
-        self._token = secrets.token_hex(8)
+        #: In the mark of each of its processes.
+        self.token = secrets.token_hex(8)
         self._began = int(time.clock_gettime(_BOOT) * _TICKS)
         self._pid = 0
         self._runs: Callable[[], bool] = lambda: False
@@ -56,7 +55,7 @@ class Tree:
     def environment(self) -> dict[str, str]:
         """The environment for the program: that of this process, without systemd's variables, and with the mark."""
         inherited = {name: value for name, value in os.environ.items() if name not in _OWN}
-        return {**inherited, MARK: f"{os.environ.get(MARK, '')} {self._token}".strip()}
+        return {**inherited, MARK: f"{os.environ.get(MARK, '')} {self.token}".strip()}
 
     def started(self, pid: int, runs: Callable[[], bool]) -> None:
         """Note that the program was started as a session leader; ``runs`` is true until it was reaped."""
@@ -72,7 +71,7 @@ class Tree:
         Returns the names of processes that are left: they cannot be killed, or it is uncertain
         whether they belong to this program.
         """
-        others: list[_Process] = []
+        others: list[ProcessInfo] = []
         left: list[str] = []
         looked_twice = False
         try:
@@ -90,12 +89,12 @@ class Tree:
         finally:
             _trees.remove(self)
 
-    def _owns(self, orphan: "_Process") -> bool:
-        if orphan.session == self._pid != 0 or self._token in _marks(orphan.pid):
+    def _owns(self, orphan: ProcessInfo) -> bool:
+        if orphan.session == self._pid != 0 or self.token in marks(orphan.pid):
             self._known.add((orphan.pid, orphan.began))
         return (orphan.pid, orphan.began) in self._known
 
-    def _kill(self, orphans: Iterable["_Process"], runs: bool) -> list[str]:
+    def _kill(self, orphans: Iterable[ProcessInfo], runs: bool) -> list[str]:
         """Kill these, and the program if it runs; the names of those that are left."""
         left = []
         if runs:
@@ -109,7 +108,7 @@ class Tree:
                 left.append(orphan.name)
         return left
 
-    def _strays(self, others: Iterable["_Process"]) -> list[str]:
+    def _strays(self, others: Iterable[ProcessInfo]) -> list[str]:
         """The names of those that may belong to this program, and to no other that is running."""
         running = [tree for tree in tuple(_trees) if tree is not self]
         strays = []
@@ -121,16 +120,6 @@ class Tree:
             elif self._began <= other.began and not any(tree._began <= other.began for tree in running):
                 strays.append(other.name)
         return strays
-
-
-class _Process(NamedTuple):
-    pid: int
-    name: str
-    zombie: bool
-    parent: int
-    session: int
-    #: Clock ticks since boot.
-    began: int
 
 
 #: The trees that have not ended.
@@ -148,32 +137,32 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _orphans() -> list[_Process]:
+def _orphans() -> list[ProcessInfo]:
     """The children of this process that it has not started itself."""
     started, own = {tree._pid for tree in tuple(_trees) if tree._runs()}, os.getsid(0)
     return [child for child in _children() if child.pid not in started and child.session != own]
 
 
-def _children() -> list[_Process]:
+def _children() -> list[ProcessInfo]:
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:  # the usual case, in which the list is not needed
         return []
     own = os.getpid()
-    return [process for process in map(_process, _candidates()) if process is not None and process.parent == own]
+    return [child for child in map(process, _candidates()) if child is not None and child.parent == own]
 
 
 def _candidates() -> set[int]:
     """Process IDs that include those of this process's children."""
-    own, tasks = os.getpid(), os.listdir("/proc/self/task")  # noqa: PTH208  # see _read
+    own, tasks = os.getpid(), os.listdir("/proc/self/task")  # noqa: PTH208  # see proc.read
     if not os.path.exists(f"/proc/self/task/{own}/children"):  # noqa: PTH110  # not every kernel has it
         return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208
     # A child that exits while a list is read may hide another one: therefore each is read twice.
-    lists = [_read(own, f"task/{task}/children") for task in [*tasks, *tasks]]
+    lists = [read(own, f"task/{task}/children") for task in [*tasks, *tasks]]
     return {int(number) for numbers in lists for number in numbers.split()}
 
 
-def _reap(orphan: _Process) -> bool:
+def _reap(orphan: ProcessInfo) -> bool:
     """Reap the process if it is dead; True if it was."""
     try:
         return os.waitpid(orphan.pid, os.WNOHANG)[0] != 0
@@ -181,39 +170,12 @@ def _reap(orphan: _Process) -> bool:
         return True
 
 
-def _process(pid: int) -> _Process | None:
-    text = _read(pid, "stat")
-    if not text:
-        return None
-    before, _, after = text.rpartition(b")")
-    fields = after.split()
-    name = before.partition(b"(")[2].decode(errors="replace")
-    return _Process(pid, name, fields[0] in b"ZX", int(fields[1]), int(fields[3]), int(fields[19]))
-
-
 def _name(pid: int) -> str:
-    process = _process(pid)
-    return process.name if process else str(pid)
+    found = process(pid)
+    return found.name if found else str(pid)
 
 
-def _marks(pid: int) -> list[str]:
-    """The marks in a process's environment."""
-    start = f"{MARK}=".encode()
-    found = [variable for variable in _read(pid, "environ").split(b"\0") if variable.startswith(start)]
-    return found[0].removeprefix(start).decode(errors="replace").split() if found else []
-
-
-def _read(pid: int, name: str) -> bytes:
-    """The contents of a file of the process in /proc; empty if the process does not exist."""
-    # No Path: each new one interns the parts of its name, and the table of interned strings grows.
-    try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:  # noqa: PTH123  # see above
-            return file.read()
-    except OSError:
-        return b""
-
-
-def _reap_unclaimed(zombie: _Process) -> None:
+def _reap_unclaimed(zombie: ProcessInfo) -> None:
     """Reap the zombie if it was first seen some time ago: other code in this process reaps its own children."""
     now = time.monotonic()
     if now - _unclaimed.setdefault(zombie.pid, now) > _UNCLAIMED:

@@ -69,7 +69,9 @@ def parse(data: bytes, modules: Mapping[str, ParameterCheck] | None) -> Document
 
     :raises InvalidAction: naming the part that is wrong.
     """
-    given = _decoded(data)
+    if len(data) > SIZE:
+        raise InvalidAction(f"the document is too large: at most {SIZE} bytes are allowed")
+    given = json_object(data, "the document")
     about = {key: _texts(key, given.get(key, {}), known) for key, known in _ABOUT.items()}
     _check_keys("", given, (*_REQUIRED, *_TARGETS, *_ABOUT), _REQUIRED)
     if type(given["syntaxversion"]) is not int or given["syntaxversion"] != SYNTAX_VERSION:
@@ -104,26 +106,28 @@ def format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _decoded(data: bytes) -> dict[str, Any]:
-    if len(data) > SIZE:
-        raise InvalidAction(f"the document is too large: at most {SIZE} bytes are allowed")
+def json_object(data: bytes, what: str) -> dict[str, Any]:
+    """The JSON object in these bytes, with each key once and values that every store can hold.
+
+    :raises InvalidAction: with a message that starts with ``what``, or names the part that is wrong.
+    """
     if not data.strip():
-        raise InvalidAction("the document is empty, not JSON")
+        raise InvalidAction(f"{what} is empty, not JSON")
     try:
         given = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        raise InvalidAction(f"the document is not UTF-8: {error.reason} at byte {error.start + 1}") from error
+        raise InvalidAction(f"{what} is not UTF-8: {error.reason} at byte {error.start + 1}") from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise InvalidAction(f"the document is not JSON: {error.msg} at {where}") from error
+        raise InvalidAction(f"{what} is not JSON: {error.msg} at {where}") from error
     except RecursionError as error:
-        raise InvalidAction("the document is nested too deeply") from error
+        raise InvalidAction(f"{what} is nested too deeply") from error
     except InvalidAction:
         raise
     except ValueError as error:  # an integer of thousands of digits
-        raise InvalidAction(f"the document has a number that cannot be read: {error}") from error
+        raise InvalidAction(f"{what} has a number that cannot be read: {error}") from error
     if not isinstance(given, dict):
-        raise InvalidAction(f"the document must be a JSON object, not {_kind(given)}")
+        raise InvalidAction(f"{what} must be a JSON object, not {_kind(given)}")
     _check_values("", given)
     return given
 
@@ -149,7 +153,7 @@ def _check_values(where: str, value: Any, depth: int = 0) -> None:
         check_text(where, value, InvalidAction, empty=True)
     elif isinstance(value, dict):
         for key, each in value.items():
-            check_text(f"the key of {where or 'the document'}", key, InvalidAction)
+            check_text(f"the key of {where or 'the object'}", key, InvalidAction)
             _check_values(_inside(where, key), each, depth + 1)
     elif isinstance(value, list):
         for number, each in enumerate(value):

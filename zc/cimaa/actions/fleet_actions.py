@@ -111,6 +111,10 @@ class FleetActions(AgentActions):
         """About what it costs to read all commands or answers, in units of the store; ``None``: nothing is billed."""
         return self._db._scan_units(kind)
 
+    def is_billed(self) -> bool:
+        """True if the store bills what is read."""
+        return self._db._read_units(1) is not None
+
     def counters(self, action: StoredAction) -> Counters:
         """How many commands the action has, in which states; answers are not read."""
         counted = self._db._count_commands(action.id)

@@ -1,7 +1,7 @@
 """What it costs to follow actions, on a store that bills what is read."""
 
 from ..actions.fleet_actions import FleetActions
-from ..errors import StoreDenied
+from ..errors import StoreDenied, StoreUnavailable
 from .output import message
 
 
@@ -12,7 +12,7 @@ def show(fleet: FleetActions, kind: str, each: str = "") -> bool:
     """
     try:
         units = fleet.scan_units(kind)
-    except StoreDenied as error:
+    except (StoreDenied, StoreUnavailable) as error:
         message(f"This reads all {kind}s in the store{each}; what it costs is not known: {error}")
         return True
     if units is None:

@@ -41,7 +41,9 @@ AGENTS = 10_000
 
 # Seconds for which a file that is wrong must not have changed: it may be half-written.
 _SETTLED = 10.0
-_SUFFIXES = (".sig", ".status", ".reason")
+_SIGNATURES = ".sig"
+# What the spool itself writes.
+_OWN = (".status", ".reason")
 
 #: Gives these agents the action; may be paced.
 Deliver = Callable[[FleetActions, Document, int, Sequence[str]], None]
@@ -72,7 +74,7 @@ class ActionSpool:
     def send_new(self) -> list[str]:
         """Send the new actions; the names of those that were sent, and lines about those that are invalid."""
         said = []
-        for path in _files(self._actions["new"]):
+        for path in _files(self._actions["new"], (_SIGNATURES,)):
             try:
                 document = self._send(path)
             except InvalidAction as error:
@@ -82,7 +84,7 @@ class ActionSpool:
             else:
                 said.append(f"{path.name} is sent: {document.id}")
         for following in ("inflight", "invalid"):
-            self._remove_lonely(self._actions["new"], self._actions[following])
+            _remove_lonely(self._actions["new"], self._actions[following], (_SIGNATURES,))
         return said
 
     def follow(self) -> list[str]:
@@ -97,7 +99,7 @@ class ActionSpool:
                 continue
             if self._follow(path, documents.document_id(data)):
                 said.append(f"{path.name} is done")
-        self._remove_lonely(self._actions["inflight"], self._actions["done"])
+        _remove_lonely(self._actions["inflight"], self._actions["done"])
         return said
 
     def prune(self, keep: float) -> None:
@@ -111,7 +113,7 @@ class ActionSpool:
 
     def is_billed(self) -> bool:
         """True if the store bills what is read to follow actions."""
-        return self._db._read_units(1) is not None
+        return self._fleet.is_billed()
 
     def _send(self, path: Path) -> Document:
         """Send an action, unless that was done before it was moved.
@@ -180,17 +182,18 @@ class ActionSpool:
         self._written.pop(name, None)
         return True
 
-    def _remove_lonely(self, place: Path, following: Path) -> None:
-        """Remove what belongs to files that were moved on to the next directory, when a process was killed there."""
-        for path in place.iterdir():
-            name = path.name.removesuffix(path.suffix)
-            if path.suffix in _SUFFIXES and not (place / name).exists() and (following / name).exists():
-                spool_files.remove(path)
+
+def _remove_lonely(place: Path, following: Path, suffixes: Sequence[str] = (_SIGNATURES, *_OWN)) -> None:
+    """Remove what belongs to files that were moved on to the next directory, when a process was killed there."""
+    for path in place.iterdir():
+        name = path.name.removesuffix(path.suffix)
+        if path.suffix in suffixes and not (place / name).exists() and (following / name).exists():
+            spool_files.remove(path)
 
 
-def _files(directory: Path) -> list[Path]:
-    """The actions in a directory, the oldest first."""
-    found = [path for path in directory.iterdir() if path.suffix not in _SUFFIXES and path.name[0] != "."]
+def _files(directory: Path, skipped: Sequence[str] = (_SIGNATURES, *_OWN)) -> list[Path]:
+    """The actions in a directory, the oldest first; ``skipped`` are the suffixes of other files."""
+    found = [path for path in directory.iterdir() if path.suffix not in skipped and path.name[0] != "."]
     return sorted(found, key=lambda path: (path.lstat().st_mtime, path.name))
 
 
@@ -201,6 +204,8 @@ def _read(path: Path) -> tuple[bytes, bytes]:
     """
     if not spool_files.has_good_name(path):
         raise InvalidAction("choose a name of at most 200 bytes, without characters that cannot be shown")
+    if path.suffix in _OWN:
+        raise InvalidAction(f"choose a name that does not end with {path.suffix}: the spool writes such files itself")
     try:
         return spool_files.read(path, documents.SIZE + 1), _read_signatures(path)
     except OSError as error:

@@ -88,15 +88,21 @@ def remove(path: Path) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file as a whole, on disk when this returns; one with this content is left alone."""
+    """Write a file as a whole, on disk when this returns; one with this content is left alone.
+
+    :raises OSError: naming the file, if it cannot be written, or is a directory.
+    """
     if path.is_file() and path.read_bytes() == data:
         return
     draft = path.with_name(f".{path.name}.draft")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:  # users do not know the draft
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def write_json(path: Path, value: object) -> None:

@@ -5,9 +5,18 @@ from typing import Any
 import click
 
 from ...actions.documents import format_time
-from ...actions.entries_of_actions import COMMAND, COMPLETED, Counters, StoredAction
+from ...actions.entries_of_actions import (
+    CANCELLED,
+    COMMAND,
+    COMPLETED,
+    EXPIRED,
+    REFUSED,
+    RUNNING,
+    Counters,
+    StoredAction,
+)
 from ...actions.fleet_actions import FleetActions
-from ...errors import InvalidAction
+from ...errors import InvalidAction, StoreError
 from ...text import quoted
 from ...units import format_time as local_time
 from .. import action_costs, action_following
@@ -104,8 +113,21 @@ def cancel(ctx: click.Context, start: str) -> None:
             return
         if action_following.state(fleet, action) == COMPLETED:
             raise InvalidAction(f"the window of the action {action.id[:8]} is over: there is nothing to cancel")
-        fleet.cancel(action.id, login_name())
-    message(f"Cancelled {action.id[:8]}.")
+        action = fleet.cancel(action.id, login_name())
+        message(f"Cancelled {action.id[:8]}{_progress(fleet, action)}.")
+
+
+def _progress(fleet: FleetActions, action: StoredAction) -> str:
+    """How many agents a cancelled action has reached; empty if that cannot be read, or the store bills it."""
+    if fleet.is_billed():
+        return ""
+    try:
+        counted = fleet.counters(action)
+    except StoreError:  # the action is cancelled nevertheless
+        return ""
+    running = counted.states[RUNNING]
+    skipped = sum(counted.states[state] for state in (CANCELLED, EXPIRED, REFUSED))
+    return f": {running} running it, {counted.done - skipped} ended it, {skipped} will not run it"
 
 
 def _counters(fleet: FleetActions, action: StoredAction) -> Counters:

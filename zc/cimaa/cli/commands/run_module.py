@@ -7,11 +7,11 @@ from typing import Any
 import click
 import orjson
 
-from ...actions import modules
+from ...actions import documents, modules
 from ...actions.modules import Host, Module
 from ...actions.parameters import from_words
 from ...config import Config
-from ...errors import InvalidParameters
+from ...errors import InvalidAction, InvalidParameters
 from ..action_files import check_module
 from ..cells import Cell
 from ..output import View, message, write_json, write_table
@@ -119,16 +119,16 @@ def _rows(module: type[Module]) -> Iterable[tuple[Cell, ...]]:
         yield "", each.name, each.kind.name, default, each.help
 
 
-def _parameters(name: str) -> Any:
+def _parameters(name: str) -> dict[str, Any]:
     """The parameters on standard input; none if it is empty, or a terminal."""
     if sys.stdin.isatty() or not (given := sys.stdin.buffer.read()).strip():
         return {}
     try:
-        return orjson.loads(given)
-    except ValueError as error:
+        return documents.json_object(given, "standard input")
+    except InvalidAction as error:
         raise InvalidParameters(
-            f"module {name}: standard input is not JSON ({error}): give an object, or PARAMETER=VALUE as arguments"
-        ) from None
+            f"module {name}: {error}: give a JSON object, or PARAMETER=VALUE as arguments"
+        ) from error
 
 
 def _host(ours: Config, within: Sequence[str]) -> Host:
