@@ -241,18 +241,51 @@ def test_another_journal_does_not_replace_one_that_was_removed(host: AskedHost) 
     assert "is not there any more, and was not moved to" in host.faults()[PROBLEM]
 
 
-def test_an_unexpected_error_of_another_journal_is_a_fault_and_the_agent_ends(
-    host: AskedHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    elsewhere, sync = host.path.parent / "elsewhere", os.fsync
+BUG = "a bug in zc.cimaa, or in a module: RuntimeError: unexpected"
+
+
+def break_files(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Have an error that is not expected each time that a file in this directory is written."""
+    sync = os.fsync
 
     def fail(descriptor: int) -> None:
-        if Path(f"/proc/self/fd/{descriptor}").readlink().parent == elsewhere / "web1":
+        if Path(f"/proc/self/fd/{descriptor}").readlink().parent == directory:
             raise RuntimeError("unexpected")
         sync(descriptor)
 
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+def test_an_unexpected_error_of_the_journal_is_a_fault_until_it_is_over(
+    host: AskedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    break_files(monkeypatch, host.path.parent / "journal" / "web1")
+    action = host.ask()
+
+    def mend() -> None:
+        found.append(host.faults()[PROBLEM])
+        monkeypatch.undo()
+
+    host.run(7, at4=mend)
+    assert found == [BUG]
+    assert states(host.db, action) == {"web1": "success"}
+    assert PROBLEM not in host.faults()
+
+
+def test_an_agent_that_runs_once_reports_an_unexpected_error(host: AskedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_files(monkeypatch, host.path.parent / "journal" / "web1")
+    config = Config.read(host.path)
+    actions = OnceActions(config, Settings.load(config))
+    assert [fault["message"] for fault in actions.faults()] == [BUG]
+    assert actions.run(host.db) == BUG
+
+
+def test_an_unexpected_error_of_another_journal_is_a_fault_and_the_agent_ends(
+    host: AskedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def change() -> None:
-        monkeypatch.setattr(os, "fsync", fail)
+        break_files(monkeypatch, host.path.parent / "elsewhere" / "web1")
         change_journal(host, "elsewhere")
         host.reload()
         host.ask(name="another")
@@ -260,7 +293,7 @@ def test_an_unexpected_error_of_another_journal_is_a_fault_and_the_agent_ends(
     host.ask()
     host.run(6, at2=change)
     assert host.times_run() == 1
-    assert host.faults()[PROBLEM] == "a bug in zc.cimaa, or in a module: RuntimeError: unexpected"
+    assert host.faults()[PROBLEM] == BUG
 
 
 LOST = "is not there any more; no action runs: restore it, or restart the agent when the windows"

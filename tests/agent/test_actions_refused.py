@@ -183,17 +183,23 @@ def test_signatures_that_come_while_an_action_is_judged_are_not_missed(host: Ask
     assert (states(db, action), host.times_run()) == ({"web1": "success"}, 1)
 
 
+def host_now(directory: Path) -> tuple[AskedHost, Counting]:
+    """A host with the system's clock, for an agent that runs once, and its store."""
+    host, db = AskedHost(directory), Counting(clock=time.time)
+    host.db = db
+    host.clock.time = time.time  # type: ignore[method-assign]
+    host.configure()
+    db.report("web1", [])
+    return host, db
+
+
 def once(host: AskedHost, woken: bool) -> None:
     config = Config.read(host.path)
     OnceActions(config, Settings.load(config)).run(host.db, woken)
 
 
 def test_an_agent_that_runs_once_judges_it_again_if_it_was_woken(tmp_path: Path) -> None:
-    host = AskedHost(tmp_path)
-    host.db = db = Counting(clock=time.time)
-    host.clock.time = time.time  # type: ignore[method-assign]  # it runs by the system's clock
-    host.configure()
-    db.report("web1", [])
+    host, db = host_now(tmp_path)
     action = host.ask(who="joe")
     once(host, woken=True)
     assert states(db, action) == {"web1": "refused"}
@@ -206,11 +212,7 @@ def test_an_agent_that_runs_once_judges_it_again_if_it_was_woken(tmp_path: Path)
 
 
 def test_a_repeated_send_has_it_judged_again_after_a_run_that_was_killed_before_it_judged(tmp_path: Path) -> None:
-    host = AskedHost(tmp_path)
-    host.db = db = Counting(clock=time.time)
-    host.clock.time = time.time  # type: ignore[method-assign]  # it runs by the system's clock
-    host.configure()
-    db.report("web1", [])
+    host, db = host_now(tmp_path)
     action = host.ask(who="joe")
     once(host, woken=db.report("web1", []))
     host.sign(action, "jane")

@@ -1,7 +1,6 @@
 """The actions of a daemon; an agent without a section ``[actions]`` imports nothing for them until it is woken."""
 
 import asyncio
-import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from .action_outcomes import ActionProblems
     from .action_rules import ActionRules
     from .action_work import ActionWork
-
-_LOG = logging.getLogger("zc.cimaa.agent")
 
 
 class ActionDuty:
@@ -77,6 +74,8 @@ class ActionDuty:
         """Read the configuration that is wanted, in a thread: it reads files, and runs ``ssh-keygen``."""
         wanted, work = self._wanted, self._started()
         assert wanted is not None
+        from .action_outcomes import bug
+
         problem = None
         try:
             rules = await in_thread(partial(_prepare, self._daemon, *wanted))
@@ -85,8 +84,7 @@ class ActionDuty:
         except Error as error:
             problem = mask_urls(str(error))
         except Exception as error:  # a module may be foreign code
-            problem = f"a bug in zc.cimaa, or in a module: {type(error).__name__}: {mask_urls(str(error))}"
-            _LOG.exception("actions: %s", problem)
+            problem = bug(error)
         if wanted is self._wanted and problem is not None:
             await work.configure(None, problem)
         if wanted is self._wanted:

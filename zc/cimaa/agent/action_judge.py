@@ -10,7 +10,7 @@ from ..actions.entries_of_actions import Command
 from ..actions.journal import Journal
 from ..actions.judging import Decision, Given, Judged
 from ..errors import JournalError
-from .action_outcomes import ActionProblems, ProblemKind
+from .action_outcomes import ActionProblems, ProblemKind, bug
 from .action_rules import ActionRules
 from .clock import AsyncClock
 from .tasks import in_thread
@@ -117,4 +117,6 @@ async def _problem(change: Callable[[], None]) -> str | None:
         await in_thread(change)
     except JournalError as error:
         return str(error)
+    except Exception as error:
+        return bug(error)
     return None

@@ -68,6 +68,13 @@ class ActionProblems:
         return [make_fault(fault_name(agent, "agent", "actions"), SEVERITIES["error"], text)] if text else []
 
 
+def bug(error: Exception) -> str:
+    """Log an unexpected error; the problem that it is."""
+    problem = f"a bug in zc.cimaa, or in a module: {type(error).__name__}: {mask_urls(str(error))}"
+    _LOG.error("actions: %s", problem, exc_info=error)
+    return problem
+
+
 class ActionAnswers:
     """The commands that an agent has claimed, until the store has how they ended."""
 

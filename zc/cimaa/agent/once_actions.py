@@ -11,7 +11,7 @@ from ..errors import Error
 from ..faults import FaultDict
 from ..masking import mask_urls
 from . import action_rules, trial
-from .action_outcomes import ActionProblems, ProblemKind
+from .action_outcomes import ActionProblems, ProblemKind, bug
 from .action_work import ActionWork
 from .clock import SystemClock
 from .config import Settings, check_environment
@@ -36,6 +36,8 @@ class OnceActions:
                 self._rules.journal.prune(time.time())
         except Error as error:
             self._problems.note(ProblemKind.CONFIGURATION, mask_urls(str(error)))
+        except Exception as error:  # a module may be foreign code
+            self._problems.note(ProblemKind.CONFIGURATION, bug(error))
 
     def faults(self) -> list[FaultDict]:
         """The fault that reports why no action is run."""
