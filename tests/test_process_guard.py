@@ -12,9 +12,9 @@ import pytest
 
 from tests.support.processes import ended, until
 
-#: Runs a check and two modules, until it is killed.
+#: Runs a check and two modules, until it is killed; a process that it has forked goes on.
 RUNNER = """
-import asyncio, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 from tests.support.hostile_modules import Hanging
 from zc.cimaa.actions import running
@@ -33,6 +33,9 @@ async def main():
     host = Host(commands={"slow": HostCommand(script("command"), lambda _: False, 600)})
     short = Check("f", "short", ("true",), 10, place)
     await check_process.run(short)
+    if not os.fork():
+        (place / "forked").write_text(str(os.getpid()))
+        signal.pause()
     await asyncio.gather(
         running.run("command", {"name": "slow"}, host, 600),
         running.run_module(Hanging, {"file": str(place / "inspector")}, host, 600),
@@ -63,7 +66,7 @@ def runner(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         process.kill()
         process.wait()
-        for pid in [pid for name in EXPECTED for pid in pids(tmp_path, name)]:
+        for pid in [pid for name in (*EXPECTED, "forked") for pid in pids(tmp_path, name)]:
             if psutil.pid_exists(pid):
                 os.kill(pid, signal.SIGKILL)
 

@@ -1,5 +1,6 @@
 """What Linux shows about processes in /proc."""
 
+import os
 from typing import NamedTuple
 
 #: The environment variable that marks the processes of a program.
@@ -27,6 +28,11 @@ def process(pid: int) -> ProcessInfo | None:
     fields = after.split()
     name = before.partition(b"(")[2].decode(errors="replace")
     return ProcessInfo(pid, name, fields[0] in b"ZX", int(fields[1]), int(fields[3]), int(fields[19]))
+
+
+def pids() -> set[int]:
+    """The IDs of all processes that this one may see."""
+    return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208  # see read
 
 
 def marks(pid: int) -> list[str]:

@@ -13,12 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
-from .proc import ProcessInfo, marks, process
+from .proc import ProcessInfo, marks, pids, process
 
 # Seconds for which the guard tries to kill, and between its looks at all processes.
 _PATIENCE, _PAUSE = 5.0, 0.02
 _GUARD = "import sys; sys.path.append(sys.argv[1]); from zc.cimaa.process_guard import main; main()"
-_NOTHING = os.devnull
 
 
 class _Guard:
@@ -110,8 +109,8 @@ def _spawn(reading: int) -> int:
     command = [sys.executable, "-I", "-S", "-c", _GUARD, os.fspath(Path(__file__).parents[2])]
     actions = [
         (os.POSIX_SPAWN_DUP2, reading, 0),
-        (os.POSIX_SPAWN_OPEN, 1, _NOTHING, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 2, _NOTHING, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
     ]
     return os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setpgroup=0)
 
@@ -120,28 +119,24 @@ def _kill(running: Mapping[str, int]) -> None:
     """Kill these programs with all their descendants."""
     end, clean = time.monotonic() + _PATIENCE, 0
     while clean < 2 and time.monotonic() < end:  # a process that is just executing a program shows no environment
-        found = [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if _kill_if_ours(pid, running)]  # noqa: PTH208  # names, not paths
+        found = [pid for pid in pids() if _kill_if_ours(pid, running)]
         clean = 0 if found else clean + 1
         time.sleep(_PAUSE)
 
 
 def _kill_if_ours(pid: int, running: Mapping[str, int]) -> bool:
-    """Kill the process, if it is of these programs and runs; true if it is."""
-    try:
-        handle = os.pidfd_open(pid)  # not its ID, which could be reused between the look and the signal
-    except OSError:
+    """Kill the process, if it is of these programs and runs; true if it was killed.
+
+    Between the look and the signal its ID cannot be reused: Linux gives out all others before.
+    """
+    found = process(pid)
+    if found is None or found.zombie or not _is_ours(found, running):
         return False
     try:
-        found = process(pid)
-        if found is None or found.zombie or not _is_ours(found, running):
-            return False
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     except OSError:  # it just ended, or is another user's
         return False
-    else:
-        return True
-    finally:
-        os.close(handle)
+    return True
 
 
 def _is_ours(found: ProcessInfo, running: Mapping[str, int]) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 
-from .proc import MARK, ProcessInfo, marks, process, read
+from .proc import MARK, ProcessInfo, marks, pids, process, read
 
 #: Seconds that a killed process may take to exit; one in uninterruptible sleep does not exit.
 PATIENCE = 5.0
@@ -156,7 +156,7 @@ def _candidates() -> set[int]:
     """Process IDs that include those of this process's children."""
     own, tasks = os.getpid(), os.listdir("/proc/self/task")  # noqa: PTH208  # see proc.read
     if not os.path.exists(f"/proc/self/task/{own}/children"):  # noqa: PTH110  # not every kernel has it
-        return {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208
+        return pids()
     # A child that exits while a list is read may hide another one: therefore each is read twice.
     lists = [read(own, f"task/{task}/children") for task in [*tasks, *tasks]]
     return {int(number) for numbers in lists for number in numbers.split()}
