@@ -149,10 +149,11 @@ def test_nothing_of_a_check_outlives_the_command(host: Cimaa) -> None:
     Path("checks/own.cfg").write_text("[own]\ncommand = sh -c 'sleep 4321 & sleep 4321'\n")
     program = Path(sys.executable).with_name("cimaa")
     with subprocess.Popen([program, "run", "own"], stderr=subprocess.PIPE) as process:
+        # The shell, two programs, and the guard that would kill them if the command were killed.
         deadline = time.monotonic() + 30
-        while len(psutil.Process(process.pid).children(recursive=True)) < 3 and time.monotonic() < deadline:
+        while len(psutil.Process(process.pid).children(recursive=True)) < 4 and time.monotonic() < deadline:
             time.sleep(0.02)
         children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
-    assert (process.returncode, len(children)) == (143, 3)
+    assert (process.returncode, len(children)) == (143, 4)
     assert psutil.wait_procs(children, timeout=10)[1] == []
