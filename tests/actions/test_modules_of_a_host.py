@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.needs import missing
-from zc.cimaa.actions.answers import Answer
+from zc.cimaa.actions.answers import Answer, utc
 from zc.cimaa.actions.modules import Bounds, Inspector, connections, packages, process_search
 from zc.cimaa.actions.modules.connections import Endpoint, Socket
 from zc.cimaa.actions.modules.packages import Package
@@ -125,12 +125,13 @@ def test_processes_are_those_of_ps(sleeper: subprocess.Popen[bytes]) -> None:
         rows = [line.split(None, 3) for line in lines("ps", "-eo", "pid=,ppid=,user:40=,args=", "-ww")]
         return {int(row[0]): row[1:] for row in rows}
 
+    began = utc(time.time() - 2)  # the start times of processes are exact to a second or so
     before, found, after = listed(), ask(process_search.Module), listed()
     both = {pid: row for pid, row in before.items() if after.get(pid) == row and pid != os.getpid()}
     by_pid = {each["pid"]: each for each in found.elements}
     assert sleeper.pid in by_pid
     assert set(both) - set(by_pid) == set()
-    assert set(by_pid) - set(before) - set(after) == set()
+    assert all(by_pid[pid]["started"] >= began for pid in set(by_pid) - set(before))
     for pid, (parent, user, command) in both.items():
         assert str(by_pid[pid]["parent"]) == parent
         assert by_pid[pid]["user"] == user
