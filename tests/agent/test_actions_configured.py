@@ -180,7 +180,7 @@ def test_another_journal_takes_over_what_ran(host: AskedHost) -> None:
         host.reload()
         give_again(host, action)
 
-    host.run(4, at2=change)
+    host.run(5, at3=change)
     assert (states(host.db, action), host.times_run()) == ({"web1": "lost"}, 1)
     assert (host.path.parent / "elsewhere" / "web1" / action.id).exists()
 
@@ -197,7 +197,7 @@ def test_another_journal_takes_over_what_ran_even_if_there_was_none_between(host
         host.reload()
         give_again(host, action)
 
-    host.run(6, at2=remove, at4=change)
+    host.run(7, at3=remove, at5=change)
     assert (states(host.db, action), host.times_run()) == ({"web1": "lost"}, 1)
 
 
@@ -220,7 +220,7 @@ def test_another_journal_that_cannot_take_over_what_ran_is_not_used(host: AskedH
         change_journal(host, "journal")
         host.reload()
 
-    host.run(6, at2=change, at4=change_back)
+    host.run(7, at3=change, at5=change_back)
     assert found[0].endswith("journal/web1 cannot be read: Is a directory; no action runs sent")
     assert (states(host.db, action), host.times_run()) == ({"web1": "lost"}, 1)
     assert PROBLEM not in host.faults()
@@ -236,7 +236,7 @@ def test_another_journal_does_not_replace_one_that_was_removed(host: AskedHost) 
         host.reload()
         give_again(host, action)
 
-    host.run(5, at2=change)
+    host.run(6, at3=change)
     assert (states(host.db, action), host.times_run()) == ({"web1": "sent"}, 1)
     assert "is not there any more, and was not moved to" in host.faults()[PROBLEM]
 
@@ -291,7 +291,7 @@ def test_an_unexpected_error_of_another_journal_is_a_fault_and_the_agent_ends(
         host.ask(name="another")
 
     host.ask()
-    host.run(6, at2=change)
+    host.run(7, at3=change)
     assert host.times_run() == 1
     assert host.faults()[PROBLEM] == BUG
 
@@ -314,7 +314,7 @@ def test_a_journal_that_was_removed_is_not_replaced_by_an_empty_one_until_a_rest
         shutil.rmtree(host.path.parent / "journal")
         host.db.wake(["web1"])
 
-    host.run(12, at2=remove, at5=remove_again)
+    host.run(13, at3=remove, at6=remove_again)
     assert found == [(True, "sent")]
     assert LOST in host.faults()[PROBLEM]
     assert (states(host.db, action), host.times_run()) == ({"web1": "expired"}, 1)
@@ -336,7 +336,7 @@ def test_without_actions_a_problem_of_the_journal_is_over(host: AskedHost) -> No
         host.configure(sections="")
         host.reload()
 
-    host.run(9, at2=remove, at5=do_without)
+    host.run(10, at3=remove, at6=do_without)
     assert PROBLEM not in host.faults()
 
 
@@ -353,7 +353,7 @@ def test_a_journal_that_was_removed_can_be_restored(host: AskedHost) -> None:
         assert LOST in host.faults()[PROBLEM]
         shutil.copytree(saved, host.path.parent / "journal", dirs_exist_ok=True)
 
-    host.run(9, at2=remove, at5=restore)
+    host.run(10, at3=remove, at6=restore)
     assert (states(host.db, action), host.times_run()) == ({"web1": "lost"}, 1)
     assert PROBLEM not in host.faults()
 
