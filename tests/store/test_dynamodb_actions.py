@@ -225,24 +225,25 @@ def test_the_status_shows_its_cost_before_the_scan(
     assert result.stderr.splitlines()[0] == said.format(*often)
 
 
-def test_the_status_is_shown_without_the_permission_to_estimate_its_cost(
-    fleet: Cimaa, proxy: Proxy, sent: StoredAction
+@pytest.mark.parametrize(
+    ("code", "text", "why"),
+    [
+        (
+            "AccessDeniedException",
+            "not authorized to perform: dynamodb:DescribeTable",
+            "these AWS credentials do not permit dynamodb:DescribeTable",
+        ),
+        ("ThrottlingException", "slow down", ""),
+    ],
+)
+def test_the_status_is_shown_if_its_cost_cannot_be_estimated(
+    fleet: Cimaa, proxy: Proxy, sent: StoredAction, code: str, text: str, why: str
 ) -> None:
-    proxy.always("DescribeTable", refused("AccessDeniedException", "not authorized to perform: dynamodb:DescribeTable"))
+    proxy.always("DescribeTable", refused(code, text))
     result = fleet("action", "status", sent.id)
     assert (result.exit_code, result.stdout) == (0, "sent\t150\n")
-    first = result.stderr.splitlines()[0]
-    said = "This reads all commands in the store; what it costs is not known: these AWS credentials do not permit"
-    assert first.startswith(f"{said} dynamodb:DescribeTable")
-
-
-def test_the_status_is_shown_while_the_estimate_of_its_cost_is_throttled(
-    fleet: Cimaa, proxy: Proxy, sent: StoredAction
-) -> None:
-    proxy.always("DescribeTable", refused("ThrottlingException", "slow down"))
-    result = fleet("action", "status", sent.id)
-    assert (result.exit_code, result.stdout) == (0, "sent\t150\n")
-    assert "This reads all commands in the store; what it costs is not known: " in result.stderr.splitlines()[0]
+    said = f"This reads all commands in the store; what it costs is not known: {why}"
+    assert result.stderr.splitlines()[0].startswith(said)
 
 
 def test_cancelling_reads_no_commands(fleet: Cimaa, proxy: Proxy, sent: StoredAction) -> None:

@@ -709,7 +709,7 @@ class DB(ABC):
     def _count_commands(self, key: str) -> Iterable[tuple[str | None, bool, int]]:
         """How many commands with this key have which ``state``, and whether they have ``found`` something.
 
-        A state that is not a text of at most 32 characters may count as another one that is no state, or as ``None``.
+        A state that is not a text of at most 32 characters may count as another invalid one, or as ``None``.
         """
         values = (entry.value if isinstance(entry.value, dict) else {} for entry in self._entries(COMMAND, None, key))
         counted = Counter((_text(value.get("state")), value.get("found") is True) for value in values)

@@ -55,9 +55,8 @@ class JournalFiles:
         """The files of all claims; none if the directory is missing."""
         claims = _matching(self.path, _ID)
         with suppress(PermissionError):  # earlier versions could not use such a directory
-            claims += [
-                path for path in _matching(self._earlier, _ID) if path.is_file()
-            ]  # an agent may have such a name
+            # Files only: the directory of an agent may have such a name.
+            claims += [path for path in _matching(self._earlier, _ID) if path.is_file()]
         return claims
 
     def latest(self) -> tuple[float, Path]:

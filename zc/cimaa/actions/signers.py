@@ -175,7 +175,7 @@ def _options(text: str) -> dict[str, str]:
 
 
 def public_key(fields: list[str]) -> tuple[str, bytes]:
-    """The type and the key that the fields of a line of OpenSSH's begin with.
+    """The type and the key with which the fields of a line in OpenSSH's format begin.
 
     :raises ValueError: saying what is wrong with it.
     """

@@ -83,7 +83,7 @@ CREATE TABLE entries (
     revision uuid NOT NULL,                 -- chosen by the writer, new for each write
     value    jsonb NOT NULL,
     expires  bigint,                        -- null: never
-    -- What is counted of the values of commands.  Any agent may have written them: what is longer is no state.
+    -- What is counted of the values of commands.  Any agent may have written them: what is longer is not a state.
     state    text COLLATE "C"
         GENERATED ALWAYS AS (CASE WHEN kind = 'command' THEN "left"(value ->> 'state', 32) END) STORED,
     found    boolean
